@@ -1,0 +1,1 @@
+//! Procedures of the wire bound to calls of the engine.

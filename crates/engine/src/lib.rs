@@ -1,0 +1,1 @@
+//! Actors, stores, jobs and events: owns all state and executes plans.

@@ -1,0 +1,1 @@
+//! The one crate with unsafe code: system calls without a safe wrapper elsewhere.

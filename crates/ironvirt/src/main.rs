@@ -1,0 +1,3 @@
+//! The ironvirt program.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The state machine of a virtual machine and its policy tables.

@@ -1,0 +1,1 @@
+//! libvirt's objects as typed values: reading, defaults, validation, writing.

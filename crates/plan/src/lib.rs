@@ -1,0 +1,1 @@
+//! Object + capabilities + host facts → steps, as data.

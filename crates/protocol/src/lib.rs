@@ -1,0 +1,1 @@
+//! libvirt's RPC programs: procedures and typed messages.

@@ -1,0 +1,1 @@
+//! QMP and guest-agent codec: framing, typed commands and events.

@@ -1,0 +1,1 @@
+//! libvirt's wire: frames, server connections, client.

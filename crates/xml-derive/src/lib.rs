@@ -1,0 +1,1 @@
+//! Derive macros that declare the XML form of a type once.
