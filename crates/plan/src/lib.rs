@@ -1,1 +1,16 @@
 //! Object + capabilities + host facts → steps, as data.
+//!
+//! A plan is immutable: an ordered list of [`Step`]s with *named results* that later steps refer
+//! to, each with what takes it back. Executing a plan fills in the results and makes no further
+//! choices, so `--dry-run`, `explain` and the golden tests are all "print the plan"
+//! (`Display`).
+//!
+//! Invariant: no I/O, no clock, no randomness; everything outside comes in as a parameter.
+
+mod display;
+mod launch_plan;
+pub mod qemu;
+mod step;
+
+pub use launch_plan::{LaunchPlan, MonitorPlan};
+pub use step::*;

@@ -1,0 +1,5 @@
+//! Plans for QEMU guests.
+
+mod settings;
+
+pub use settings::{GraphicsSettings, Settings};
