@@ -1,1 +1,2 @@
 //! libvirt's objects as typed values: reading, defaults, validation, writing.
+pub mod capabilities;

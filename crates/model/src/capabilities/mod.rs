@@ -1,0 +1,3 @@
+//! What the host and its hypervisors can do, and the XML that says so.
+
+pub mod qemu;
