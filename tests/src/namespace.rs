@@ -1,0 +1,36 @@
+//! Tests on libvirt's real paths, inside a mount namespace of their own.
+
+use std::process::Command;
+
+/// The folders that a daemon without `--root` uses; each is an empty one inside the namespace.
+pub const FOLDERS: [&str; 5] =
+    ["/etc/libvirt", "/run/libvirt", "/var/lib/libvirt", "/var/cache/libvirt", "/var/log/libvirt"];
+
+const INSIDE: &str = "IRONVIRT_TEST_NAMESPACE";
+
+/// Runs `body` in a mount namespace where all of [`FOLDERS`] are fresh, empty and private.
+///
+/// The test program is started again for this one test, so `test` must be the test's full name as
+/// `cargo test` prints it. Skips (and says so) when the user may not make namespaces.
+#[track_caller]
+pub fn inside(test: &str, body: impl FnOnce()) {
+    if std::env::var_os(INSIDE).is_some_and(|name| name == test) {
+        return body();
+    }
+    if !crate::paths::is_root() {
+        eprintln!("skipped: {test} needs root for a mount namespace");
+        return;
+    }
+    let mounts = FOLDERS
+        .map(|folder| format!("mkdir -p {folder} && mount -t tmpfs -o mode=755 tmpfs {folder}"));
+    let script = format!("{} && exec \"$@\"", mounts.join(" && "));
+    let exe = std::env::current_exe().expect("the path of this test");
+    let status = Command::new("unshare")
+        .args(["--mount", "--propagation", "private", "sh", "-c", &script, "sh"])
+        .arg(exe)
+        .args(["--exact", test, "--nocapture", "--include-ignored"])
+        .env(INSIDE, test)
+        .status()
+        .expect("unshare runs");
+    assert!(status.success(), "{test} failed inside its namespace");
+}
