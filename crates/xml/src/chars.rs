@@ -1,0 +1,72 @@
+//! Which characters XML 1.0 allows where.
+
+/// A byte that ends a plain run of text or of an attribute value.
+pub(crate) const TEXT_STOP: u8 = 1;
+/// A byte that ends a plain run of an attribute value.
+pub(crate) const VALUE_STOP: u8 = 2;
+/// A byte that may stand in a name after the first.
+pub(crate) const NAME: u8 = 4;
+/// A byte that may begin a name.
+pub(crate) const NAME_START: u8 = 8;
+/// White space.
+pub(crate) const SPACE: u8 = 16;
+
+/// The classes of each byte. Bytes from 0x80 are checked as characters where they begin names.
+pub(crate) static CLASS: [u8; 256] = classes();
+
+const fn classes() -> [u8; 256] {
+    let mut t = [0u8; 256];
+    let mut i = 0;
+    while i < 256 {
+        let b = i as u8;
+        if b < 0x20 {
+            t[i] |= VALUE_STOP;
+            if b != b'\t' && b != b'\n' {
+                t[i] |= TEXT_STOP;
+            }
+        }
+        if matches!(b, b'<' | b'&') {
+            t[i] |= TEXT_STOP | VALUE_STOP;
+        }
+        if matches!(b, b'\'' | b'"') {
+            t[i] |= VALUE_STOP;
+        }
+        if b == b']' {
+            t[i] |= TEXT_STOP;
+        }
+        // 0xEF begins U+FFFE and U+FFFF, which XML forbids.
+        if b == 0xEF {
+            t[i] |= TEXT_STOP | VALUE_STOP;
+        }
+        if b.is_ascii_alphabetic() || matches!(b, b'_' | b':') {
+            t[i] |= NAME | NAME_START;
+        }
+        if b.is_ascii_digit() || matches!(b, b'-' | b'.') {
+            t[i] |= NAME;
+        }
+        if matches!(b, b' ' | b'\t' | b'\n' | b'\r') {
+            t[i] |= SPACE;
+        }
+        i += 1;
+    }
+    t
+}
+
+/// Whether XML 1.0 allows the character at all.
+pub(crate) fn is_char(c: char) -> bool {
+    matches!(c, '\t' | '\n' | '\r' | '\u{20}'..='\u{D7FF}' | '\u{E000}'..='\u{FFFD}' | '\u{10000}'..)
+}
+
+/// Whether a character outside ASCII may begin a name.
+pub(crate) fn is_name_start(c: char) -> bool {
+    matches!(c,
+        '\u{C0}'..='\u{D6}' | '\u{D8}'..='\u{F6}' | '\u{F8}'..='\u{2FF}' | '\u{370}'..='\u{37D}'
+        | '\u{37F}'..='\u{1FFF}' | '\u{200C}'..='\u{200D}' | '\u{2070}'..='\u{218F}'
+        | '\u{2C00}'..='\u{2FEF}' | '\u{3001}'..='\u{D7FF}' | '\u{F900}'..='\u{FDCF}'
+        | '\u{FDF0}'..='\u{FFFD}' | '\u{10000}'..='\u{EFFFF}')
+}
+
+/// Whether a character outside ASCII may stand inside a name.
+pub(crate) fn is_name(c: char) -> bool {
+    is_name_start(c) || matches!(c, '\u{B7}' | '\u{300}'..='\u{36F}' | '\u{203F}'..='\u{2040}')
+}

@@ -1,0 +1,404 @@
+//! The document tree: an arena in document order, borrowing from the text it was read from.
+//!
+//! Nodes lie in pre-order, and each knows where its subtree ends, so the children of an element
+//! are found by stepping from one sibling's end to the next; no node has pointers. Attributes of an
+//! element are one range of one array. White space between elements is left out, by the rule of
+//! libvirt's own parser (see [`crate::parse`]), so that raw subtrees come out as libvirt prints them.
+
+use std::borrow::Cow;
+
+use diag::{Diagnostic, Span};
+
+/// What a node is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    Element,
+    Text,
+    CData,
+    Comment,
+    Pi,
+}
+
+/// No owned string: the text is a range of the source.
+pub(crate) const BORROWED: u32 = u32::MAX;
+/// The number of "no namespace".
+pub(crate) const NO_NS: u32 = 0;
+/// The number of a prefix that nothing declares.
+pub(crate) const UNBOUND_NS: u32 = u32::MAX;
+
+/// One node. `a..b` is the qualified name of an element or instruction, or the text.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    pub kind: Kind,
+    pub prefix_len: u16,
+    pub parent: u32,
+    /// Index of the first node after the subtree.
+    pub end: u32,
+    pub a: u32,
+    pub b: u32,
+    /// Elements: the first attribute. Others: the owned string, or [`BORROWED`].
+    pub first: u32,
+    /// Elements: one past the last attribute.
+    pub last: u32,
+    pub ns: u32,
+    pub start: u32,
+    /// End of the start tag (elements) or of the node (others).
+    pub tag_end: u32,
+    /// End of the whole element.
+    pub close: u32,
+}
+
+/// One attribute that is not a namespace declaration.
+#[derive(Clone, Debug)]
+pub(crate) struct AttrNode {
+    pub name: u32,
+    pub name_end: u32,
+    pub value: u32,
+    pub value_end: u32,
+    pub owned: u32,
+    pub ns: u32,
+    pub prefix_len: u16,
+}
+
+/// One namespace declaration, in document order.
+#[derive(Clone, Debug)]
+pub(crate) struct Decl<'s> {
+    pub node: u32,
+    pub prefix: &'s str,
+    pub ns: u32,
+}
+
+/// A parsed document. It borrows the text it was read from.
+#[derive(Clone, Debug)]
+pub struct Document<'s> {
+    pub(crate) source: &'s str,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) attrs: Vec<AttrNode>,
+    pub(crate) owned: Vec<Box<str>>,
+    /// Namespace names by number; 0 is "none".
+    pub(crate) namespaces: Vec<Cow<'s, str>>,
+    pub(crate) decls: Vec<Decl<'s>>,
+    pub(crate) root: u32,
+    pub(crate) warnings: Vec<Diagnostic>,
+}
+
+impl<'s> Document<'s> {
+    /// Reads a document.
+    ///
+    /// # Errors
+    ///
+    /// All faults of syntax that could be told apart, in the order of the text; see
+    /// [`crate::parse`] for what is refused and for the limits.
+    pub fn parse(source: &'s str) -> Result<Self, Vec<Diagnostic>> {
+        crate::parse::parse(source)
+    }
+
+    /// The root element.
+    pub fn root(&self) -> Element<'_> {
+        Element { doc: self, id: self.root }
+    }
+
+    /// The text the document was read from.
+    pub fn source(&self) -> &'s str {
+        self.source
+    }
+
+    /// What was accepted but deserves a word (a prefix that nothing declares).
+    pub fn warnings(&self) -> &[Diagnostic] {
+        &self.warnings
+    }
+
+    pub(crate) fn str(&self, a: u32, b: u32) -> &str {
+        self.source.get(a as usize..b as usize).unwrap_or("")
+    }
+
+    fn ns(&self, id: u32) -> Option<&str> {
+        match id {
+            NO_NS | UNBOUND_NS => None,
+            id => self.namespaces.get(id as usize).map(|s| &**s),
+        }
+    }
+}
+
+/// A view of one element.
+#[derive(Clone, Copy, Debug)]
+pub struct Element<'a> {
+    pub(crate) doc: &'a Document<'a>,
+    pub(crate) id: u32,
+}
+
+impl PartialEq for Element<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self.doc, other.doc) && self.id == other.id
+    }
+}
+
+impl<'a> Element<'a> {
+    fn node(self) -> &'a Node {
+        &self.doc.nodes[self.id as usize]
+    }
+
+    /// The local name, without prefix.
+    pub fn name(self) -> &'a str {
+        let n = self.node();
+        self.doc.str(n.a + u32::from(n.prefix_len), n.b)
+    }
+
+    /// The name as written, with its prefix.
+    pub fn qualified_name(self) -> &'a str {
+        let n = self.node();
+        self.doc.str(n.a, n.b)
+    }
+
+    /// The prefix, when one is written.
+    pub fn prefix(self) -> Option<&'a str> {
+        let n = self.node();
+        let len = u32::from(n.prefix_len);
+        if len == 0 { None } else { Some(self.doc.str(n.a, n.a + len - 1)) }
+    }
+
+    /// The namespace, if the element is in one.
+    pub fn ns(self) -> Option<&'a str> {
+        self.doc.ns(self.node().ns)
+    }
+
+    /// Whether the element has this name and namespace.
+    pub fn is(self, name: &str, ns: Option<&str>) -> bool {
+        let n = self.node();
+        let len = (n.b - n.a) as usize - n.prefix_len as usize;
+        if len != name.len() || self.name() != name {
+            return false;
+        }
+        match ns {
+            None => n.ns == NO_NS,
+            Some(uri) => self.ns() == Some(uri),
+        }
+    }
+
+    /// The attributes, namespace declarations left out.
+    pub fn attrs(self) -> impl DoubleEndedIterator<Item = Attr<'a>> + ExactSizeIterator + Clone {
+        let n = self.node();
+        let doc = self.doc;
+        (n.first..n.last).map(move |id| Attr { doc, id })
+    }
+
+    /// The attribute of this name (without namespace), with its position.
+    pub fn attr_node(self, name: &str) -> Option<Attr<'a>> {
+        let n = self.node();
+        let attrs = self.doc.attrs.get(n.first as usize..n.last as usize)?;
+        let i = attrs.iter().position(|a| {
+            (a.name_end - a.name) as usize == name.len()
+                && a.ns == NO_NS
+                && self.doc.str(a.name, a.name_end) == name
+        })?;
+        Some(Attr { doc: self.doc, id: n.first + i as u32 })
+    }
+
+    /// The value of the attribute of this name (without namespace).
+    pub fn attr(self, name: &str) -> Option<&'a str> {
+        self.attr_node(name).map(Attr::value)
+    }
+
+    /// All nodes below, elements or not.
+    pub(crate) fn nodes(self) -> NodeIter<'a> {
+        NodeIter { doc: self.doc, next: self.id + 1, end: self.node().end }
+    }
+
+    /// The child elements.
+    pub fn children(self) -> Children<'a> {
+        Children(self.nodes())
+    }
+
+    /// The first child element of this name and of no namespace.
+    pub fn child(self, name: &str) -> Option<Element<'a>> {
+        self.children().find(|c| c.is(name, None))
+    }
+
+    /// The first child element of this name and namespace.
+    pub fn child_ns(self, name: &str, ns: &str) -> Option<Element<'a>> {
+        self.children().find(|c| c.is(name, Some(ns)))
+    }
+
+    /// The parent element; none for the root.
+    pub fn parent(self) -> Option<Element<'a>> {
+        if self.id == self.doc.root {
+            None
+        } else {
+            Some(Element { doc: self.doc, id: self.node().parent })
+        }
+    }
+
+    /// The element's own text: all text and CDATA directly below, joined.
+    pub fn text(self) -> Cow<'a, str> {
+        let mut out: Option<Cow<'a, str>> = None;
+        for id in self.nodes() {
+            let n = &self.doc.nodes[id as usize];
+            if matches!(n.kind, Kind::Text | Kind::CData) {
+                let piece = self.doc.node_text(id);
+                out = Some(match out {
+                    None => Cow::Borrowed(piece),
+                    Some(mut all) => {
+                        all.to_mut().push_str(piece);
+                        all
+                    }
+                });
+            }
+        }
+        out.unwrap_or(Cow::Borrowed(""))
+    }
+
+    /// The bytes of the element's text when it is one piece, else those of the start tag.
+    pub fn text_span(self) -> Span {
+        let mut only = None;
+        for id in self.nodes() {
+            let n = &self.doc.nodes[id as usize];
+            if matches!(n.kind, Kind::Text | Kind::CData) {
+                if only.is_some() {
+                    return self.span();
+                }
+                only = Some(Span { start: n.start as usize, end: n.tag_end as usize });
+            }
+        }
+        only.unwrap_or_else(|| self.span())
+    }
+
+    /// The bytes of the start tag.
+    pub fn span(self) -> Span {
+        let n = self.node();
+        Span { start: n.start as usize, end: n.tag_end as usize }
+    }
+
+    /// The bytes of the name in the start tag.
+    pub fn name_span(self) -> Span {
+        let n = self.node();
+        Span { start: n.a as usize, end: n.b as usize }
+    }
+
+    /// The bytes of the whole element, from `<` to the end tag's `>`.
+    pub fn full_span(self) -> Span {
+        let n = self.node();
+        Span { start: n.start as usize, end: n.close as usize }
+    }
+
+    /// The text of the whole element as it stands in the source.
+    pub fn source(self) -> &'a str {
+        let n = self.node();
+        self.doc.str(n.start, n.close)
+    }
+
+    /// The document the element is of.
+    pub fn document(self) -> &'a Document<'a> {
+        self.doc
+    }
+
+    /// The namespace declarations on this element: prefix ("" for the default one) and name.
+    pub fn namespace_decls(self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let decls = &self.doc.decls;
+        let from = decls.partition_point(|d| d.node < self.id);
+        let doc = self.doc;
+        decls[from..]
+            .iter()
+            .take_while(move |d| d.node == self.id)
+            .map(move |d| (d.prefix, doc.ns(d.ns).unwrap_or("")))
+    }
+}
+
+impl Document<'_> {
+    pub(crate) fn node_text(&self, id: u32) -> &str {
+        let n = &self.nodes[id as usize];
+        match self.owned.get(n.first as usize) {
+            Some(s) if n.first != BORROWED => s,
+            _ => self.str(n.a, n.b),
+        }
+    }
+}
+
+/// Steps over the direct children of an element.
+#[derive(Clone, Debug)]
+pub(crate) struct NodeIter<'a> {
+    doc: &'a Document<'a>,
+    next: u32,
+    end: u32,
+}
+
+impl Iterator for NodeIter<'_> {
+    type Item = u32;
+
+    fn next(&mut self) -> Option<u32> {
+        if self.next >= self.end {
+            return None;
+        }
+        let id = self.next;
+        self.next = self.doc.nodes[id as usize].end;
+        Some(id)
+    }
+}
+
+/// The child elements of an element, in order.
+#[derive(Clone, Debug)]
+pub struct Children<'a>(NodeIter<'a>);
+
+impl<'a> Iterator for Children<'a> {
+    type Item = Element<'a>;
+
+    fn next(&mut self) -> Option<Element<'a>> {
+        let doc = self.0.doc;
+        loop {
+            let id = self.0.next()?;
+            if doc.nodes[id as usize].kind == Kind::Element {
+                return Some(Element { doc, id });
+            }
+        }
+    }
+}
+
+/// A view of one attribute.
+#[derive(Clone, Copy, Debug)]
+pub struct Attr<'a> {
+    pub(crate) doc: &'a Document<'a>,
+    pub(crate) id: u32,
+}
+
+impl<'a> Attr<'a> {
+    fn node(self) -> &'a AttrNode {
+        &self.doc.attrs[self.id as usize]
+    }
+
+    /// The local name, without prefix.
+    pub fn name(self) -> &'a str {
+        let n = self.node();
+        self.doc.str(n.name + u32::from(n.prefix_len), n.name_end)
+    }
+
+    /// The name as written, with its prefix.
+    pub fn qualified_name(self) -> &'a str {
+        let n = self.node();
+        self.doc.str(n.name, n.name_end)
+    }
+
+    /// The namespace, if the attribute has a prefix that is declared.
+    pub fn ns(self) -> Option<&'a str> {
+        self.doc.ns(self.node().ns)
+    }
+
+    /// The value, references resolved.
+    pub fn value(self) -> &'a str {
+        let n = self.node();
+        match self.doc.owned.get(n.owned as usize) {
+            Some(s) if n.owned != BORROWED => s,
+            _ => self.doc.str(n.value, n.value_end),
+        }
+    }
+
+    /// The bytes of the name.
+    pub fn name_span(self) -> Span {
+        let n = self.node();
+        Span { start: n.name as usize, end: n.name_end as usize }
+    }
+
+    /// The bytes of the value, without its quotes.
+    pub fn value_span(self) -> Span {
+        let n = self.node();
+        Span { start: n.value as usize, end: n.value_end as usize }
+    }
+}

@@ -1,0 +1,526 @@
+//! Reading typed values: one context per document, which collects what is wrong and remembers what
+//! has been used, so that everything nobody asked for can be named at the end.
+
+use std::borrow::Cow;
+
+use diag::{Diagnostic, ErrorCode, Severity, Span};
+
+use crate::{Attr, Document, Element, RawElement, Schema, ValueError, Xml, XmlValue, closest};
+
+/// The name of an element: local name, and namespace if it is in one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub struct Name {
+    /// The name without prefix.
+    pub local: &'static str,
+    /// The namespace.
+    pub ns: Option<&'static str>,
+}
+
+impl Name {
+    /// A name without namespace.
+    pub const fn new(local: &'static str) -> Self {
+        Self { local, ns: None }
+    }
+
+    /// A name in a namespace.
+    pub const fn with_ns(local: &'static str, ns: &'static str) -> Self {
+        Self { local, ns: Some(ns) }
+    }
+}
+
+impl From<&'static str> for Name {
+    fn from(local: &'static str) -> Self {
+        Self::new(local)
+    }
+}
+
+/// The outcome of reading.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Parsed<T> {
+    /// The value; none when there is an error among the diagnostics.
+    pub value: Option<T>,
+    /// Errors and warnings, in the order of the text.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl<T> Parsed<T> {
+    /// The value, or all diagnostics.
+    ///
+    /// # Errors
+    ///
+    /// The diagnostics when there is no value.
+    pub fn into_result(self) -> Result<T, Vec<Diagnostic>> {
+        self.value.ok_or(self.diagnostics)
+    }
+}
+
+/// The context of reading one document.
+#[derive(Debug, Default)]
+pub struct Reader {
+    used_attrs: Bits,
+    used_nodes: Bits,
+    wrappers: Vec<u32>,
+    diagnostics: Vec<Diagnostic>,
+    errors: usize,
+}
+
+#[derive(Debug, Default)]
+struct Bits(Vec<u64>);
+
+impl Bits {
+    fn sized(n: usize) -> Self {
+        Self(vec![0; n / 64 + 1])
+    }
+    /// Sets the bit; says whether it was set before.
+    fn set(&mut self, i: u32) -> bool {
+        let (word, bit) = (i as usize / 64, 1u64 << (i % 64));
+        match self.0.get_mut(word) {
+            Some(w) => {
+                let was = *w & bit != 0;
+                *w |= bit;
+                was
+            }
+            None => false,
+        }
+    }
+    fn get(&self, i: u32) -> bool {
+        self.0.get(i as usize / 64).is_some_and(|w| w & (1 << (i % 64)) != 0)
+    }
+}
+
+/// A longest value that is quoted in full in a message.
+const QUOTED: usize = 120;
+
+fn quoted(text: &str) -> Cow<'_, str> {
+    if text.len() <= QUOTED {
+        return Cow::Borrowed(text);
+    }
+    let end = (0..=QUOTED).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
+    Cow::Owned(format!("{}…", &text[..end]))
+}
+
+impl Reader {
+    /// The context for reading from `doc`.
+    pub fn new(doc: &Document<'_>) -> Self {
+        Self {
+            used_attrs: Bits::sized(doc.attrs.len()),
+            used_nodes: Bits::sized(doc.nodes.len()),
+            ..Self::default()
+        }
+    }
+
+    /// What was found so far.
+    pub fn diagnostics(&self) -> &[Diagnostic] {
+        &self.diagnostics
+    }
+
+    /// Whether an error was found.
+    pub fn has_errors(&self) -> bool {
+        self.errors > 0
+    }
+
+    /// Records a finding.
+    pub fn push(&mut self, d: Diagnostic) {
+        self.errors += usize::from(d.severity == Severity::Error);
+        self.diagnostics.push(d);
+    }
+
+    /// Records an error at a place.
+    pub fn error(
+        &mut self,
+        rule: &'static str,
+        code: ErrorCode,
+        span: Span,
+        message: impl Into<String>,
+        hints: Vec<String>,
+    ) {
+        self.push(Diagnostic {
+            rule,
+            severity: Severity::Error,
+            code,
+            span: Some(span),
+            message: message.into(),
+            hints,
+        });
+    }
+
+    /// Records a warning at a place.
+    pub fn warning(
+        &mut self,
+        rule: &'static str,
+        span: Span,
+        message: impl Into<String>,
+        hints: Vec<String>,
+    ) {
+        self.push(Diagnostic {
+            rule,
+            severity: Severity::Warning,
+            code: ErrorCode::XML_ERROR,
+            span: Some(span),
+            message: message.into(),
+            hints,
+        });
+    }
+
+    /// The attribute, marked as used.
+    pub fn attr<'a>(&mut self, el: Element<'a>, name: &str) -> Option<Attr<'a>> {
+        let a = el.attr_node(name)?;
+        self.used_attrs.set(a.id);
+        Some(a)
+    }
+
+    /// Marks an attribute as used.
+    pub fn use_attr(&mut self, attr: Attr<'_>) {
+        self.used_attrs.set(attr.id);
+    }
+
+    /// Marks an element as used by its parent. Its own content is not marked.
+    pub fn use_element(&mut self, el: Element<'_>) {
+        self.used_nodes.set(el.id);
+    }
+
+    /// Marks an element and everything in it as used: nothing in it will be called unknown.
+    pub fn use_subtree(&mut self, el: Element<'_>) {
+        self.used_nodes.set(el.id);
+        for a in el.attrs() {
+            self.used_attrs.set(a.id);
+        }
+        for c in el.children() {
+            self.use_subtree(c);
+        }
+    }
+
+    /// The first child of this name, marked as used. Further ones are marked too, with a warning:
+    /// libvirt takes the first and drops the others.
+    pub fn child<'a>(&mut self, el: Element<'a>, name: impl Into<Name>) -> Option<Element<'a>> {
+        let name = name.into();
+        let mut first = None;
+        for c in el.children() {
+            if !c.is(name.local, name.ns) {
+                continue;
+            }
+            let was = self.used_nodes.set(c.id);
+            if first.is_none() {
+                first = Some(c);
+            } else if !was {
+                let message = format!(
+                    "Only the first '{}' of element '{}' counts; this one is left out",
+                    name.local,
+                    el.name()
+                );
+                self.warning("xml.repeated-element", c.span(), message, Vec::new());
+            }
+        }
+        first
+    }
+
+    /// All children of this name, marked as used.
+    pub fn children<'a>(&mut self, el: Element<'a>, name: impl Into<Name>) -> Vec<Element<'a>> {
+        let name = name.into();
+        let found: Vec<_> = el.children().filter(|c| c.is(name.local, name.ns)).collect();
+        for c in &found {
+            self.used_nodes.set(c.id);
+        }
+        found
+    }
+
+    /// The wrapper element of this name; what is unknown in it is reported at the end.
+    pub fn wrapper<'a>(&mut self, el: Element<'a>, name: impl Into<Name>) -> Option<Element<'a>> {
+        let name = name.into();
+        let first = el.children().find(|c| c.is(name.local, name.ns))?;
+        if !self.used_nodes.get(first.id) {
+            self.child(el, name);
+        }
+        if !self.wrappers.contains(&first.id) {
+            self.wrappers.push(first.id);
+        }
+        Some(first)
+    }
+
+    /// Reads a whole element: its content, then a warning for each part of it nobody used.
+    pub fn element<T: Xml>(&mut self, el: Element<'_>) -> Option<T> {
+        let outer = std::mem::take(&mut self.wrappers);
+        let value = T::read(el, self);
+        let wrappers = std::mem::replace(&mut self.wrappers, outer);
+        self.report_unknown(el, T::schema);
+        for id in wrappers {
+            let w = Element { doc: el.doc, id };
+            self.report_unknown(w, || {
+                T::schema().child_schema(w.name(), w.ns()).unwrap_or_default()
+            });
+        }
+        value
+    }
+
+    fn report_unknown(&mut self, el: Element<'_>, schema: impl Fn() -> Schema) {
+        let mut known: Option<Schema> = None;
+        for a in el.attrs() {
+            if self.used_attrs.set(a.id) {
+                continue;
+            }
+            let schema = known.get_or_insert_with(&schema);
+            let message =
+                format!("Unknown attribute '{}' in element '{}'", a.qualified_name(), el.name());
+            let hints = did_you_mean(a.name(), schema.attr_names());
+            self.warning("xml.unknown-attribute", a.name_span(), message, hints);
+        }
+        for c in el.children() {
+            if self.used_nodes.set(c.id) {
+                continue;
+            }
+            let schema = known.get_or_insert_with(&schema);
+            let message =
+                format!("Unknown element '{}' in element '{}'", c.qualified_name(), el.name());
+            let names = schema.child_names().into_iter().map(|n| n.local).collect();
+            let hints = did_you_mean(c.name(), names);
+            self.warning("xml.unknown-element", c.name_span(), message, hints);
+        }
+    }
+
+    fn bad_value(&mut self, what: &str, span: Span, text: &str, e: &ValueError) {
+        let mut message = format!("Invalid value for {what}: '{}'.", quoted(text));
+        if !e.expected.is_empty() {
+            message.push_str(" Expected ");
+            message.push_str(&e.expected);
+        }
+        let mut hints = did_you_mean(text, e.alternatives.to_vec());
+        if !e.alternatives.is_empty() && hints.is_empty() {
+            hints.push(format!("Possible values: {}.", e.alternatives.join(", ")));
+        }
+        self.error("xml.invalid-value", ErrorCode::XML_ERROR, span, message, hints);
+    }
+
+    /// Reports a value that an attribute must not have.
+    pub fn bad_attr(&mut self, attr: Attr<'_>, el: Element<'_>, e: &ValueError) {
+        let what = format!("attribute '{}' in element '{}'", attr.name(), el.name());
+        self.bad_value(&what, attr.value_span(), attr.value(), e);
+    }
+
+    /// Reports an attribute that should choose a variant and names none. What depends on the choice
+    /// cannot be known then, so everything in the element counts as used.
+    pub fn bad_tag(&mut self, attr: Attr<'_>, el: Element<'_>, e: &ValueError) {
+        self.bad_attr(attr, el, e);
+        for a in el.attrs() {
+            self.used_attrs.set(a.id);
+        }
+        for c in el.children() {
+            self.used_nodes.set(c.id);
+        }
+    }
+
+    /// Reports a text that an element must not have.
+    pub fn bad_text(&mut self, el: Element<'_>, e: &ValueError) {
+        let what = format!("element '{}'", el.name());
+        self.bad_value(&what, el.text_span(), &el.text(), e);
+    }
+
+    /// Reports that a required attribute is missing.
+    pub fn missing_attr(&mut self, el: Element<'_>, name: &str) {
+        let message = format!("Missing required attribute '{name}' in element '{}'", el.name());
+        let hints = vec![format!("Add {name}='…' to <{}>.", el.name())];
+        self.error("xml.missing-attribute", ErrorCode::XML_ERROR, el.span(), message, hints);
+    }
+
+    /// Reports that a required child is missing.
+    pub fn missing_child(&mut self, el: Element<'_>, name: &str) {
+        let message = format!("Missing required element '{name}' in element '{}'", el.name());
+        let hints = vec![format!("Add <{name}> inside <{}>.", el.name())];
+        self.error("xml.missing-element", ErrorCode::XML_ERROR, el.span(), message, hints);
+    }
+
+    /// Reports that an element's text is missing.
+    pub fn missing_text(&mut self, el: Element<'_>) {
+        let message = format!("Missing content of element '{}'", el.name());
+        self.error("xml.missing-text", ErrorCode::XML_ERROR, el.span(), message, Vec::new());
+    }
+
+    /// An attribute that may be absent. The outer `None` is a fault, recorded.
+    pub fn attr_optional<T: XmlValue>(&mut self, el: Element<'_>, name: &str) -> Option<Option<T>> {
+        let Some(a) = self.attr(el, name) else { return Some(None) };
+        match T::parse(a.value()) {
+            Ok(v) => Some(Some(v)),
+            Err(e) => {
+                self.bad_attr(a, el, &e);
+                None
+            }
+        }
+    }
+
+    /// An attribute that must be there.
+    pub fn attr_required<T: XmlValue>(&mut self, el: Element<'_>, name: &str) -> Option<T> {
+        let value = self.attr_optional(el, name)?;
+        if value.is_none() {
+            self.missing_attr(el, name);
+        }
+        value
+    }
+
+    /// A child that may be absent. The outer `None` is a fault, recorded.
+    pub fn child_optional<T: Xml>(&mut self, el: Element<'_>, name: Name) -> Option<Option<T>> {
+        match self.child(el, name) {
+            Some(c) => self.element(c).map(Some),
+            None => Some(None),
+        }
+    }
+
+    /// A child that must be there.
+    pub fn child_required<T: Xml>(&mut self, el: Element<'_>, name: Name) -> Option<T> {
+        let value = self.child_optional(el, name)?;
+        if value.is_none() {
+            self.missing_child(el, name.local);
+        }
+        value
+    }
+
+    /// All children of a name.
+    pub fn child_list<T: Xml>(&mut self, el: Element<'_>, name: Name) -> Option<Vec<T>> {
+        let mut all = Some(Vec::new());
+        for c in el.children() {
+            if c.is(name.local, name.ns) {
+                self.used_nodes.set(c.id);
+                match (self.element(c), &mut all) {
+                    (Some(v), Some(all)) => all.push(v),
+                    _ => all = None,
+                }
+            }
+        }
+        all
+    }
+
+    /// The text of an element that holds nothing else, empty text being no value.
+    fn text_value<T: XmlValue>(&mut self, el: Element<'_>) -> Option<Option<T>> {
+        let text = el.text();
+        if text.is_empty() {
+            return Some(None);
+        }
+        match T::parse(&text) {
+            Ok(v) => Some(Some(v)),
+            Err(e) => {
+                self.bad_text(el, &e);
+                None
+            }
+        }
+    }
+
+    /// The text of a child that may be absent or empty. The outer `None` is a fault, recorded.
+    pub fn child_text_optional<T: XmlValue>(
+        &mut self,
+        el: Element<'_>,
+        name: Name,
+    ) -> Option<Option<T>> {
+        let Some(c) = self.child(el, name) else { return Some(None) };
+        let value = self.text_value(c);
+        self.report_unknown(c, Schema::new);
+        value
+    }
+
+    /// The text of a child that must be there.
+    pub fn child_text_required<T: XmlValue>(&mut self, el: Element<'_>, name: Name) -> Option<T> {
+        let value = self.child_text_optional(el, name)?;
+        if value.is_none() {
+            self.missing_child(el, name.local);
+        }
+        value
+    }
+
+    /// The texts of all children of a name; empty ones are left out.
+    pub fn child_text_list<T: XmlValue>(&mut self, el: Element<'_>, name: Name) -> Option<Vec<T>> {
+        let mut all = Some(Vec::new());
+        for c in el.children() {
+            if c.is(name.local, name.ns) {
+                self.used_nodes.set(c.id);
+                match (self.text_value(c), &mut all) {
+                    (Some(v), Some(all)) => all.extend(v),
+                    _ => all = None,
+                }
+                self.report_unknown(c, Schema::new);
+            }
+        }
+        all
+    }
+
+    /// Whether a child is there.
+    pub fn flag(&mut self, el: Element<'_>, name: Name) -> Option<bool> {
+        let child = self.child(el, name);
+        if let Some(c) = child {
+            self.report_unknown(c, Schema::new);
+        }
+        Some(child.is_some())
+    }
+
+    /// The element's own text, when it has some. The outer `None` is a fault, recorded.
+    pub fn text_optional<T: XmlValue>(&mut self, el: Element<'_>) -> Option<Option<T>> {
+        self.text_value(el)
+    }
+
+    /// The element's own text, which must be there.
+    pub fn text_required<T: XmlValue>(&mut self, el: Element<'_>) -> Option<T> {
+        let value = self.text_value(el)?;
+        if value.is_none() {
+            self.missing_text(el);
+        }
+        value
+    }
+
+    /// A child kept as it is.
+    pub fn raw_optional(&mut self, el: Element<'_>, name: Name) -> Option<Option<RawElement>> {
+        Some(self.child(el, name).map(|c| {
+            self.use_subtree(c);
+            RawElement::from_element(c)
+        }))
+    }
+
+    /// Children kept as they are.
+    pub fn raw_list(&mut self, el: Element<'_>, name: Name) -> Option<Vec<RawElement>> {
+        let found = self.children(el, name);
+        Some(
+            found
+                .into_iter()
+                .map(|c| {
+                    self.use_subtree(c);
+                    RawElement::from_element(c)
+                })
+                .collect(),
+        )
+    }
+
+    /// What was found, in the order of the text.
+    pub fn finish(mut self) -> Vec<Diagnostic> {
+        self.diagnostics.sort_by_key(|d| d.span.map_or(0, |s| s.start));
+        self.diagnostics
+    }
+}
+
+fn did_you_mean(word: &str, names: Vec<&'static str>) -> Vec<String> {
+    closest(word, names).map(|n| format!("Did you mean '{n}'?")).into_iter().collect()
+}
+
+/// Reads a `T` from the root of a document, which must have the given name.
+pub fn read<T: Xml>(doc: &Document<'_>, root_name: &str) -> Parsed<T> {
+    let root = doc.root();
+    if root.name() != root_name || root.ns().is_some() {
+        let mut cx = Reader::new(doc);
+        let message =
+            format!("unexpected root element <{}>, expecting <{root_name}>", root.qualified_name());
+        cx.error("xml.root", ErrorCode::XML_ERROR, root.name_span(), message, Vec::new());
+        return Parsed { value: None, diagnostics: cx.finish() };
+    }
+    read_element(root)
+}
+
+/// Reads a `T` from any element, whatever its name.
+pub fn read_element<T: Xml>(el: Element<'_>) -> Parsed<T> {
+    let mut cx = Reader::new(el.doc);
+    cx.diagnostics.extend(el.doc.warnings.iter().cloned());
+    let value = cx.element::<T>(el);
+    let value = if cx.has_errors() { None } else { value };
+    Parsed { value, diagnostics: cx.finish() }
+}
+
+/// Reads a `T` from text: faults of syntax and of content in one list.
+pub fn read_str<T: Xml>(text: &str, root_name: &str) -> Parsed<T> {
+    match Document::parse(text) {
+        Ok(doc) => read(&doc, root_name),
+        Err(diagnostics) => Parsed { value: None, diagnostics },
+    }
+}

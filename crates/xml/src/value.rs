@@ -1,0 +1,254 @@
+//! Scalars: what stands in an attribute or as an element's text.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use crate::ValueKind;
+
+/// Why a text is no value of a type.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ValueError {
+    /// What was expected, as the end of a sentence ("Expected …"); empty when there is nothing to
+    /// say beyond `alternatives`.
+    pub expected: Cow<'static, str>,
+    /// The words that would have been right.
+    pub alternatives: &'static [&'static str],
+}
+
+impl ValueError {
+    /// Something else was expected.
+    pub fn expected(what: impl Into<Cow<'static, str>>) -> Self {
+        Self { expected: what.into(), alternatives: &[] }
+    }
+}
+
+/// A value that is written as text.
+pub trait XmlValue: Sized {
+    /// Reads the value from the text, references already resolved.
+    ///
+    /// # Errors
+    ///
+    /// What was expected instead.
+    fn parse(text: &str) -> Result<Self, ValueError>;
+
+    /// Appends the value's text, not escaped.
+    fn write(&self, out: &mut String);
+
+    /// The values there are.
+    fn kind() -> ValueKind;
+}
+
+/// Finds a word among the values of an enum. Used by derived code.
+///
+/// # Errors
+///
+/// The alternatives, when it is none of them.
+pub fn parse_enum<T: Copy>(
+    text: &str,
+    all: &[T],
+    names: &'static [&'static str],
+) -> Result<T, ValueError> {
+    names
+        .iter()
+        .position(|n| *n == text)
+        .and_then(|i| all.get(i).copied())
+        .ok_or(ValueError { expected: Cow::Borrowed(""), alternatives: names })
+}
+
+impl XmlValue for String {
+    fn parse(text: &str) -> Result<Self, ValueError> {
+        Ok(text.to_owned())
+    }
+    fn write(&self, out: &mut String) {
+        out.push_str(self);
+    }
+    fn kind() -> ValueKind {
+        ValueKind::Text
+    }
+}
+
+impl<T: XmlValue> XmlValue for Box<T> {
+    fn parse(text: &str) -> Result<Self, ValueError> {
+        T::parse(text).map(Box::new)
+    }
+    fn write(&self, out: &mut String) {
+        T::write(self, out);
+    }
+    fn kind() -> ValueKind {
+        T::kind()
+    }
+}
+
+macro_rules! unsigned {
+    ($($t:ty)*) => {$(
+        impl XmlValue for $t {
+            fn parse(text: &str) -> Result<Self, ValueError> {
+                let digits = text.trim_ascii();
+                digits.parse().map_err(|_| match digits.parse::<i128>() {
+                    Ok(n) if n > 0 => ValueError::expected(format!("value of at most {}", <$t>::MAX)),
+                    Ok(_) => ValueError::expected("non-negative value"),
+                    Err(_) => ValueError::expected("non-negative integer value"),
+                })
+            }
+            fn write(&self, out: &mut String) {
+                push_decimal(u128::from(*self), out);
+            }
+            fn kind() -> ValueKind {
+                ValueKind::Integer { min: 0, max: <$t>::MAX as i128 }
+            }
+        }
+    )*};
+}
+
+macro_rules! signed {
+    ($($t:ty)*) => {$(
+        impl XmlValue for $t {
+            fn parse(text: &str) -> Result<Self, ValueError> {
+                let digits = text.trim_ascii();
+                digits.parse().map_err(|_| match digits.parse::<i128>() {
+                    Ok(_) => ValueError::expected(format!(
+                        "integer value between {} and {}", <$t>::MIN, <$t>::MAX)),
+                    Err(_) => ValueError::expected("integer value"),
+                })
+            }
+            fn write(&self, out: &mut String) {
+                if *self < 0 {
+                    out.push('-');
+                }
+                push_decimal(u128::from(self.unsigned_abs()), out);
+            }
+            fn kind() -> ValueKind {
+                ValueKind::Integer { min: <$t>::MIN as i128, max: <$t>::MAX as i128 }
+            }
+        }
+    )*};
+}
+
+unsigned!(u8 u16 u32 u64);
+signed!(i8 i16 i32 i64);
+
+fn push_decimal(mut n: u128, out: &mut String) {
+    let mut digits = [0u8; 40];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (n % 10) as u8;
+        n /= 10;
+        if n == 0 {
+            break;
+        }
+    }
+    out.extend(digits[at..].iter().map(|d| *d as char));
+}
+
+impl XmlValue for f64 {
+    fn parse(text: &str) -> Result<Self, ValueError> {
+        match text.trim_ascii().parse::<f64>() {
+            Ok(n) if n.is_finite() => Ok(n),
+            _ => Err(ValueError::expected("a number")),
+        }
+    }
+    fn write(&self, out: &mut String) {
+        let _ = write!(out, "{self}");
+    }
+    fn kind() -> ValueKind {
+        ValueKind::Named("number")
+    }
+}
+
+/// A `bool` is written yes/no, like most of libvirt's.
+impl XmlValue for bool {
+    fn parse(text: &str) -> Result<Self, ValueError> {
+        YesNo::parse(text).map(bool::from)
+    }
+    fn write(&self, out: &mut String) {
+        out.push_str(if *self { "yes" } else { "no" });
+    }
+    fn kind() -> ValueKind {
+        YesNo::kind()
+    }
+}
+
+macro_rules! switch {
+    ($(#[$doc:meta])* $name:ident $on:ident $off:ident $on_text:literal $off_text:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord, xml_derive::XmlEnum)]
+        pub enum $name {
+            #[doc = concat!("`", $on_text, "`")]
+            $on,
+            #[doc = concat!("`", $off_text, "`")]
+            $off,
+        }
+
+        impl From<bool> for $name {
+            fn from(on: bool) -> Self {
+                if on { Self::$on } else { Self::$off }
+            }
+        }
+
+        impl From<$name> for bool {
+            fn from(v: $name) -> bool {
+                v == $name::$on
+            }
+        }
+
+        impl $name {
+            /// Whether it is the positive one.
+            pub fn is_set(self) -> bool {
+                self.into()
+            }
+        }
+    };
+}
+
+switch!(
+    /// A switch written `yes` or `no`.
+    YesNo Yes No "yes" "no"
+);
+switch!(
+    /// A switch written `on` or `off`.
+    OnOff On Off "on" "off"
+);
+
+/// A number written in hexadecimal with `0x` and at least `WIDTH` digits; read in decimal too.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash, PartialOrd, Ord)]
+pub struct Hex<T = u64, const WIDTH: usize = 0>(pub T);
+
+impl<T, const WIDTH: usize> From<T> for Hex<T, WIDTH> {
+    fn from(n: T) -> Self {
+        Self(n)
+    }
+}
+
+macro_rules! hex {
+    ($($t:ty)*) => {$(
+        impl<const WIDTH: usize> XmlValue for Hex<$t, WIDTH> {
+            fn parse(text: &str) -> Result<Self, ValueError> {
+                let digits = text.trim_ascii();
+                let hex = digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X"));
+                let n = match hex {
+                    // from_str_radix would take a sign.
+                    Some(h) if h.bytes().all(|c| c.is_ascii_hexdigit()) => {
+                        u128::from_str_radix(h, 16).ok()
+                    }
+                    Some(_) => None,
+                    None => digits.parse::<u128>().ok(),
+                };
+                match n.map(<$t>::try_from) {
+                    Some(Ok(n)) => Ok(Self(n)),
+                    Some(Err(_)) => Err(ValueError::expected(
+                        format!("value of at most 0x{:x}", <$t>::MAX))),
+                    None => Err(ValueError::expected("non-negative integer value")),
+                }
+            }
+            fn write(&self, out: &mut String) {
+                let _ = write!(out, "0x{:0width$x}", self.0, width = WIDTH);
+            }
+            fn kind() -> ValueKind {
+                ValueKind::Hex { max: <$t>::MAX as i128 }
+            }
+        }
+    )*};
+}
+
+hex!(u8 u16 u32 u64);
