@@ -1,2 +1,3 @@
 //! libvirt's objects as typed values: reading, defaults, validation, writing.
 pub mod capabilities;
+pub mod domain;

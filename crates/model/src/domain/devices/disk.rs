@@ -1,0 +1,1000 @@
+//! Disks, their image chains and how they are driven.
+
+use crate::domain::prelude::*;
+use crate::domain::seclabel::DeviceSeclabel;
+use crate::domain::tune::IoTune;
+
+/// What the guest sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, XmlEnum)]
+pub enum DiskDevice {
+    /// `disk`.
+    #[default]
+    Disk,
+    /// `cdrom`.
+    Cdrom,
+    /// `floppy`.
+    Floppy,
+    /// `lun`.
+    Lun,
+}
+
+/// Where an image lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, XmlEnum)]
+pub enum StorageType {
+    /// `file`.
+    #[default]
+    File,
+    /// `block`.
+    Block,
+    /// `dir`.
+    Dir,
+    /// `network`.
+    Network,
+    /// `volume`.
+    Volume,
+    /// `nvme`.
+    Nvme,
+    /// `vhostuser`.
+    Vhostuser,
+    /// `vhostvdpa`.
+    Vhostvdpa,
+}
+
+/// The bus of a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, XmlEnum)]
+pub enum DiskBus {
+    /// `ide`.
+    #[default]
+    Ide,
+    /// `fdc`.
+    Fdc,
+    /// `scsi`.
+    Scsi,
+    /// `virtio`.
+    Virtio,
+    /// `xen`.
+    Xen,
+    /// `usb`.
+    Usb,
+    /// `uml`.
+    Uml,
+    /// `sata`.
+    Sata,
+    /// `sd`.
+    Sd,
+    /// `none`.
+    None,
+}
+
+/// Host page cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, XmlEnum)]
+pub enum CacheMode {
+    /// `none`.
+    #[default]
+    None,
+    /// `writethrough`.
+    Writethrough,
+    /// `writeback`.
+    Writeback,
+    /// `directsync`.
+    Directsync,
+    /// `unsafe`.
+    Unsafe,
+    /// `default`.
+    Default,
+}
+
+/// What happens on an I/O error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, XmlEnum)]
+pub enum ErrorPolicy {
+    /// `stop`.
+    #[default]
+    Stop,
+    /// `report`.
+    Report,
+    /// `ignore`.
+    Ignore,
+    /// `enospace`.
+    Enospace,
+}
+
+/// How QEMU does I/O.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, XmlEnum)]
+pub enum IoMode {
+    /// `native`.
+    #[default]
+    Native,
+    /// `threads`.
+    Threads,
+    /// `io_uring`.
+    #[xml(name = "io_uring")]
+    IoUring,
+}
+
+/// Whether discards reach the image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, XmlEnum)]
+pub enum DiscardMode {
+    /// `unmap`.
+    #[default]
+    Unmap,
+    /// `ignore`.
+    Ignore,
+}
+
+/// Whether zero writes are detected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, XmlEnum)]
+pub enum DetectZeroes {
+    /// `off`.
+    #[default]
+    Off,
+    /// `on`.
+    On,
+    /// `unmap`.
+    Unmap,
+}
+
+/// How snapshots treat the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, XmlEnum)]
+pub enum SnapshotMode {
+    /// `no`.
+    #[default]
+    No,
+    /// `internal`.
+    Internal,
+    /// `external`.
+    External,
+    /// `manual`.
+    Manual,
+}
+
+/// What a missing source means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, XmlEnum)]
+pub enum StartupPolicy {
+    /// `mandatory`.
+    #[default]
+    Mandatory,
+    /// `requisite`.
+    Requisite,
+    /// `optional`.
+    Optional,
+}
+
+/// Filtering of SG_IO.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, XmlEnum)]
+pub enum SgIo {
+    /// `filtered`.
+    #[default]
+    Filtered,
+    /// `unfiltered`.
+    Unfiltered,
+}
+
+/// BIOS translation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, XmlEnum)]
+pub enum GeometryTrans {
+    /// `none`.
+    #[default]
+    None,
+    /// `auto`.
+    Auto,
+    /// `lba`.
+    Lba,
+}
+
+/// Tray of a removable medium.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, XmlEnum)]
+pub enum TrayState {
+    /// `closed`.
+    #[default]
+    Closed,
+    /// `open`.
+    Open,
+}
+
+/// Transport of a network image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, XmlEnum)]
+pub enum NetworkTransport {
+    /// `tcp`.
+    #[default]
+    Tcp,
+    /// `unix`.
+    Unix,
+    /// `rdma`.
+    Rdma,
+}
+
+/// How a pool volume is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, XmlEnum)]
+pub enum VolumeMode {
+    /// `host`.
+    #[default]
+    Host,
+    /// `direct`.
+    Direct,
+}
+
+/// Virtio flavour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, XmlEnum)]
+pub enum DiskModel {
+    /// `virtio`.
+    #[default]
+    Virtio,
+    /// `virtio-transitional`.
+    VirtioTransitional,
+    /// `virtio-non-transitional`.
+    VirtioNonTransitional,
+}
+
+/// One disk.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct Disk {
+    /// Kind of source; always written.
+    #[xml(attr, name = "type", default, skip_default)]
+    pub kind: StorageType,
+    /// Attribute `device`.
+    #[xml(attr, default)]
+    pub device: DiskDevice,
+    /// Attribute `model`.
+    #[xml(attr)]
+    pub model: Option<DiskModel>,
+    /// Attribute `rawio`.
+    #[xml(attr)]
+    pub rawio: Option<YesNo>,
+    /// Attribute `sgio`.
+    #[xml(attr)]
+    pub sgio: Option<SgIo>,
+    /// Attribute `snapshot`.
+    #[xml(attr)]
+    pub snapshot: Option<SnapshotMode>,
+    /// Element `<driver>`.
+    #[xml(child)]
+    pub driver: Option<DiskDriver>,
+    /// In the legacy place, before the source.
+    #[xml(child)]
+    pub auth: Option<DiskAuth>,
+    /// Element `<source>`.
+    #[xml(child)]
+    pub source: Option<DiskSource>,
+    /// Element `<backingStore>`.
+    #[xml(child, name = "backingStore")]
+    pub backing_store: Option<Box<BackingStore>>,
+    /// Element `<backenddomain>`.
+    #[xml(child)]
+    pub backenddomain: Option<BackendDomain>,
+    /// Element `<geometry>`.
+    #[xml(child)]
+    pub geometry: Option<Geometry>,
+    /// Element `<blockio>`.
+    #[xml(child)]
+    pub blockio: Option<BlockIo>,
+    /// Element `<mirror>`.
+    #[xml(child, live_only)]
+    pub mirror: Option<DiskMirror>,
+    /// Element `<target>`.
+    #[xml(child)]
+    pub target: DiskTarget,
+    /// Element `<iotune>`.
+    #[xml(child)]
+    pub iotune: Option<IoTune>,
+    /// Element `<throttlefilters>`.
+    #[xml(child)]
+    pub throttlefilters: Option<ThrottleFilters>,
+    /// Presence of `<readonly/>`.
+    #[xml(flag)]
+    pub readonly: bool,
+    /// Presence of `<shareable/>`.
+    #[xml(flag)]
+    pub shareable: bool,
+    /// Element `<transient>`.
+    #[xml(child)]
+    pub transient: Option<Transient>,
+    /// Element `<serial>`.
+    #[xml(child_text)]
+    pub serial: Option<String>,
+    /// Element `<wwn>`.
+    #[xml(child_text)]
+    pub wwn: Option<String>,
+    /// Element `<vendor>`.
+    #[xml(child_text)]
+    pub vendor: Option<String>,
+    /// Element `<product>`.
+    #[xml(child_text)]
+    pub product: Option<String>,
+    /// In the legacy place, outside the source.
+    #[xml(child)]
+    pub encryption: Option<Encryption>,
+    /// Element `<boot>`.
+    #[xml(child)]
+    pub boot: Option<DeviceBoot>,
+    /// Element `<alias>`.
+    #[xml(child)]
+    pub alias: Option<Alias>,
+    /// Element `<acpi>`.
+    #[xml(child)]
+    pub acpi: Option<DeviceAcpi>,
+    /// Element `<address>`.
+    #[xml(child)]
+    pub address: Option<Address>,
+}
+
+/// The `<driver>` of a disk.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct DiskDriver {
+    /// Attribute `name`.
+    #[xml(attr)]
+    pub name: Option<String>,
+    /// Image format.
+    #[xml(attr, name = "type")]
+    pub kind: Option<String>,
+    /// Attribute `cache`.
+    #[xml(attr)]
+    pub cache: Option<CacheMode>,
+    /// Attribute `error_policy`.
+    #[xml(attr)]
+    pub error_policy: Option<ErrorPolicy>,
+    /// Attribute `rerror_policy`.
+    #[xml(attr)]
+    pub rerror_policy: Option<ErrorPolicy>,
+    /// Attribute `io`.
+    #[xml(attr)]
+    pub io: Option<IoMode>,
+    /// Attribute `ioeventfd`.
+    #[xml(attr)]
+    pub ioeventfd: Option<OnOff>,
+    /// Attribute `event_idx`.
+    #[xml(attr)]
+    pub event_idx: Option<OnOff>,
+    /// Attribute `copy_on_read`.
+    #[xml(attr)]
+    pub copy_on_read: Option<OnOff>,
+    /// Attribute `discard`.
+    #[xml(attr)]
+    pub discard: Option<DiscardMode>,
+    /// Attribute `discard_no_unref`.
+    #[xml(attr)]
+    pub discard_no_unref: Option<OnOff>,
+    /// Attribute `iothread`.
+    #[xml(attr)]
+    pub iothread: Option<u32>,
+    /// Attribute `detect_zeroes`.
+    #[xml(attr)]
+    pub detect_zeroes: Option<DetectZeroes>,
+    /// Attribute `queues`.
+    #[xml(attr)]
+    pub queues: Option<u32>,
+    /// Attribute `queue_size`.
+    #[xml(attr)]
+    pub queue_size: Option<u32>,
+    /// virtio
+    #[xml(flatten)]
+    pub virtio: VirtioDriver,
+    /// Element `<iothreads>`.
+    #[xml(child)]
+    pub iothreads: Option<DiskIoThreads>,
+    /// Element `<statistics>`.
+    #[xml(child)]
+    pub statistics: Option<DiskStatistics>,
+    /// Element `<metadata_cache>`.
+    #[xml(child)]
+    pub metadata_cache: Option<MetadataCache>,
+}
+
+/// Several I/O threads of one disk.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct DiskIoThreads {
+    /// Element `<iothread>`.
+    #[xml(child, name = "iothread")]
+    pub threads: Vec<DiskIoThread>,
+}
+
+/// One of them and the queues it serves.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct DiskIoThread {
+    /// Attribute `id`.
+    #[xml(attr)]
+    pub id: u32,
+    /// Element `<queue>`.
+    #[xml(child, name = "queue")]
+    pub queues: Vec<DiskQueue>,
+}
+
+/// A virtqueue.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct DiskQueue {
+    /// Attribute `id`.
+    #[xml(attr)]
+    pub id: u32,
+}
+
+/// Latency histograms and intervals.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct DiskStatistics {
+    /// Element `<statistic>`.
+    #[xml(child, name = "statistic")]
+    pub intervals: Vec<DiskStatistic>,
+    /// Element `<latency-histogram>`.
+    #[xml(child, name = "latency-histogram")]
+    pub histograms: Vec<LatencyHistogram>,
+}
+
+/// One statistics interval, seconds.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct DiskStatistic {
+    /// Attribute `interval`.
+    #[xml(attr)]
+    pub interval: u32,
+}
+
+/// One latency histogram.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct LatencyHistogram {
+    /// Attribute `type`.
+    #[xml(attr, name = "type")]
+    pub kind: Option<String>,
+    /// Element `<bin>`.
+    #[xml(child, name = "bin")]
+    pub bins: Vec<HistogramBin>,
+}
+
+/// Start of a bin.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct HistogramBin {
+    /// Attribute `start`.
+    #[xml(attr)]
+    pub start: u64,
+}
+
+/// Size of qcow2's metadata cache.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct MetadataCache {
+    /// Element `<max_size>`.
+    #[xml(child)]
+    pub max_size: Option<CacheSize>,
+}
+
+/// Bytes after reading.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct CacheSize {
+    /// Attribute `unit`.
+    #[xml(attr)]
+    pub unit: Option<String>,
+    /// The text of the element.
+    #[xml(text)]
+    pub size: u64,
+}
+
+/// Where the image is; which fields apply depends on the type.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct DiskSource {
+    /// Kind of address (`pci`) or socket (`unix`).
+    #[xml(attr, name = "type")]
+    pub kind: Option<String>,
+    /// Attribute `managed`.
+    #[xml(attr)]
+    pub managed: Option<YesNo>,
+    /// Attribute `namespace`.
+    #[xml(attr)]
+    pub namespace: Option<u32>,
+    /// Attribute `path`.
+    #[xml(attr)]
+    pub path: Option<String>,
+    /// Attribute `file`.
+    #[xml(attr)]
+    pub file: Option<String>,
+    /// Attribute `fdgroup`.
+    #[xml(attr)]
+    pub fdgroup: Option<String>,
+    /// Attribute `dev`.
+    #[xml(attr)]
+    pub dev: Option<String>,
+    /// Attribute `dir`.
+    #[xml(attr)]
+    pub dir: Option<String>,
+    /// Attribute `protocol`.
+    #[xml(attr)]
+    pub protocol: Option<String>,
+    /// Attribute `name`.
+    #[xml(attr)]
+    pub name: Option<String>,
+    /// Attribute `query`.
+    #[xml(attr)]
+    pub query: Option<String>,
+    /// Attribute `tls`.
+    #[xml(attr)]
+    pub tls: Option<YesNo>,
+    /// Attribute `tlsHostname`.
+    #[xml(attr, name = "tlsHostname")]
+    pub tls_hostname: Option<String>,
+    /// Attribute `pool`.
+    #[xml(attr)]
+    pub pool: Option<String>,
+    /// Attribute `volume`.
+    #[xml(attr)]
+    pub volume: Option<String>,
+    /// Attribute `mode`.
+    #[xml(attr)]
+    pub mode: Option<VolumeMode>,
+    /// Attribute `startupPolicy`.
+    #[xml(attr, name = "startupPolicy")]
+    pub startup_policy: Option<StartupPolicy>,
+    /// Attribute `index`.
+    #[xml(attr, live_only)]
+    pub index: Option<u32>,
+    /// Element `<address>`.
+    #[xml(child)]
+    pub address: Option<Address>,
+    /// Element `<host>`.
+    #[xml(child, name = "host")]
+    pub hosts: Vec<NetworkHost>,
+    /// Element `<snapshot>`.
+    #[xml(child)]
+    pub snapshot: Option<NamedRef>,
+    /// Element `<config>`.
+    #[xml(child)]
+    pub config: Option<FileRef>,
+    /// Element `<initiator>`.
+    #[xml(child)]
+    pub initiator: Option<Initiator>,
+    /// Element `<ssl>`.
+    #[xml(child)]
+    pub ssl: Option<SslVerify>,
+    /// Element `<cookies>`.
+    #[xml(child)]
+    pub cookies: Option<Cookies>,
+    /// Element `<readahead>`.
+    #[xml(child)]
+    pub readahead: Option<ReadAhead>,
+    /// Element `<timeout>`.
+    #[xml(child)]
+    pub timeout: Option<SourceTimeout>,
+    /// Element `<identity>`.
+    #[xml(child)]
+    pub identity: Option<SourceIdentity>,
+    /// Element `<knownHosts>`.
+    #[xml(child, name = "knownHosts")]
+    pub known_hosts: Option<PathRef>,
+    /// Element `<reconnect>`.
+    #[xml(child)]
+    pub reconnect: Option<DiskReconnect>,
+    /// Element `<slices>`.
+    #[xml(child)]
+    pub slices: Option<Slices>,
+    /// Element `<seclabel>`.
+    #[xml(child, name = "seclabel")]
+    pub seclabels: Vec<DeviceSeclabel>,
+    /// Element `<auth>`.
+    #[xml(child)]
+    pub auth: Option<DiskAuth>,
+    /// Element `<encryption>`.
+    #[xml(child)]
+    pub encryption: Option<Encryption>,
+    /// Element `<reservations>`.
+    #[xml(child)]
+    pub reservations: Option<Reservations>,
+    /// Element `<dataStore>`.
+    #[xml(child, name = "dataStore")]
+    pub data_store: Option<Box<DataStore>>,
+    /// privateData
+    #[xml(raw, name = "privateData", live_only)]
+    pub private_data: Option<RawElement>,
+}
+
+/// A server.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct NetworkHost {
+    /// Attribute `transport`.
+    #[xml(attr)]
+    pub transport: Option<NetworkTransport>,
+    /// Attribute `name`.
+    #[xml(attr)]
+    pub name: Option<String>,
+    /// Attribute `port`.
+    #[xml(attr)]
+    pub port: Option<String>,
+    /// Attribute `socket`.
+    #[xml(attr)]
+    pub socket: Option<String>,
+}
+
+/// A name.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct NamedRef {
+    /// Attribute `name`.
+    #[xml(attr)]
+    pub name: String,
+}
+
+/// A file.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct FileRef {
+    /// Attribute `file`.
+    #[xml(attr)]
+    pub file: String,
+}
+
+/// A path.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct PathRef {
+    /// Attribute `path`.
+    #[xml(attr)]
+    pub path: String,
+}
+
+/// iSCSI initiator.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct Initiator {
+    /// Element `<iqn>`.
+    #[xml(child)]
+    pub iqn: Option<NamedRef>,
+}
+
+/// Verification of a server's certificate.
+#[derive(Clone, Debug, PartialEq, Xml)]
+pub struct SslVerify {
+    /// Attribute `verify`.
+    #[xml(attr)]
+    pub verify: YesNo,
+}
+
+/// HTTP cookies.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct Cookies {
+    /// Element `<cookie>`.
+    #[xml(child, name = "cookie")]
+    pub cookies: Vec<Cookie>,
+}
+
+/// One cookie.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct Cookie {
+    /// Attribute `name`.
+    #[xml(attr)]
+    pub name: String,
+    /// The text of the element.
+    #[xml(text, default, skip_default)]
+    pub value: String,
+}
+
+/// Read-ahead, bytes.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct ReadAhead {
+    /// Attribute `size`.
+    #[xml(attr)]
+    pub size: u64,
+}
+
+/// Timeout, seconds.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct SourceTimeout {
+    /// Attribute `seconds`.
+    #[xml(attr)]
+    pub seconds: u64,
+}
+
+/// Who we are to the server.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct SourceIdentity {
+    /// Attribute `user`.
+    #[xml(attr)]
+    pub user: Option<String>,
+    /// Attribute `group`.
+    #[xml(attr)]
+    pub group: Option<String>,
+    /// Attribute `username`.
+    #[xml(attr)]
+    pub username: Option<String>,
+    /// Attribute `keyfile`.
+    #[xml(attr)]
+    pub keyfile: Option<String>,
+    /// Attribute `agentsock`.
+    #[xml(attr)]
+    pub agentsock: Option<String>,
+}
+
+/// Reconnection.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct DiskReconnect {
+    /// Attribute `delay`.
+    #[xml(attr)]
+    pub delay: Option<u32>,
+    /// Attribute `enabled`.
+    #[xml(attr)]
+    pub enabled: Option<YesNo>,
+    /// Attribute `timeout`.
+    #[xml(attr)]
+    pub timeout: Option<u32>,
+}
+
+/// Parts of the storage.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct Slices {
+    /// Element `<slice>`.
+    #[xml(child, name = "slice")]
+    pub slices: Vec<Slice>,
+}
+
+/// One part, bytes.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct Slice {
+    /// Attribute `type`.
+    #[xml(attr, name = "type")]
+    pub kind: String,
+    /// Attribute `offset`.
+    #[xml(attr)]
+    pub offset: u64,
+    /// Attribute `size`.
+    #[xml(attr)]
+    pub size: u64,
+}
+
+/// Credentials.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct DiskAuth {
+    /// Attribute `username`.
+    #[xml(attr)]
+    pub username: String,
+    /// Element `<secret>`.
+    #[xml(child)]
+    pub secret: Option<AuthSecret>,
+}
+
+/// The secret, by uuid or usage.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct AuthSecret {
+    /// Attribute `type`.
+    #[xml(attr, name = "type")]
+    pub kind: String,
+    /// Attribute `usage`.
+    #[xml(attr)]
+    pub usage: Option<String>,
+    /// Attribute `uuid`.
+    #[xml(attr)]
+    pub uuid: Option<Uuid>,
+}
+
+/// Encryption of the image.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct Encryption {
+    /// Attribute `format`.
+    #[xml(attr)]
+    pub format: String,
+    /// Attribute `engine`.
+    #[xml(attr)]
+    pub engine: Option<String>,
+    /// Element `<secret>`.
+    #[xml(child, name = "secret")]
+    pub secrets: Vec<EncryptionSecret>,
+    /// Element `<cipher>`.
+    #[xml(child)]
+    pub cipher: Option<EncryptionCipher>,
+    /// Element `<ivgen>`.
+    #[xml(child)]
+    pub ivgen: Option<EncryptionIvGen>,
+}
+
+/// The passphrase, by uuid or usage.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct EncryptionSecret {
+    /// Attribute `type`.
+    #[xml(attr, name = "type")]
+    pub kind: String,
+    /// Attribute `usage`.
+    #[xml(attr)]
+    pub usage: Option<String>,
+    /// Attribute `uuid`.
+    #[xml(attr)]
+    pub uuid: Option<Uuid>,
+}
+
+/// Cipher of a new image.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct EncryptionCipher {
+    /// Attribute `name`.
+    #[xml(attr)]
+    pub name: String,
+    /// Attribute `size`.
+    #[xml(attr)]
+    pub size: u32,
+    /// Attribute `mode`.
+    #[xml(attr)]
+    pub mode: Option<String>,
+    /// Attribute `hash`.
+    #[xml(attr)]
+    pub hash: Option<String>,
+}
+
+/// Initialization vectors of a new image.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct EncryptionIvGen {
+    /// Attribute `name`.
+    #[xml(attr)]
+    pub name: String,
+    /// Attribute `hash`.
+    #[xml(attr)]
+    pub hash: Option<String>,
+}
+
+/// SCSI persistent reservations.
+#[derive(Clone, Debug, PartialEq, Xml)]
+pub struct Reservations {
+    /// Attribute `managed`.
+    #[xml(attr)]
+    pub managed: YesNo,
+    /// Attribute `migration`.
+    #[xml(attr)]
+    pub migration: Option<YesNo>,
+    /// Element `<source>`.
+    #[xml(child)]
+    pub source: Option<ReservationSource>,
+}
+
+/// Socket of the helper.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct ReservationSource {
+    /// Attribute `type`.
+    #[xml(attr, name = "type")]
+    pub kind: String,
+    /// Attribute `path`.
+    #[xml(attr)]
+    pub path: Option<String>,
+    /// Attribute `mode`.
+    #[xml(attr)]
+    pub mode: Option<String>,
+}
+
+/// qcow2 data file.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct DataStore {
+    /// Attribute `type`.
+    #[xml(attr, name = "type")]
+    pub kind: StorageType,
+    /// Element `<format>`.
+    #[xml(child)]
+    pub format: Option<ImageFormat>,
+    /// Element `<source>`.
+    #[xml(child)]
+    pub source: Option<DiskSource>,
+}
+
+/// One layer below; empty ends the chain.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct BackingStore {
+    /// Attribute `type`.
+    #[xml(attr, name = "type")]
+    pub kind: Option<StorageType>,
+    /// Attribute `index`.
+    #[xml(attr, live_only)]
+    pub index: Option<u32>,
+    /// Element `<format>`.
+    #[xml(child)]
+    pub format: Option<ImageFormat>,
+    /// Element `<source>`.
+    #[xml(child)]
+    pub source: Option<DiskSource>,
+    /// Element `<backingStore>`.
+    #[xml(child, name = "backingStore")]
+    pub backing_store: Option<Box<BackingStore>>,
+}
+
+/// Image format.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct ImageFormat {
+    /// Attribute `type`.
+    #[xml(attr, name = "type")]
+    pub kind: String,
+    /// Element `<metadata_cache>`.
+    #[xml(child)]
+    pub metadata_cache: Option<MetadataCache>,
+}
+
+/// Domain that serves the backend (Xen).
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct BackendDomain {
+    /// Attribute `name`.
+    #[xml(attr)]
+    pub name: String,
+}
+
+/// A running block copy or commit.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct DiskMirror {
+    /// Attribute `type`.
+    #[xml(attr, name = "type")]
+    pub kind: Option<StorageType>,
+    /// Attribute `file`.
+    #[xml(attr)]
+    pub file: Option<String>,
+    /// Attribute `format`.
+    #[xml(attr)]
+    pub format: Option<String>,
+    /// Attribute `job`.
+    #[xml(attr)]
+    pub job: Option<String>,
+    /// Attribute `ready`.
+    #[xml(attr)]
+    pub ready: Option<String>,
+    /// Element `<format>`.
+    #[xml(child, name = "format")]
+    pub image_format: Option<ImageFormat>,
+    /// Element `<source>`.
+    #[xml(child)]
+    pub source: Option<DiskSource>,
+    /// Element `<backingStore>`.
+    #[xml(child, name = "backingStore")]
+    pub backing_store: Option<Box<BackingStore>>,
+}
+
+/// What the guest calls it.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct DiskTarget {
+    /// Attribute `dev`.
+    #[xml(attr)]
+    pub dev: String,
+    /// Attribute `bus`.
+    #[xml(attr)]
+    pub bus: Option<DiskBus>,
+    /// Attribute `tray`.
+    #[xml(attr)]
+    pub tray: Option<TrayState>,
+    /// Attribute `removable`.
+    #[xml(attr)]
+    pub removable: Option<OnOff>,
+    /// Attribute `rotation_rate`.
+    #[xml(attr)]
+    pub rotation_rate: Option<u32>,
+}
+
+/// BIOS geometry.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct Geometry {
+    /// Attribute `cyls`.
+    #[xml(attr)]
+    pub cyls: u32,
+    /// Attribute `heads`.
+    #[xml(attr)]
+    pub heads: u32,
+    /// Attribute `secs`.
+    #[xml(attr)]
+    pub secs: u32,
+    /// Attribute `trans`.
+    #[xml(attr)]
+    pub trans: Option<GeometryTrans>,
+}
+
+/// Block sizes, bytes.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct BlockIo {
+    /// Attribute `logical_block_size`.
+    #[xml(attr)]
+    pub logical_block_size: Option<u32>,
+    /// Attribute `physical_block_size`.
+    #[xml(attr)]
+    pub physical_block_size: Option<u32>,
+    /// Attribute `discard_granularity`.
+    #[xml(attr)]
+    pub discard_granularity: Option<u32>,
+}
+
+/// Throttle groups the disk passes.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct ThrottleFilters {
+    /// Element `<throttlefilter>`.
+    #[xml(child, name = "throttlefilter")]
+    pub filters: Vec<ThrottleFilter>,
+}
+
+/// One of them.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct ThrottleFilter {
+    /// Attribute `group`.
+    #[xml(attr)]
+    pub group: String,
+}
+
+/// Changes are thrown away.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct Transient {
+    /// Attribute `shareBacking`.
+    #[xml(attr, name = "shareBacking")]
+    pub share_backing: Option<YesNo>,
+}

@@ -1,0 +1,242 @@
+//! Folders of the host in the guest.
+
+use super::disk::DiskModel;
+use crate::domain::os::IdMap;
+use crate::domain::prelude::*;
+
+/// Kind of source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, XmlEnum)]
+pub enum FilesystemType {
+    /// `mount`.
+    #[default]
+    Mount,
+    /// `block`.
+    Block,
+    /// `file`.
+    File,
+    /// `template`.
+    Template,
+    /// `ram`.
+    Ram,
+    /// `bind`.
+    Bind,
+    /// `volume`.
+    Volume,
+}
+
+/// How ownership is mapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, XmlEnum)]
+pub enum AccessMode {
+    /// `passthrough`.
+    #[default]
+    Passthrough,
+    /// `mapped`.
+    Mapped,
+    /// `squash`.
+    Squash,
+}
+
+/// What several devices under one export mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, XmlEnum)]
+pub enum MultiDevs {
+    /// `default`.
+    #[default]
+    Default,
+    /// `remap`.
+    Remap,
+    /// `forbid`.
+    Forbid,
+    /// `warn`.
+    Warn,
+}
+
+/// One shared folder.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct Filesystem {
+    /// Attribute `type`.
+    #[xml(attr, name = "type", default)]
+    pub kind: FilesystemType,
+    /// Attribute `accessmode`.
+    #[xml(attr, name = "accessmode")]
+    pub access_mode: Option<AccessMode>,
+    /// Attribute `fmode`.
+    #[xml(attr)]
+    pub fmode: Option<String>,
+    /// Attribute `dmode`.
+    #[xml(attr)]
+    pub dmode: Option<String>,
+    /// Attribute `multidevs`.
+    #[xml(attr, name = "multidevs")]
+    pub multi_devs: Option<MultiDevs>,
+    /// Attribute `model`.
+    #[xml(attr)]
+    pub model: Option<DiskModel>,
+    /// Element `<driver>`.
+    #[xml(child)]
+    pub driver: Option<FilesystemDriver>,
+    /// Element `<binary>`.
+    #[xml(child)]
+    pub binary: Option<FilesystemBinary>,
+    /// Element `<idmap>`.
+    #[xml(child)]
+    pub idmap: Option<IdMap>,
+    /// Element `<source>`.
+    #[xml(child)]
+    pub source: Option<FilesystemSource>,
+    /// Element `<target>`.
+    #[xml(child)]
+    pub target: FilesystemTarget,
+    /// Presence of `<readonly/>`.
+    #[xml(flag)]
+    pub readonly: bool,
+    /// Element `<space_hard_limit>`.
+    #[xml(child)]
+    pub space_hard_limit: Option<Bytes>,
+    /// Element `<space_soft_limit>`.
+    #[xml(child)]
+    pub space_soft_limit: Option<Bytes>,
+    /// Element `<boot>`.
+    #[xml(child)]
+    pub boot: Option<DeviceBoot>,
+    /// Element `<alias>`.
+    #[xml(child)]
+    pub alias: Option<Alias>,
+    /// Element `<acpi>`.
+    #[xml(child)]
+    pub acpi: Option<DeviceAcpi>,
+    /// Element `<address>`.
+    #[xml(child)]
+    pub address: Option<Address>,
+}
+
+/// Who serves it.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct FilesystemDriver {
+    /// Attribute `type`.
+    #[xml(attr, name = "type")]
+    pub kind: Option<String>,
+    /// Attribute `format`.
+    #[xml(attr)]
+    pub format: Option<String>,
+    /// Attribute `name`.
+    #[xml(attr)]
+    pub name: Option<String>,
+    /// Attribute `wrpolicy`.
+    #[xml(attr)]
+    pub wrpolicy: Option<String>,
+    /// Attribute `queue`.
+    #[xml(attr)]
+    pub queue: Option<u32>,
+    /// virtio
+    #[xml(flatten)]
+    pub virtio: VirtioDriver,
+}
+
+/// virtiofsd and its options.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct FilesystemBinary {
+    /// Attribute `path`.
+    #[xml(attr)]
+    pub path: Option<String>,
+    /// Attribute `xattr`.
+    #[xml(attr)]
+    pub xattr: Option<OnOff>,
+    /// Element `<cache>`.
+    #[xml(child)]
+    pub cache: Option<CacheOption>,
+    /// Element `<lock>`.
+    #[xml(child)]
+    pub lock: Option<LockOption>,
+    /// Element `<sandbox>`.
+    #[xml(child)]
+    pub sandbox: Option<SandboxOption>,
+    /// Element `<thread_pool>`.
+    #[xml(child)]
+    pub thread_pool: Option<ThreadPoolOption>,
+    /// Element `<openfiles>`.
+    #[xml(child, name = "openfiles")]
+    pub open_files: Option<OpenFilesOption>,
+}
+
+/// Cache mode.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct CacheOption {
+    /// Attribute `mode`.
+    #[xml(attr)]
+    pub mode: String,
+}
+
+/// Lock support.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct LockOption {
+    /// Attribute `posix`.
+    #[xml(attr)]
+    pub posix: Option<OnOff>,
+    /// Attribute `flock`.
+    #[xml(attr)]
+    pub flock: Option<OnOff>,
+}
+
+/// Sandbox mode.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct SandboxOption {
+    /// Attribute `mode`.
+    #[xml(attr)]
+    pub mode: String,
+}
+
+/// Threads.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct ThreadPoolOption {
+    /// Attribute `size`.
+    #[xml(attr)]
+    pub size: u32,
+}
+
+/// Limit of open files.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct OpenFilesOption {
+    /// Attribute `max`.
+    #[xml(attr)]
+    pub max: u64,
+}
+
+/// What is shared.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct FilesystemSource {
+    /// Attribute `dev`.
+    #[xml(attr)]
+    pub dev: Option<String>,
+    /// Attribute `dir`.
+    #[xml(attr)]
+    pub dir: Option<String>,
+    /// Attribute `file`.
+    #[xml(attr)]
+    pub file: Option<String>,
+    /// Attribute `name`.
+    #[xml(attr)]
+    pub name: Option<String>,
+    /// Attribute `usage`.
+    #[xml(attr)]
+    pub usage: Option<String>,
+    /// Attribute `units`.
+    #[xml(attr)]
+    pub units: Option<String>,
+    /// Attribute `pool`.
+    #[xml(attr)]
+    pub pool: Option<String>,
+    /// Attribute `volume`.
+    #[xml(attr)]
+    pub volume: Option<String>,
+    /// Attribute `socket`.
+    #[xml(attr)]
+    pub socket: Option<String>,
+}
+
+/// Mount tag or mount point.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct FilesystemTarget {
+    /// Attribute `dir`.
+    #[xml(attr)]
+    pub dir: String,
+}

@@ -1,0 +1,701 @@
+//! Network interfaces.
+
+use super::chardev::Reconnect;
+use super::disk::BackendDomain;
+use crate::domain::prelude::*;
+
+/// How the interface reaches the world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, XmlEnum)]
+pub enum InterfaceType {
+    /// `user`.
+    #[default]
+    User,
+    /// `ethernet`.
+    Ethernet,
+    /// `vhostuser`.
+    Vhostuser,
+    /// `server`.
+    Server,
+    /// `client`.
+    Client,
+    /// `mcast`.
+    Mcast,
+    /// `network`.
+    Network,
+    /// `bridge`.
+    Bridge,
+    /// `internal`.
+    Internal,
+    /// `direct`.
+    Direct,
+    /// `hostdev`.
+    Hostdev,
+    /// `udp`.
+    Udp,
+    /// `vdpa`.
+    Vdpa,
+    /// `null`.
+    Null,
+    /// `vds`.
+    Vds,
+}
+
+/// Who chose the address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, XmlEnum)]
+pub enum MacType {
+    /// `generated`.
+    #[default]
+    Generated,
+    /// `static`.
+    Static,
+}
+
+/// macvtap mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, XmlEnum)]
+pub enum DirectMode {
+    /// `vepa`.
+    #[default]
+    Vepa,
+    /// `private`.
+    Private,
+    /// `bridge`.
+    Bridge,
+    /// `passthrough`.
+    Passthrough,
+}
+
+/// Link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, XmlEnum)]
+pub enum LinkState {
+    /// `up`.
+    #[default]
+    Up,
+    /// `down`.
+    Down,
+}
+
+/// Role in a failover pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, XmlEnum)]
+pub enum TeamingType {
+    /// `persistent`.
+    #[default]
+    Persistent,
+    /// `transient`.
+    Transient,
+}
+
+/// User networking by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, XmlEnum)]
+pub enum NetBackendType {
+    /// `default`.
+    #[default]
+    Default,
+    /// `passt`.
+    Passt,
+}
+
+/// Who moves packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, XmlEnum)]
+pub enum NetDriverName {
+    /// `qemu`.
+    #[default]
+    Qemu,
+    /// `vhost`.
+    Vhost,
+    /// `vfio`.
+    Vfio,
+    /// `kvm`.
+    Kvm,
+    /// `xen`.
+    Xen,
+}
+
+/// When packets are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, XmlEnum)]
+pub enum TxMode {
+    /// `iothread`.
+    #[default]
+    Iothread,
+    /// `timer`.
+    Timer,
+}
+
+/// One interface.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct Interface {
+    /// Attribute `type`.
+    #[xml(attr, name = "type")]
+    pub kind: InterfaceType,
+    /// Attribute `managed`.
+    #[xml(attr)]
+    pub managed: Option<YesNo>,
+    /// Attribute `trustGuestRxFilters`.
+    #[xml(attr, name = "trustGuestRxFilters")]
+    pub trust_guest_rx_filters: Option<YesNo>,
+    /// Element `<mac>`.
+    #[xml(child)]
+    pub mac: Option<InterfaceMac>,
+    /// Element `<source>`.
+    #[xml(child)]
+    pub source: Option<InterfaceSource>,
+    /// Element `<vlan>`.
+    #[xml(child)]
+    pub vlan: Option<Vlan>,
+    /// Element `<virtualport>`.
+    #[xml(child, name = "virtualport")]
+    pub virtual_port: Option<VirtualPort>,
+    /// Element `<bandwidth>`.
+    #[xml(child)]
+    pub bandwidth: Option<Bandwidth>,
+    /// Element `<port>`.
+    #[xml(child)]
+    pub port: Option<PortOptions>,
+    /// Element `<ip>`.
+    #[xml(child, name = "ip")]
+    pub ips: Vec<IpAddress>,
+    /// Element `<route>`.
+    #[xml(child, name = "route")]
+    pub routes: Vec<Route>,
+    /// Element `<portForward>`.
+    #[xml(child, name = "portForward")]
+    pub port_forwards: Vec<PortForward>,
+    /// Element `<script>`.
+    #[xml(child)]
+    pub script: Option<ScriptRef>,
+    /// Element `<downscript>`.
+    #[xml(child, name = "downscript")]
+    pub down_script: Option<ScriptRef>,
+    /// Element `<backenddomain>`.
+    #[xml(child)]
+    pub backenddomain: Option<BackendDomain>,
+    /// Element `<target>`.
+    #[xml(child)]
+    pub target: Option<InterfaceTarget>,
+    /// Element `<guest>`.
+    #[xml(child)]
+    pub guest: Option<InterfaceGuest>,
+    /// Element `<model>`.
+    #[xml(child)]
+    pub model: Option<InterfaceModel>,
+    /// Element `<driver>`.
+    #[xml(child)]
+    pub driver: Option<InterfaceDriver>,
+    /// Element `<backend>`.
+    #[xml(child)]
+    pub backend: Option<InterfaceBackend>,
+    /// Element `<filterref>`.
+    #[xml(child, name = "filterref")]
+    pub filter_ref: Option<FilterRef>,
+    /// Element `<tune>`.
+    #[xml(child)]
+    pub tune: Option<InterfaceTune>,
+    /// Element `<teaming>`.
+    #[xml(child)]
+    pub teaming: Option<Teaming>,
+    /// Element `<link>`.
+    #[xml(child)]
+    pub link: Option<Link>,
+    /// Element `<mtu>`.
+    #[xml(child)]
+    pub mtu: Option<Mtu>,
+    /// Element `<coalesce>`.
+    #[xml(child)]
+    pub coalesce: Option<Coalesce>,
+    /// Element `<boot>`.
+    #[xml(child)]
+    pub boot: Option<DeviceBoot>,
+    /// Element `<alias>`.
+    #[xml(child)]
+    pub alias: Option<Alias>,
+    /// Element `<rom>`.
+    #[xml(child)]
+    pub rom: Option<Rom>,
+    /// Element `<acpi>`.
+    #[xml(child)]
+    pub acpi: Option<DeviceAcpi>,
+    /// Element `<address>`.
+    #[xml(child)]
+    pub address: Option<Address>,
+}
+
+/// Hardware address.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct InterfaceMac {
+    /// Attribute `address`.
+    #[xml(attr)]
+    pub address: Mac,
+    /// Attribute `type`.
+    #[xml(attr, name = "type")]
+    pub kind: Option<MacType>,
+    /// Attribute `check`.
+    #[xml(attr)]
+    pub check: Option<YesNo>,
+    /// Attribute `currentAddress`.
+    #[xml(attr, name = "currentAddress", live_only)]
+    pub current_address: Option<Mac>,
+}
+
+/// What it is connected to; fields by type.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct InterfaceSource {
+    /// Attribute `type`.
+    #[xml(attr, name = "type")]
+    pub kind: Option<String>,
+    /// Attribute `path`.
+    #[xml(attr)]
+    pub path: Option<String>,
+    /// Attribute `mode`.
+    #[xml(attr)]
+    pub mode: Option<String>,
+    /// Attribute `address`.
+    #[xml(attr)]
+    pub address: Option<String>,
+    /// Attribute `port`.
+    #[xml(attr)]
+    pub port: Option<u32>,
+    /// Attribute `network`.
+    #[xml(attr)]
+    pub network: Option<String>,
+    /// Attribute `portid`.
+    #[xml(attr, name = "portid", live_only)]
+    pub port_id: Option<Uuid>,
+    /// Attribute `portgroup`.
+    #[xml(attr)]
+    pub portgroup: Option<String>,
+    /// Attribute `bridge`.
+    #[xml(attr)]
+    pub bridge: Option<String>,
+    /// Attribute `name`.
+    #[xml(attr)]
+    pub name: Option<String>,
+    /// Attribute `dev`.
+    #[xml(attr)]
+    pub dev: Option<String>,
+    /// Attribute `switchid`.
+    #[xml(attr, name = "switchid")]
+    pub switch_id: Option<Uuid>,
+    /// Attribute `connectionid`.
+    #[xml(attr, name = "connectionid")]
+    pub connection_id: Option<u64>,
+    /// Element `<address>`.
+    #[xml(child, name = "address")]
+    pub device_address: Option<Address>,
+    /// Element `<local>`.
+    #[xml(child)]
+    pub local: Option<LocalAddress>,
+    /// Element `<reconnect>`.
+    #[xml(child)]
+    pub reconnect: Option<Reconnect>,
+    /// Element `<ip>`.
+    #[xml(child, name = "ip")]
+    pub ips: Vec<IpAddress>,
+    /// Element `<route>`.
+    #[xml(child, name = "route")]
+    pub routes: Vec<Route>,
+}
+
+/// Local end of a UDP tunnel.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct LocalAddress {
+    /// Attribute `address`.
+    #[xml(attr)]
+    pub address: String,
+    /// Attribute `port`.
+    #[xml(attr)]
+    pub port: u32,
+}
+
+/// VLAN tags.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct Vlan {
+    /// Attribute `trunk`.
+    #[xml(attr)]
+    pub trunk: Option<YesNo>,
+    /// Element `<tag>`.
+    #[xml(child, name = "tag")]
+    pub tags: Vec<VlanTag>,
+}
+
+/// One tag.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct VlanTag {
+    /// Attribute `id`.
+    #[xml(attr)]
+    pub id: u32,
+    /// Attribute `nativeMode`.
+    #[xml(attr, name = "nativeMode")]
+    pub native_mode: Option<String>,
+}
+
+/// Profile of a switch port.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct VirtualPort {
+    /// Attribute `type`.
+    #[xml(attr, name = "type")]
+    pub kind: Option<String>,
+    /// Element `<parameters>`.
+    #[xml(child)]
+    pub parameters: Option<VirtualPortParameters>,
+}
+
+/// Its parameters.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct VirtualPortParameters {
+    /// Attribute `managerid`.
+    #[xml(attr)]
+    pub managerid: Option<String>,
+    /// Attribute `typeid`.
+    #[xml(attr)]
+    pub typeid: Option<String>,
+    /// Attribute `typeidversion`.
+    #[xml(attr)]
+    pub typeidversion: Option<String>,
+    /// Attribute `instanceid`.
+    #[xml(attr)]
+    pub instanceid: Option<Uuid>,
+    /// Attribute `interfaceid`.
+    #[xml(attr)]
+    pub interfaceid: Option<Uuid>,
+    /// Attribute `profileid`.
+    #[xml(attr)]
+    pub profileid: Option<String>,
+}
+
+/// Bridge port options.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct PortOptions {
+    /// Attribute `isolated`.
+    #[xml(attr)]
+    pub isolated: Option<YesNo>,
+}
+
+/// Traffic shaping, KiB a second.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct Bandwidth {
+    /// Element `<inbound>`.
+    #[xml(child)]
+    pub inbound: Option<BandwidthLimit>,
+    /// Element `<outbound>`.
+    #[xml(child)]
+    pub outbound: Option<BandwidthLimit>,
+}
+
+/// One direction.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct BandwidthLimit {
+    /// Attribute `average`.
+    #[xml(attr)]
+    pub average: Option<u64>,
+    /// Attribute `peak`.
+    #[xml(attr)]
+    pub peak: Option<u64>,
+    /// Attribute `floor`.
+    #[xml(attr)]
+    pub floor: Option<u64>,
+    /// Attribute `burst`.
+    #[xml(attr)]
+    pub burst: Option<u64>,
+}
+
+/// An address of the guest's side.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct IpAddress {
+    /// Attribute `address`.
+    #[xml(attr)]
+    pub address: String,
+    /// Attribute `family`.
+    #[xml(attr)]
+    pub family: Option<String>,
+    /// Attribute `prefix`.
+    #[xml(attr)]
+    pub prefix: Option<u32>,
+    /// Attribute `peer`.
+    #[xml(attr)]
+    pub peer: Option<String>,
+}
+
+/// A route.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct Route {
+    /// Attribute `family`.
+    #[xml(attr)]
+    pub family: Option<String>,
+    /// Attribute `address`.
+    #[xml(attr)]
+    pub address: String,
+    /// Attribute `netmask`.
+    #[xml(attr)]
+    pub netmask: Option<String>,
+    /// Attribute `prefix`.
+    #[xml(attr)]
+    pub prefix: Option<u32>,
+    /// Attribute `gateway`.
+    #[xml(attr)]
+    pub gateway: Option<String>,
+    /// Attribute `metric`.
+    #[xml(attr)]
+    pub metric: Option<u32>,
+}
+
+/// Ports forwarded by passt.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct PortForward {
+    /// Attribute `proto`.
+    #[xml(attr)]
+    pub proto: String,
+    /// Attribute `address`.
+    #[xml(attr)]
+    pub address: Option<String>,
+    /// Attribute `dev`.
+    #[xml(attr)]
+    pub dev: Option<String>,
+    /// Element `<range>`.
+    #[xml(child, name = "range")]
+    pub ranges: Vec<PortRange>,
+}
+
+/// A range.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct PortRange {
+    /// Attribute `start`.
+    #[xml(attr)]
+    pub start: u32,
+    /// Attribute `end`.
+    #[xml(attr)]
+    pub end: Option<u32>,
+    /// Attribute `to`.
+    #[xml(attr)]
+    pub to: Option<u32>,
+    /// Attribute `exclude`.
+    #[xml(attr)]
+    pub exclude: Option<YesNo>,
+}
+
+/// A script of the host.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct ScriptRef {
+    /// Attribute `path`.
+    #[xml(attr)]
+    pub path: String,
+}
+
+/// Name of the host's end.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct InterfaceTarget {
+    /// Attribute `dev`.
+    #[xml(attr)]
+    pub dev: Option<String>,
+    /// Attribute `managed`.
+    #[xml(attr)]
+    pub managed: Option<YesNo>,
+}
+
+/// Name inside a container.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct InterfaceGuest {
+    /// Attribute `dev`.
+    #[xml(attr)]
+    pub dev: Option<String>,
+    /// Attribute `actual`.
+    #[xml(attr)]
+    pub actual: Option<String>,
+}
+
+/// Device the guest sees.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct InterfaceModel {
+    /// Attribute `type`.
+    #[xml(attr, name = "type")]
+    pub kind: String,
+}
+
+/// Backend and transport options.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct InterfaceDriver {
+    /// Attribute `name`.
+    #[xml(attr)]
+    pub name: Option<NetDriverName>,
+    /// Attribute `txmode`.
+    #[xml(attr)]
+    pub txmode: Option<TxMode>,
+    /// Attribute `ioeventfd`.
+    #[xml(attr)]
+    pub ioeventfd: Option<OnOff>,
+    /// Attribute `event_idx`.
+    #[xml(attr)]
+    pub event_idx: Option<OnOff>,
+    /// Attribute `queues`.
+    #[xml(attr)]
+    pub queues: Option<u32>,
+    /// Attribute `rx_queue_size`.
+    #[xml(attr)]
+    pub rx_queue_size: Option<u32>,
+    /// Attribute `tx_queue_size`.
+    #[xml(attr)]
+    pub tx_queue_size: Option<u32>,
+    /// Attribute `rss`.
+    #[xml(attr)]
+    pub rss: Option<OnOff>,
+    /// Attribute `rss_hash_report`.
+    #[xml(attr)]
+    pub rss_hash_report: Option<OnOff>,
+    /// virtio
+    #[xml(flatten)]
+    pub virtio: VirtioDriver,
+    /// Element `<host>`.
+    #[xml(child)]
+    pub host: Option<HostOffload>,
+    /// Element `<guest>`.
+    #[xml(child)]
+    pub guest: Option<GuestOffload>,
+}
+
+/// Offloads towards the host.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct HostOffload {
+    /// Attribute `csum`.
+    #[xml(attr)]
+    pub csum: Option<OnOff>,
+    /// Attribute `gso`.
+    #[xml(attr)]
+    pub gso: Option<OnOff>,
+    /// Attribute `tso4`.
+    #[xml(attr)]
+    pub tso4: Option<OnOff>,
+    /// Attribute `tso6`.
+    #[xml(attr)]
+    pub tso6: Option<OnOff>,
+    /// Attribute `ecn`.
+    #[xml(attr)]
+    pub ecn: Option<OnOff>,
+    /// Attribute `ufo`.
+    #[xml(attr)]
+    pub ufo: Option<OnOff>,
+    /// Attribute `mrg_rxbuf`.
+    #[xml(attr)]
+    pub mrg_rxbuf: Option<OnOff>,
+}
+
+/// Offloads towards the guest.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct GuestOffload {
+    /// Attribute `csum`.
+    #[xml(attr)]
+    pub csum: Option<OnOff>,
+    /// Attribute `tso4`.
+    #[xml(attr)]
+    pub tso4: Option<OnOff>,
+    /// Attribute `tso6`.
+    #[xml(attr)]
+    pub tso6: Option<OnOff>,
+    /// Attribute `ecn`.
+    #[xml(attr)]
+    pub ecn: Option<OnOff>,
+    /// Attribute `ufo`.
+    #[xml(attr)]
+    pub ufo: Option<OnOff>,
+}
+
+/// Devices or program behind it.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct InterfaceBackend {
+    /// Attribute `type`.
+    #[xml(attr, name = "type")]
+    pub kind: Option<NetBackendType>,
+    /// Attribute `tap`.
+    #[xml(attr)]
+    pub tap: Option<String>,
+    /// Attribute `vhost`.
+    #[xml(attr)]
+    pub vhost: Option<String>,
+    /// Attribute `logFile`.
+    #[xml(attr, name = "logFile")]
+    pub log_file: Option<String>,
+    /// Attribute `hostname`.
+    #[xml(attr)]
+    pub hostname: Option<String>,
+    /// Attribute `fqdn`.
+    #[xml(attr)]
+    pub fqdn: Option<String>,
+}
+
+/// Network filter and its parameters.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct FilterRef {
+    /// Attribute `filter`.
+    #[xml(attr)]
+    pub filter: String,
+    /// Element `<parameter>`.
+    #[xml(child, name = "parameter")]
+    pub parameters: Vec<FilterParameter>,
+}
+
+/// One parameter.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct FilterParameter {
+    /// Attribute `name`.
+    #[xml(attr)]
+    pub name: String,
+    /// Attribute `value`.
+    #[xml(attr)]
+    pub value: String,
+}
+
+/// Tuning.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct InterfaceTune {
+    /// Element `<sndbuf>`.
+    #[xml(child_text)]
+    pub sndbuf: Option<u64>,
+}
+
+/// Failover pair.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct Teaming {
+    /// Attribute `type`.
+    #[xml(attr, name = "type")]
+    pub kind: TeamingType,
+    /// Attribute `persistent`.
+    #[xml(attr)]
+    pub persistent: Option<String>,
+}
+
+/// Link state.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct Link {
+    /// Attribute `state`.
+    #[xml(attr)]
+    pub state: LinkState,
+}
+
+/// MTU.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct Mtu {
+    /// Attribute `size`.
+    #[xml(attr)]
+    pub size: u32,
+}
+
+/// Interrupt coalescing.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct Coalesce {
+    /// Element `<rx>`.
+    #[xml(child)]
+    pub rx: Option<CoalesceRx>,
+}
+
+/// Receive side.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct CoalesceRx {
+    /// Element `<frames>`.
+    #[xml(child)]
+    pub frames: Option<CoalesceFrames>,
+}
+
+/// Frames.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct CoalesceFrames {
+    /// Attribute `max`.
+    #[xml(attr)]
+    pub max: u32,
+}

@@ -1,0 +1,17 @@
+//! NVRAM of pSeries.
+
+use crate::domain::prelude::*;
+
+/// The device.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct NvramDevice {
+    /// Element `<alias>`.
+    #[xml(child)]
+    pub alias: Option<Alias>,
+    /// Element `<acpi>`.
+    #[xml(child)]
+    pub acpi: Option<DeviceAcpi>,
+    /// Element `<address>`.
+    #[xml(child)]
+    pub address: Option<Address>,
+}

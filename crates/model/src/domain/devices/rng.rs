@@ -1,0 +1,67 @@
+//! Random number generators.
+
+use super::disk::DiskModel;
+use crate::domain::prelude::*;
+
+/// Where entropy comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, XmlEnum)]
+pub enum RngBackendModel {
+    /// `random`.
+    #[default]
+    Random,
+    /// `egd`.
+    Egd,
+    /// `builtin`.
+    Builtin,
+}
+
+/// One generator.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct Rng {
+    /// Attribute `model`.
+    #[xml(attr)]
+    pub model: DiskModel,
+    /// Element `<rate>`.
+    #[xml(child)]
+    pub rate: Option<RngRate>,
+    /// Element `<backend>`.
+    #[xml(child)]
+    pub backend: RngBackend,
+    /// Element `<driver>`.
+    #[xml(child)]
+    pub driver: Option<VirtioDriver>,
+    /// Element `<alias>`.
+    #[xml(child)]
+    pub alias: Option<Alias>,
+    /// Element `<acpi>`.
+    #[xml(child)]
+    pub acpi: Option<DeviceAcpi>,
+    /// Element `<address>`.
+    #[xml(child)]
+    pub address: Option<Address>,
+}
+
+/// Limit, bytes in milliseconds.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct RngRate {
+    /// Attribute `bytes`.
+    #[xml(attr)]
+    pub bytes: u32,
+    /// Attribute `period`.
+    #[xml(attr)]
+    pub period: Option<u32>,
+}
+
+/// Source of entropy.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct RngBackend {
+    /// Attribute `model`.
+    #[xml(attr)]
+    pub model: RngBackendModel,
+    /// source
+    #[xml(flatten)]
+    pub source: super::smartcard::PassthroughSource,
+    /// Device file of `random`.
+    #[xml(text)]
+    pub device: Option<String>,
+}

@@ -1,0 +1,164 @@
+//! TPM devices.
+
+use crate::domain::prelude::*;
+
+/// Device the guest sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, XmlEnum)]
+pub enum TpmModel {
+    /// `tpm-tis`.
+    #[default]
+    TpmTis,
+    /// `tpm-crb`.
+    TpmCrb,
+    /// `tpm-spapr`.
+    TpmSpapr,
+    /// `spapr-tpm-proxy`.
+    SpaprTpmProxy,
+}
+
+/// Who implements it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, XmlEnum)]
+pub enum TpmBackendType {
+    /// `passthrough`.
+    #[default]
+    Passthrough,
+    /// `emulator`.
+    Emulator,
+    /// `external`.
+    External,
+}
+
+/// TPM version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, XmlEnum)]
+pub enum TpmVersion {
+    /// `1.2`.
+    #[xml(name = "1.2")]
+    #[default]
+    V12,
+    /// `2.0`.
+    #[xml(name = "2.0")]
+    V20,
+}
+
+/// One TPM.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct Tpm {
+    /// Attribute `model`.
+    #[xml(attr)]
+    pub model: Option<TpmModel>,
+    /// Element `<backend>`.
+    #[xml(child)]
+    pub backend: TpmBackend,
+    /// Element `<alias>`.
+    #[xml(child)]
+    pub alias: Option<Alias>,
+    /// Element `<acpi>`.
+    #[xml(child)]
+    pub acpi: Option<DeviceAcpi>,
+    /// Element `<address>`.
+    #[xml(child)]
+    pub address: Option<Address>,
+}
+
+/// Its implementation.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct TpmBackend {
+    /// Attribute `type`.
+    #[xml(attr, name = "type")]
+    pub kind: TpmBackendType,
+    /// Attribute `version`.
+    #[xml(attr)]
+    pub version: Option<TpmVersion>,
+    /// Attribute `persistent_state`.
+    #[xml(attr)]
+    pub persistent_state: Option<YesNo>,
+    /// Attribute `debug`.
+    #[xml(attr)]
+    pub debug: Option<u32>,
+    /// Element `<device>`.
+    #[xml(child)]
+    pub device: Option<TpmDevice>,
+    /// Element `<encryption>`.
+    #[xml(child)]
+    pub encryption: Option<TpmEncryption>,
+    /// Element `<active_pcr_banks>`.
+    #[xml(child)]
+    pub active_pcr_banks: Option<PcrBanks>,
+    /// Element `<source>`.
+    #[xml(child)]
+    pub source: Option<TpmSource>,
+    /// Element `<profile>`.
+    #[xml(child)]
+    pub profile: Option<TpmProfile>,
+}
+
+/// Device of the host.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct TpmDevice {
+    /// Attribute `path`.
+    #[xml(attr)]
+    pub path: String,
+}
+
+/// Secret of the state.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct TpmEncryption {
+    /// Attribute `secret`.
+    #[xml(attr)]
+    pub secret: Uuid,
+}
+
+/// PCR banks that are active.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct PcrBanks {
+    /// Presence of `<sha1/>`.
+    #[xml(flag)]
+    pub sha1: bool,
+    /// Presence of `<sha256/>`.
+    #[xml(flag)]
+    pub sha256: bool,
+    /// Presence of `<sha384/>`.
+    #[xml(flag)]
+    pub sha384: bool,
+    /// Presence of `<sha512/>`.
+    #[xml(flag)]
+    pub sha512: bool,
+}
+
+/// State path or socket.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct TpmSource {
+    /// Attribute `type`.
+    #[xml(attr, name = "type")]
+    pub kind: String,
+    /// Attribute `mode`.
+    #[xml(attr)]
+    pub mode: Option<SocketModeName>,
+    /// Attribute `path`.
+    #[xml(attr)]
+    pub path: String,
+}
+
+/// swtpm profile.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct TpmProfile {
+    /// Attribute `source`.
+    #[xml(attr)]
+    pub source: String,
+    /// Attribute `removeDisabled`.
+    #[xml(attr, name = "removeDisabled")]
+    pub remove_disabled: Option<String>,
+    /// Attribute `name`.
+    #[xml(attr)]
+    pub name: Option<String>,
+}
+
+/// Who connects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, XmlEnum)]
+pub enum SocketModeName {
+    /// `connect`.
+    #[default]
+    Connect,
+    /// `bind`.
+    Bind,
+}

@@ -1,0 +1,6 @@
+//! What every file of types needs.
+
+pub use super::address::Address;
+pub use super::alias::{Alias, DeviceAcpi, DeviceBoot, Rom, VirtioDriver};
+pub use super::scalar::{Bytes, CpuSet, Hex, Kib, Mac, Uuid};
+pub use xml::{OnOff, RawElement, Xml, XmlEnum, YesNo};

@@ -1,0 +1,384 @@
+//! Values of domain XML that have a text form of their own: sizes with units, CPU sets, MACs, UUIDs.
+
+use std::fmt;
+
+use xml::{Element, Reader, Schema, ValueError, ValueKind, Writer, Xml, XmlValue};
+
+/// A number written in hexadecimal with at least `W` digits.
+pub type Hex<const W: usize> = xml::Hex<u64, W>;
+
+/// A UUID, read with or without hyphens, written in lower case with them.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Uuid(pub [u8; 16]);
+
+impl fmt::Display for Uuid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, b) in self.0.iter().enumerate() {
+            if matches!(i, 4 | 6 | 8 | 10) {
+                f.write_str("-")?;
+            }
+            write!(f, "{b:02x}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Uuid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Uuid {
+    /// Reads a UUID: 32 hexadecimal digits, hyphens and white space between bytes ignored.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut out = [0u8; 16];
+        let mut n = 0;
+        for c in text.trim_ascii().bytes() {
+            if c == b'-' || c.is_ascii_whitespace() {
+                continue;
+            }
+            let digit = (c as char).to_digit(16)? as u8;
+            let byte = out.get_mut(n / 2)?;
+            *byte = *byte << 4 | digit;
+            n += 1;
+        }
+        (n == 32).then_some(Self(out))
+    }
+
+    /// A random (version 4) UUID from 16 random bytes.
+    pub fn from_random(mut bytes: [u8; 16]) -> Self {
+        bytes[6] = bytes[6] & 0x0f | 0x40;
+        bytes[8] = bytes[8] & 0x3f | 0x80;
+        Self(bytes)
+    }
+
+    /// Whether every byte is the same: libvirt refuses such a UUID of a host, not of a guest.
+    pub fn is_nil(&self) -> bool {
+        self.0 == [0; 16]
+    }
+}
+
+impl XmlValue for Uuid {
+    fn parse(text: &str) -> Result<Self, ValueError> {
+        Self::parse(text).ok_or_else(|| ValueError::expected("a UUID of 32 hexadecimal digits"))
+    }
+    fn write(&self, out: &mut String) {
+        out.push_str(&self.to_string());
+    }
+    fn kind() -> ValueKind {
+        ValueKind::Named("UUID")
+    }
+}
+
+/// A hardware address, written in lower case with colons.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Mac(pub [u8; 6]);
+
+impl fmt::Display for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+impl fmt::Debug for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Mac {
+    /// Reads six bytes of one or two hexadecimal digits, joined by colons.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut out = [0u8; 6];
+        let mut parts = text.trim_ascii().split(':');
+        for byte in &mut out {
+            let part = parts.next()?;
+            if part.is_empty() || part.len() > 2 || !part.bytes().all(|c| c.is_ascii_hexdigit()) {
+                return None;
+            }
+            *byte = u8::from_str_radix(part, 16).ok()?;
+        }
+        parts.next().is_none().then_some(Self(out))
+    }
+
+    /// Whether it names a group of stations, which no interface may have as its own.
+    pub fn is_multicast(&self) -> bool {
+        self.0[0] & 1 == 1
+    }
+}
+
+impl XmlValue for Mac {
+    fn parse(text: &str) -> Result<Self, ValueError> {
+        Self::parse(text)
+            .ok_or_else(|| ValueError::expected("six hexadecimal bytes, aa:bb:cc:dd:ee:ff"))
+    }
+    fn write(&self, out: &mut String) {
+        out.push_str(&self.to_string());
+    }
+    fn kind() -> ValueKind {
+        ValueKind::Named("MAC address")
+    }
+}
+
+/// A set of CPU or node numbers, read from `0-3,^2,8` and written as the shortest list of ranges.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub struct CpuSet {
+    /// Inclusive ranges, ascending, with a gap between each and the next.
+    ranges: Vec<(u32, u32)>,
+}
+
+/// The highest number a set may hold (libvirt's limit of a bitmap).
+const MAX_CPU: u32 = 16384;
+
+impl CpuSet {
+    /// Reads a list of numbers, ranges and exclusions.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut set = Self::default();
+        for item in text.split(',') {
+            let item = item.trim_ascii();
+            let (item, exclude) = match item.strip_prefix('^') {
+                Some(rest) => (rest.trim_ascii(), true),
+                None => (item, false),
+            };
+            let (a, b) = match item.split_once('-') {
+                Some((a, b)) if !exclude => (number(a)?, number(b)?),
+                Some(_) => return None,
+                None => {
+                    let n = number(item)?;
+                    (n, n)
+                }
+            };
+            if a > b {
+                return None;
+            }
+            if exclude {
+                set.remove(a);
+            } else {
+                set.insert_range(a, b);
+            }
+        }
+        (!set.ranges.is_empty()).then_some(set)
+    }
+
+    /// Adds all numbers from `a` to `b`.
+    pub fn insert_range(&mut self, a: u32, b: u32) {
+        let (mut a, mut b) = (a, b);
+        self.ranges.retain(|&(x, y)| {
+            let touches = x <= b.saturating_add(1) && a <= y.saturating_add(1);
+            if touches {
+                a = a.min(x);
+                b = b.max(y);
+            }
+            !touches
+        });
+        let at = self.ranges.partition_point(|r| r.0 < a);
+        self.ranges.insert(at, (a, b));
+    }
+
+    /// Takes one number away.
+    pub fn remove(&mut self, n: u32) {
+        if let Some(at) = self.ranges.iter().position(|&(a, b)| a <= n && n <= b) {
+            let (a, b) = self.ranges.remove(at);
+            if n < b {
+                self.ranges.insert(at, (n + 1, b));
+            }
+            if a < n {
+                self.ranges.insert(at, (a, n - 1));
+            }
+        }
+    }
+
+    /// Whether a number is in the set.
+    pub fn contains(&self, n: u32) -> bool {
+        self.ranges.iter().any(|&(a, b)| a <= n && n <= b)
+    }
+
+    /// The inclusive ranges, ascending.
+    pub fn ranges(&self) -> &[(u32, u32)] {
+        &self.ranges
+    }
+
+    /// The numbers, ascending.
+    pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
+        self.ranges.iter().flat_map(|&(a, b)| a..=b)
+    }
+
+    /// How many numbers there are.
+    pub fn len(&self) -> usize {
+        self.ranges.iter().map(|&(a, b)| (b - a) as usize + 1).sum()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.ranges.is_empty()
+    }
+
+    /// The highest number.
+    pub fn max(&self) -> Option<u32> {
+        self.ranges.last().map(|r| r.1)
+    }
+
+    /// Whether the two have a number in common.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        self.ranges.iter().any(|&(a, b)| other.ranges.iter().any(|&(c, d)| a <= d && c <= b))
+    }
+}
+
+fn number(text: &str) -> Option<u32> {
+    let text = text.trim_ascii();
+    if text.is_empty() || !text.bytes().all(|c| c.is_ascii_digit()) {
+        return None;
+    }
+    text.parse().ok().filter(|n| *n < MAX_CPU)
+}
+
+impl fmt::Display for CpuSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, &(a, b)) in self.ranges.iter().enumerate() {
+            if i > 0 {
+                f.write_str(",")?;
+            }
+            if a == b {
+                write!(f, "{a}")?;
+            } else {
+                write!(f, "{a}-{b}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl XmlValue for CpuSet {
+    fn parse(text: &str) -> Result<Self, ValueError> {
+        Self::parse(text).ok_or_else(|| ValueError::expected("a list such as 0-3,5,^2"))
+    }
+    fn write(&self, out: &mut String) {
+        out.push_str(&self.to_string());
+    }
+    fn kind() -> ValueKind {
+        ValueKind::Named("CPU set")
+    }
+}
+
+/// The number of bytes a unit stands for, `None` when there is no such unit. Units are those of
+/// libvirt: `b`/`bytes`, `k`/`KiB` (1024), `KB` (1000), and so on to `E`, in any case.
+pub fn unit_bytes(unit: &str) -> Option<u64> {
+    let lower = unit.to_ascii_lowercase();
+    if matches!(lower.as_str(), "b" | "byte" | "bytes") {
+        return Some(1);
+    }
+    let power = "kmgtpe".find(lower.chars().next()?)? as u32 + 1;
+    match lower.get(1..)? {
+        "" | "ib" => Some(1024u64.pow(power)),
+        "b" => Some(1000u64.pow(power)),
+        _ => None,
+    }
+}
+
+/// `value` in `unit` (or in units of `default` bytes) as bytes; `None` when the unit is unknown or
+/// the result too big.
+pub fn scale(value: u64, unit: Option<&str>, default: u64) -> Option<u64> {
+    let factor = match unit {
+        Some(u) => unit_bytes(u)?,
+        None => default,
+    };
+    value.checked_mul(factor)
+}
+
+fn read_scaled(el: Element<'_>, cx: &mut Reader, default: u64, to: u64) -> Option<u64> {
+    let unit = cx.attr(el, "unit");
+    let value: u64 = cx.text_required(el)?;
+    match scale(value, unit.map(|u| u.value()), default) {
+        Some(bytes) => Some(bytes.div_ceil(to)),
+        None => {
+            match unit {
+                Some(u) if unit_bytes(u.value()).is_none() => {
+                    let e = ValueError::expected("a unit such as bytes, KiB, MiB or GiB");
+                    cx.bad_attr(u, el, &e);
+                }
+                _ => cx.bad_text(el, &ValueError::expected("a smaller size")),
+            }
+            None
+        }
+    }
+}
+
+/// An element whose text is a size: read in any unit, kept and written in KiB (rounded up).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, PartialOrd, Ord, Hash)]
+pub struct Kib(pub u64);
+
+impl Xml for Kib {
+    fn read(el: Element<'_>, cx: &mut Reader) -> Option<Self> {
+        read_scaled(el, cx, 1024, 1024).map(Self)
+    }
+    fn write_attrs(&self, w: &mut Writer) {
+        w.attr_str("unit", "KiB");
+    }
+    fn write_children(&self, w: &mut Writer) {
+        w.text(&self.0);
+    }
+    fn schema() -> Schema {
+        Schema::new()
+    }
+}
+
+/// An element whose text is a size: read in any unit, kept and written in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, PartialOrd, Ord, Hash)]
+pub struct Bytes(pub u64);
+
+impl Xml for Bytes {
+    fn read(el: Element<'_>, cx: &mut Reader) -> Option<Self> {
+        read_scaled(el, cx, 1, 1).map(Self)
+    }
+    fn write_attrs(&self, w: &mut Writer) {
+        w.attr_str("unit", "bytes");
+    }
+    fn write_children(&self, w: &mut Writer) {
+        w.text(&self.0);
+    }
+    fn schema() -> Schema {
+        Schema::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpu_sets_are_canonical() {
+        for (text, expected) in [
+            ("0-3,^2", "0-1,3"),
+            ("3,1,2", "1-3"),
+            ("1-4,8-20,525", "1-4,8-20,525"),
+            (" 5 , 7 ", "5,7"),
+        ] {
+            assert_eq!(CpuSet::parse(text).expect(text).to_string(), expected, "{text}");
+        }
+        for bad in ["", "a", "3-1", "^1", "1-", "99999", "1,,2"] {
+            assert_eq!(CpuSet::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn units() {
+        for (unit, bytes) in
+            [("KiB", 1024), ("k", 1024), ("KB", 1000), ("b", 1), ("MiB", 1 << 20), ("G", 1 << 30)]
+        {
+            assert_eq!(unit_bytes(unit), Some(bytes), "{unit}");
+        }
+        assert_eq!(unit_bytes("x"), None);
+        assert_eq!(unit_bytes(""), None);
+    }
+
+    #[test]
+    fn uuids_and_macs() {
+        let u = Uuid::parse("4DEA22B31D52D8F32516782E98AB3FA0").expect("uuid");
+        assert_eq!(u.to_string(), "4dea22b3-1d52-d8f3-2516-782e98ab3fa0");
+        assert_eq!(Uuid::parse("4dea"), None);
+        assert_eq!(Mac::parse("52:54:0:AB:c:1").expect("mac").to_string(), "52:54:00:ab:0c:01");
+        assert_eq!(Mac::parse("52:54:00:00:00"), None);
+    }
+}
