@@ -1,0 +1,648 @@
+//! One connection: the task that reads its frames, answers them and writes what others send to it.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+
+use diag::VirError;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use super::keepalive::{Keepalive, Tick, ping, pong};
+use super::outbox::{Closing, Mail, Mailbox};
+use super::output::{Output, send};
+use super::shards::Load;
+use super::stream::{StreamClosed, StreamIn, StreamState};
+use super::{Call, Outcome, Service, input, tasks};
+use crate::fault;
+use crate::frame::{self, Found, FrameBuffer, FrameError, Header, KEEPALIVE_PROGRAM, Kind, Status};
+
+/// Why a connection ends.
+#[derive(Debug, thiserror::Error)]
+enum End {
+    #[error("closed by the client")]
+    Eof,
+    #[error("closed by us")]
+    Ours,
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("bad frame: {0}")]
+    Frame(#[from] FrameError),
+    #[error("descriptors do not match the frame")]
+    Fds,
+    #[error("no sign of life")]
+    Silent,
+}
+
+/// Buffers that all connections of a thread use in turn.
+struct Scratch {
+    input: Vec<u8>,
+    out: Vec<u8>,
+    reply: Vec<u8>,
+    mail: VecDeque<Mail>,
+}
+
+/// One read takes at most this much.
+const INPUT: usize = 256 << 10;
+/// Replies of a batch are written when they exceed this.
+const BATCH: usize = 256 << 10;
+/// An output buffer that grew beyond this is given back.
+const KEEP: usize = 512 << 10;
+/// Reads in one turn, before other connections get theirs.
+const TURN: usize = 4;
+
+thread_local! {
+    static SCRATCH: Cell<Option<Box<Scratch>>> = const { Cell::new(None) };
+}
+
+impl Scratch {
+    fn take() -> Box<Self> {
+        SCRATCH.take().unwrap_or_else(|| {
+            Box::new(Self {
+                input: vec![0; INPUT],
+                out: Vec::with_capacity(4096),
+                reply: Vec::with_capacity(4096),
+                mail: VecDeque::new(),
+            })
+        })
+    }
+
+    fn put_back(mut self: Box<Self>) {
+        self.out.clear();
+        self.out.shrink_to(KEEP);
+        self.reply.clear();
+        self.reply.shrink_to(KEEP);
+        self.mail.clear();
+        SCRATCH.set(Some(self));
+    }
+}
+
+/// A connection on its thread.
+pub(crate) struct Conn<S: Service> {
+    socket: AsyncFd<OwnedFd>,
+    /// A second registration, for writing, while the socket takes no more. (Watching for writability all the time
+    /// would wake us each time the client reads.)
+    writer: Option<AsyncFd<OwnedFd>>,
+    /// The socket may hold bytes that were not read.
+    readable: bool,
+    /// The kernel said that the client will send no more.
+    half_closed: bool,
+    input: FrameBuffer,
+    fds: VecDeque<OwnedFd>,
+    output: Output,
+    /// Late answers on their way.
+    running: usize,
+    streams: Vec<Arc<StreamState>>,
+    keepalive: Option<Keepalive>,
+    closing: Option<Closing>,
+    life: Life<S>,
+}
+
+/// Tells everybody when the connection ends, whatever way it does.
+struct Life<S: Service> {
+    service: Arc<S>,
+    session: Arc<S::Session>,
+    mailbox: Arc<Mailbox>,
+    _load: Load,
+}
+
+impl<S: Service> Drop for Life<S> {
+    fn drop(&mut self) {
+        self.mailbox.hang_up();
+        self.mailbox.core.leave(&self.mailbox);
+        let told = catch_unwind(AssertUnwindSafe(|| {
+            self.service.disconnected(&self.session);
+        }));
+        if told.is_err() {
+            tracing::error!(client = self.mailbox.peer.id, "panic while a client left");
+        }
+    }
+}
+
+/// A connection before its thread has it.
+pub(crate) struct Arrival<S: Service> {
+    socket: OwnedFd,
+    life: Life<S>,
+}
+
+impl<S: Service> Arrival<S> {
+    pub(crate) fn new(
+        socket: OwnedFd,
+        service: Arc<S>,
+        session: Arc<S::Session>,
+        mailbox: Arc<Mailbox>,
+        load: Load,
+    ) -> Self {
+        Self { socket, life: Life { service, session, mailbox, _load: load } }
+    }
+
+    /// Serves the connection to its end.
+    pub(crate) async fn serve(self) {
+        let client = self.life.mailbox.peer.id;
+        let socket = match input::watch(self.socket, Interest::READABLE) {
+            Ok(socket) => socket,
+            Err(error) => {
+                tracing::warn!(client, %error, "cannot watch a connection");
+                return;
+            }
+        };
+        let mut conn = Conn {
+            socket,
+            writer: None,
+            // It may well have sent something already; the first look is a read, not a wait.
+            readable: true,
+            half_closed: false,
+            input: FrameBuffer::default(),
+            fds: VecDeque::new(),
+            output: Output::default(),
+            running: 0,
+            streams: Vec::new(),
+            keepalive: None,
+            closing: None,
+            life: self.life,
+        };
+        let end = poll_fn(|cx| conn.poll(cx)).await;
+        match end {
+            End::Eof | End::Ours => tracing::debug!(client, "connection ended: {end}"),
+            End::Io(_) => tracing::debug!(client, "connection lost: {end}"),
+            _ => tracing::warn!(
+                client,
+                pid = conn.life.mailbox.peer.pid,
+                "connection dropped: {end}"
+            ),
+        }
+    }
+}
+
+impl<S: Service> Drop for Conn<S> {
+    fn drop(&mut self) {
+        for stream in self.streams.drain(..) {
+            stream.shut(StreamClosed::Lost);
+        }
+    }
+}
+
+impl<S: Service> Conn<S> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        let mut scratch = Scratch::take();
+        let result = self.drive(cx, &mut scratch);
+        scratch.put_back();
+        match result {
+            Ok(()) => Poll::Pending,
+            Err(end) => Poll::Ready(end),
+        }
+    }
+
+    fn drive(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<(), End> {
+        for _ in 0..TURN {
+            self.collect(cx, scratch)?;
+            self.check_keepalive(cx)?;
+            self.flush(cx, scratch)?;
+            self.check_closing()?;
+            self.work_off(cx, scratch)?;
+            self.check_readiness(cx)?;
+            if !(self.readable && self.may_read()) {
+                // What the calls of this turn sent to their own connection has woken us again.
+                return self.check_closing();
+            }
+            self.read(cx, scratch)?;
+        }
+        cx.waker().wake_by_ref();
+        Ok(())
+    }
+
+    /// Takes what others sent.
+    fn collect(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<(), End> {
+        let mailbox = Arc::clone(&self.life.mailbox);
+        let closing = mailbox.collect(&mut scratch.mail, cx.waker());
+        self.closing = self.closing.max(closing);
+        if self.closing == Some(Closing::Now) {
+            return Err(End::Ours);
+        }
+        while let Some(mail) = scratch.mail.pop_front() {
+            match mail {
+                Mail::Event(bytes) => {
+                    let cost = Mailbox::event_cost(bytes.len());
+                    self.output.push_bytes(&bytes, cost);
+                }
+                Mail::Stream(bytes, stream) => {
+                    if self.has_stream(&stream) {
+                        self.output.push_stream(bytes, stream);
+                    }
+                }
+                Mail::Answer(call, outcome) => {
+                    self.running = self.running.saturating_sub(1);
+                    self.answer(call, outcome, &mut scratch.out);
+                    self.output.push_bytes(&scratch.out, 0);
+                    scratch.out.clear();
+                }
+                Mail::StreamEnd(stream, result) => {
+                    self.stream_ended(&stream, result, &mut scratch.out);
+                    self.output.push_bytes(&scratch.out, 0);
+                    scratch.out.clear();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn check_closing(&self) -> Result<(), End> {
+        let done = match self.closing {
+            None => false,
+            Some(Closing::Drained) => self.running == 0 && self.output.is_empty(),
+            Some(Closing::Flushed) => self.output.is_empty(),
+            Some(Closing::Now) => true,
+        };
+        if done { Err(End::Ours) } else { Ok(()) }
+    }
+
+    fn check_keepalive(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        if self.keepalive.is_none() {
+            let config = self.life.mailbox.core.config.keepalive;
+            if !self.life.mailbox.wants_keepalive() || config.interval.is_zero() {
+                return Ok(());
+            }
+            self.keepalive = Some(Keepalive::new(config));
+        }
+        while let Some(keepalive) = &mut self.keepalive
+            && let Poll::Ready(tick) = keepalive.poll(cx)
+        {
+            match tick {
+                Tick::Ask => self.output.push_bytes(&ping().prologue(0), 0),
+                Tick::Dead => return Err(End::Silent),
+            }
+        }
+        Ok(())
+    }
+
+    /// Learns from the kernel whether there is something to read, or nobody to read from.
+    fn check_readiness(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        if self.half_closed {
+            return Ok(());
+        }
+        while let Poll::Ready(guard) = self.socket.poll_read_ready(cx) {
+            let mut guard = guard?;
+            self.readable = true;
+            let closed = guard.ready().is_read_closed();
+            guard.clear_ready();
+            if closed {
+                self.half_closed = true;
+                // A client that is gone altogether matters even while its requests wait unread.
+                if !self.may_read() && input::hung_up(self.socket.as_fd())? {
+                    return Err(End::Eof);
+                }
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// May more frames be taken, as far as limits go?
+    fn may_take(&self) -> bool {
+        let core = &self.life.mailbox.core;
+        self.closing.is_none()
+            && self.running < core.max_requests()
+            && self.output.bytes() < core.config.max_reply_backlog
+            && self.life.mailbox.backlog.load(Ordering::Acquire) < core.config.max_stream_backlog
+    }
+
+    /// May more bytes be read? Not while complete frames wait for their turn.
+    fn may_read(&self) -> bool {
+        self.may_take()
+    }
+
+    /// Takes frames that were read before but could not be handled then.
+    fn work_off(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<(), End> {
+        if self.input.is_empty() || !self.may_take() {
+            return Ok(());
+        }
+        let mut input = std::mem::take(&mut self.input);
+        let taken = self.handle(input.pending(), cx, scratch)?;
+        input.take(taken);
+        self.input = input;
+        self.flush(cx, scratch)
+    }
+
+    /// Reads once and handles the frames.
+    fn read(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<(), End> {
+        let mut bytes = std::mem::take(&mut scratch.input);
+        let result = self.read_into(&mut bytes, cx, scratch);
+        scratch.input = bytes;
+        result
+    }
+
+    fn read_into(
+        &mut self,
+        buffer: &mut [u8],
+        cx: &mut Context<'_>,
+        scratch: &mut Scratch,
+    ) -> Result<(), End> {
+        let room = buffer.len();
+        let fds_before = self.fds.len();
+        let Some(count) = input::receive(self.socket.as_fd(), buffer, &mut self.fds)? else {
+            self.readable = false;
+            return Ok(());
+        };
+        if count == 0 {
+            return Err(End::Eof);
+        }
+        if self.fds.len() > frame::MAX_FDS * 2 {
+            return Err(End::Fds);
+        }
+        // A read that ends at a descriptor says nothing about what is behind it.
+        if count < room && self.fds.len() == fds_before {
+            self.readable = self.half_closed;
+        }
+        if let Some(keepalive) = &mut self.keepalive {
+            keepalive.heard();
+        }
+        let bytes = buffer.get(..count).unwrap_or_default();
+        if self.input.is_empty() {
+            let taken = self.handle(bytes, cx, scratch)?;
+            self.input.push(bytes.get(taken..).unwrap_or_default());
+        } else {
+            let mut input = std::mem::take(&mut self.input);
+            input.push(bytes);
+            let taken = self.handle(input.pending(), cx, scratch)?;
+            input.take(taken);
+            self.input = input;
+        }
+        if self.input.is_empty() {
+            // Descriptors that came with no frame to carry them.
+            self.fds.clear();
+        }
+        self.flush(cx, scratch)
+    }
+
+    /// Handles the complete frames at the start of `bytes`, as far as limits allow; returns what they take.
+    fn handle(
+        &mut self,
+        bytes: &[u8],
+        cx: &mut Context<'_>,
+        scratch: &mut Scratch,
+    ) -> Result<usize, End> {
+        let mut taken = 0;
+        while self.may_take() {
+            let rest = bytes.get(taken..).unwrap_or_default();
+            let Some(found) = frame::find(rest)? else {
+                break;
+            };
+            if found.fds > self.fds.len() {
+                return Err(End::Fds);
+            }
+            let fds = self.fds.drain(..found.fds).collect();
+            let payload = rest.get(found.payload.clone()).unwrap_or_default();
+            self.frame(&found, payload, fds, scratch);
+            taken += found.taken();
+            if scratch.out.len() > BATCH {
+                self.flush(cx, scratch)?;
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Handles one frame.
+    fn frame(&mut self, found: &Found, payload: &[u8], fds: Vec<OwnedFd>, scratch: &mut Scratch) {
+        let header = &found.header;
+        if header.program == KEEPALIVE_PROGRAM && !is_call(header) {
+            if let Some(pong) = pong(header) {
+                frame::put(&mut scratch.out, &pong, &[]);
+            }
+            return;
+        }
+        match header.kind {
+            Kind::CALL | Kind::CALL_WITH_FDS => self.call(header, payload, fds, scratch),
+            Kind::STREAM | Kind::STREAM_HOLE => {
+                self.stream_frame(header, payload, &mut scratch.out);
+            }
+            // Replies to nothing, events and frames of unknown type: dropped, as libvirtd does.
+            _ => {}
+        }
+    }
+
+    fn call(&mut self, header: &Header, payload: &[u8], fds: Vec<OwnedFd>, scratch: &mut Scratch) {
+        let Scratch { out, reply, .. } = scratch;
+        let life = &self.life;
+        let kind = life.mailbox.peer.kind;
+        if !life.service.programs(kind).contains(&(header.program, header.version)) {
+            let error = fault::unknown_program(header.program, header.version);
+            return put_error(out, header, &error);
+        }
+        if header.status != Status::OK {
+            return put_error(out, header, &fault::unexpected_status(header.status.0));
+        }
+        let call = Call {
+            program: header.program,
+            version: header.version,
+            procedure: header.procedure,
+            serial: header.serial,
+            payload,
+            fds,
+        };
+        reply.clear();
+        let outcome =
+            catch_unwind(AssertUnwindSafe(|| life.service.call(&life.session, call, reply)));
+        match outcome {
+            Ok(Outcome::Reply) => put_reply(out, header, reply),
+            Ok(outcome) => self.answer(*header, outcome, out),
+            Err(panic) => {
+                let error = tasks::panicked(&*panic, header, life.mailbox.peer.id);
+                put_error(out, header, &error);
+            }
+        }
+    }
+
+    /// Answers a call; `out` follows what is in the queue.
+    fn answer(&mut self, call: Header, outcome: Outcome, out: &mut Vec<u8>) {
+        match outcome {
+            Outcome::Reply => put_reply(out, &call, &[]),
+            Outcome::ReplyWith(payload) => put_reply(out, &call, &payload),
+            Outcome::Error(error) => put_error(out, &call, &error),
+            Outcome::ReplyFds(payload, fds) => self.put_fds(out, &call, &payload, fds),
+            Outcome::Later(future) => {
+                self.running += 1;
+                tasks::later(&self.life.mailbox, call, future);
+            }
+            Outcome::Stream { reply, start } => {
+                put_reply(out, &call, &reply);
+                if self.closing.is_some() {
+                    return;
+                }
+                // A client that uses a serial twice loses the older stream.
+                if let Some(at) = self.streams.iter().position(|s| s.is_for(&call)) {
+                    let old = self.streams.swap_remove(at);
+                    self.forget_backlog(old.shut(StreamClosed::Lost));
+                }
+                let stream = Arc::new(StreamState::new(call));
+                self.streams.push(Arc::clone(&stream));
+                tasks::stream(&self.life.mailbox, &stream, start);
+            }
+            Outcome::Close(payload) => {
+                put_reply(out, &call, &payload);
+                self.closing = self.closing.max(Some(Closing::Flushed));
+            }
+        }
+    }
+
+    fn put_fds(&mut self, out: &mut Vec<u8>, call: &Header, payload: &[u8], fds: Vec<OwnedFd>) {
+        if fds.len() > frame::MAX_FDS || payload.len() > frame::MAX_PAYLOAD - 4 {
+            let error = VirError::internal("reply too long or with too many descriptors");
+            return put_error(out, call, &error);
+        }
+        let header = call.answer(Kind::REPLY_WITH_FDS, Status::OK);
+        out.extend_from_slice(&header.prologue(4 + payload.len()));
+        out.extend_from_slice(&(fds.len() as u32).to_be_bytes());
+        out.extend_from_slice(payload);
+        self.output.push_bytes(out, 0);
+        out.clear();
+        for fd in fds {
+            self.output.push_fd(fd);
+        }
+    }
+
+    fn has_stream(&self, stream: &Arc<StreamState>) -> bool {
+        self.streams.iter().any(|s| Arc::ptr_eq(s, stream))
+    }
+
+    fn forget_backlog(&self, cost: usize) {
+        self.life.mailbox.backlog.fetch_sub(cost, Ordering::AcqRel);
+    }
+
+    fn stream_frame(&mut self, header: &Header, payload: &[u8], out: &mut Vec<u8>) {
+        let Some(at) = self.streams.iter().position(|s| s.is_for(header)) else {
+            return;
+        };
+        let stream = Arc::clone(&self.streams[at]);
+        let item = match (header.status, header.kind) {
+            (Status::CONTINUE, Kind::STREAM) => Some(StreamIn::Data(payload.to_vec())),
+            (Status::CONTINUE, _) => input::hole(payload),
+            (Status::OK, _) if stream.is_handled() => {
+                self.streams.swap_remove(at);
+                return frame::put(out, &header.answer(Kind::STREAM, Status::OK), &[]);
+            }
+            (Status::OK, _) => Some(StreamIn::Finish),
+            (Status::ERROR, _) => {
+                self.streams.swap_remove(at);
+                self.forget_backlog(stream.shut(StreamClosed::Aborted));
+                return frame::put(out, &header.answer(Kind::STREAM, Status::OK), &[]);
+            }
+            _ => None,
+        };
+        let Some(item) = item else {
+            let error = match header.status {
+                Status::CONTINUE => fault::undecodable(),
+                Status(status) => fault::unexpected_status(status),
+            };
+            self.streams.swap_remove(at);
+            self.forget_backlog(stream.shut(StreamClosed::Lost));
+            return put_stream_error(out, &stream.call, &error);
+        };
+        // Counted first: the handler may take it at once, on another thread.
+        let mailbox = &self.life.mailbox;
+        let cost = item.cost();
+        mailbox.backlog.fetch_add(cost, Ordering::AcqRel);
+        if !stream.deliver(item) {
+            self.forget_backlog(cost);
+        }
+    }
+
+    fn stream_ended(
+        &mut self,
+        stream: &Arc<StreamState>,
+        result: Result<(), VirError>,
+        out: &mut Vec<u8>,
+    ) {
+        let Some(at) = self.streams.iter().position(|s| Arc::ptr_eq(s, stream)) else {
+            return;
+        };
+        match result {
+            Ok(()) => {
+                let (finished, dropped) = stream.handler_done();
+                self.forget_backlog(dropped);
+                if finished {
+                    self.streams.swap_remove(at);
+                    frame::put(out, &stream.call.answer(Kind::STREAM, Status::OK), &[]);
+                }
+            }
+            Err(error) => {
+                self.streams.swap_remove(at);
+                self.forget_backlog(stream.shut(StreamClosed::Ended));
+                put_stream_error(out, &stream.call, &error);
+            }
+        }
+    }
+
+    /// Writes the queue and then `out`; what the socket does not take is queued.
+    fn flush(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<(), End> {
+        let out = &mut scratch.out;
+        if self.output.is_empty() {
+            if out.is_empty() {
+                return Ok(());
+            }
+            let sent = send(self.socket.as_fd(), out)?.unwrap_or(0);
+            if sent < out.len() {
+                if out.len() - sent > BATCH / 4 {
+                    self.output.push_rest(std::mem::take(out), sent);
+                } else {
+                    self.output.push_bytes(&out[sent..], 0);
+                }
+            }
+        } else {
+            self.output.push_bytes(out, 0);
+        }
+        out.clear();
+        self.write_queue(cx)
+    }
+
+    fn write_queue(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        while !self.output.write(self.socket.as_fd(), &self.life.mailbox)? {
+            let writer = match &mut self.writer {
+                Some(writer) => writer,
+                none => {
+                    let again = self.socket.get_ref().try_clone()?;
+                    none.insert(input::watch(again, Interest::WRITABLE)?)
+                }
+            };
+            match writer.poll_write_ready(cx) {
+                Poll::Pending => return Ok(()),
+                // It was ready before we wrote: forget that, write again, and wait if that does not help.
+                Poll::Ready(guard) => guard?.clear_ready(),
+            }
+        }
+        self.writer = None;
+        Ok(())
+    }
+}
+
+fn is_call(header: &Header) -> bool {
+    matches!(header.kind, Kind::CALL | Kind::CALL_WITH_FDS)
+}
+
+fn put_reply(out: &mut Vec<u8>, call: &Header, payload: &[u8]) {
+    if payload.len() > frame::MAX_PAYLOAD {
+        return put_error(out, call, &fault::unencodable());
+    }
+    frame::put(out, &call.answer(Kind::REPLY, Status::OK), payload);
+}
+
+fn put_error(out: &mut Vec<u8>, call: &Header, error: &VirError) {
+    put_error_frame(out, &call.answer(Kind::REPLY, Status::ERROR), error);
+}
+
+fn put_stream_error(out: &mut Vec<u8>, call: &Header, error: &VirError) {
+    put_error_frame(out, &call.answer(Kind::STREAM, Status::ERROR), error);
+}
+
+fn put_error_frame(out: &mut Vec<u8>, header: &Header, error: &VirError) {
+    let start = frame::begin(out, header);
+    fault::encode(out, error);
+    // Its strings are bounded, so it always fits.
+    let fits = frame::finish(out, start);
+    debug_assert!(fits);
+}

@@ -1,0 +1,114 @@
+//! Work that outlives the moment: late answers and stream handlers, guarded against panics.
+
+use std::any::Any;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use diag::{ErrorCode, VirError};
+
+use super::outbox::{Mail, Mailbox};
+use super::stream::{EndReport, Stream, StreamState};
+use super::{BoxFuture, Outcome};
+use crate::frame::Header;
+
+/// A future whose panics become values.
+struct Guarded<T>(BoxFuture<T>);
+
+impl<T> Future for Guarded<T> {
+    type Output = Result<T, Box<dyn Any + Send>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let inner = self.0.as_mut();
+        match catch_unwind(AssertUnwindSafe(|| inner.poll(cx))) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(value)) => Poll::Ready(Ok(value)),
+            Err(panic) => Poll::Ready(Err(panic)),
+        }
+    }
+}
+
+/// The error a panic becomes; logs it.
+pub(crate) fn panicked(panic: &(dyn Any + Send), call: &Header, client: u64) -> VirError {
+    let text = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message");
+    tracing::error!(
+        client,
+        program = call.program,
+        procedure = call.procedure,
+        "panic in a procedure: {text}"
+    );
+    VirError::internal(format!("procedure {} failed unexpectedly", call.procedure))
+}
+
+/// Where futures run.
+fn spawn(mailbox: &Mailbox, future: impl Future<Output = ()> + Send + 'static) {
+    match &mailbox.core.config.runtime {
+        Some(handle) => handle.spawn(future),
+        None => tokio::spawn(future),
+    };
+}
+
+/// Posts the answer, whatever way the future ends.
+struct AnswerReport {
+    mailbox: Arc<Mailbox>,
+    call: Header,
+    outcome: Option<Outcome>,
+}
+
+impl AnswerReport {
+    fn post(mut self, outcome: Outcome) {
+        self.outcome = Some(outcome);
+    }
+}
+
+impl Drop for AnswerReport {
+    fn drop(&mut self) {
+        let outcome = self.outcome.take().unwrap_or_else(|| {
+            let detail = "the daemon stopped before the call was done";
+            Outcome::Error(VirError::new(ErrorCode::OPERATION_ABORTED, detail))
+        });
+        self.mailbox.post(Mail::Answer(self.call, outcome));
+    }
+}
+
+/// Runs the future of a late answer to its end.
+pub(crate) fn later(mailbox: &Arc<Mailbox>, call: Header, future: BoxFuture<Outcome>) {
+    let report = AnswerReport { mailbox: Arc::clone(mailbox), call, outcome: None };
+    spawn(mailbox, async move {
+        let mut future = future;
+        let outcome = loop {
+            match Guarded(future).await {
+                Ok(Outcome::Later(next)) => future = next,
+                Ok(outcome) => break outcome,
+                Err(panic) => {
+                    let client = report.mailbox.peer.id;
+                    break Outcome::Error(panicked(&*panic, &call, client));
+                }
+            }
+        };
+        report.post(outcome);
+    });
+}
+
+/// Runs a stream's handler to its end.
+pub(crate) fn stream(
+    mailbox: &Arc<Mailbox>,
+    state: &Arc<StreamState>,
+    start: Box<dyn FnOnce(Stream) -> BoxFuture<Result<(), VirError>> + Send>,
+) {
+    let report = EndReport { state: Arc::clone(state), mailbox: Arc::clone(mailbox), result: None };
+    let stream = Stream { state: Arc::clone(state), mailbox: Arc::clone(mailbox), ended: false };
+    spawn(mailbox, async move {
+        let call = report.state.call;
+        let client = report.mailbox.peer.id;
+        // The closure runs inside the guarded future: it may panic, too.
+        let result = Guarded(Box::pin(async move { start(stream).await })).await;
+        report.post(result.unwrap_or_else(|panic| Err(panicked(&*panic, &call, client))));
+    });
+}
