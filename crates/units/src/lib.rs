@@ -1,1 +1,33 @@
 //! Small value types of the field: byte sizes, CPU sets, MACs, PCI addresses, UUIDs.
+//!
+//! Each parses what libvirt accepts, prints what libvirt prints, and does no I/O. Their error type
+//! says what was expected; which element or argument it concerns is the caller's to add.
+
+mod cpuset;
+mod mac;
+mod name;
+mod pci;
+mod size;
+mod uuid;
+
+pub use cpuset::CpuSet;
+pub use mac::MacAddr;
+pub use name::{DomainName, NameError, check_name};
+pub use pci::PciAddress;
+pub use size::{ScaleError, scale, unit_factor};
+pub use uuid::Uuid;
+
+/// A text is no value of the type.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ParseError {
+    /// What was expected, as the end of a sentence: "a UUID".
+    pub expected: &'static str,
+}
+
+impl std::fmt::Display for ParseError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "expected {}", self.expected)
+    }
+}
+
+impl std::error::Error for ParseError {}

@@ -78,6 +78,7 @@ mod raw;
 mod reader;
 mod schema;
 mod suggest;
+mod units;
 mod value;
 mod writer;
 
