@@ -1,1 +1,19 @@
-//! The one crate with unsafe code: system calls without a safe wrapper elsewhere.
+//! The one crate with unsafe code: system calls that neither std nor rustix wraps safely.
+//!
+//! Each function here is safe to call. What makes it so is said at each unsafe block. Nothing here
+//! decides anything: what to do with a call belongs to the `host` crate.
+
+mod cpuid;
+mod exec;
+mod inherit;
+mod lock;
+mod netdev;
+
+pub use cpuid::{CpuidLeaf, cpuid};
+pub use exec::Exec;
+pub use inherit::{close_on_exec_from, take_inherited};
+pub use lock::{LockKind, LockOwner, lock_holder, set_lock};
+pub use netdev::{
+    Tap, add_to_bridge, create_bridge, delete_bridge, interface_mac, kvm_api_version, open_tap,
+    remove_from_bridge, set_interface_mac, set_interface_mtu, set_interface_up,
+};

@@ -1,1 +1,14 @@
 //! The effects: processes, files, sockets, cgroups.
+//!
+//! Everything Ironvirt does to the machine goes through this crate (and `host-sys` below it for the
+//! few calls without a safe wrapper). It holds mechanism only: which path, which user, which limit
+//! is decided above. Functions that may block on a disk are plain functions, for a blocking thread;
+//! async ones say so by their signature.
+
+pub mod agent;
+pub mod files;
+pub mod lock;
+pub mod monitor;
+pub mod process;
+mod scm;
+pub mod spawn;

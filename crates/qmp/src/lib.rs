@@ -19,7 +19,7 @@ pub mod reply;
 mod session;
 
 pub use agent::{AgentOutput, AgentSession};
-pub use command::{Ack, Command, CommandId};
+pub use command::{Ack, Command, CommandId, decode};
 pub use error::{ProtocolError, QmpError};
 pub use event::{Event, EventKind, ResetReason, Timestamp};
 pub use line::{LineSplitter, MAX_LINE};

@@ -1,0 +1,86 @@
+//! Becoming another program, with chosen descriptors at chosen numbers.
+
+use std::convert::Infallible;
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+use crate::close_on_exec_from;
+
+/// What to become.
+#[derive(Debug)]
+pub struct Exec {
+    /// The program file.
+    pub program: CString,
+    /// The arguments, the first being the program's own name.
+    pub args: Vec<CString>,
+    /// The whole environment, each `NAME=value`.
+    pub env: Vec<CString>,
+    /// Descriptors and the numbers they shall have. All others are closed.
+    pub fds: Vec<(OwnedFd, RawFd)>,
+}
+
+impl Exec {
+    /// Replaces this process. All signals get their default action and none stays blocked.
+    ///
+    /// For a program with one thread whose only purpose is this: the numbers asked for are taken
+    /// from whoever has them. `keep` survives a failure (it is moved out of the way first), so that
+    /// the failure can be reported through it; it is closed when the call succeeds.
+    ///
+    /// # Errors
+    /// Returns only when it failed. The process may then only report through `keep` and end.
+    pub fn run(self, keep: &mut OwnedFd) -> io::Result<Infallible> {
+        let free =
+            self.fds.iter().map(|(_, number)| number.saturating_add(1)).max().unwrap_or(3).max(3);
+        *keep = move_above(keep, free)?;
+        let sources = self
+            .fds
+            .iter()
+            .map(|(fd, number)| Ok((move_above(fd, free)?, *number)))
+            .collect::<io::Result<Vec<_>>>()?;
+        close_on_exec_from(3)?;
+        for (source, number) in &sources {
+            // SAFETY: `source` is open and lies above all numbers asked for, so none is overwritten
+            // before its turn. What had `number` before is replaced: the contract of this function.
+            if unsafe { libc::dup2(source.as_raw_fd(), *number) } < 0 {
+                return Err(io::Error::last_os_error());
+            }
+        }
+        // The OwnedFds of the caller may have had numbers that were overwritten just now. Dropping
+        // them would close the new ones.
+        std::mem::forget(self.fds);
+        default_signals();
+        let pointers = |list: &[CString]| -> Vec<*const libc::c_char> {
+            list.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect()
+        };
+        let (args, env) = (pointers(&self.args), pointers(&self.env));
+        // SAFETY: path and lists are null-terminated and live until the call returns (on failure).
+        unsafe { libc::execve(self.program.as_ptr(), args.as_ptr(), env.as_ptr()) };
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// A close-on-exec duplicate with a number of at least `free`.
+fn move_above(fd: &OwnedFd, free: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: `fd` is open; the call makes a new descriptor and touches no other.
+    let new = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, free) };
+    if new < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel just made it for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(new) })
+}
+
+/// Rust ignores SIGPIPE in every program; the new one shall not inherit that, nor anything else.
+fn default_signals() {
+    for signal in 1..=64 {
+        // SAFETY: setting the default action runs no code of ours; KILL and STOP merely refuse.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    // SAFETY: an all-zero set is a valid value, is then emptied, and is only read by the kernel.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        libc::sigprocmask(libc::SIG_SETMASK, &set, std::ptr::null_mut());
+    }
+}

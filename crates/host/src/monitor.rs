@@ -1,0 +1,369 @@
+//! A client of QEMU's monitor on tokio.
+//!
+//! One task for each monitor owns the socket; it sleeps until QEMU speaks or a command comes. There
+//! is no timer but the one of a command that waits. [`Monitor`] is a cheap handle to it; any number
+//! of tasks may use it at once, and their commands are pipelined.
+//!
+//! Events go into an unbounded queue, because losing one (a SHUTDOWN, say) would be worse than the
+//! memory: QEMU itself limits the events that a guest can provoke at will to one a second each, so
+//! the queue grows slowly even if its reader is stuck.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use qmp::{Command, CommandId, Event, Greeting, Output, ProtocolError, QmpError, Session, Value};
+use serde::de::DeserializeOwned;
+use tokio::io::Interest;
+use tokio::net::UnixStream;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use crate::scm;
+
+/// Why a monitor did not do what was asked.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum MonitorError {
+    /// QEMU answered with an error.
+    #[error("{0}")]
+    Qmp(#[from] QmpError),
+    /// QEMU did not answer in time. It may still carry the command out.
+    #[error("QEMU did not answer '{command}' within {seconds} seconds")]
+    Timeout {
+        /// The command.
+        command: String,
+        /// The time it had.
+        seconds: f64,
+    },
+    /// The connection ended: QEMU is gone or closed it.
+    #[error("the monitor connection ended")]
+    Closed,
+    /// The connection broke.
+    #[error("monitor connection failed: {0}")]
+    Io(String),
+    /// QEMU sent something that is no QMP, or an answer of another shape than documented.
+    #[error(transparent)]
+    Protocol(#[from] ProtocolError),
+    /// No connection came about in time.
+    #[error("cannot connect to monitor {}: {detail}", path.display())]
+    Connect {
+        /// The socket.
+        path: PathBuf,
+        /// The last refusal.
+        detail: String,
+    },
+}
+
+/// What a monitor tells unasked.
+#[derive(Clone, Debug)]
+pub enum MonitorEvent {
+    /// Something happened in QEMU.
+    Event(Event),
+    /// The connection ended; nothing follows.
+    Closed(MonitorError),
+}
+
+/// The receiving end of a monitor's events.
+pub type Events = mpsc::UnboundedReceiver<MonitorEvent>;
+
+type Answer = oneshot::Sender<Result<Value, MonitorError>>;
+
+struct Request {
+    command: Command,
+    fds: Vec<OwnedFd>,
+    answer: Answer,
+}
+
+/// A handle to a monitor. When the last one is dropped, the connection is closed.
+#[derive(Clone, Debug)]
+pub struct Monitor {
+    requests: mpsc::UnboundedSender<Request>,
+    timeout: Duration,
+}
+
+/// A monitor just connected: not yet negotiated.
+#[derive(Debug)]
+pub struct Connected {
+    /// The handle. Its first command must be `qmp_capabilities`.
+    pub monitor: Monitor,
+    /// The events.
+    pub events: Events,
+    /// What QEMU said first.
+    pub greeting: Greeting,
+}
+
+/// Longest wait for an answer unless set otherwise. QEMU answers within milliseconds, except for
+/// commands that wait for a disk.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+
+impl Monitor {
+    /// Connects to a monitor's socket, trying anew until `deadline`, since a QEMU that has just
+    /// started has no socket yet, and waits for the greeting.
+    ///
+    /// # Errors
+    /// [`MonitorError::Connect`] at the deadline, and whatever goes wrong afterwards.
+    pub async fn connect(path: &Path, deadline: Instant) -> Result<Connected, MonitorError> {
+        let mut pause = Duration::from_millis(1);
+        loop {
+            let error = match UnixStream::connect(path).await {
+                Ok(stream) => return Self::start(stream, deadline).await,
+                Err(error) => error,
+            };
+            let early =
+                matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused);
+            if !early || Instant::now() + pause >= deadline {
+                return Err(MonitorError::Connect {
+                    path: path.to_owned(),
+                    detail: error.to_string(),
+                });
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_millis(50));
+        }
+    }
+
+    /// Starts on a socket that is connected, or will be: with a listening socket that we made and
+    /// QEMU inherits, connecting succeeds at once and the greeting comes when QEMU is up.
+    ///
+    /// # Errors
+    /// No greeting until `deadline`, or the connection ends before.
+    pub async fn from_stream(
+        stream: StdUnixStream,
+        deadline: Instant,
+    ) -> Result<Connected, MonitorError> {
+        stream.set_nonblocking(true).map_err(io_error)?;
+        Self::start(UnixStream::from_std(stream).map_err(io_error)?, deadline).await
+    }
+
+    async fn start(stream: UnixStream, deadline: Instant) -> Result<Connected, MonitorError> {
+        let (requests, inbox) = mpsc::unbounded_channel();
+        let (event_sender, events) = mpsc::unbounded_channel();
+        let (greeted, greeting) = oneshot::channel();
+        let task = Task {
+            stream,
+            session: Session::new(),
+            answers: HashMap::new(),
+            outgoing: VecDeque::new(),
+            events: event_sender,
+            greeted: Some(greeted),
+        };
+        tokio::spawn(task.run(inbox));
+        let monitor = Self { requests, timeout: DEFAULT_TIMEOUT };
+        match tokio::time::timeout_at(deadline, greeting).await {
+            Ok(Ok(Ok(greeting))) => Ok(Connected { monitor, events, greeting }),
+            Ok(Ok(Err(error))) => Err(error),
+            Ok(Err(_)) => Err(MonitorError::Closed),
+            Err(_) => Err(MonitorError::Timeout { command: "greeting".to_owned(), seconds: 0.0 }),
+        }
+    }
+
+    /// The same monitor with another longest wait for answers.
+    #[must_use]
+    pub fn with_timeout(&self, timeout: Duration) -> Self {
+        Self { requests: self.requests.clone(), timeout }
+    }
+
+    /// Sends a command and waits for its answer.
+    ///
+    /// Dropping the future gives up the answer, not the command: once sent, QEMU carries it out.
+    ///
+    /// # Errors
+    /// QEMU's own error, no answer in time, or the end of the connection (also in the middle of
+    /// this command).
+    pub async fn execute<R: DeserializeOwned>(
+        &self,
+        command: Command<R>,
+    ) -> Result<R, MonitorError> {
+        self.execute_with_fds(command, Vec::new()).await
+    }
+
+    /// As [`Monitor::execute`], with descriptors for `getfd`, `add-fd` and the like.
+    ///
+    /// # Errors
+    /// As [`Monitor::execute`].
+    pub async fn execute_with_fds<R: DeserializeOwned>(
+        &self,
+        command: Command<R>,
+        fds: Vec<OwnedFd>,
+    ) -> Result<R, MonitorError> {
+        let name = command.name().to_owned();
+        let value = self.submit(command.with_reply(), fds).wait(self.timeout).await?;
+        Ok(qmp::decode(&name, value)?)
+    }
+
+    /// Queues a command without waiting, so that several go out in a row whatever becomes of the caller.
+    pub fn submit(&self, command: Command, fds: Vec<OwnedFd>) -> PendingReply {
+        let (answer, receiver) = oneshot::channel();
+        let name = command.name().to_owned();
+        // If the task is gone, the receiver learns it by the sender's drop.
+        let _ = self.requests.send(Request { command, fds, answer });
+        PendingReply { name, receiver }
+    }
+
+    /// Whether the connection has ended.
+    pub fn is_closed(&self) -> bool {
+        self.requests.is_closed()
+    }
+}
+
+/// The answer to come of a command that is on its way.
+#[derive(Debug)]
+pub struct PendingReply {
+    name: String,
+    receiver: oneshot::Receiver<Result<Value, MonitorError>>,
+}
+
+impl PendingReply {
+    /// Waits for the answer.
+    ///
+    /// # Errors
+    /// As [`Monitor::execute`].
+    pub async fn wait(self, timeout: Duration) -> Result<Value, MonitorError> {
+        match tokio::time::timeout(timeout, self.receiver).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(MonitorError::Closed),
+            Err(_) => {
+                Err(MonitorError::Timeout { command: self.name, seconds: timeout.as_secs_f64() })
+            }
+        }
+    }
+}
+
+fn io_error(error: io::Error) -> MonitorError {
+    match error.kind() {
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => MonitorError::Closed,
+        _ => MonitorError::Io(error.to_string()),
+    }
+}
+
+struct Outgoing {
+    bytes: Vec<u8>,
+    sent: usize,
+    fds: Vec<OwnedFd>,
+}
+
+struct Task {
+    stream: UnixStream,
+    session: Session,
+    answers: HashMap<CommandId, Answer>,
+    outgoing: VecDeque<Outgoing>,
+    events: mpsc::UnboundedSender<MonitorEvent>,
+    greeted: Option<oneshot::Sender<Result<Greeting, MonitorError>>>,
+}
+
+impl Task {
+    async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Request>) {
+        let error = loop {
+            let interest = if self.outgoing.is_empty() {
+                Interest::READABLE
+            } else {
+                Interest::READABLE | Interest::WRITABLE
+            };
+            tokio::select! {
+                request = inbox.recv() => match request {
+                    Some(request) => {
+                        self.accept(request);
+                        // Usually the socket takes it at once, which saves a turn through the poller.
+                        if let Err(error) = self.write() {
+                            break error;
+                        }
+                    }
+                    None => return,
+                },
+                ready = self.stream.ready(interest) => {
+                    let result = ready.map_err(io_error).and_then(|ready| {
+                        if ready.is_readable() || ready.is_read_closed() {
+                            self.read()?;
+                        }
+                        if ready.is_writable() { self.write() } else { Ok(()) }
+                    });
+                    if let Err(error) = result {
+                        break error;
+                    }
+                }
+            }
+        };
+        // From here on, commands are refused by the closed channel; those in it are answered by drop.
+        inbox.close();
+        if let Some(greeted) = self.greeted.take() {
+            let _ = greeted.send(Err(error.clone()));
+        }
+        for (_, answer) in self.answers.drain() {
+            let _ = answer.send(Err(error.clone()));
+        }
+        let _ = self.events.send(MonitorEvent::Closed(error));
+    }
+
+    fn accept(&mut self, request: Request) {
+        if request.answer.is_closed() {
+            return; // Its caller gave up before it was sent.
+        }
+        let (id, bytes) = self.session.submit(&request.command);
+        self.answers.insert(id, request.answer);
+        self.outgoing.push_back(Outgoing { bytes, sent: 0, fds: request.fds });
+    }
+
+    fn write(&mut self) -> Result<(), MonitorError> {
+        while let Some(front) = self.outgoing.front_mut() {
+            let rest = front.bytes.get(front.sent..).unwrap_or_default();
+            let borrowed: Vec<_> = front.fds.iter().map(AsFd::as_fd).collect();
+            let stream = &self.stream;
+            match stream.try_io(Interest::WRITABLE, || scm::send(stream, rest, &borrowed)) {
+                Ok(sent) => {
+                    drop(borrowed);
+                    front.fds.clear();
+                    front.sent += sent;
+                    if front.sent >= front.bytes.len() {
+                        self.outgoing.pop_front();
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                // QEMU may have said why it ends before it ended: read that first.
+                Err(error) => {
+                    self.read()?;
+                    return Err(io_error(error));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&mut self) -> Result<(), MonitorError> {
+        let mut buffer = [0; 16 << 10];
+        loop {
+            match self.stream.try_read(&mut buffer) {
+                Ok(0) => return Err(MonitorError::Closed),
+                Ok(count) => {
+                    self.session.receive(buffer.get(..count).unwrap_or_default());
+                    while let Some(output) = self.session.poll()? {
+                        self.deliver(output);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(io_error(error)),
+            }
+        }
+    }
+
+    fn deliver(&mut self, output: Output) {
+        match output {
+            Output::Greeting(greeting) => {
+                if let Some(greeted) = self.greeted.take() {
+                    let _ = greeted.send(Ok(greeting));
+                }
+            }
+            Output::Reply { id, result } => {
+                if let Some(answer) = self.answers.remove(&id) {
+                    let _ = answer.send(result.map_err(MonitorError::Qmp));
+                }
+            }
+            // Nobody may be listening for events; that is the caller's choice.
+            Output::Event(event) => drop(self.events.send(MonitorEvent::Event(event))),
+            // QEMU could not read a command. It says not which; the waiting ones time out.
+            Output::Stray { .. } => {}
+        }
+    }
+}
