@@ -2,7 +2,11 @@
 //!
 //! A task is a module with `pub fn run(root: &Path, args: &[String]) -> Result<(), String>` and a line in [`TASKS`].
 
+mod deps;
+mod layers;
+mod metadata;
 mod protocol;
+mod tidy;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -11,11 +15,16 @@ use std::process::ExitCode;
 type Task = fn(&Path, &[String]) -> Result<(), String>;
 
 /// Every task: its name, what it does, its function.
-const TASKS: &[(&str, &str, Task)] = &[(
-    "protocol",
-    "generate crates/protocol from its interface table (--check: compare)",
-    protocol::run,
-)];
+const TASKS: &[(&str, &str, Task)] = &[
+    (
+        "protocol",
+        "generate crates/protocol from its interface table (--check: compare)",
+        protocol::run,
+    ),
+    ("tidy", "check the house rules of every file", tidy::run),
+    ("layers", "check that dependencies point down only", layers::run),
+    ("deps", "check the licences and reasons of dependencies", deps::run),
+];
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
