@@ -1,1 +1,225 @@
-//! x
+//! Bad input in files and in what a guest needs: a clear error, and nothing changed.
+
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+use tests::{Daemon, Options, domains, namespace, paths, wait};
+
+#[test]
+fn every_fault_of_malformed_xml_is_reported_with_its_place() {
+    let daemon = Daemon::start();
+    let file = daemon.write(
+        "faults.xml",
+        "<domain type='qemu'>
+  <name>faults</name>
+  <memory unit='MoB'>32</memory>
+  <vcpu>many</vcpu>
+  <os><type>hvm</type></os>
+  <on_crash>explode</on_crash>
+</domain>
+",
+    );
+    let said = daemon.ironvirt(&format!("define {}", file.display())).failed();
+    for part in ["MoB", "many", "explode", "^", ":3:", ":4:", ":6:"] {
+        assert!(said.contains(part), "{part:?} is not in:\n{said}");
+    }
+    assert_eq!(daemon.virsh("list --all --name").ok().trim(), "");
+}
+
+#[test]
+fn text_that_is_not_xml_is_refused() {
+    let daemon = Daemon::start();
+    let faults = [
+        "",
+        "not xml",
+        "<domain",
+        "<domain type='qemu'><name>x</name>",
+        "<domain type='qemu'></network>",
+        "<!DOCTYPE d [<!ENTITY a 'b'>]><domain type='qemu'><name>&a;</name></domain>",
+        "<domain type='qemu'><name>a\u{1}b</name></domain>",
+    ];
+    for text in faults {
+        let said = daemon.define(text).failed();
+        assert!(said.contains("error: "), "{text:?}: {said}");
+    }
+    let deep = format!("{}{}", "<a>".repeat(100_000), "</a>".repeat(100_000));
+    daemon.define(&deep).failed();
+    assert_eq!(daemon.virsh("list --all --name").ok().trim(), "");
+}
+
+#[test]
+fn a_missing_disk_is_named() {
+    let daemon = Daemon::start();
+    let xml = domains::boot_sector(&daemon, "nodisk");
+    std::fs::remove_file(daemon.path("images/nodisk.img")).unwrap();
+    daemon.define(&xml).ok();
+    daemon.virsh("start nodisk").fails_with(&["nodisk.img", "No such file or directory"]);
+    daemon.wait_for_state("nodisk", "shut off (failed)");
+    daemon.virsh("undefine nodisk").ok();
+}
+
+#[test]
+fn a_missing_kernel_is_named() {
+    let daemon = Daemon::start();
+    let os = "<os><type>hvm</type><kernel>/nonexistent/vmlinuz</kernel></os>";
+    daemon.define(&with_os("nokernel", os)).ok();
+    daemon.virsh("start nokernel").fails_with(&["/nonexistent/vmlinuz"]);
+    daemon.wait_for_state("nokernel", "shut off (failed)");
+    daemon.virsh("undefine nokernel").ok();
+}
+
+#[test]
+fn a_missing_emulator_is_named() {
+    let daemon = Daemon::start();
+    let xml = domains::minimal("noqemu").replace(
+        "<devices/>",
+        "<devices><emulator>/nonexistent/qemu-system-x86_64</emulator></devices>",
+    );
+    // libvirt refuses it when it is defined, as it cannot ask it for its machines.
+    daemon.define(&xml).fails_with(&["/nonexistent/qemu-system-x86_64"]);
+    assert!(!daemon.virsh("list --all --name").ok().contains("noqemu"));
+}
+
+#[test]
+fn what_a_failing_qemu_says_is_in_the_error() {
+    let daemon = Daemon::start();
+    let xml = domains::minimal("nonsense")
+        .replace(
+            "<domain type='qemu'>",
+            "<domain type='qemu' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>",
+        )
+        .replace(
+            "</domain>",
+            "<qemu:commandline><qemu:arg value='-nonsense'/></qemu:commandline></domain>",
+        );
+    daemon.define(&xml).ok();
+    daemon.virsh("start nonsense").fails_with(&["-nonsense: invalid option"]);
+    daemon.wait_for_state("nonsense", "shut off (failed)");
+    assert!(daemon.qemus().is_empty());
+    daemon.virsh("undefine nonsense").ok();
+}
+
+#[test]
+fn a_kvm_guest_is_kept_where_kvm_does_not_run() {
+    let daemon = Daemon::start();
+    let capabilities = daemon.virsh("capabilities").ok();
+    if daemon.is_external() || capabilities.contains("<domain type='kvm'") {
+        return; // here it would simply run
+    }
+    let xml = domains::minimal("wantskvm").replace("type='qemu'", "type='kvm'");
+    daemon.define(&xml);
+    let said = daemon.virsh("start wantskvm").failed();
+    assert!(said.to_lowercase().contains("kvm") || said.contains("failed to get domain"), "{said}");
+}
+
+#[test]
+fn stored_files_that_are_cut_short_stay_and_are_reported() {
+    let mut daemon = Daemon::start();
+    if daemon.is_external() {
+        return;
+    }
+    for name in ["good", "cut", "garbage", "empty"] {
+        daemon.define(&domains::minimal(name)).ok();
+    }
+    daemon.stop();
+    let file = |name: &str| daemon.path(&format!("etc/libvirt/qemu/{name}.xml"));
+    let whole = std::fs::read(file("cut")).expect("the definition is a file");
+    let cut = whole[..whole.len() / 2].to_vec();
+    std::fs::write(file("cut"), &cut).unwrap();
+    std::fs::write(file("garbage"), b"\x00\xff not xml").unwrap();
+    std::fs::write(file("empty"), b"").unwrap();
+    daemon.launch();
+
+    assert_eq!(daemon.virsh("list --all --name").ok().trim(), "good");
+    let log = daemon.log();
+    for name in ["cut.xml", "garbage.xml", "empty.xml"] {
+        assert!(log.contains(name), "{name} is not in the log:\n{log}");
+    }
+    let file = |name: &str| daemon.path(&format!("etc/libvirt/qemu/{name}.xml"));
+    assert_eq!(std::fs::read(file("cut")).unwrap(), cut, "the file was changed");
+    assert_eq!(std::fs::read(file("garbage")).unwrap(), b"\x00\xff not xml");
+    assert_eq!(std::fs::read(file("empty")).unwrap(), b"");
+}
+
+#[test]
+fn a_full_disk_refuses_a_definition_and_changes_nothing() {
+    namespace::inside("a_full_disk_refuses_a_definition_and_changes_nothing", || {
+        let mut daemon = Daemon::prepare(Options::default());
+        if daemon.is_external() {
+            return;
+        }
+        let folder = daemon.path("etc/libvirt/qemu");
+        std::fs::create_dir_all(&folder).unwrap();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=64k,mode=700", "tmpfs"])
+            .arg(&folder)
+            .status()
+            .expect("mount runs");
+        assert!(mounted.success());
+        daemon.launch();
+        daemon.define(&domains::minimal("before")).ok();
+        let before = daemon.virsh("dumpxml before").ok();
+        let filler = folder.join("filler");
+        // Fills it to the last block; the error at the end is the point.
+        let _ = std::fs::write(&filler, vec![0; 1 << 20]);
+
+        daemon.define(&domains::minimal("after")).fails_with(&["No space left on device"]);
+        let changed = before.replace("<vcpu placement='static'>1<", "<vcpu placement='static'>2<");
+        assert_ne!(changed, before);
+        daemon.define(&changed).fails_with(&["No space left on device"]);
+        assert_eq!(daemon.virsh("list --all --name").ok().trim(), "before");
+        assert_eq!(daemon.virsh("dumpxml before").ok(), before);
+        assert!(!folder.join("after.xml").exists());
+
+        std::fs::remove_file(&filler).unwrap();
+        daemon.define(&domains::minimal("after")).ok();
+        daemon.restart();
+        assert_eq!(daemon.virsh("dumpxml before").ok(), before);
+        drop(daemon);
+        let _ = Command::new("umount").arg(&folder).status();
+    });
+}
+
+#[test]
+fn a_root_too_long_for_sockets_is_refused_at_start() {
+    let long = format!("/var/tmp/{}", "x".repeat(100));
+    let outcome = tests::tool(paths::ironvirt(), &["daemon", "--root", &long], "");
+    outcome.fails_with(&["107"]);
+    assert!(!std::path::Path::new(&long).exists(), "it left a folder behind");
+}
+
+#[test]
+fn a_second_daemon_on_the_same_folder_is_refused() {
+    let mut daemon = Daemon::start();
+    if daemon.is_external() {
+        return;
+    }
+    let root = daemon.root().to_string_lossy().into_owned();
+    tests::tool(paths::ironvirt(), &["daemon", "--root", &root], "").failed();
+    daemon.assert_well();
+}
+
+#[test]
+fn an_unreadable_folder_is_an_error_and_no_panic() {
+    let mut daemon = Daemon::prepare(Options::default());
+    if daemon.is_external() {
+        return;
+    }
+    // A file where a folder should be.
+    daemon.write("etc/libvirt/qemu", "in the way");
+    let root = daemon.root().to_string_lossy().into_owned();
+    let said = tests::tool(
+        "timeout",
+        &["10", &paths::ironvirt().to_string_lossy(), "daemon", "--root", &root],
+        "",
+    );
+    assert!(!said.stderr.contains("panicked"), "{said}");
+    std::fs::remove_file(daemon.path("etc/libvirt/qemu")).unwrap();
+    std::fs::set_permissions(daemon.path("etc"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    daemon.launch();
+    wait::until("an answer", || (daemon.virsh("list").status == 0).then_some(()));
+}
+
+fn with_os(name: &str, os: &str) -> String {
+    domains::minimal(name).replace("<os><type arch='x86_64' machine='pc'>hvm</type></os>", os)
+}

@@ -1,1 +1,178 @@
-//! x
+//! Hostile and broken clients: whatever one of them does, the others are served.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
+
+use tests::mutate::{Random, mutate};
+use tests::wire::{self, procedure};
+use tests::{Daemon, domains, processes};
+
+/// Whether the daemon closes the connection (rather than waiting for more, or answering).
+fn is_closed(stream: &mut UnixStream) -> bool {
+    let mut rest = Vec::new();
+    match stream.read_to_end(&mut rest) {
+        Ok(_) => true,
+        Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+    }
+}
+
+#[test]
+fn impossible_lengths_close_the_connection() {
+    let mut daemon = Daemon::start();
+    for length in [0u32, 1, 4, 27, 33_554_437, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff] {
+        let mut stream = wire::connect(daemon.socket());
+        stream.write_all(&length.to_be_bytes()).unwrap();
+        // A daemon that believed the length would wait for the rest.
+        let _ = stream.write_all(&[0; 64]);
+        assert!(is_closed(&mut stream), "length {length:#x} was believed");
+        daemon.assert_well();
+    }
+}
+
+#[test]
+fn an_unknown_program_or_procedure_gets_an_error() {
+    let mut daemon = Daemon::start();
+    let mut stream = wire::open(daemon.socket(), daemon.session());
+    let (status, body) = wire::ask(&mut stream, 9_999_999, 3, &[]);
+    assert_eq!(status, 1, "an error");
+    let text = String::from_utf8_lossy(&body).into_owned();
+    assert!(text.contains("unknown procedure"), "{text}");
+
+    stream.write_all(&wire::frame(0x1234_5678, 1, 0, 4, &[])).unwrap();
+    let answer = wire::read_frame(&mut stream).expect("an answer");
+    assert_eq!(answer[20..24], [0, 0, 0, 1], "an error");
+    // The connection goes on.
+    assert_eq!(wire::ask(&mut stream, procedure::CONNECT_GET_TYPE, 5, &[]).0, 0);
+    daemon.assert_well();
+}
+
+#[test]
+fn nothing_is_answered_before_authentication() {
+    let daemon = Daemon::start();
+    let mut stream = wire::connect(daemon.socket());
+    stream.write_all(&wire::call(procedure::CONNECT_GET_TYPE, 1, &[])).unwrap();
+    if let Some(answer) = wire::read_frame(&mut stream) {
+        assert_eq!(answer[20..24], [0, 0, 0, 1], "an error");
+    }
+}
+
+#[test]
+fn bodies_that_are_cut_or_wrong_get_an_error() {
+    let mut daemon = Daemon::start();
+    let open = wire::open_body(daemon.session());
+    for cut in 0..open.len() {
+        let mut stream = wire::connect(daemon.socket());
+        assert_eq!(wire::ask(&mut stream, procedure::AUTH_LIST, 1, &[]).0, 0);
+        let (status, _) = wire::ask(&mut stream, procedure::CONNECT_OPEN, 2, &open[..cut]);
+        assert_eq!(status, 1, "a body of {cut} bytes was accepted");
+    }
+    daemon.assert_well();
+}
+
+#[test]
+fn random_frames_do_no_harm() {
+    let mut daemon = Daemon::start();
+    let mut random = Random::new(42);
+    let open = wire::open_body(daemon.session());
+    let seeds = [
+        wire::call(procedure::AUTH_LIST, 1, &[]),
+        wire::call(procedure::CONNECT_OPEN, 2, &open),
+        wire::frame(wire::REMOTE_PROGRAM, procedure::CONNECT_OPEN, 3, 2, &[1; 40]),
+        wire::frame(0x6b65_6570, 1, 2, 0, &[]),
+        wire::frame(0x2000_8087, 1, 0, 3, &[0; 16]),
+        wire::frame(0x0690_0690, 1, 0, 3, &[0; 16]),
+    ];
+    for _ in 0..500 {
+        let mut stream = wire::connect(daemon.socket());
+        for _ in 0..3 {
+            let bytes = mutate(&seeds[random.below(seeds.len())], &mut random);
+            if stream.write_all(&bytes).is_err() {
+                break;
+            }
+        }
+    }
+    // Every procedure number, with a body that fits none.
+    let mut stream = wire::open(daemon.socket(), daemon.session());
+    for procedure in (1..460).filter(|&number| number != 2 && number != procedure::CONNECT_OPEN) {
+        let bytes: Vec<u8> = (0..random.below(64)).map(|_| random.number() as u8).collect();
+        if stream.write_all(&wire::call(procedure, procedure + 10, &bytes)).is_err() {
+            stream = wire::open(daemon.socket(), daemon.session());
+        }
+    }
+    drop(stream);
+    daemon.assert_well();
+}
+
+#[test]
+fn a_client_that_stops_reading_holds_up_nobody() {
+    let mut daemon = Daemon::start();
+    let mut stream = wire::open(daemon.socket(), daemon.session());
+    // Without a reader the answers fill the socket, and then the calls do.
+    stream.set_write_timeout(Some(std::time::Duration::from_secs(1))).unwrap();
+    for serial in 10..200_000 {
+        if stream.write_all(&wire::call(procedure::CONNECT_GET_TYPE, serial, &[])).is_err() {
+            break;
+        }
+    }
+    daemon.assert_well();
+    drop(stream);
+    daemon.assert_well();
+}
+
+#[test]
+fn a_client_may_vanish_at_any_moment() {
+    let mut daemon = Daemon::start();
+    for _ in 0..50 {
+        let mut stream = wire::open(daemon.socket(), daemon.session());
+        for serial in 10..30 {
+            stream.write_all(&wire::call(procedure::CONNECT_GET_TYPE, serial, &[])).unwrap();
+        }
+        drop(stream); // answers are under way
+        let mut stream = wire::connect(daemon.socket());
+        stream.write_all(&wire::call(procedure::AUTH_LIST, 1, &[])[..20]).unwrap();
+        drop(stream); // half a header
+    }
+    daemon.assert_well();
+}
+
+#[test]
+fn a_client_may_vanish_in_the_middle_of_a_stream() {
+    let mut daemon = Daemon::start();
+    let xml = domains::boot_sector(&daemon, "vanish")
+        .replace("<serial type='file'>", "<serial type='pty'>");
+    let (start, end) = (xml.find("<source path").unwrap(), xml.find("<target port").unwrap());
+    daemon.define(&format!("{}{}", &xml[..start], &xml[end..])).ok();
+    daemon.virsh("start vanish").ok();
+    for _ in 0..3 {
+        let program = "import libvirt,sys,time
+c=libvirt.open(sys.argv[1]); d=c.lookupByName('vanish'); s=c.newStream()
+d.openConsole(None,s,libvirt.VIR_DOMAIN_CONSOLE_FORCE); print(s.recv(1),flush=True); time.sleep(60)";
+        let mut client = Command::new("/usr/bin/python3")
+            .args(["-c", program, &daemon.uri()])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("python runs");
+        let mut first = [0];
+        client.stdout.take().expect("a pipe").read_exact(&mut first).expect("the stream flows");
+        processes::signal(client.id() as i32, rustix::process::Signal::KILL);
+        client.wait().expect("our own child");
+        daemon.assert_well();
+    }
+    daemon.wait_for_state("vanish", "running (booted)");
+    domains::discard(&daemon, "vanish");
+}
+
+#[test]
+fn a_thousand_idle_connections_are_held() {
+    let mut daemon = Daemon::start();
+    let mut idle: Vec<_> =
+        (0..1000).map(|_| wire::open(daemon.socket(), daemon.session())).collect();
+    daemon.assert_well();
+    // Each of them is still good.
+    for stream in idle.iter_mut().step_by(100) {
+        assert_eq!(wire::ask(stream, procedure::CONNECT_GET_TYPE, 9, &[]).0, 0);
+    }
+    drop(idle);
+    daemon.assert_well();
+}
