@@ -1,3 +1,11 @@
 //! What the host and its hypervisors can do, and the XML that says so.
 
+pub mod cpu;
+pub mod domain;
+pub mod firmware;
+pub mod host;
+mod host_xml;
 pub mod qemu;
+mod text;
+
+pub use host_xml::{GuestCaps, SecModel, capabilities_xml, shows_virtualisation};

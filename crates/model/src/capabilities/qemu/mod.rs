@@ -127,6 +127,19 @@ pub struct Sev {
     pub cpu0_id: String,
 }
 
+/// Intel SGX of the host, as QEMU reports it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sgx {
+    /// Flexible launch control.
+    pub flc: bool,
+    /// First generation.
+    pub sgx1: bool,
+    /// Second generation.
+    pub sgx2: bool,
+    /// Node and size in bytes of each section.
+    pub sections: Vec<(u32, u64)>,
+}
+
 /// An accelerator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Accel {
@@ -161,6 +174,8 @@ pub struct QemuCaps {
     pub gic: Vec<Gic>,
     /// SEV.
     pub sev: Option<Sev>,
+    /// SGX.
+    pub sgx: Option<Sgx>,
     /// Hyper-V enlightenments by libvirt's names, where KVM was asked for them.
     pub hyperv: Option<Vec<String>>,
 }
@@ -372,6 +387,7 @@ impl QemuCaps {
             (Some(_), None) => None,
             (None, _) => Some(accel(&answers, "max")),
         };
+        let sgx = answers.reply("query-sgx-capabilities");
         let sev = answers.reply("query-sev-capabilities");
         Ok(Self {
             emulator: emulator.to_string(),
@@ -392,6 +408,17 @@ impl QemuCaps {
                     emulated: flag(item, "emulated"),
                 })
                 .collect(),
+            sgx: flag(sgx, "sgx").then(|| Sgx {
+                flc: flag(sgx, "flc"),
+                sgx1: flag(sgx, "sgx1"),
+                sgx2: flag(sgx, "sgx2"),
+                sections: list(sgx.get("sections").unwrap_or(&Value::Null))
+                    .iter()
+                    .map(|s| {
+                        (number(s, "node"), s.get("size").and_then(Value::as_u64).unwrap_or(0))
+                    })
+                    .collect(),
+            }),
             sev: (!sev.is_null()).then(|| Sev {
                 cbitpos: number(sev, "cbitpos"),
                 reduced_phys_bits: number(sev, "reduced-phys-bits"),
@@ -443,6 +470,7 @@ impl QemuCaps {
             caps.flags.remove(name);
         }
         caps.sev = None;
+        caps.sgx = None;
         caps
     }
 
