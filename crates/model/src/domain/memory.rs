@@ -38,8 +38,8 @@ pub enum AllocationMode {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct MaxMemory {
     /// Attribute `slots`.
-    #[xml(attr, default)]
-    pub slots: u32,
+    #[xml(attr)]
+    pub slots: Option<u32>,
     /// Size in KiB.
     #[xml(flatten)]
     pub size: Kib,

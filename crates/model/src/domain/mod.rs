@@ -5,6 +5,7 @@
 
 pub mod address;
 pub mod alias;
+mod canonical;
 pub mod clock;
 pub mod cpu;
 pub mod definition;
@@ -12,6 +13,7 @@ pub mod devices;
 pub mod features;
 pub mod launch_security;
 pub mod lifecycle;
+pub mod live;
 pub mod memory;
 pub mod os;
 mod prelude;
@@ -19,6 +21,16 @@ pub mod qemu_namespace;
 pub mod scalar;
 pub mod seclabel;
 pub mod sysinfo;
+mod text;
 pub mod tune;
+pub mod walk;
 
 pub use definition::{Domain, VirtType};
+pub use text::{FormatFlags, ParseOptions, Parsed, QEMU_NS, format, parse, write_domain};
+
+impl Domain {
+    /// The devices; an empty set is made when there is none.
+    pub fn devices_mut(&mut self) -> &mut devices::Devices {
+        self.devices.get_or_insert_default()
+    }
+}

@@ -219,12 +219,12 @@ pub struct Loader {
     /// Attribute `readonly`.
     #[xml(attr)]
     pub readonly: Option<YesNo>,
-    /// Attribute `type`.
-    #[xml(attr, name = "type")]
-    pub kind: Option<LoaderType>,
     /// Attribute `secure`.
     #[xml(attr)]
     pub secure: Option<YesNo>,
+    /// Attribute `type`.
+    #[xml(attr, name = "type")]
+    pub kind: Option<LoaderType>,
     /// Attribute `stateless`.
     #[xml(attr)]
     pub stateless: Option<YesNo>,

@@ -229,7 +229,7 @@ pub enum DiskModel {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct Disk {
     /// Kind of source; always written.
-    #[xml(attr, name = "type", default, skip_default)]
+    #[xml(attr, name = "type", default)]
     pub kind: StorageType,
     /// Attribute `device`.
     #[xml(attr, default)]
@@ -522,7 +522,7 @@ pub struct DiskSource {
     pub index: Option<u32>,
     /// Element `<address>`.
     #[xml(child)]
-    pub address: Option<Address>,
+    pub address: Option<super::super::address::PciAddress>,
     /// Element `<host>`.
     #[xml(child, name = "host")]
     pub hosts: Vec<NetworkHost>,
@@ -547,12 +547,12 @@ pub struct DiskSource {
     /// Element `<timeout>`.
     #[xml(child)]
     pub timeout: Option<SourceTimeout>,
-    /// Element `<identity>`.
-    #[xml(child)]
-    pub identity: Option<SourceIdentity>,
     /// Element `<knownHosts>`.
     #[xml(child, name = "knownHosts")]
     pub known_hosts: Option<PathRef>,
+    /// Element `<identity>`.
+    #[xml(child)]
+    pub identity: Option<SourceIdentity>,
     /// Element `<reconnect>`.
     #[xml(child)]
     pub reconnect: Option<DiskReconnect>,

@@ -69,15 +69,15 @@ pub struct Video {
 /// Backend and transport.
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct VideoDriver {
+    /// virtio
+    #[xml(flatten)]
+    pub virtio: VirtioDriver,
     /// Attribute `name`.
     #[xml(attr)]
     pub name: Option<String>,
     /// Attribute `vgaconf`.
     #[xml(attr)]
     pub vgaconf: Option<VgaConf>,
-    /// virtio
-    #[xml(flatten)]
-    pub virtio: VirtioDriver,
 }
 
 /// Model and memory, KiB.

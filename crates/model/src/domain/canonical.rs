@@ -1,0 +1,199 @@
+//! The one form of values that may be written in several: sizes to their unit, unused parts dropped.
+
+use diag::{Diagnostic, ErrorCode, Severity};
+
+use super::Domain;
+use super::devices::controller::ControllerType;
+use super::devices::disk::{BackingStore, DiskSource, StorageType};
+use super::scalar::scale;
+
+fn error(out: &mut Vec<Diagnostic>, message: String) {
+    out.push(Diagnostic {
+        rule: "domain.size",
+        severity: Severity::Error,
+        code: ErrorCode::INVALID_ARG,
+        span: None,
+        message,
+        hints: Vec::new(),
+    });
+}
+
+/// Converts `value` in `unit` to multiples of `to` bytes, written as `name`.
+fn to_unit(
+    value: &mut u64,
+    unit: &mut Option<String>,
+    default: u64,
+    (to, name): (u64, &str),
+    out: &mut Vec<Diagnostic>,
+) {
+    match scale(*value, unit.as_deref(), default) {
+        Some(bytes) => {
+            *value = bytes.div_ceil(to);
+            *unit = Some(name.to_owned());
+        }
+        None if unit.as_deref().is_some_and(|u| super::scalar::unit_bytes(u).is_none()) => {
+            error(out, format!("unknown suffix '{}'", unit.as_deref().unwrap_or_default()));
+        }
+        None => {
+            error(out, format!("value too large: {value}{}", unit.as_deref().unwrap_or_default()))
+        }
+    }
+}
+
+const KIB: (u64, &str) = (1024, "KiB");
+
+/// Brings a domain just read into the form that is written.
+pub fn canonicalize(d: &mut Domain, out: &mut Vec<Diagnostic>) {
+    if let Some(h) = d.memory_backing.as_mut().and_then(|m| m.hugepages.as_mut()) {
+        for p in &mut h.pages {
+            to_unit(&mut p.size, &mut p.unit, 1024, KIB, out);
+        }
+    }
+    if let Some(n) = d.cpu.as_mut().and_then(|c| c.numa.as_mut()) {
+        for c in &mut n.cells {
+            to_unit(&mut c.memory, &mut c.unit, 1024, KIB, out);
+            for cache in &mut c.caches {
+                for v in [&mut cache.size, &mut cache.line].into_iter().flatten() {
+                    if let Some(u) = &v.unit
+                        && super::scalar::unit_bytes(u).is_none()
+                    {
+                        error(out, format!("unknown suffix '{u}'"));
+                    }
+                }
+                if let Some(s) = cache.size.as_mut() {
+                    to_unit(&mut s.value, &mut s.unit, 1024, KIB, out);
+                }
+                if let Some(s) = cache.line.as_mut() {
+                    to_unit(&mut s.value, &mut s.unit, 1, (1, "B"), out);
+                }
+            }
+        }
+        for b in n.interconnects.iter_mut().flat_map(|i| &mut i.bandwidths) {
+            to_unit(&mut b.value, &mut b.unit, 1024, KIB, out);
+        }
+    }
+    if let Some(t) = d.cpu_tune.as_mut() {
+        for c in t.cache_tunes.iter_mut().flat_map(|c| &mut c.caches) {
+            to_unit(&mut c.size, &mut c.unit, 1024, KIB, out);
+        }
+    }
+    if let Some(f) = d.features.as_mut() {
+        if let Some(t) = f.tcg.as_mut().and_then(|t| t.tb_cache.as_mut()) {
+            to_unit(&mut t.size, &mut t.unit, 1024, KIB, out);
+        }
+        if let Some(t) = f.smm.as_mut().and_then(|s| s.tseg.as_mut()) {
+            short_unit(&mut t.size, &mut t.unit, out);
+        }
+    }
+    let Some(dev) = d.devices.as_mut() else { return };
+    for disk in &mut dev.disks {
+        if let Some(s) = disk.source.as_mut() {
+            keep_fields_of(s, disk.kind);
+        }
+        if disk.source.as_ref().is_some_and(|s| *s == DiskSource::default()) {
+            disk.source = None;
+        }
+        let mut next = disk.backing_store.as_deref_mut();
+        while let Some(b) = next {
+            backing(b, out);
+            next = b.backing_store.as_deref_mut();
+        }
+        if let Some(s) = disk
+            .driver
+            .as_mut()
+            .and_then(|d| d.metadata_cache.as_mut())
+            .and_then(|m| m.max_size.as_mut())
+        {
+            to_unit(&mut s.size, &mut s.unit, 1, (1, "bytes"), out);
+        }
+    }
+    for c in &mut dev.controllers {
+        if let Some(h) = c.pcihole64.as_mut() {
+            to_unit(&mut h.size, &mut h.unit, 1024, KIB, out);
+        }
+        if c.kind != ControllerType::Pci {
+            c.pci_model = None;
+            c.target = None;
+        }
+    }
+    for s in dev.shmems.iter_mut().filter_map(|s| s.size.as_mut()) {
+        to_unit(&mut s.size, &mut s.unit, 1, (1 << 20, "M"), out);
+    }
+}
+
+fn backing(b: &mut BackingStore, out: &mut Vec<Diagnostic>) {
+    if let (Some(s), Some(kind)) = (b.source.as_mut(), b.kind) {
+        keep_fields_of(s, kind);
+    }
+    if let Some(s) =
+        b.format.as_mut().and_then(|f| f.metadata_cache.as_mut()).and_then(|m| m.max_size.as_mut())
+    {
+        to_unit(&mut s.size, &mut s.unit, 1, (1, "bytes"), out);
+    }
+}
+
+/// TSEG keeps the biggest unit that divides it.
+fn short_unit(value: &mut u64, unit: &mut Option<String>, out: &mut Vec<Diagnostic>) {
+    let Some(bytes) = scale(*value, unit.as_deref(), 1) else {
+        error(out, format!("unknown suffix '{}'", unit.as_deref().unwrap_or_default()));
+        return;
+    };
+    let (mut n, mut u) = (bytes, 0);
+    const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    while n >= 1024 && n % 1024 == 0 && u + 1 < UNITS.len() {
+        n /= 1024;
+        u += 1;
+    }
+    *value = n;
+    *unit = UNITS.get(u).map(|s| (*s).to_owned());
+}
+
+/// Drops the fields of a source that its type does not have.
+fn keep_fields_of(s: &mut DiskSource, kind: StorageType) {
+    use StorageType::*;
+    if kind != File {
+        s.file = None;
+    }
+    if !matches!(kind, File | Network) && kind != Block {
+        s.fdgroup = None;
+    }
+    if !matches!(kind, Block | Vhostvdpa) {
+        s.dev = None;
+    }
+    if kind != Dir {
+        s.dir = None;
+    }
+    if kind != Network {
+        s.protocol = None;
+        s.name = None;
+        s.query = None;
+        s.tls = None;
+        s.tls_hostname = None;
+        s.hosts.clear();
+        s.snapshot = None;
+        s.config = None;
+        s.ssl = None;
+        s.cookies = None;
+        s.readahead = None;
+        s.timeout = None;
+        s.identity = None;
+        s.known_hosts = None;
+    }
+    if !matches!(kind, Network | Vhostuser) {
+        s.reconnect = None;
+    }
+    if kind != Volume {
+        s.pool = None;
+        s.volume = None;
+        s.mode = None;
+    }
+    if kind != Nvme {
+        s.address = None;
+        s.managed = None;
+        s.namespace = None;
+    }
+    if !matches!(kind, Nvme | Vhostuser) {
+        s.kind = None;
+        s.path = None;
+    }
+}

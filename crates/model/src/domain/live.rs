@@ -1,0 +1,135 @@
+//! What only a running guest has, and taking it away.
+
+use super::Domain;
+use super::devices::chardev::{CharSource, CharType, Serial};
+use super::devices::graphics::{GraphicsType, ListenType};
+use xml::YesNo;
+
+/// Device names that the user chose start with this; all others belong to the running guest.
+pub const USER_ALIAS_PREFIX: &str = "ua-";
+
+/// Prefixes of names that the daemon gives to the host's end of an interface.
+const GENERATED_TAPS: [&str; 4] = ["vnet", "vif", "macvtap", "macvlan"];
+
+/// Takes away everything that only a running guest has, so that the configuration remains.
+pub fn strip(d: &mut Domain) {
+    d.id = None;
+    super::walk::for_each_info(d, &mut |info| {
+        if let Some(a) = info.alias.as_ref()
+            && !a.name.starts_with(USER_ALIAS_PREFIX)
+        {
+            *info.alias = None;
+        }
+    });
+    let dev = &mut d.devices_mut();
+    for disk in &mut dev.disks {
+        disk.mirror = None;
+        let mut source = disk.source.as_mut();
+        let mut next = disk.backing_store.as_mut();
+        while let Some(s) = source.take() {
+            s.index = None;
+            s.private_data = None;
+            if let Some(b) = next {
+                b.index = None;
+                source = b.source.as_mut();
+                next = b.backing_store.as_mut();
+            } else {
+                next = None;
+            }
+        }
+        if let Some(b) = disk.backing_store.as_mut() {
+            b.index = None;
+        }
+    }
+    for i in &mut dev.interfaces {
+        if let Some(t) = i.target.as_mut()
+            && let Some(name) = &t.dev
+            && t.managed != Some(YesNo::No)
+            && GENERATED_TAPS.iter().any(|p| {
+                name.strip_prefix(p)
+                    .is_some_and(|n| !n.is_empty() && n.bytes().all(|c| c.is_ascii_digit()))
+            })
+        {
+            t.dev = None;
+        }
+        if i.target.as_ref().is_some_and(|t| t.dev.is_none() && t.managed.is_none()) {
+            i.target = None;
+        }
+        if let Some(s) = i.source.as_mut() {
+            s.port_id = None;
+        }
+        if let Some(m) = i.mac.as_mut() {
+            m.current_address = None;
+        }
+    }
+    let chars: [&mut Vec<Serial>; 4] =
+        [&mut dev.serials, &mut dev.parallels, &mut dev.consoles, &mut dev.channels];
+    for c in chars.into_iter().flatten() {
+        strip_source(&mut c.source);
+        if let Some(t) = c.target.as_mut() {
+            t.state = None;
+        }
+    }
+    for r in &mut dev.redirdevs {
+        strip_source(&mut r.source);
+    }
+    for g in &mut dev.graphics {
+        if matches!(g.kind, GraphicsType::Vnc | GraphicsType::Spice | GraphicsType::Rdp) {
+            if g.auto_port == Some(YesNo::Yes) {
+                g.port = match g.kind {
+                    GraphicsType::Spice => None,
+                    GraphicsType::Rdp => Some(0),
+                    _ => Some(-1),
+                };
+                g.tls_port = None;
+            }
+            if g.websocket_generated == Some(YesNo::Yes) {
+                g.websocket = Some(-1);
+            }
+        }
+        g.websocket_generated = None;
+        for l in &mut g.listens {
+            if l.from_config == Some(1) {
+                l.address = None;
+            }
+            if l.kind == ListenType::Network {
+                l.address = None;
+            }
+            if l.auto_generated == Some(YesNo::Yes) {
+                l.socket = None;
+            }
+            l.from_config = None;
+            l.auto_generated = None;
+        }
+    }
+    for h in &mut dev.hostdevs {
+        if let Some(s) = h.source.as_mut() {
+            s.missing = None;
+        }
+    }
+    for m in &mut dev.memories {
+        m.target.current = None;
+    }
+    if let Some(v) = d
+        .seclabels
+        .iter_mut()
+        .find(|l| l.kind == super::seclabel::SeclabelType::Dynamic && l.base_label.is_none())
+    {
+        v.label = None;
+        v.image_label = None;
+    }
+}
+
+/// Paths of pseudo-terminals are chosen anew at each start.
+fn strip_source(s: &mut CharSource) {
+    s.tty = None;
+    if s.kind == CharType::Pty {
+        for e in &mut s.sources {
+            e.path = None;
+        }
+        s.sources.retain(|e| !e.seclabels.is_empty());
+    }
+    for e in &mut s.sources {
+        e.tls_from_config = None;
+    }
+}

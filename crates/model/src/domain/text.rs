@@ -1,0 +1,85 @@
+//! From text to [`Domain`] and back.
+
+use diag::{Diagnostic, Severity};
+use xml::{WriteOptions, Writer, Xml};
+
+use super::{Domain, canonical, live};
+
+/// The namespace of `<qemu:commandline>` and its siblings.
+pub const QEMU_NS: &str = "http://libvirt.org/schemas/domain/qemu/1.0";
+
+/// How a document is read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ParseOptions {
+    /// The document describes a running guest: keep what only such a one has (id, aliases, paths of
+    /// pseudo-terminals, chosen ports). Otherwise that is dropped, as libvirt does.
+    pub live: bool,
+}
+
+/// What reading found.
+#[derive(Clone, Debug)]
+pub struct Parsed {
+    /// The domain, when there was no error.
+    pub domain: Option<Domain>,
+    /// Every finding, in the order of the text.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Reads a `<domain>` document. All faults are reported at once; any of them leaves no domain.
+pub fn parse(text: &str, options: ParseOptions) -> Parsed {
+    let xml::Parsed { value, mut diagnostics } = xml::read_str::<Domain>(text, "domain");
+    let domain = value.map(|mut d| {
+        canonical::canonicalize(&mut d, &mut diagnostics);
+        if !options.live {
+            live::strip(&mut d);
+        }
+        d
+    });
+    let failed = diagnostics.iter().any(|d| d.severity == Severity::Error);
+    Parsed { domain: domain.filter(|_| !failed), diagnostics }
+}
+
+/// What is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct FormatFlags {
+    /// The running state: id, aliases, chosen ports. Otherwise the configuration alone.
+    pub live: bool,
+    /// Passwords too.
+    pub secure: bool,
+    /// Leave out what an older host might not understand.
+    pub migratable: bool,
+}
+
+/// Writes a `<domain>` document as libvirt does, ending in a line break.
+pub fn format(domain: &Domain, flags: FormatFlags) -> String {
+    let options = WriteOptions {
+        live: flags.live,
+        secure: flags.secure,
+        migratable: flags.migratable,
+        indent: 0,
+    };
+    let mut w = Writer::new(&options);
+    if !flags.live && domain.id.is_some() {
+        let mut inactive = domain.clone();
+        live::strip(&mut inactive);
+        write_domain(&inactive, &mut w);
+    } else {
+        write_domain(domain, &mut w);
+    }
+    w.finish()
+}
+
+/// Writes the `<domain>` element at the writer's place.
+pub fn write_domain(domain: &Domain, w: &mut Writer) {
+    w.start("domain");
+    domain.write_attrs(w);
+    if domain.qemu_commandline.is_some()
+        || domain.qemu_capabilities.is_some()
+        || domain.qemu_override.is_some()
+        || domain.qemu_deprecation.is_some()
+    {
+        w.declare_ns("qemu", QEMU_NS);
+    }
+    domain.write_children(w);
+    w.end("domain");
+}
