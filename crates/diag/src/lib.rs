@@ -4,8 +4,13 @@
 
 mod code;
 mod diagnostic;
+mod message;
+mod names;
+pub mod render;
+mod source;
 mod virerror;
 
 pub use code::{ErrorCode, ErrorDomain};
 pub use diagnostic::{Diagnostic, Severity, Span};
+pub use source::{Position, SourceText};
 pub use virerror::VirError;

@@ -1,6 +1,6 @@
 //! The error that leaves the system: libvirt's structure, plus hints and diagnostics as data.
 
-use crate::{Diagnostic, ErrorCode, ErrorDomain};
+use crate::{Diagnostic, ErrorCode, ErrorDomain, Severity, SourceText, render};
 
 /// An error as libvirt's clients see it (`virError`).
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -44,6 +44,70 @@ impl VirError {
     }
 }
 
+/// Texts.
+impl VirError {
+    /// The whole text clients print: "Domain not found: no domain with matching name 'x'".
+    pub fn message(&self) -> String {
+        self.code.message(&self.detail)
+    }
+
+    /// The sentence of the code, `%1$s` standing for the detail; without a detail, the short one.
+    /// `str1` on the wire.
+    pub fn template(&self) -> String {
+        if self.detail.is_empty() {
+            self.code.short_message().to_owned()
+        } else {
+            self.code.template()
+        }
+    }
+
+    /// The error for a refused input. Code and first line are those of the first error, as libvirt
+    /// would have met it; all further errors follow on lines of their own in the detail. A text that
+    /// is no XML at all is reported by [`ErrorDomain::XML`], everything else by `domain`.
+    pub fn from_diagnostics(
+        domain: ErrorDomain,
+        diagnostics: Vec<Diagnostic>,
+        source: Option<&SourceText<'_>>,
+    ) -> Self {
+        let mut errors = diagnostics.iter().filter(|d| d.severity == Severity::Error);
+        let Some(first) = errors.next() else {
+            let mut e = Self::internal("input refused without a reason").from_domain(domain);
+            e.diagnostics = diagnostics;
+            return e;
+        };
+        let syntax = first.code == ErrorCode::XML_DETAIL;
+        let mut detail = match (first.span, source) {
+            (Some(span), Some(source)) if syntax => {
+                render::parser_detail(&first.message, span, source)
+            }
+            _ => first.message.clone(),
+        };
+        for d in errors {
+            detail.push('\n');
+            if let (Some(span), Some(source)) = (d.span, source) {
+                let at = source.position(span.start);
+                detail.push_str(&format!("at line {}, column {}: ", at.line, at.column));
+            }
+            detail.push_str(&d.message);
+        }
+        Self {
+            code: first.code,
+            domain: if syntax { ErrorDomain::XML } else { domain },
+            detail,
+            hints: first.hints.clone(),
+            diagnostics,
+        }
+    }
+}
+
+impl std::fmt::Display for VirError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message())
+    }
+}
+
+impl std::error::Error for VirError {}
+
 /// Shorthands for the codes used everywhere.
 impl VirError {
     /// A bug or a state that should not occur.
@@ -65,5 +129,46 @@ impl VirError {
     /// The configuration asks for what cannot be done.
     pub fn config(detail: impl Into<String>) -> Self {
         Self::new(ErrorCode::CONFIG_UNSUPPORTED, detail)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Span;
+
+    fn diagnostic(severity: Severity, code: ErrorCode, at: usize, message: &str) -> Diagnostic {
+        Diagnostic {
+            rule: "x",
+            severity,
+            code,
+            span: Some(Span { start: at, end: at + 1 }),
+            message: message.into(),
+            hints: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_first_error_speaks_and_the_others_follow() {
+        let source = SourceText::new("x", "ab\ncd");
+        let found = vec![
+            diagnostic(Severity::Warning, ErrorCode::XML_ERROR, 0, "odd"),
+            diagnostic(Severity::Error, ErrorCode::CONFIG_UNSUPPORTED, 1, "first"),
+            diagnostic(Severity::Error, ErrorCode::XML_ERROR, 4, "second"),
+        ];
+        let e = VirError::from_diagnostics(ErrorDomain::DOMAIN, found, Some(&source));
+        assert_eq!((e.code, e.domain), (ErrorCode::CONFIG_UNSUPPORTED, ErrorDomain::DOMAIN));
+        assert_eq!(e.message(), "unsupported configuration: first\nat line 2, column 2: second");
+        assert_eq!(e.diagnostics.len(), 3);
+    }
+
+    #[test]
+    fn a_fault_of_syntax_comes_from_the_parser() {
+        let source = SourceText::new("x", "foo");
+        let mut d = diagnostic(Severity::Error, ErrorCode::XML_DETAIL, 0, "Start tag expected");
+        d.span = Some(Span { start: 0, end: 0 });
+        let e = VirError::from_diagnostics(ErrorDomain::DOMAIN, vec![d], Some(&source));
+        assert_eq!(e.domain, ErrorDomain::XML);
+        assert_eq!(e.message(), "at line 1: Start tag expected\nfoo\n^");
     }
 }

@@ -137,7 +137,7 @@ impl FromStr for CpuSet {
     type Err = ParseError;
 
     /// Numbers, ranges `a-b`, and exclusions `^a` from what stands before, with commas between;
-    /// spaces do not count. Nothing at all is no set.
+    /// spaces do not count, nor does a comma at the end. Nothing at all is no set.
     fn from_str(text: &str) -> Result<Self, ParseError> {
         let error = ParseError { expected: "a list of numbers and ranges like 0-3,^2,5" };
         let number = |t: &str| {
@@ -146,7 +146,8 @@ impl FromStr for CpuSet {
             t.parse().ok().filter(|n| digits && *n < Self::LIMIT).ok_or(error)
         };
         let mut set = Self::new();
-        for part in text.split(',') {
+        let text = text.trim_ascii();
+        for part in text.strip_suffix(',').unwrap_or(text).split(',') {
             let part = part.trim_ascii();
             if let Some(out) = part.strip_prefix('^') {
                 let i: usize = number(out)?;
@@ -207,7 +208,10 @@ mod tests {
             ("1,^1", Some("")),
             ("^1", Some("")),
             ("", None),
-            ("1,", None),
+            ("1,", Some("1")),
+            ("1,,", None),
+            (",", None),
+            ("1 2", None),
             ("3-1", None),
             ("a", None),
             ("+1", None),

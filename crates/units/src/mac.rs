@@ -25,10 +25,10 @@ impl MacAddr {
 impl FromStr for MacAddr {
     type Err = ParseError;
 
-    /// Six groups of one or two hexadecimal digits between colons.
+    /// Six groups of one or two hexadecimal digits between colons; white space may follow.
     fn from_str(text: &str) -> Result<Self, ParseError> {
         let error = ParseError { expected: "a MAC address" };
-        let mut groups = text.trim_ascii().split(':');
+        let mut groups = text.trim_ascii_end().split(':');
         let mut bytes = [0; 6];
         for b in &mut bytes {
             let group = groups.next().ok_or(error)?;
@@ -63,6 +63,8 @@ mod tests {
         for (text, expected) in [
             ("52:54:00:AB:cd:ef", Some("52:54:00:ab:cd:ef")),
             ("2:4:6:8:A:C", Some("02:04:06:08:0a:0c")),
+            ("2:4:6:8:A:C ", Some("02:04:06:08:0a:0c")),
+            (" 2:4:6:8:A:C", None),
             ("52:54:00:ab:cd", None),
             ("52:54:00:ab:cd:ef:00", None),
             ("52-54-00-ab-cd-ef", None),

@@ -11,8 +11,6 @@ pub enum NameError {
     Slash,
     /// It holds a line break.
     NewLine,
-    /// It is made of white space alone.
-    Blank,
     /// It is `.` or `..`, which a file system reads as a folder.
     Folder,
 }
@@ -23,7 +21,6 @@ impl fmt::Display for NameError {
             Self::Empty => "name must not be empty",
             Self::Slash => "name cannot contain '/'",
             Self::NewLine => "name cannot contain '\\n'",
-            Self::Blank => "name must contain at least one non-space character",
             Self::Folder => "name must not be '.' or '..'",
         })
     }
@@ -43,8 +40,6 @@ pub fn check_name(name: &str) -> Result<(), NameError> {
         Err(NameError::Slash)
     } else if name.contains('\n') {
         Err(NameError::NewLine)
-    } else if name.bytes().all(|c| c == b' ' || c == b'\t') {
-        Err(NameError::Blank)
     } else if matches!(name, "." | "..") {
         Err(NameError::Folder)
     } else {
@@ -92,7 +87,7 @@ mod tests {
             ("", Err(NameError::Empty)),
             ("a/b", Err(NameError::Slash)),
             ("a\nb", Err(NameError::NewLine)),
-            ("  ", Err(NameError::Blank)),
+            ("  ", Ok(())),
             ("..", Err(NameError::Folder)),
         ] {
             assert_eq!(check_name(name), expected, "{name:?}");

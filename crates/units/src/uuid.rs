@@ -49,13 +49,13 @@ impl Uuid {
 impl FromStr for Uuid {
     type Err = ParseError;
 
-    /// Dashes may stand between any two bytes or be left out; white space may surround the whole.
+    /// Dashes and spaces may stand before any byte or be left out; white space may follow the whole.
     fn from_str(text: &str) -> Result<Self, ParseError> {
         let error = ParseError { expected: "a UUID" };
         let mut rest = text.trim_ascii().bytes().peekable();
         let mut bytes = [0; 16];
         for b in &mut bytes {
-            while rest.next_if_eq(&b'-').is_some() {}
+            while rest.next_if(|c| matches!(c, b'-' | b' ')).is_some() {}
             for _ in 0..2 {
                 let digit = rest.next().and_then(|c| (c as char).to_digit(16)).ok_or(error)?;
                 *b = *b << 4 | digit as u8;
@@ -89,6 +89,7 @@ mod tests {
             "C7A5FDBDEDAF9455926AD65C16DB1809",
             "  c7-a5-fd-bdedaf9455926ad65c16db1809 ",
             "--c7a5fdbdedaf9455926ad65c16db1809",
+            "c7 a5fdbdedaf9455926ad65c16db1809",
         ] {
             assert_eq!(text.parse::<Uuid>().map(|u| u.to_string()), Ok(printed.to_owned()));
         }
@@ -97,6 +98,7 @@ mod tests {
             "c7a5",
             "c7a5fdbdedaf9455926ad65c16db18090",
             "g7a5fdbdedaf9455926ad65c16db1809",
+            "c7a5fdbdedaf9455926ad65c16db1809-",
             "c-7a5fdbdedaf9455926ad65c16db1809",
         ] {
             assert!(text.parse::<Uuid>().is_err(), "{text}");
