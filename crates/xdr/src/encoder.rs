@@ -91,6 +91,11 @@ impl Encoder {
         self.buf.extend_from_slice(&[0; 3][..padding(v.len())]);
     }
 
+    /// Bytes as they are: no length word, no padding. For payloads that are not XDR (stream data).
+    pub fn append_raw(&mut self, v: &[u8]) {
+        self.buf.extend_from_slice(v);
+    }
+
     /// Opaque bytes with a length word, at most `max` of them.
     pub fn opaque(&mut self, v: &[u8], max: usize) {
         if self.length(v.len(), max) {

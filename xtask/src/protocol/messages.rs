@@ -100,7 +100,9 @@ fn emit_struct(
             Err(expr) => sizes.push(expr),
         }
     }
-    sizes.insert(0, known.to_string());
+    if known > 0 || sizes.is_empty() {
+        sizes.insert(0, known.to_string());
+    }
     let size = sizes.join(" + ");
     write!(
         out,

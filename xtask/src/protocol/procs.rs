@@ -107,11 +107,11 @@ pub fn emit_table(program: &Program) -> Result<String, String> {
         }
     }
     let n = procs.len();
-    let mut out = format!(
-        "use crate::info::{{Acl, AclWhen, ProcedureInfo, ReadOnly, StreamInfo, StreamKind}};\n\n\
+    let mut out = String::from(
+        "use crate::info::{Acl, AclWhen, ProcedureInfo, ReadOnly, StreamInfo, StreamKind};\n\n\
          /// All procedures of the program, events included.\n\
          #[allow(missing_docs)]\n#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]\n#[repr(i32)]\n\
-         pub enum Procedure {{\n"
+         pub enum Procedure {\n",
     );
     for p in &procs {
         writeln!(out, "    {} = {},", camel(&p.name), p.number).unwrap();

@@ -176,7 +176,7 @@ impl Encode for ConnectLookupServerRet {
     }
 }
 impl Decode for ConnectLookupServerRet {
-    const MIN_SIZE: usize = 0 + <NonnullServer>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullServer>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             srv: Decode::decode(d)?,
@@ -333,7 +333,7 @@ impl Encode for ServerLookupClientRet {
     }
 }
 impl Decode for ServerLookupClientRet {
-    const MIN_SIZE: usize = 0 + <NonnullClient>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullClient>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             clnt: Decode::decode(d)?,

@@ -86,7 +86,7 @@ impl Encode for DomainAttachRet {
     }
 }
 impl Decode for DomainAttachRet {
-    const MIN_SIZE: usize = 0 + <crate::remote::NonnullDomain>::MIN_SIZE;
+    const MIN_SIZE: usize = <crate::remote::NonnullDomain>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             dom: Decode::decode(d)?,

@@ -45,7 +45,7 @@ impl Encode for DomainCheckpointCreateXmlRet {
     }
 }
 impl Decode for DomainCheckpointCreateXmlRet {
-    const MIN_SIZE: usize = 0 + <NonnullDomainCheckpoint>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullDomainCheckpoint>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             checkpoint: Decode::decode(d)?,
@@ -177,7 +177,7 @@ impl Encode for DomainCheckpointLookupByNameRet {
     }
 }
 impl Decode for DomainCheckpointLookupByNameRet {
-    const MIN_SIZE: usize = 0 + <NonnullDomainCheckpoint>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullDomainCheckpoint>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             checkpoint: Decode::decode(d)?,
@@ -218,7 +218,7 @@ impl Encode for DomainCheckpointGetParentRet {
     }
 }
 impl Decode for DomainCheckpointGetParentRet {
-    const MIN_SIZE: usize = 0 + <NonnullDomainCheckpoint>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullDomainCheckpoint>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             parent: Decode::decode(d)?,

@@ -164,7 +164,7 @@ impl Encode for NonnullNetworkPort {
     }
 }
 impl Decode for NonnullNetworkPort {
-    const MIN_SIZE: usize = 0 + <NonnullNetwork>::MIN_SIZE + <crate::Uuid>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullNetwork>::MIN_SIZE + <crate::Uuid>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             net: Decode::decode(d)?,

@@ -42,7 +42,7 @@ impl Encode for DomainCreateArgs {
     }
 }
 impl Decode for DomainCreateArgs {
-    const MIN_SIZE: usize = 0 + <NonnullDomain>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullDomain>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             dom: Decode::decode(d)?,
@@ -83,7 +83,7 @@ impl Encode for DomainCreateXmlRet {
     }
 }
 impl Decode for DomainCreateXmlRet {
-    const MIN_SIZE: usize = 0 + <NonnullDomain>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullDomain>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             dom: Decode::decode(d)?,
@@ -121,7 +121,7 @@ impl Encode for DomainDefineXmlRet {
     }
 }
 impl Decode for DomainDefineXmlRet {
-    const MIN_SIZE: usize = 0 + <NonnullDomain>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullDomain>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             dom: Decode::decode(d)?,
@@ -140,7 +140,7 @@ impl Encode for DomainDestroyArgs {
     }
 }
 impl Decode for DomainDestroyArgs {
-    const MIN_SIZE: usize = 0 + <NonnullDomain>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullDomain>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             dom: Decode::decode(d)?,
@@ -222,7 +222,7 @@ impl Encode for DomainGetAutostartArgs {
     }
 }
 impl Decode for DomainGetAutostartArgs {
-    const MIN_SIZE: usize = 0 + <NonnullDomain>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullDomain>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             dom: Decode::decode(d)?,
@@ -260,7 +260,7 @@ impl Encode for DomainGetInfoArgs {
     }
 }
 impl Decode for DomainGetInfoArgs {
-    const MIN_SIZE: usize = 0 + <NonnullDomain>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullDomain>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             dom: Decode::decode(d)?,
@@ -310,7 +310,7 @@ impl Encode for DomainGetOsTypeArgs {
     }
 }
 impl Decode for DomainGetOsTypeArgs {
-    const MIN_SIZE: usize = 0 + <NonnullDomain>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullDomain>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             dom: Decode::decode(d)?,
@@ -405,7 +405,7 @@ impl Encode for DomainLookupByIdRet {
     }
 }
 impl Decode for DomainLookupByIdRet {
-    const MIN_SIZE: usize = 0 + <NonnullDomain>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullDomain>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             dom: Decode::decode(d)?,
@@ -443,7 +443,7 @@ impl Encode for DomainLookupByNameRet {
     }
 }
 impl Decode for DomainLookupByNameRet {
-    const MIN_SIZE: usize = 0 + <NonnullDomain>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullDomain>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             dom: Decode::decode(d)?,
@@ -462,7 +462,7 @@ impl Encode for DomainLookupByUuidArgs {
     }
 }
 impl Decode for DomainLookupByUuidArgs {
-    const MIN_SIZE: usize = 0 + <crate::Uuid>::MIN_SIZE;
+    const MIN_SIZE: usize = <crate::Uuid>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             uuid: Decode::decode(d)?,
@@ -481,7 +481,7 @@ impl Encode for DomainLookupByUuidRet {
     }
 }
 impl Decode for DomainLookupByUuidRet {
-    const MIN_SIZE: usize = 0 + <NonnullDomain>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullDomain>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             dom: Decode::decode(d)?,
@@ -541,7 +541,7 @@ impl Encode for DomainResumeArgs {
     }
 }
 impl Decode for DomainResumeArgs {
-    const MIN_SIZE: usize = 0 + <NonnullDomain>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullDomain>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             dom: Decode::decode(d)?,
@@ -582,7 +582,7 @@ impl Encode for DomainShutdownArgs {
     }
 }
 impl Decode for DomainShutdownArgs {
-    const MIN_SIZE: usize = 0 + <NonnullDomain>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullDomain>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             dom: Decode::decode(d)?,
@@ -601,7 +601,7 @@ impl Encode for DomainSuspendArgs {
     }
 }
 impl Decode for DomainSuspendArgs {
-    const MIN_SIZE: usize = 0 + <NonnullDomain>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullDomain>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             dom: Decode::decode(d)?,
@@ -620,7 +620,7 @@ impl Encode for DomainUndefineArgs {
     }
 }
 impl Decode for DomainUndefineArgs {
-    const MIN_SIZE: usize = 0 + <NonnullDomain>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullDomain>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             dom: Decode::decode(d)?,
@@ -696,7 +696,7 @@ impl Encode for DomainGetSecurityLabelArgs {
     }
 }
 impl Decode for DomainGetSecurityLabelArgs {
-    const MIN_SIZE: usize = 0 + <NonnullDomain>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullDomain>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             dom: Decode::decode(d)?,
@@ -737,7 +737,7 @@ impl Encode for DomainIsActiveArgs {
     }
 }
 impl Decode for DomainIsActiveArgs {
-    const MIN_SIZE: usize = 0 + <NonnullDomain>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullDomain>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             dom: Decode::decode(d)?,
@@ -775,7 +775,7 @@ impl Encode for DomainIsPersistentArgs {
     }
 }
 impl Decode for DomainIsPersistentArgs {
-    const MIN_SIZE: usize = 0 + <NonnullDomain>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullDomain>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             dom: Decode::decode(d)?,
@@ -973,7 +973,7 @@ impl Encode for DomainCreateWithFlagsRet {
     }
 }
 impl Decode for DomainCreateWithFlagsRet {
-    const MIN_SIZE: usize = 0 + <NonnullDomain>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullDomain>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             dom: Decode::decode(d)?,
@@ -992,7 +992,7 @@ impl Encode for DomainIsUpdatedArgs {
     }
 }
 impl Decode for DomainIsUpdatedArgs {
-    const MIN_SIZE: usize = 0 + <NonnullDomain>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullDomain>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             dom: Decode::decode(d)?,
@@ -1300,7 +1300,7 @@ impl Encode for DomainGetSecurityLabelListArgs {
     }
 }
 impl Decode for DomainGetSecurityLabelListArgs {
-    const MIN_SIZE: usize = 0 + <NonnullDomain>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullDomain>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             dom: Decode::decode(d)?,
@@ -1363,7 +1363,7 @@ impl Encode for DomainCreateXmlWithFilesRet {
     }
 }
 impl Decode for DomainCreateXmlWithFilesRet {
-    const MIN_SIZE: usize = 0 + <NonnullDomain>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullDomain>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             dom: Decode::decode(d)?,
@@ -1404,7 +1404,7 @@ impl Encode for DomainCreateWithFilesRet {
     }
 }
 impl Decode for DomainCreateWithFilesRet {
-    const MIN_SIZE: usize = 0 + <NonnullDomain>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullDomain>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             dom: Decode::decode(d)?,
@@ -1445,7 +1445,7 @@ impl Encode for DomainDefineXmlFlagsRet {
     }
 }
 impl Decode for DomainDefineXmlFlagsRet {
-    const MIN_SIZE: usize = 0 + <NonnullDomain>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullDomain>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             dom: Decode::decode(d)?,
@@ -1699,7 +1699,7 @@ impl Encode for DomainGetAutostartOnceArgs {
     }
 }
 impl Decode for DomainGetAutostartOnceArgs {
-    const MIN_SIZE: usize = 0 + <NonnullDomain>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullDomain>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             dom: Decode::decode(d)?,

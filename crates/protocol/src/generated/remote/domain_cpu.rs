@@ -20,7 +20,7 @@ impl Encode for DomainGetMaxVcpusArgs {
     }
 }
 impl Decode for DomainGetMaxVcpusArgs {
-    const MIN_SIZE: usize = 0 + <NonnullDomain>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullDomain>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             dom: Decode::decode(d)?,

@@ -86,7 +86,7 @@ impl Encode for DomainGetJobInfoArgs {
     }
 }
 impl Decode for DomainGetJobInfoArgs {
-    const MIN_SIZE: usize = 0 + <NonnullDomain>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullDomain>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             dom: Decode::decode(d)?,
@@ -157,7 +157,7 @@ impl Encode for DomainAbortJobArgs {
     }
 }
 impl Decode for DomainAbortJobArgs {
-    const MIN_SIZE: usize = 0 + <NonnullDomain>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullDomain>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             dom: Decode::decode(d)?,

@@ -20,7 +20,7 @@ impl Encode for DomainGetMaxMemoryArgs {
     }
 }
 impl Decode for DomainGetMaxMemoryArgs {
-    const MIN_SIZE: usize = 0 + <NonnullDomain>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullDomain>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             dom: Decode::decode(d)?,
@@ -102,7 +102,7 @@ impl Encode for DomainGetSchedulerTypeArgs {
     }
 }
 impl Decode for DomainGetSchedulerTypeArgs {
-    const MIN_SIZE: usize = 0 + <NonnullDomain>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullDomain>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             dom: Decode::decode(d)?,

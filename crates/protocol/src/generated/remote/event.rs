@@ -121,7 +121,7 @@ impl Encode for DomainEventRebootMsg {
     }
 }
 impl Decode for DomainEventRebootMsg {
-    const MIN_SIZE: usize = 0 + <NonnullDomain>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullDomain>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             dom: Decode::decode(d)?,
@@ -277,7 +277,7 @@ impl Encode for DomainEventControlErrorMsg {
     }
 }
 impl Decode for DomainEventControlErrorMsg {
-    const MIN_SIZE: usize = 0 + <NonnullDomain>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullDomain>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             dom: Decode::decode(d)?,
@@ -380,7 +380,7 @@ impl Encode for DomainEventPmwakeupMsg {
     }
 }
 impl Decode for DomainEventPmwakeupMsg {
-    const MIN_SIZE: usize = 0 + <NonnullDomain>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullDomain>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             dom: Decode::decode(d)?,
@@ -399,7 +399,7 @@ impl Encode for DomainEventPmsuspendMsg {
     }
 }
 impl Decode for DomainEventPmsuspendMsg {
-    const MIN_SIZE: usize = 0 + <NonnullDomain>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullDomain>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             dom: Decode::decode(d)?,
@@ -440,7 +440,7 @@ impl Encode for DomainEventPmsuspendDiskMsg {
     }
 }
 impl Decode for DomainEventPmsuspendDiskMsg {
-    const MIN_SIZE: usize = 0 + <NonnullDomain>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullDomain>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             dom: Decode::decode(d)?,

@@ -96,7 +96,7 @@ impl Encode for InterfaceLookupByNameRet {
     }
 }
 impl Decode for InterfaceLookupByNameRet {
-    const MIN_SIZE: usize = 0 + <NonnullInterface>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullInterface>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             iface: Decode::decode(d)?,
@@ -134,7 +134,7 @@ impl Encode for InterfaceLookupByMacStringRet {
     }
 }
 impl Decode for InterfaceLookupByMacStringRet {
-    const MIN_SIZE: usize = 0 + <NonnullInterface>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullInterface>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             iface: Decode::decode(d)?,
@@ -216,7 +216,7 @@ impl Encode for InterfaceDefineXmlRet {
     }
 }
 impl Decode for InterfaceDefineXmlRet {
-    const MIN_SIZE: usize = 0 + <NonnullInterface>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullInterface>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             iface: Decode::decode(d)?,
@@ -235,7 +235,7 @@ impl Encode for InterfaceUndefineArgs {
     }
 }
 impl Decode for InterfaceUndefineArgs {
-    const MIN_SIZE: usize = 0 + <NonnullInterface>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullInterface>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             iface: Decode::decode(d)?,
@@ -355,7 +355,7 @@ impl Encode for InterfaceIsActiveArgs {
     }
 }
 impl Decode for InterfaceIsActiveArgs {
-    const MIN_SIZE: usize = 0 + <NonnullInterface>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullInterface>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             iface: Decode::decode(d)?,

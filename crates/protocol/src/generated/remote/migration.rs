@@ -132,7 +132,7 @@ impl Encode for DomainMigrateFinishRet {
     }
 }
 impl Decode for DomainMigrateFinishRet {
-    const MIN_SIZE: usize = 0 + <NonnullDomain>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullDomain>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             ddom: Decode::decode(d)?,
@@ -235,7 +235,7 @@ impl Encode for DomainMigrateFinish2Ret {
     }
 }
 impl Decode for DomainMigrateFinish2Ret {
-    const MIN_SIZE: usize = 0 + <NonnullDomain>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullDomain>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             ddom: Decode::decode(d)?,

@@ -96,7 +96,7 @@ impl Encode for NetworkCreateArgs {
     }
 }
 impl Decode for NetworkCreateArgs {
-    const MIN_SIZE: usize = 0 + <NonnullNetwork>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullNetwork>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             net: Decode::decode(d)?,
@@ -134,7 +134,7 @@ impl Encode for NetworkCreateXmlRet {
     }
 }
 impl Decode for NetworkCreateXmlRet {
-    const MIN_SIZE: usize = 0 + <NonnullNetwork>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullNetwork>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             net: Decode::decode(d)?,
@@ -172,7 +172,7 @@ impl Encode for NetworkDefineXmlRet {
     }
 }
 impl Decode for NetworkDefineXmlRet {
-    const MIN_SIZE: usize = 0 + <NonnullNetwork>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullNetwork>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             net: Decode::decode(d)?,
@@ -191,7 +191,7 @@ impl Encode for NetworkDestroyArgs {
     }
 }
 impl Decode for NetworkDestroyArgs {
-    const MIN_SIZE: usize = 0 + <NonnullNetwork>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullNetwork>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             net: Decode::decode(d)?,
@@ -251,7 +251,7 @@ impl Encode for NetworkGetAutostartArgs {
     }
 }
 impl Decode for NetworkGetAutostartArgs {
-    const MIN_SIZE: usize = 0 + <NonnullNetwork>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullNetwork>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             net: Decode::decode(d)?,
@@ -289,7 +289,7 @@ impl Encode for NetworkGetBridgeNameArgs {
     }
 }
 impl Decode for NetworkGetBridgeNameArgs {
-    const MIN_SIZE: usize = 0 + <NonnullNetwork>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullNetwork>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             net: Decode::decode(d)?,
@@ -346,7 +346,7 @@ impl Encode for NetworkLookupByNameRet {
     }
 }
 impl Decode for NetworkLookupByNameRet {
-    const MIN_SIZE: usize = 0 + <NonnullNetwork>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullNetwork>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             net: Decode::decode(d)?,
@@ -365,7 +365,7 @@ impl Encode for NetworkLookupByUuidArgs {
     }
 }
 impl Decode for NetworkLookupByUuidArgs {
-    const MIN_SIZE: usize = 0 + <crate::Uuid>::MIN_SIZE;
+    const MIN_SIZE: usize = <crate::Uuid>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             uuid: Decode::decode(d)?,
@@ -384,7 +384,7 @@ impl Encode for NetworkLookupByUuidRet {
     }
 }
 impl Decode for NetworkLookupByUuidRet {
-    const MIN_SIZE: usize = 0 + <NonnullNetwork>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullNetwork>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             net: Decode::decode(d)?,
@@ -425,7 +425,7 @@ impl Encode for NetworkUndefineArgs {
     }
 }
 impl Decode for NetworkUndefineArgs {
-    const MIN_SIZE: usize = 0 + <NonnullNetwork>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullNetwork>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             net: Decode::decode(d)?,
@@ -482,7 +482,7 @@ impl Encode for NetworkIsActiveArgs {
     }
 }
 impl Decode for NetworkIsActiveArgs {
-    const MIN_SIZE: usize = 0 + <NonnullNetwork>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullNetwork>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             net: Decode::decode(d)?,
@@ -520,7 +520,7 @@ impl Encode for NetworkIsPersistentArgs {
     }
 }
 impl Decode for NetworkIsPersistentArgs {
-    const MIN_SIZE: usize = 0 + <NonnullNetwork>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullNetwork>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             net: Decode::decode(d)?,
@@ -735,7 +735,7 @@ impl Encode for NetworkPortLookupByUuidArgs {
     }
 }
 impl Decode for NetworkPortLookupByUuidArgs {
-    const MIN_SIZE: usize = 0 + <NonnullNetwork>::MIN_SIZE + <crate::Uuid>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullNetwork>::MIN_SIZE + <crate::Uuid>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             network: Decode::decode(d)?,
@@ -755,7 +755,7 @@ impl Encode for NetworkPortLookupByUuidRet {
     }
 }
 impl Decode for NetworkPortLookupByUuidRet {
-    const MIN_SIZE: usize = 0 + <NonnullNetworkPort>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullNetworkPort>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             port: Decode::decode(d)?,
@@ -799,7 +799,7 @@ impl Encode for NetworkPortCreateXmlRet {
     }
 }
 impl Decode for NetworkPortCreateXmlRet {
-    const MIN_SIZE: usize = 0 + <NonnullNetworkPort>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullNetworkPort>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             port: Decode::decode(d)?,
@@ -975,7 +975,7 @@ impl Encode for NetworkDefineXmlFlagsRet {
     }
 }
 impl Decode for NetworkDefineXmlFlagsRet {
-    const MIN_SIZE: usize = 0 + <NonnullNetwork>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullNetwork>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             net: Decode::decode(d)?,
@@ -1016,7 +1016,7 @@ impl Encode for NetworkCreateXmlFlagsRet {
     }
 }
 impl Decode for NetworkCreateXmlFlagsRet {
-    const MIN_SIZE: usize = 0 + <NonnullNetwork>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullNetwork>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             net: Decode::decode(d)?,

@@ -39,7 +39,7 @@ impl Encode for NodeDeviceLookupByNameRet {
     }
 }
 impl Decode for NodeDeviceLookupByNameRet {
-    const MIN_SIZE: usize = 0 + <NonnullNodeDevice>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullNodeDevice>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             dev: Decode::decode(d)?,
@@ -295,7 +295,7 @@ impl Encode for NodeDeviceCreateXmlRet {
     }
 }
 impl Decode for NodeDeviceCreateXmlRet {
-    const MIN_SIZE: usize = 0 + <NonnullNodeDevice>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullNodeDevice>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             dev: Decode::decode(d)?,
@@ -402,7 +402,7 @@ impl Encode for NodeDeviceLookupScsiHostByWwnRet {
     }
 }
 impl Decode for NodeDeviceLookupScsiHostByWwnRet {
-    const MIN_SIZE: usize = 0 + <NonnullNodeDevice>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullNodeDevice>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             dev: Decode::decode(d)?,
@@ -468,7 +468,7 @@ impl Encode for NodeDeviceDefineXmlRet {
     }
 }
 impl Decode for NodeDeviceDefineXmlRet {
-    const MIN_SIZE: usize = 0 + <NonnullNodeDevice>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullNodeDevice>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             dev: Decode::decode(d)?,

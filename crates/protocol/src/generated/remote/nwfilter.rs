@@ -39,7 +39,7 @@ impl Encode for NwfilterLookupByNameRet {
     }
 }
 impl Decode for NwfilterLookupByNameRet {
-    const MIN_SIZE: usize = 0 + <NonnullNwfilter>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullNwfilter>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             nwfilter: Decode::decode(d)?,
@@ -58,7 +58,7 @@ impl Encode for NwfilterLookupByUuidArgs {
     }
 }
 impl Decode for NwfilterLookupByUuidArgs {
-    const MIN_SIZE: usize = 0 + <crate::Uuid>::MIN_SIZE;
+    const MIN_SIZE: usize = <crate::Uuid>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             uuid: Decode::decode(d)?,
@@ -77,7 +77,7 @@ impl Encode for NwfilterLookupByUuidRet {
     }
 }
 impl Decode for NwfilterLookupByUuidRet {
-    const MIN_SIZE: usize = 0 + <NonnullNwfilter>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullNwfilter>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             nwfilter: Decode::decode(d)?,
@@ -213,7 +213,7 @@ impl Encode for NwfilterDefineXmlRet {
     }
 }
 impl Decode for NwfilterDefineXmlRet {
-    const MIN_SIZE: usize = 0 + <NonnullNwfilter>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullNwfilter>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             nwfilter: Decode::decode(d)?,
@@ -232,7 +232,7 @@ impl Encode for NwfilterUndefineArgs {
     }
 }
 impl Decode for NwfilterUndefineArgs {
-    const MIN_SIZE: usize = 0 + <NonnullNwfilter>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullNwfilter>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             nwfilter: Decode::decode(d)?,
@@ -314,7 +314,7 @@ impl Encode for NwfilterBindingLookupByPortDevRet {
     }
 }
 impl Decode for NwfilterBindingLookupByPortDevRet {
-    const MIN_SIZE: usize = 0 + <NonnullNwfilterBinding>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullNwfilterBinding>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             nwfilter: Decode::decode(d)?,
@@ -396,7 +396,7 @@ impl Encode for NwfilterBindingCreateXmlRet {
     }
 }
 impl Decode for NwfilterBindingCreateXmlRet {
-    const MIN_SIZE: usize = 0 + <NonnullNwfilterBinding>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullNwfilterBinding>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             nwfilter: Decode::decode(d)?,
@@ -415,7 +415,7 @@ impl Encode for NwfilterBindingDeleteArgs {
     }
 }
 impl Decode for NwfilterBindingDeleteArgs {
-    const MIN_SIZE: usize = 0 + <NonnullNwfilterBinding>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullNwfilterBinding>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             nwfilter: Decode::decode(d)?,
@@ -500,7 +500,7 @@ impl Encode for NwfilterDefineXmlFlagsRet {
     }
 }
 impl Decode for NwfilterDefineXmlFlagsRet {
-    const MIN_SIZE: usize = 0 + <NonnullNwfilter>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullNwfilter>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             nwfilter: Decode::decode(d)?,

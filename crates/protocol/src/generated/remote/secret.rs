@@ -77,7 +77,7 @@ impl Encode for SecretLookupByUuidArgs {
     }
 }
 impl Decode for SecretLookupByUuidArgs {
-    const MIN_SIZE: usize = 0 + <crate::Uuid>::MIN_SIZE;
+    const MIN_SIZE: usize = <crate::Uuid>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             uuid: Decode::decode(d)?,
@@ -96,7 +96,7 @@ impl Encode for SecretLookupByUuidRet {
     }
 }
 impl Decode for SecretLookupByUuidRet {
-    const MIN_SIZE: usize = 0 + <NonnullSecret>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullSecret>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             secret: Decode::decode(d)?,
@@ -137,7 +137,7 @@ impl Encode for SecretDefineXmlRet {
     }
 }
 impl Decode for SecretDefineXmlRet {
-    const MIN_SIZE: usize = 0 + <NonnullSecret>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullSecret>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             secret: Decode::decode(d)?,
@@ -263,7 +263,7 @@ impl Encode for SecretUndefineArgs {
     }
 }
 impl Decode for SecretUndefineArgs {
-    const MIN_SIZE: usize = 0 + <NonnullSecret>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullSecret>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             secret: Decode::decode(d)?,
@@ -304,7 +304,7 @@ impl Encode for SecretLookupByUsageRet {
     }
 }
 impl Decode for SecretLookupByUsageRet {
-    const MIN_SIZE: usize = 0 + <NonnullSecret>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullSecret>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             secret: Decode::decode(d)?,

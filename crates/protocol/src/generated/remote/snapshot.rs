@@ -45,7 +45,7 @@ impl Encode for DomainSnapshotCreateXmlRet {
     }
 }
 impl Decode for DomainSnapshotCreateXmlRet {
-    const MIN_SIZE: usize = 0 + <NonnullDomainSnapshot>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullDomainSnapshot>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             snap: Decode::decode(d)?,
@@ -215,7 +215,7 @@ impl Encode for DomainSnapshotLookupByNameRet {
     }
 }
 impl Decode for DomainSnapshotLookupByNameRet {
-    const MIN_SIZE: usize = 0 + <NonnullDomainSnapshot>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullDomainSnapshot>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             snap: Decode::decode(d)?,
@@ -256,7 +256,7 @@ impl Encode for DomainSnapshotCurrentRet {
     }
 }
 impl Decode for DomainSnapshotCurrentRet {
-    const MIN_SIZE: usize = 0 + <NonnullDomainSnapshot>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullDomainSnapshot>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             snap: Decode::decode(d)?,
@@ -319,7 +319,7 @@ impl Encode for DomainSnapshotGetParentRet {
     }
 }
 impl Decode for DomainSnapshotGetParentRet {
-    const MIN_SIZE: usize = 0 + <NonnullDomainSnapshot>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullDomainSnapshot>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             snap: Decode::decode(d)?,

@@ -200,7 +200,7 @@ impl Encode for StoragePoolCreateXmlRet {
     }
 }
 impl Decode for StoragePoolCreateXmlRet {
-    const MIN_SIZE: usize = 0 + <NonnullStoragePool>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullStoragePool>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             pool: Decode::decode(d)?,
@@ -241,7 +241,7 @@ impl Encode for StoragePoolDefineXmlRet {
     }
 }
 impl Decode for StoragePoolDefineXmlRet {
-    const MIN_SIZE: usize = 0 + <NonnullStoragePool>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullStoragePool>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             pool: Decode::decode(d)?,
@@ -304,7 +304,7 @@ impl Encode for StoragePoolDestroyArgs {
     }
 }
 impl Decode for StoragePoolDestroyArgs {
-    const MIN_SIZE: usize = 0 + <NonnullStoragePool>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullStoragePool>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             pool: Decode::decode(d)?,
@@ -345,7 +345,7 @@ impl Encode for StoragePoolUndefineArgs {
     }
 }
 impl Decode for StoragePoolUndefineArgs {
-    const MIN_SIZE: usize = 0 + <NonnullStoragePool>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullStoragePool>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             pool: Decode::decode(d)?,
@@ -405,7 +405,7 @@ impl Encode for StoragePoolLookupByNameRet {
     }
 }
 impl Decode for StoragePoolLookupByNameRet {
-    const MIN_SIZE: usize = 0 + <NonnullStoragePool>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullStoragePool>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             pool: Decode::decode(d)?,
@@ -424,7 +424,7 @@ impl Encode for StoragePoolLookupByUuidArgs {
     }
 }
 impl Decode for StoragePoolLookupByUuidArgs {
-    const MIN_SIZE: usize = 0 + <crate::Uuid>::MIN_SIZE;
+    const MIN_SIZE: usize = <crate::Uuid>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             uuid: Decode::decode(d)?,
@@ -443,7 +443,7 @@ impl Encode for StoragePoolLookupByUuidRet {
     }
 }
 impl Decode for StoragePoolLookupByUuidRet {
-    const MIN_SIZE: usize = 0 + <NonnullStoragePool>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullStoragePool>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             pool: Decode::decode(d)?,
@@ -462,7 +462,7 @@ impl Encode for StoragePoolLookupByVolumeArgs {
     }
 }
 impl Decode for StoragePoolLookupByVolumeArgs {
-    const MIN_SIZE: usize = 0 + <NonnullStorageVol>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullStorageVol>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             vol: Decode::decode(d)?,
@@ -481,7 +481,7 @@ impl Encode for StoragePoolLookupByVolumeRet {
     }
 }
 impl Decode for StoragePoolLookupByVolumeRet {
-    const MIN_SIZE: usize = 0 + <NonnullStoragePool>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullStoragePool>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             pool: Decode::decode(d)?,
@@ -500,7 +500,7 @@ impl Encode for StoragePoolGetInfoArgs {
     }
 }
 impl Decode for StoragePoolGetInfoArgs {
-    const MIN_SIZE: usize = 0 + <NonnullStoragePool>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullStoragePool>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             pool: Decode::decode(d)?,
@@ -588,7 +588,7 @@ impl Encode for StoragePoolGetAutostartArgs {
     }
 }
 impl Decode for StoragePoolGetAutostartArgs {
-    const MIN_SIZE: usize = 0 + <NonnullStoragePool>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullStoragePool>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             pool: Decode::decode(d)?,
@@ -648,7 +648,7 @@ impl Encode for StoragePoolNumOfVolumesArgs {
     }
 }
 impl Decode for StoragePoolNumOfVolumesArgs {
-    const MIN_SIZE: usize = 0 + <NonnullStoragePool>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullStoragePool>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             pool: Decode::decode(d)?,
@@ -752,7 +752,7 @@ impl Encode for StorageVolCreateXmlRet {
     }
 }
 impl Decode for StorageVolCreateXmlRet {
-    const MIN_SIZE: usize = 0 + <NonnullStorageVol>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullStorageVol>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             vol: Decode::decode(d)?,
@@ -815,7 +815,7 @@ impl Encode for StorageVolLookupByNameRet {
     }
 }
 impl Decode for StorageVolLookupByNameRet {
-    const MIN_SIZE: usize = 0 + <NonnullStorageVol>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullStorageVol>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             vol: Decode::decode(d)?,
@@ -853,7 +853,7 @@ impl Encode for StorageVolLookupByKeyRet {
     }
 }
 impl Decode for StorageVolLookupByKeyRet {
-    const MIN_SIZE: usize = 0 + <NonnullStorageVol>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullStorageVol>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             vol: Decode::decode(d)?,
@@ -891,7 +891,7 @@ impl Encode for StorageVolLookupByPathRet {
     }
 }
 impl Decode for StorageVolLookupByPathRet {
-    const MIN_SIZE: usize = 0 + <NonnullStorageVol>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullStorageVol>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             vol: Decode::decode(d)?,
@@ -910,7 +910,7 @@ impl Encode for StorageVolGetInfoArgs {
     }
 }
 impl Decode for StorageVolGetInfoArgs {
-    const MIN_SIZE: usize = 0 + <NonnullStorageVol>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullStorageVol>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             vol: Decode::decode(d)?,
@@ -995,7 +995,7 @@ impl Encode for StorageVolGetPathArgs {
     }
 }
 impl Decode for StorageVolGetPathArgs {
-    const MIN_SIZE: usize = 0 + <NonnullStorageVol>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullStorageVol>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             vol: Decode::decode(d)?,
@@ -1061,7 +1061,7 @@ impl Encode for StorageVolCreateXmlFromRet {
     }
 }
 impl Decode for StorageVolCreateXmlFromRet {
-    const MIN_SIZE: usize = 0 + <NonnullStorageVol>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullStorageVol>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             vol: Decode::decode(d)?,
@@ -1080,7 +1080,7 @@ impl Encode for StoragePoolIsActiveArgs {
     }
 }
 impl Decode for StoragePoolIsActiveArgs {
-    const MIN_SIZE: usize = 0 + <NonnullStoragePool>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullStoragePool>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             pool: Decode::decode(d)?,
@@ -1118,7 +1118,7 @@ impl Encode for StoragePoolIsPersistentArgs {
     }
 }
 impl Decode for StoragePoolIsPersistentArgs {
-    const MIN_SIZE: usize = 0 + <NonnullStoragePool>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullStoragePool>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             pool: Decode::decode(d)?,
@@ -1441,7 +1441,7 @@ impl Encode for StoragePoolLookupByTargetPathRet {
     }
 }
 impl Decode for StoragePoolLookupByTargetPathRet {
-    const MIN_SIZE: usize = 0 + <NonnullStoragePool>::MIN_SIZE;
+    const MIN_SIZE: usize = <NonnullStoragePool>::MIN_SIZE;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             pool: Decode::decode(d)?,
