@@ -6,7 +6,8 @@
 //! classic ways to make a parser read files or burn memory.
 //!
 //! Reading goes on after a fault where the rest still makes sense, so one pass finds many. The
-//! first message has the words libvirt's clients know; what to do about it is in the hints.
+//! message of a fault has the words libvirt's clients know, and its span ends where they expect the
+//! caret; what to do about it is in the hints.
 //!
 //! Limits: 16 MiB of text, [`MAX_DEPTH`] levels, [`MAX_NODES`] nodes and as many attributes,
 //! [`MAX_BINDINGS`] namespace declarations in scope. Time is linear in the length of the text.
@@ -150,8 +151,7 @@ impl<'s> Parser<'s> {
         }
         self.misc()?;
         if self.peek() != b'<' {
-            let message = if self.pos >= self.b.len() { "Document is empty" } else { NO_START_TAG };
-            return self.hard(self.pos, self.pos + 1, message, "");
+            return self.hard(self.pos, self.pos, NO_START_TAG, "");
         }
         self.doc.root = self.doc.nodes.len() as u32;
         self.content()?;
@@ -160,7 +160,7 @@ impl<'s> Parser<'s> {
             let at = self.pos;
             return self.hard(
                 at,
-                at + 1,
+                at,
                 "Extra content at the end of the document",
                 "A document has one root element; nothing but comments may follow it.",
             );
@@ -215,8 +215,9 @@ impl<'s> Parser<'s> {
             if !good {
                 let hint =
                     if rank == 2 { "Only UTF-8 is read; convert the text first." } else { "" };
-                let message = format!("Unsupported {name} {value}");
-                self.soft(from, from + len, &message, hint)?;
+                let quote = if rank == 2 { "" } else { "'" };
+                let message = format!("Unsupported {name} {quote}{value}{quote}");
+                self.soft(from, from + len + 1, &message, hint)?;
             }
             self.pos = from + len + 1;
         }
@@ -310,7 +311,7 @@ impl<'s> Parser<'s> {
                         self.refuse_doctype()?;
                     } else {
                         let at = self.pos;
-                        return self.hard(at, at + 2, BAD_START_TAG, "");
+                        return self.hard(at, at + 1, BAD_START_TAG, "");
                     }
                 }
                 b'?' => self.instruction()?,
@@ -364,11 +365,11 @@ impl<'s> Parser<'s> {
         self.doc.source.get(i..)?.chars().next()
     }
 
-    /// Length of the prefix with its colon; 0 for none. More than one colon, or one at an edge,
-    /// is a fault.
-    fn prefix(&mut self, a: usize, b: usize) -> Step<u16> {
+    /// Length of the prefix with its colon; 0 for none. A name with more than one colon, or one at
+    /// an edge, is taken as it stands, without prefix.
+    fn prefix(&mut self, a: usize, b: usize) -> u16 {
         let name = self.slice(a, b);
-        let Some(i) = name.bytes().position(|c| c == b':') else { return Ok(0) };
+        let Some(i) = name.bytes().position(|c| c == b':') else { return 0 };
         let local = &name[i + 1..];
         let bad_local = match local.chars().next() {
             None => true,
@@ -377,10 +378,10 @@ impl<'s> Parser<'s> {
         };
         if i == 0 || bad_local || local.contains(':') || i > 1000 {
             let message = format!("Failed to parse QName '{name}'");
-            self.soft(a, b, &message, "A name has at most one colon, between prefix and name.")?;
-            return Ok(0);
+            self.warn(a, b, message, "A name has at most one colon, between prefix and name.");
+            return 0;
         }
-        Ok(i as u16 + 1)
+        i as u16 + 1
     }
 
     fn start_tag(&mut self) -> Step {
@@ -391,14 +392,15 @@ impl<'s> Parser<'s> {
         if a == b {
             let hint = "Write a literal '<' as &lt;.";
             let message = if self.open.is_empty() { NO_START_TAG } else { BAD_START_TAG };
-            return self.hard(start, a + 1, message, hint);
+            return self.hard(start, a, message, hint);
         }
         self.pos = b;
         if self.open.len() >= MAX_DEPTH {
-            let message = format!("Excessive depth in document: {MAX_DEPTH}");
-            return self.hard(start, b, &message, "");
+            let message =
+                format!("Excessive depth in document: {MAX_DEPTH} use XML_PARSE_HUGE option");
+            return self.hard(start, b, &message, "No option makes it deeper: nest less.");
         }
-        let prefix_len = self.prefix(a, b)?;
+        let prefix_len = self.prefix(a, b);
         let id = self.push(Kind::Element, start, a, b, 0)?;
         let (first, bindings, decls) =
             (self.doc.attrs.len(), self.bindings.len(), self.doc.decls.len());
@@ -418,7 +420,7 @@ impl<'s> Parser<'s> {
         };
         let last = self.doc.attrs.len();
         self.resolve(first, last)?;
-        let ns = self.namespace_of(a, prefix_len)?;
+        let ns = self.namespace_of(a, prefix_len);
         let n = &mut self.doc.nodes[id as usize];
         n.prefix_len = prefix_len;
         n.first = first as u32;
@@ -444,15 +446,15 @@ impl<'s> Parser<'s> {
         let a = self.pos;
         let b = self.name_end();
         if a == b || !spaced {
-            let n = &self.doc.nodes[node as usize];
-            let (name, at) = (self.doc.str(n.a, n.b).to_owned(), n.start as usize);
-            let message = if a == b {
-                format!("Couldn't find end of Start Tag {name} line {}", self.line(at))
+            let at = self.doc.nodes[node as usize].start as usize;
+            let message =
+                if a == b { "error parsing attribute name" } else { "attributes construct error" };
+            let hint = if a == b {
+                format!("The start tag of line {} does not end before this.", self.line(at))
             } else {
-                "attributes construct error".to_owned()
+                "Put white space between attributes.".to_owned()
             };
-            let hint = if a == b { "" } else { "Put white space between attributes." };
-            return self.hard(a, a + 1, &message, hint);
+            return self.hard(a, a, message, &hint);
         }
         self.pos = b;
         self.skip_space();
@@ -466,7 +468,7 @@ impl<'s> Parser<'s> {
         let quote = self.peek();
         if quote != b'\'' && quote != b'"' {
             let at = self.pos;
-            return self.hard(at, at + 1, "AttValue: \" or ' expected", "Quote the value.");
+            return self.hard(at, at, "AttValue: \" or ' expected", "Quote the value.");
         }
         self.pos += 1;
         let from = self.pos;
@@ -480,7 +482,7 @@ impl<'s> Parser<'s> {
         if self.doc.attrs.len() >= MAX_NODES {
             return self.hard(a, b, "Document has too many attributes", "");
         }
-        let prefix_len = self.prefix(a, b)?;
+        let prefix_len = self.prefix(a, b);
         // A few attributes are compared one by one; many, once all are known (see `resolve`).
         let before = self.doc.attrs.get(first..).unwrap_or(&[]);
         if before.len() < FEW
@@ -530,7 +532,8 @@ impl<'s> Parser<'s> {
             || uri == "http://www.w3.org/2000/xmlns/";
         if reserved || (name != "xmlns" && (uri.is_empty() || prefix.is_empty())) {
             let message = format!("xmlns:{prefix}: '{uri}' is not a usable namespace name");
-            return self.soft(at, to + 1, &message, "");
+            self.warn(at, to + 1, message, "The declaration is ignored.");
+            return Ok(());
         }
         if self.bindings.len() >= MAX_BINDINGS {
             return self.hard(at, to + 1, "Too many namespace declarations", "");
@@ -546,34 +549,36 @@ impl<'s> Parser<'s> {
         Ok(())
     }
 
-    /// The namespace number of the element name at `a`.
-    fn namespace_of(&mut self, a: usize, prefix_len: u16) -> Step<u32> {
+    /// The namespace number of the name at `a`.
+    fn namespace_of(&mut self, a: usize, prefix_len: u16) -> u32 {
         let prefix = match prefix_len {
             0 => "",
             len => self.slice(a, a + len as usize - 1),
         };
         match self.bindings.iter().rev().find(|(p, _)| *p == prefix) {
-            Some((_, ns)) => Ok(*ns),
-            None if prefix.is_empty() => Ok(NO_NS),
+            Some((_, ns)) => *ns,
+            None if prefix.is_empty() => NO_NS,
             None => {
-                self.unbound(a, prefix);
-                Ok(UNBOUND_NS)
+                let message = format!("Namespace prefix {prefix} is not defined");
+                let hint = format!("Declare it with xmlns:{prefix}='…'.");
+                self.warn(a, a + prefix.len(), message, &hint);
+                UNBOUND_NS
             }
         }
     }
 
-    /// An undeclared prefix is accepted, as libvirt does, but not in silence.
-    fn unbound(&mut self, at: usize, prefix: &str) {
+    /// A fault in the use of namespaces is accepted, as libvirt does, but not in silence.
+    fn warn(&mut self, start: usize, end: usize, message: String, hint: &str) {
         if self.doc.warnings.len() >= MAX_FAULTS {
             return;
         }
         self.doc.warnings.push(Diagnostic {
-            rule: "xml.unbound-prefix",
+            rule: "xml.namespace",
             severity: Severity::Warning,
             code: ErrorCode::XML_ERROR,
-            span: Some(Span { start: at, end: at + prefix.len() }),
-            message: format!("Namespace prefix {prefix} is not defined"),
-            hints: vec![format!("Declare it with xmlns:{prefix}='…'.")],
+            span: Some(Span { start, end }),
+            message,
+            hints: vec![hint.to_owned()],
         });
     }
 
@@ -584,7 +589,7 @@ impl<'s> Parser<'s> {
             let (at, len) = (self.doc.attrs[i].name, self.doc.attrs[i].prefix_len);
             if len != 0 {
                 prefixed = true;
-                self.doc.attrs[i].ns = self.namespace_of(at as usize, len)?;
+                self.doc.attrs[i].ns = self.namespace_of(at as usize, len);
             }
         }
         if last - first >= FEW || (prefixed && last - first > 1) {
@@ -653,7 +658,7 @@ impl<'s> Parser<'s> {
                     let hint = "Write &lt;, or close the value's quote before.";
                     return self.hard(
                         at,
-                        at + 1,
+                        at,
                         "Unescaped '<' not allowed in attributes values",
                         hint,
                     );
@@ -700,9 +705,9 @@ impl<'s> Parser<'s> {
             }
             if self.peek() != b';' || self.pos == from {
                 let message = if hex {
-                    "xmlParseCharRef: invalid hexadecimal value"
+                    "CharRef: invalid hexadecimal value"
                 } else {
-                    "xmlParseCharRef: invalid decimal value"
+                    "CharRef: invalid decimal value"
                 };
                 self.soft(start, self.pos, message, "Write it as &#65; or &#x41;.")?;
                 return Ok(' ');
@@ -788,7 +793,7 @@ impl<'s> Parser<'s> {
                     if self.starts("]]>") {
                         let at = self.pos;
                         let message = "Sequence ']]>' not allowed in content";
-                        self.soft(at, at + 3, message, "Write ]]&gt;.")?;
+                        self.soft(at, at, message, "Write ]]&gt;.")?;
                     }
                     self.pos += 1;
                 }
@@ -827,7 +832,7 @@ impl<'s> Parser<'s> {
     fn cdata(&mut self) -> Step {
         let start = self.pos;
         let Some(end) = self.find("]]>") else {
-            return self.hard(start, start + 9, "CData section not finished", "");
+            return self.hard(start, self.b.len(), "CData section not finished", "");
         };
         self.check_chars(start + 9, end)?;
         self.pos = end + 3;
@@ -840,11 +845,12 @@ impl<'s> Parser<'s> {
         let start = self.pos;
         self.pos += 4;
         let Some(end) = self.find("--") else {
-            return self.hard(start, start + 4, "Comment not terminated", "");
+            return self.hard(start, self.b.len(), "Comment not terminated", "");
         };
         if self.b.get(end + 2) != Some(&b'>') {
-            let message = "Double hyphen within comment";
-            self.soft(end, end + 2, message, "A comment ends at the first '--'.")?;
+            let shown: String = self.slice(start, end).chars().take(50).collect();
+            let message = format!("Double hyphen within comment: {shown}");
+            self.soft(start, end, &message, "Inside a comment no '--' may stand.")?;
         }
         let from = self.pos;
         let end = self.find("-->").unwrap_or(end);
@@ -870,8 +876,8 @@ impl<'s> Parser<'s> {
             self.soft(start, b, message, "")?;
         }
         let Some(end) = self.find("?>") else {
-            let message = format!("parsePI: PI {target} never end ...");
-            return self.hard(start, b, &message, "");
+            let message = format!("ParsePI: PI {target} never end ...");
+            return self.hard(start, self.b.len(), &message, "");
         };
         if b != end && CLASS[self.b[b] as usize] & SPACE == 0 {
             let message = format!("ParsePI: PI {target} space expected");
@@ -927,14 +933,15 @@ impl<'s> Parser<'s> {
             let b = self.name_end();
             let (name, open_name) = (self.slice(a, b), self.slice(na, nb));
             if name.is_empty() {
-                return self.hard(start, a + 1, BAD_START_TAG, "An end tag has a name.");
+                return self.hard(start, a, "expected '>'", "An end tag has a name.");
             }
             let line = self.line(na);
             let message =
                 format!("Opening and ending tag mismatch: {open_name} line {line} and {name}");
             let hint = format!("Close <{open_name}> with </{open_name}>.");
             self.pos = b;
-            self.soft(start, b, &message, &hint)?;
+            let end = b + usize::from(self.peek() == b'>');
+            self.soft(start, end, &message, &hint)?;
             // The end tag of an outer element closes all that stands open inside it.
             let outer = self.open.iter().rposition(|o| {
                 let n = &self.doc.nodes[o.node as usize];
@@ -949,7 +956,7 @@ impl<'s> Parser<'s> {
         self.skip_space();
         if self.peek() != b'>' {
             let at = self.pos;
-            return self.hard(at, at + 1, "expected '>'", "");
+            return self.hard(at, at, "expected '>'", "");
         }
         self.pos += 1;
         self.close();

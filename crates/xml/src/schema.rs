@@ -181,24 +181,30 @@ impl Schema {
         names
     }
 
-    /// The schema of a child of this name, in any alternative.
+    /// The schema of a child of this name: where alternatives differ, what any of them allows.
     pub fn child_schema(&self, name: &str, ns: Option<&str>) -> Option<Schema> {
-        let find = |s: &Schema| {
-            s.children.iter().find(|c| c.name.local == name && c.name.ns == ns).map(|c| {
-                match &c.content {
+        let mut found: Option<Schema> = None;
+        let mut look = |s: &Schema| {
+            for c in s.children.iter().filter(|c| c.name.local == name && c.name.ns == ns) {
+                let schema = match &c.content {
                     Content::Element(f) => f(),
                     Content::Inline(s) => s.clone(),
                     Content::Text(kind) => Schema::new().text(*kind),
                     Content::Empty | Content::Raw => Schema::new(),
-                }
-            })
-        };
-        let mut found = find(self);
-        self.each_variant(&mut |_, s| {
-            if found.is_none() {
-                found = find(s);
+                };
+                let mut all = std::mem::take(&mut found).unwrap_or_default().merge(schema);
+                let mut seen = Vec::new();
+                all.attrs.retain(|a| {
+                    !seen.contains(&a.name) && {
+                        seen.push(a.name);
+                        true
+                    }
+                });
+                found = Some(all);
             }
-        });
+        };
+        look(self);
+        self.each_variant(&mut |_, s| look(s));
         found
     }
 
