@@ -242,9 +242,6 @@ pub struct FrameBuffer {
     taken: usize,
 }
 
-/// An emptied buffer above this size is given back to the allocator.
-const KEEP: usize = 4096;
-
 impl FrameBuffer {
     /// Nothing received and nothing pending?
     pub fn is_empty(&self) -> bool {
@@ -268,18 +265,6 @@ impl FrameBuffer {
     /// Drops `count` bytes from the front, those of a frame that [`find`] found in [`Self::pending`].
     pub fn take(&mut self, count: usize) {
         self.taken = (self.taken + count).min(self.bytes.len());
-        if self.is_empty() {
-            self.taken = 0;
-            if self.bytes.capacity() > KEEP {
-                self.bytes = Vec::new();
-            } else {
-                self.bytes.clear();
-            }
-        }
-    }
-
-    /// Gives back all memory when nothing is pending (for connections that fall silent).
-    pub fn rest(&mut self) {
         if self.is_empty() {
             *self = Self::default();
         }
@@ -399,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn an_emptied_buffer_is_small() {
+    fn an_emptied_buffer_holds_no_memory() {
         let mut bytes = Vec::new();
         put(&mut bytes, &CALL, &vec![0; 1 << 20]);
         let mut buffer = FrameBuffer::default();
@@ -408,7 +393,8 @@ mod tests {
         }
         let found = find(buffer.pending()).unwrap().unwrap();
         buffer.take(found.taken());
-        assert!(buffer.is_empty() && buffer.capacity() <= KEEP);
+        assert!(buffer.is_empty());
+        assert_eq!(buffer.capacity(), 0);
     }
 
     #[test]

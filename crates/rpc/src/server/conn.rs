@@ -54,8 +54,12 @@ const INPUT: usize = 256 << 10;
 const BATCH: usize = 256 << 10;
 /// An output buffer that grew beyond this is given back.
 const KEEP: usize = 512 << 10;
-/// Reads in one turn, before other connections get theirs.
-const TURN: usize = 4;
+/// Frames and reads in one turn, before other connections get theirs.
+const FRAMES: usize = 256;
+const READS: usize = 4;
+/// Bytes of calls set aside because too many run, each counted with [`HELD_COST`] more.
+const MOST_HELD: usize = 64 << 10;
+const HELD_COST: usize = 256;
 
 thread_local! {
     static SCRATCH: Cell<Option<Box<Scratch>>> = const { Cell::new(None) };
@@ -98,10 +102,23 @@ pub(crate) struct Conn<S: Service> {
     output: Output,
     /// Late answers on their way.
     running: usize,
+    /// Calls that wait until fewer run. They are set aside so that what is behind them is still heard: keepalive
+    /// questions and stream data.
+    held: VecDeque<Held>,
+    held_cost: usize,
+    /// Frames that may still be handled in this turn.
+    turn: usize,
     streams: Vec<Arc<StreamState>>,
     keepalive: Option<Keepalive>,
     closing: Option<Closing>,
     life: Life<S>,
+}
+
+/// A call set aside.
+struct Held {
+    header: Header,
+    payload: Vec<u8>,
+    fds: Vec<OwnedFd>,
 }
 
 /// Tells everybody when the connection ends, whatever way it does.
@@ -162,6 +179,9 @@ impl<S: Service> Arrival<S> {
             fds: VecDeque::new(),
             output: Output::default(),
             running: 0,
+            held: VecDeque::new(),
+            held_cost: 0,
+            turn: 0,
             streams: Vec::new(),
             keepalive: None,
             closing: None,
@@ -200,15 +220,18 @@ impl<S: Service> Conn<S> {
     }
 
     fn drive(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<(), End> {
-        for _ in 0..TURN {
+        self.turn = FRAMES;
+        for _ in 0..READS {
             self.collect(cx, scratch)?;
             self.check_keepalive(cx)?;
             self.flush(cx, scratch)?;
             self.check_closing()?;
-            self.work_off(cx, scratch)?;
+            while self.work_off(cx, scratch)? {}
+            if self.turn == 0 {
+                break;
+            }
             self.check_readiness(cx)?;
             if !(self.readable && self.may_read()) {
-                // What the calls of this turn sent to their own connection has woken us again.
                 return self.check_closing();
             }
             self.read(cx, scratch)?;
@@ -270,9 +293,15 @@ impl<S: Service> Conn<S> {
             }
             self.keepalive = Some(Keepalive::new(config));
         }
+        // Whether the client lives cannot be told while what it sent lies unread.
+        let deaf = !self.may_read() && (self.readable || !self.input.is_empty());
         while let Some(keepalive) = &mut self.keepalive
             && let Poll::Ready(tick) = keepalive.poll(cx)
         {
+            if deaf {
+                keepalive.heard();
+                continue;
+            }
             match tick {
                 Tick::Ask => self.output.push_bytes(&ping().prologue(0), 0),
                 Tick::Dead => return Err(End::Silent),
@@ -303,30 +332,48 @@ impl<S: Service> Conn<S> {
         Ok(())
     }
 
-    /// May more frames be taken, as far as limits go?
-    fn may_take(&self) -> bool {
-        let core = &self.life.mailbox.core;
-        self.closing.is_none()
-            && self.running < core.max_requests()
-            && self.output.bytes() < core.config.max_reply_backlog
-            && self.life.mailbox.backlog.load(Ordering::Acquire) < core.config.max_stream_backlog
-    }
-
-    /// May more bytes be read? Not while complete frames wait for their turn.
+    /// May more be read and handled, as far as limits go?
     fn may_read(&self) -> bool {
-        self.may_take()
+        let mailbox = &self.life.mailbox;
+        let config = &mailbox.core.config;
+        self.closing.is_none()
+            && self.held_cost < MOST_HELD
+            && self.output.bytes() < config.max_reply_backlog
+            && mailbox.backlog.load(Ordering::Acquire) < config.max_stream_backlog
     }
 
-    /// Takes frames that were read before but could not be handled then.
-    fn work_off(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<(), End> {
-        if self.input.is_empty() || !self.may_take() {
-            return Ok(());
+    /// May one more call run?
+    fn may_call(&self) -> bool {
+        self.running < self.life.mailbox.core.max_requests()
+    }
+
+    /// Handles calls set aside and frames that were read before but could not be handled then. Returns whether
+    /// there may be more to do.
+    fn work_off(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<bool, End> {
+        let mut worked = false;
+        while self.closing.is_none()
+            && self.turn > 0
+            && self.may_call()
+            && self.output.bytes() < self.life.mailbox.core.config.max_reply_backlog
+            && let Some(held) = self.held.pop_front()
+        {
+            self.held_cost -= held.payload.len() + HELD_COST;
+            self.turn -= 1;
+            worked = true;
+            self.call(&held.header, &held.payload, held.fds, scratch);
+            if scratch.out.len() > BATCH {
+                self.flush(cx, scratch)?;
+            }
         }
-        let mut input = std::mem::take(&mut self.input);
-        let taken = self.handle(input.pending(), cx, scratch)?;
-        input.take(taken);
-        self.input = input;
-        self.flush(cx, scratch)
+        if !self.input.is_empty() && self.may_read() {
+            let mut input = std::mem::take(&mut self.input);
+            let taken = self.handle(input.pending(), cx, scratch)?;
+            input.take(taken);
+            self.input = input;
+            worked |= taken > 0;
+        }
+        self.flush(cx, scratch)?;
+        Ok(worked && self.turn > 0)
     }
 
     /// Reads once and handles the frames.
@@ -388,7 +435,7 @@ impl<S: Service> Conn<S> {
         scratch: &mut Scratch,
     ) -> Result<usize, End> {
         let mut taken = 0;
-        while self.may_take() {
+        while self.turn > 0 && self.may_read() {
             let rest = bytes.get(taken..).unwrap_or_default();
             let Some(found) = frame::find(rest)? else {
                 break;
@@ -398,6 +445,7 @@ impl<S: Service> Conn<S> {
             }
             let fds = self.fds.drain(..found.fds).collect();
             let payload = rest.get(found.payload.clone()).unwrap_or_default();
+            self.turn -= 1;
             self.frame(&found, payload, fds, scratch);
             taken += found.taken();
             if scratch.out.len() > BATCH {
@@ -417,7 +465,13 @@ impl<S: Service> Conn<S> {
             return;
         }
         match header.kind {
-            Kind::CALL | Kind::CALL_WITH_FDS => self.call(header, payload, fds, scratch),
+            Kind::CALL | Kind::CALL_WITH_FDS if self.may_call() && self.held.is_empty() => {
+                self.call(header, payload, fds, scratch);
+            }
+            Kind::CALL | Kind::CALL_WITH_FDS => {
+                self.held_cost += payload.len() + HELD_COST;
+                self.held.push_back(Held { header: *header, payload: payload.to_vec(), fds });
+            }
             Kind::STREAM | Kind::STREAM_HOLE => {
                 self.stream_frame(header, payload, &mut scratch.out);
             }

@@ -126,10 +126,13 @@ impl Mailbox {
         drop(mail);
     }
 
-    pub(crate) fn close(&self, how: Closing) {
+    /// Returns whether that is news.
+    pub(crate) fn close(&self, how: Closing) -> bool {
         let mut inner = self.lock();
+        let news = inner.closing < Some(how) && !inner.gone;
         inner.closing = inner.closing.max(Some(how));
         Self::wake(inner);
+        news
     }
 
     pub(crate) fn is_authenticated(&self) -> bool {
@@ -197,13 +200,14 @@ impl Outbox {
         let before = self.mailbox.queued_events.fetch_add(cost, Ordering::Relaxed);
         if before + cost > self.mailbox.core.config.max_queued_event_bytes {
             self.mailbox.event_left(cost);
-            tracing::warn!(
-                client = self.mailbox.peer.id,
-                pid = self.mailbox.peer.pid,
-                queued = before,
-                "client does not read its events; connection closed"
-            );
-            self.mailbox.close(Closing::Now);
+            if self.mailbox.close(Closing::Now) {
+                tracing::warn!(
+                    client = self.mailbox.peer.id,
+                    pid = self.mailbox.peer.pid,
+                    queued = before,
+                    "client does not read its events; connection closed"
+                );
+            }
             return;
         }
         self.mailbox.post(Mail::Event(bytes));
@@ -212,6 +216,11 @@ impl Outbox {
     /// The client proved who it is (or need not): it no longer counts as anonymous.
     pub fn set_authenticated(&self) {
         self.mailbox.core.authenticated(&self.mailbox);
+    }
+
+    /// Was [`Self::set_authenticated`] called?
+    pub fn is_authenticated(&self) -> bool {
+        self.mailbox.is_authenticated()
     }
 
     /// The client can answer keepalive questions: ask it when it is silent.
