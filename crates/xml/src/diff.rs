@@ -1,5 +1,7 @@
 //! What differs between two values, as paths into their XML.
 
+use std::collections::HashMap;
+
 use crate::{Document, Element, WriteOptions, Writer, Xml};
 
 /// One difference.
@@ -36,47 +38,55 @@ pub fn diff<T: Xml>(a: &T, b: &T) -> Vec<Change> {
     changes
 }
 
+/// The items of two sequences that belong together, in the order of their first occurrence.
+fn pair<'n, T>(
+    a: impl Iterator<Item = (&'n str, T)>,
+    b: impl Iterator<Item = (&'n str, T)>,
+) -> Vec<(&'n str, Vec<T>, Vec<T>)> {
+    let mut all: Vec<(&str, Vec<T>, Vec<T>)> = Vec::new();
+    let mut index: HashMap<&str, usize> = HashMap::new();
+    let items = a.map(|(n, x)| (n, x, true)).chain(b.map(|(n, x)| (n, x, false)));
+    for (name, item, old) in items {
+        let i = *index.entry(name).or_insert(all.len());
+        if i == all.len() {
+            all.push((name, Vec::new(), Vec::new()));
+        }
+        if old { all[i].1.push(item) } else { all[i].2.push(item) }
+    }
+    all
+}
+
 fn element(a: Element<'_>, b: Element<'_>, path: &str, out: &mut Vec<Change>) {
     let join = |step: &str| {
         if path.is_empty() { step.to_owned() } else { format!("{path}/{step}") }
     };
-    let mut change = |step: String, old: Option<String>, new: Option<String>| {
+    let mut change = |step: &str, old: Option<String>, new: Option<String>| {
         if old != new {
-            out.push(Change { path: join(&step), old, new });
+            out.push(Change { path: join(step), old, new });
         }
     };
-    let value = |e: Element<'_>, name: &str| {
-        e.attrs().find(|x| x.qualified_name() == name).map(|x| x.value().to_owned())
-    };
-    for x in a.attrs() {
-        let name = x.qualified_name();
-        change(format!("@{name}"), Some(x.value().to_owned()), value(b, name));
-    }
-    for x in b.attrs() {
-        let name = x.qualified_name();
-        if value(a, name).is_none() {
-            change(format!("@{name}"), None, Some(x.value().to_owned()));
-        }
+    // A namespace declaration follows from what uses it and is no difference of its own.
+    let (old, new) = (
+        a.attrs().map(|x| (x.qualified_name(), x.value())),
+        b.attrs().map(|x| (x.qualified_name(), x.value())),
+    );
+    for (name, old, new) in pair(old, new) {
+        let owned = |v: &[&str]| v.first().map(|s| (*s).to_owned());
+        change(&format!("@{name}"), owned(&old), owned(&new));
     }
     let own_text = |e: Element<'_>| Some(e.text().into_owned()).filter(|t| !t.is_empty());
-    change("text()".to_owned(), own_text(a), own_text(b));
+    change("text()", own_text(a), own_text(b));
 
-    let mut done: Vec<&str> = Vec::new();
-    for c in a.children().chain(b.children()) {
-        let name = c.qualified_name();
-        if done.contains(&name) {
-            continue;
-        }
-        done.push(name);
-        let of = |e: Element<'_>| e.children().filter(|c| c.qualified_name() == name).count();
-        let (count_a, count_b) = (of(a), of(b));
-        let mut left = a.children().filter(|c| c.qualified_name() == name);
-        let mut right = b.children().filter(|c| c.qualified_name() == name);
-        for i in 1..=count_a.max(count_b) {
-            let step =
-                if count_a.max(count_b) > 1 { join(&format!("{name}[{i}]")) } else { join(name) };
-            match (left.next(), right.next()) {
-                (Some(x), Some(y)) => element(x, y, &step, out),
+    let (old, new) = (
+        a.children().map(|c| (c.qualified_name(), c)),
+        b.children().map(|c| (c.qualified_name(), c)),
+    );
+    for (name, old, new) in pair(old, new) {
+        let count = old.len().max(new.len());
+        for i in 0..count {
+            let step = if count > 1 { join(&format!("{name}[{}]", i + 1)) } else { join(name) };
+            match (old.get(i), new.get(i)) {
+                (Some(x), Some(y)) => element(*x, *y, &step, out),
                 (x, y) => out.push(Change {
                     path: step,
                     old: x.map(|e| e.source().to_owned()),

@@ -88,7 +88,7 @@ pub use diag::{Diagnostic, ErrorCode, Severity, Span};
 pub use diff::{Change, diff};
 pub use dom::{Attr, Children, Document, Element};
 pub use raw::{RawElement, RawNode};
-pub use reader::{Name, Parsed, Reader, read, read_element, read_str};
+pub use reader::{MAX_SHOWN, Name, Parsed, Reader, read, read_element, read_str};
 pub use schema::{AttrSchema, ChildSchema, Content, Schema, ValueKind, Variant};
 pub use suggest::closest;
 pub use value::{Hex, OnOff, ValueError, XmlValue, YesNo, parse_enum};

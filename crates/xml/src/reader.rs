@@ -62,6 +62,7 @@ pub struct Reader {
     wrappers: Vec<u32>,
     diagnostics: Vec<Diagnostic>,
     errors: usize,
+    warnings: usize,
 }
 
 #[derive(Debug, Default)]
@@ -87,6 +88,9 @@ impl Bits {
         self.0.get(i as usize / 64).is_some_and(|w| w & (1 << (i % 64)) != 0)
     }
 }
+
+/// So many errors, and so many warnings, are kept.
+pub const MAX_SHOWN: usize = 200;
 
 /// A longest value that is quoted in full in a message.
 const QUOTED: usize = 120;
@@ -119,10 +123,17 @@ impl Reader {
         self.errors > 0
     }
 
-    /// Records a finding.
+    /// Records a finding. Of errors and of warnings the first [`MAX_SHOWN`] are kept, the others
+    /// counted, so that hostile input costs neither memory nor time.
     pub fn push(&mut self, d: Diagnostic) {
-        self.errors += usize::from(d.severity == Severity::Error);
-        self.diagnostics.push(d);
+        let count = match d.severity {
+            Severity::Error => &mut self.errors,
+            Severity::Warning => &mut self.warnings,
+        };
+        *count += 1;
+        if *count <= MAX_SHOWN {
+            self.diagnostics.push(d);
+        }
     }
 
     /// Records an error at a place.
@@ -258,6 +269,10 @@ impl Reader {
             if self.used_attrs.set(a.id) {
                 continue;
             }
+            if self.warnings >= MAX_SHOWN {
+                self.warnings += 1;
+                continue;
+            }
             let schema = known.get_or_insert_with(&schema);
             let message =
                 format!("Unknown attribute '{}' in element '{}'", a.qualified_name(), el.name());
@@ -266,6 +281,10 @@ impl Reader {
         }
         for c in el.children() {
             if self.used_nodes.set(c.id) {
+                continue;
+            }
+            if self.warnings >= MAX_SHOWN {
+                self.warnings += 1;
                 continue;
             }
             let schema = known.get_or_insert_with(&schema);
@@ -487,6 +506,18 @@ impl Reader {
     /// What was found, in the order of the text.
     pub fn finish(mut self) -> Vec<Diagnostic> {
         self.diagnostics.sort_by_key(|d| d.span.map_or(0, |s| s.start));
+        let left_out =
+            self.errors.saturating_sub(MAX_SHOWN) + self.warnings.saturating_sub(MAX_SHOWN);
+        if left_out > 0 {
+            self.diagnostics.push(Diagnostic {
+                rule: "xml.more",
+                severity: Severity::Warning,
+                code: ErrorCode::XML_ERROR,
+                span: None,
+                message: format!("{left_out} further findings are left out"),
+                hints: Vec::new(),
+            });
+        }
         self.diagnostics
     }
 }
@@ -511,7 +542,9 @@ pub fn read<T: Xml>(doc: &Document<'_>, root_name: &str) -> Parsed<T> {
 /// Reads a `T` from any element, whatever its name.
 pub fn read_element<T: Xml>(el: Element<'_>) -> Parsed<T> {
     let mut cx = Reader::new(el.doc);
-    cx.diagnostics.extend(el.doc.warnings.iter().cloned());
+    for d in &el.doc.warnings {
+        cx.push(d.clone());
+    }
     let value = cx.element::<T>(el);
     let value = if cx.has_errors() { None } else { value };
     Parsed { value, diagnostics: cx.finish() }

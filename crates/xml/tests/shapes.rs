@@ -232,6 +232,26 @@ fn disk_source_depends_on_the_type_and_backing_recurses() {
     assert_eq!(bad.diagnostics[0].message, "Missing required element 'source' in element 'disk'");
 }
 
+#[test]
+fn two_hundred_levels_of_backing_files_are_read() {
+    let inner = "<backingStore type='file'><source file='x'/>";
+    let text =
+        format!("<disk type='file'>{}{}</disk>", inner.repeat(200), "</backingStore>".repeat(200));
+    let disk = xml::read_str::<Disk>(&text, "disk").value.unwrap();
+    let written = xml::write(&disk, "disk", &WriteOptions::default());
+    assert_eq!(written.matches("<backingStore").count(), 200);
+    assert_eq!(xml::diff(&disk, &disk.clone()), []);
+}
+
+#[test]
+fn hostile_input_yields_a_bounded_list() {
+    let text = format!("<memory unit='b'>1{}</memory>", "<unkown/>".repeat(100_000));
+    let found = xml::read_str::<Memory>(&text, "memory");
+    assert!(found.value.is_some());
+    assert_eq!(found.diagnostics.len(), xml::MAX_SHOWN + 1);
+    assert_eq!(found.diagnostics[200].message, "99800 further findings are left out");
+}
+
 #[derive(Clone, Debug, PartialEq, Xml)]
 struct Chardev {
     #[xml(flatten)]

@@ -1,0 +1,192 @@
+//! Attributes, namespace declarations, and which namespace a prefix means.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+use diag::{Diagnostic, ErrorCode, Severity, Span};
+
+use super::{MAX_BINDINGS, MAX_FAULTS, MAX_NODES, Parser, Step, XML_NS};
+use crate::dom::{AttrNode, BORROWED, Decl, NO_NS, UNBOUND_NS};
+
+/// Up to so many attributes are compared one by one.
+const FEW: usize = 12;
+
+impl<'s> Parser<'s> {
+    pub(super) fn attribute(
+        &mut self,
+        node: u32,
+        spaced: bool,
+        first: usize,
+        decls: usize,
+    ) -> Step {
+        let a = self.pos;
+        let b = self.name_end();
+        if a == b || !spaced {
+            let at = self.doc.nodes[node as usize].start as usize;
+            let message =
+                if a == b { "error parsing attribute name" } else { "attributes construct error" };
+            let hint = if a == b {
+                format!("The start tag of line {} does not end before this.", self.line(at))
+            } else {
+                "Put white space between attributes.".to_owned()
+            };
+            return self.hard(a, a, message, &hint);
+        }
+        self.pos = b;
+        self.skip_space();
+        if self.peek() != b'=' {
+            let name = self.slice(a, b);
+            let message = format!("Specification mandates value for attribute {name}");
+            return self.soft(a, b, &message, &format!("Write {name}='…'."));
+        }
+        self.pos += 1;
+        self.skip_space();
+        let quote = self.peek();
+        if quote != b'\'' && quote != b'"' {
+            let at = self.pos;
+            return self.hard(at, at, "AttValue: \" or ' expected", "Quote the value.");
+        }
+        self.pos += 1;
+        let from = self.pos;
+        let owned = self.value(quote)?;
+        let to = self.pos;
+        self.pos += 1;
+        let name = self.slice(a, b);
+        if name == "xmlns" || name.starts_with("xmlns:") {
+            return self.declare(node, name, a, (from, to), owned, decls);
+        }
+        if self.doc.attrs.len() >= MAX_NODES {
+            return self.hard(a, b, "Document has too many attributes", "");
+        }
+        let prefix_len = self.prefix(a, b);
+        // A few attributes are compared one by one; many, once all are known (see `resolve`).
+        let before = self.doc.attrs.get(first..).unwrap_or(&[]);
+        if before.len() < FEW
+            && before.iter().any(|o| {
+                (o.name_end - o.name) as usize == b - a && self.doc.str(o.name, o.name_end) == name
+            })
+        {
+            let message = format!("Attribute {name} redefined");
+            return self.soft(a, to + 1, &message, "Keep one of the two.");
+        }
+        self.doc.attrs.push(AttrNode {
+            name: a as u32,
+            name_end: b as u32,
+            value: from as u32,
+            value_end: to as u32,
+            owned: owned.map_or(BORROWED, |s| {
+                self.doc.owned.push(s.into());
+                self.doc.owned.len() as u32 - 1
+            }),
+            ns: NO_NS,
+            prefix_len,
+        });
+        Ok(())
+    }
+
+    /// A namespace declaration.
+    pub(super) fn declare(
+        &mut self,
+        node: u32,
+        name: &'s str,
+        at: usize,
+        (from, to): (usize, usize),
+        owned: Option<String>,
+        decls: usize,
+    ) -> Step {
+        let prefix = name.strip_prefix("xmlns:").unwrap_or("");
+        let uri: Cow<'s, str> = match owned {
+            Some(s) => Cow::Owned(s),
+            None => Cow::Borrowed(self.slice(from, to)),
+        };
+        if self.doc.decls[decls..].iter().any(|d| d.prefix == prefix) {
+            let message = format!("Attribute {name} redefined");
+            return self.soft(at, to + 1, &message, "Keep one of the two.");
+        }
+        let reserved = prefix == "xmlns"
+            || (prefix == "xml") != (uri == XML_NS)
+            || uri == "http://www.w3.org/2000/xmlns/";
+        if reserved || (name != "xmlns" && (uri.is_empty() || prefix.is_empty())) {
+            let message = format!("xmlns:{prefix}: '{uri}' is not a usable namespace name");
+            self.warn(at, to + 1, message, "The declaration is ignored.");
+            return Ok(());
+        }
+        if self.bindings.len() >= MAX_BINDINGS {
+            return self.hard(at, to + 1, "Too many namespace declarations", "");
+        }
+        let ns = if uri.is_empty() {
+            NO_NS
+        } else {
+            self.doc.namespaces.push(uri);
+            self.doc.namespaces.len() as u32 - 1
+        };
+        self.bindings.push((prefix, ns));
+        self.doc.decls.push(Decl { node, prefix, ns });
+        Ok(())
+    }
+
+    /// The namespace number of the name at `a`.
+    pub(super) fn namespace_of(&mut self, a: usize, prefix_len: u16) -> u32 {
+        let prefix = match prefix_len {
+            0 => "",
+            len => self.slice(a, a + len as usize - 1),
+        };
+        match self.bindings.iter().rev().find(|(p, _)| *p == prefix) {
+            Some((_, ns)) => *ns,
+            None if prefix.is_empty() => NO_NS,
+            None => {
+                let message = format!("Namespace prefix {prefix} is not defined");
+                let hint = format!("Declare it with xmlns:{prefix}='…'.");
+                self.warn(a, a + prefix.len(), message, &hint);
+                UNBOUND_NS
+            }
+        }
+    }
+
+    /// A fault in the use of namespaces is accepted, as libvirt does, but not in silence.
+    pub(super) fn warn(&mut self, start: usize, end: usize, message: String, hint: &str) {
+        if self.doc.warnings.len() >= MAX_FAULTS {
+            return;
+        }
+        self.doc.warnings.push(Diagnostic {
+            rule: "xml.namespace",
+            severity: Severity::Warning,
+            code: ErrorCode::XML_ERROR,
+            span: Some(Span { start, end }),
+            message,
+            hints: vec![hint.to_owned()],
+        });
+    }
+
+    /// Resolves prefixes of attributes and finds the duplicates among many.
+    pub(super) fn resolve(&mut self, first: usize, last: usize) -> Step {
+        let mut prefixed = false;
+        for i in first..last {
+            let (at, len) = (self.doc.attrs[i].name, self.doc.attrs[i].prefix_len);
+            if len != 0 {
+                prefixed = true;
+                self.doc.attrs[i].ns = self.namespace_of(at as usize, len);
+            }
+        }
+        if last - first >= FEW || (prefixed && last - first > 1) {
+            let mut seen = HashSet::new();
+            let mut twice = None;
+            for n in &self.doc.attrs[first..last] {
+                let name = self.doc.str(n.name, n.name_end);
+                let local = &name[n.prefix_len as usize..];
+                let ns = match n.ns {
+                    UNBOUND_NS => &name[..n.prefix_len as usize],
+                    id => self.doc.namespaces.get(id as usize).map_or("", |s| s),
+                };
+                if !seen.insert((ns, local)) {
+                    twice = Some((n.name as usize, n.name_end as usize, name.to_owned()));
+                    break;
+                }
+            }
+            if let Some((a, b, name)) = twice {
+                self.soft(a, b, &format!("Attribute {name} redefined"), "Keep one of the two.")?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,55 @@
+//! Names and their prefixes.
+
+use super::Parser;
+use crate::chars::{CLASS, NAME, NAME_START, is_name, is_name_start};
+
+impl<'s> Parser<'s> {
+    /// The end of the name that begins here; `pos` itself when none does.
+    pub(super) fn name_end(&self) -> usize {
+        let mut i = self.pos;
+        match self.b.get(i) {
+            Some(c) if CLASS[*c as usize] & NAME_START != 0 => i += 1,
+            Some(c) if *c >= 0x80 => match self.char_at(i) {
+                Some(c) if is_name_start(c) => i += c.len_utf8(),
+                _ => return i,
+            },
+            _ => return i,
+        }
+        while let Some(c) = self.b.get(i) {
+            if CLASS[*c as usize] & NAME != 0 {
+                i += 1;
+            } else if *c >= 0x80 {
+                match self.char_at(i) {
+                    Some(c) if is_name(c) => i += c.len_utf8(),
+                    _ => break,
+                }
+            } else {
+                break;
+            }
+        }
+        i
+    }
+
+    pub(super) fn char_at(&self, i: usize) -> Option<char> {
+        self.doc.source.get(i..)?.chars().next()
+    }
+
+    /// Length of the prefix with its colon; 0 for none. A name with more than one colon, or one at
+    /// an edge, is taken as it stands, without prefix.
+    pub(super) fn prefix(&mut self, a: usize, b: usize) -> u16 {
+        let name = self.slice(a, b);
+        let Some(i) = name.bytes().position(|c| c == b':') else { return 0 };
+        let local = &name[i + 1..];
+        let bad_local = match local.chars().next() {
+            None => true,
+            Some(c) if c.is_ascii() => CLASS[c as usize] & NAME_START == 0,
+            Some(c) => !is_name_start(c),
+        };
+        if i == 0 || bad_local || local.contains(':') || i > 1000 {
+            let message = format!("Failed to parse QName '{name}'");
+            self.warn(a, b, message, "A name has at most one colon, between prefix and name.");
+            return 0;
+        }
+        i as u16 + 1
+    }
+}
