@@ -6,9 +6,11 @@
 //! async ones say so by their signature.
 
 pub mod agent;
+pub mod cgroup;
 pub mod files;
 pub mod lock;
 pub mod monitor;
 pub mod process;
 mod scm;
 pub mod spawn;
+pub mod users;

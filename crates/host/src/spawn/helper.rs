@@ -189,7 +189,12 @@ fn become_user(user: Option<&Credentials>, clear: bool, no_new_privs: bool) -> i
         rustix::thread::set_thread_res_gid(gid, gid, gid)?;
         rustix::thread::set_thread_res_uid(uid, uid, uid)?;
     }
-    if clear || user.is_some_and(|u| u.uid != 0) {
+    let stays_root = rustix::process::geteuid().is_root();
+    if clear && stays_root {
+        // exec gives root everything of the bounding set back, so that has to go first.
+        drop_bounding_set()?;
+    }
+    if clear || !stays_root {
         let none = CapabilitySet::empty();
         rustix::thread::set_capabilities(
             None,
@@ -197,6 +202,16 @@ fn become_user(user: Option<&Credentials>, clear: bool, no_new_privs: bool) -> i
         )?;
         // Absent from kernels before 4.3, where there is nothing to clear.
         let _ = rustix::thread::clear_ambient_capability_set();
+    }
+    Ok(())
+}
+
+fn drop_bounding_set() -> io::Result<()> {
+    for capability in CapabilitySet::all().iter() {
+        // The kernel may know fewer than rustix: those are not in the set.
+        if rustix::thread::capability_is_in_bounding_set(capability).unwrap_or(false) {
+            rustix::thread::remove_capability_from_bounding_set(capability)?;
+        }
     }
     Ok(())
 }

@@ -1,0 +1,509 @@
+//! Control groups, version 1 and 2, by the names libvirt gives them where no systemd does.
+//!
+//! A guest has one group, `machine/qemu-ID-NAME.libvirt-qemu`, in each hierarchy, and below it
+//! `emulator`, `vcpuN` and `iothreadN` where threads can be told apart: cpu and cpuset of version 1,
+//! and version 2 (as *threaded* groups). Observed of libvirtd 11.3 on a host that has version 1
+//! controllers and an empty version 2 hierarchy beside them.
+//!
+//! A controller that is not there is no fault: whatever needs it says so itself.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// A resource controller that guests are placed under.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(missing_docs)] // The kernel's names.
+pub enum Controller {
+    Cpu,
+    Cpuacct,
+    Cpuset,
+    Memory,
+    Devices,
+    Freezer,
+    Blkio,
+    NetCls,
+    PerfEvent,
+}
+
+impl Controller {
+    const ALL: [Self; 9] = [
+        Self::Cpu,
+        Self::Cpuacct,
+        Self::Cpuset,
+        Self::Memory,
+        Self::Devices,
+        Self::Freezer,
+        Self::Blkio,
+        Self::NetCls,
+        Self::PerfEvent,
+    ];
+
+    /// The name in version 1.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Cpuacct => "cpuacct",
+            Self::Cpuset => "cpuset",
+            Self::Memory => "memory",
+            Self::Devices => "devices",
+            Self::Freezer => "freezer",
+            Self::Blkio => "blkio",
+            Self::NetCls => "net_cls",
+            Self::PerfEvent => "perf_event",
+        }
+    }
+
+    /// The name in version 2, where it has one of its own.
+    fn name_v2(self) -> Option<&'static str> {
+        match self {
+            Self::Cpu => Some("cpu"),
+            Self::Cpuset => Some("cpuset"),
+            Self::Memory => Some("memory"),
+            Self::Blkio => Some("io"),
+            _ => None,
+        }
+    }
+
+    /// Whether a guest's threads get groups of their own.
+    fn per_thread(self) -> bool {
+        matches!(self, Self::Cpu | Self::Cpuacct | Self::Cpuset)
+    }
+}
+
+/// A part of a guest that has a group of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The whole guest.
+    Machine,
+    /// QEMU's own threads.
+    Emulator,
+    /// A virtual processor.
+    Vcpu(u32),
+    /// An I/O thread.
+    IoThread(u32),
+}
+
+impl Part {
+    fn folder(self) -> Option<String> {
+        match self {
+            Self::Machine => None,
+            Self::Emulator => Some("emulator".to_owned()),
+            Self::Vcpu(n) => Some(format!("vcpu{n}")),
+            Self::IoThread(n) => Some(format!("iothread{n}")),
+        }
+    }
+}
+
+/// One mounted hierarchy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Hierarchy {
+    mount: PathBuf,
+    controllers: Vec<Controller>,
+    v2: bool,
+}
+
+/// The hierarchies of this host that guests are placed in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cgroups {
+    hierarchies: Vec<Hierarchy>,
+}
+
+impl Cgroups {
+    /// Looks for them in `/proc/self/mounts`.
+    ///
+    /// # Errors
+    /// The table of mounts cannot be read.
+    pub fn detect() -> io::Result<Self> {
+        let mounts = fs::read_to_string("/proc/self/mounts")?;
+        Ok(Self::from_mounts(&mounts, |mount| {
+            fs::read_to_string(mount.join("cgroup.controllers")).unwrap_or_default()
+        }))
+    }
+
+    /// From a table of mounts and a look at a version 2 mount's `cgroup.controllers`.
+    fn from_mounts(mounts: &str, controllers_v2: impl Fn(&Path) -> String) -> Self {
+        let mut found: Vec<Hierarchy> = Vec::new();
+        let mut has_v2 = false;
+        let entries = || {
+            mounts.lines().filter_map(|line| {
+                let mut fields = line.split_ascii_whitespace().skip(1);
+                Some((PathBuf::from(unescape(fields.next()?)), fields.next()?, fields.next()?))
+            })
+        };
+        for (mount, kind, _) in entries() {
+            if kind == "cgroup2" && !has_v2 {
+                has_v2 = true;
+                let text = controllers_v2(&mount);
+                let named = |c: &Controller| {
+                    c.name_v2().is_some_and(|n| text.split_whitespace().any(|w| w == n))
+                };
+                let controllers = Controller::ALL.into_iter().filter(named).collect();
+                found.push(Hierarchy { mount, controllers, v2: true });
+            }
+        }
+        for (mount, kind, options) in entries() {
+            if kind != "cgroup" {
+                continue;
+            }
+            let mut controllers: Vec<_> = Controller::ALL
+                .into_iter()
+                .filter(|c| options.split(',').any(|o| o == c.name()))
+                .collect();
+            let mounted = |c: &Controller| found.iter().any(|h| h.controllers.contains(c));
+            controllers.retain(|c| !mounted(c));
+            if has_v2 {
+                // With version 2 there, libvirt counts processor time by it and guards devices by a
+                // program there, and leaves these two of version 1 alone.
+                controllers.retain(|c| !matches!(c, Controller::Cpuacct | Controller::Devices));
+            }
+            if !controllers.is_empty() {
+                found.push(Hierarchy { mount, controllers, v2: false });
+            }
+        }
+        Self { hierarchies: found }
+    }
+
+    /// The controllers that settings can be made through.
+    pub fn controllers(&self) -> impl Iterator<Item = Controller> + '_ {
+        self.hierarchies.iter().flat_map(|h| h.controllers.iter().copied())
+    }
+
+    /// Whether a controller is in version 2, whose files have other names and units. `None` when
+    /// there is no such controller.
+    pub fn is_v2(&self, controller: Controller) -> Option<bool> {
+        self.hierarchies.iter().find(|h| h.controllers.contains(&controller)).map(|h| h.v2)
+    }
+
+    /// The groups of a guest, which need not exist yet. `partition` is libvirt's resource partition,
+    /// `/machine` unless set; `name` the group's own, see [`machine_name`].
+    pub fn machine(&self, partition: &str, name: &str) -> MachineGroup {
+        let mut relative = PathBuf::new();
+        for part in partition.split('/').filter(|p| !p.is_empty() && *p != "." && *p != "..") {
+            // Below the top, libvirt marks its partitions so that no other group takes the name.
+            let top =
+                relative.as_os_str().is_empty() && matches!(part, "machine" | "user" | "system");
+            relative.push(if top || part.contains('.') {
+                part.to_owned()
+            } else {
+                format!("{part}.partition")
+            });
+        }
+        relative.push(name.replace('/', "_"));
+        MachineGroup { cgroups: self.clone(), relative }
+    }
+
+    /// The groups that a running process is in, from its `/proc/PID/cgroup`; to find a guest's
+    /// groups again. `None` when it is in no group of a guest.
+    pub fn machine_of(&self, pid: u32) -> Option<MachineGroup> {
+        let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+        let relative = text.lines().find_map(|line| {
+            let path = line.splitn(3, ':').nth(2)?.trim_start_matches('/');
+            let path = Path::new(path);
+            let is_machine = |p: &&Path| {
+                p.file_name().is_some_and(|n| n.to_string_lossy().ends_with(".libvirt-qemu"))
+            };
+            path.ancestors().find(is_machine).map(Path::to_owned)
+        })?;
+        Some(MachineGroup { cgroups: self.clone(), relative })
+    }
+}
+
+/// The name of a guest's group where systemd does not give it: `qemu-ID-NAME.libvirt-qemu`, its name
+/// cut so that the whole stays a legal file name.
+pub fn machine_name(id: u32, guest: &str) -> String {
+    let mut name = format!("qemu-{id}-{}", guest.replace('/', "_"));
+    let mut end = name.len().min(200);
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    name.truncate(end);
+    name + ".libvirt-qemu"
+}
+
+fn unescape(field: &str) -> String {
+    field.replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\")
+}
+
+/// A failed operation on a group.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action} cgroup file {}: {source}", path.display())]
+pub struct CgroupError {
+    /// What was tried.
+    pub action: &'static str,
+    /// The file or folder.
+    pub path: PathBuf,
+    /// Why it failed.
+    pub source: io::Error,
+}
+
+fn fault(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> CgroupError {
+    let path = path.to_owned();
+    move |source| CgroupError { action, path, source }
+}
+
+/// The groups of one guest, in all hierarchies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MachineGroup {
+    cgroups: Cgroups,
+    relative: PathBuf,
+}
+
+impl MachineGroup {
+    /// The path below each hierarchy's mount.
+    pub fn relative(&self) -> &Path {
+        &self.relative
+    }
+
+    /// The hierarchies that a part has a group in.
+    fn of(&self, part: Part) -> impl Iterator<Item = (&Hierarchy, PathBuf)> {
+        self.cgroups.hierarchies.iter().filter_map(move |h| {
+            let machine = h.mount.join(&self.relative);
+            match part.folder() {
+                None => Some((h, machine)),
+                Some(name) if h.v2 || h.controllers.iter().any(|c| c.per_thread()) => {
+                    Some((h, machine.join(name)))
+                }
+                Some(_) => None,
+            }
+        })
+    }
+
+    /// Makes the groups of a part, with the groups above it. What is there already stays.
+    ///
+    /// # Errors
+    /// A folder cannot be made (no right to, or a hierarchy that is mounted read-only).
+    pub fn create(&self, part: Part) -> Result<(), CgroupError> {
+        for (hierarchy, path) in self.of(part) {
+            let below = path.strip_prefix(&hierarchy.mount).unwrap_or(&path);
+            let mut folder = hierarchy.mount.clone();
+            for name in below {
+                if hierarchy.v2 {
+                    enable_v2(&folder, &hierarchy.controllers);
+                }
+                let parent = folder.clone();
+                folder.push(name);
+                match fs::create_dir(&folder) {
+                    Ok(()) => {}
+                    Err(e) if e.kind() == io::ErrorKind::AlreadyExists => continue,
+                    Err(e) => return Err(fault("create", &folder)(e)),
+                }
+                if !hierarchy.v2 && hierarchy.controllers.contains(&Controller::Cpuset) {
+                    // A version 1 cpuset begins empty and takes no process until it has both.
+                    for file in ["cpuset.cpus", "cpuset.mems"] {
+                        let text = fs::read_to_string(parent.join(file))
+                            .map_err(fault("read", &parent.join(file)))?;
+                        write(&folder.join(file), text.trim_end())?;
+                    }
+                }
+            }
+            if hierarchy.v2 && part != Part::Machine {
+                write(&folder.join("cgroup.type"), "threaded")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The files that the exec helper writes its pid into, to start in these groups. Whole processes
+    /// move through `cgroup.procs` in both versions.
+    pub fn join_files(&self, part: Part) -> Vec<PathBuf> {
+        let machine = self.of(Part::Machine).map(|(h, path)| (h.mount.clone(), path));
+        // A part has no group where threads cannot be told apart: there the machine's is right.
+        let mut paths: BTreeMap<PathBuf, PathBuf> = machine.collect();
+        paths.extend(self.of(part).map(|(h, path)| (h.mount.clone(), path)));
+        paths.into_values().map(|p| p.join("cgroup.procs")).collect()
+    }
+
+    /// Moves a thread of the guest into a part's groups.
+    ///
+    /// # Errors
+    /// The thread is gone (ESRCH), or the groups are not there.
+    pub fn move_thread(&self, part: Part, thread: u32) -> Result<(), CgroupError> {
+        for (hierarchy, path) in self.of(part) {
+            let file = match (hierarchy.v2, part) {
+                (true, Part::Machine) => "cgroup.procs",
+                (true, _) => "cgroup.threads",
+                (false, _) => "tasks",
+            };
+            write(&path.join(file), &thread.to_string())?;
+        }
+        Ok(())
+    }
+
+    /// The folder of a part's group under a controller; `None` when this host lacks it.
+    pub fn folder(&self, part: Part, controller: Controller) -> Option<PathBuf> {
+        self.of(part).find(|(h, _)| h.controllers.contains(&controller)).map(|(_, path)| path)
+    }
+
+    /// Writes a setting, for example `cpu.shares` (version 1) or `cpu.weight` (version 2).
+    ///
+    /// # Errors
+    /// The controller or the file is not there (`NotFound`), or the kernel refuses the value.
+    pub fn set(
+        &self,
+        part: Part,
+        controller: Controller,
+        file: &str,
+        value: &str,
+    ) -> Result<(), CgroupError> {
+        write(&self.file(part, controller, file)?, value)
+    }
+
+    /// Reads a setting or counter, without its line end.
+    ///
+    /// # Errors
+    /// The controller or the file is not there (`NotFound`).
+    pub fn get(
+        &self,
+        part: Part,
+        controller: Controller,
+        file: &str,
+    ) -> Result<String, CgroupError> {
+        let path = self.file(part, controller, file)?;
+        let text = fs::read_to_string(&path).map_err(fault("read", &path))?;
+        Ok(text.trim_end().to_owned())
+    }
+
+    fn file(&self, part: Part, controller: Controller, file: &str) -> Result<PathBuf, CgroupError> {
+        let folder = self.folder(part, controller);
+        folder.map(|f| f.join(file)).ok_or_else(|| {
+            let path = Path::new(controller.name()).join(file);
+            fault("find", &path)(io::ErrorKind::NotFound.into())
+        })
+    }
+
+    /// The processes in the guest's group and below, ascending, from the first hierarchy that knows.
+    pub fn processes(&self) -> Vec<u32> {
+        fn collect(folder: &Path, out: &mut Vec<u32>) {
+            let text = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
+            out.extend(text.lines().filter_map(|l| l.parse::<u32>().ok()));
+            for child in children(folder) {
+                collect(&child, out);
+            }
+        }
+        let mut pids = Vec::new();
+        for (_, path) in self.of(Part::Machine) {
+            collect(&path, &mut pids);
+            if !pids.is_empty() {
+                break;
+            }
+        }
+        pids.sort_unstable();
+        pids.dedup();
+        pids
+    }
+
+    /// Whether any of the guest's groups is there.
+    pub fn exists(&self) -> bool {
+        self.of(Part::Machine).any(|(_, path)| path.is_dir())
+    }
+
+    /// Removes a part's groups with those below. What is not there is no fault.
+    ///
+    /// # Errors
+    /// A group still has processes (`ResourceBusy`). The others are removed nevertheless.
+    pub fn remove(&self, part: Part) -> Result<(), CgroupError> {
+        let mut result = Ok(());
+        for (_, path) in self.of(part) {
+            if let Err(error) = remove_tree(&path) {
+                result = Err(error);
+            }
+        }
+        result
+    }
+}
+
+fn children(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    entries
+        .flatten()
+        .filter(|e| e.file_type().is_ok_and(|t| t.is_dir()))
+        .map(|e| e.path())
+        .collect()
+}
+
+fn remove_tree(folder: &Path) -> Result<(), CgroupError> {
+    for child in children(folder) {
+        remove_tree(&child)?;
+    }
+    match fs::remove_dir(folder) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(fault("remove", folder)(e)),
+        _ => Ok(()),
+    }
+}
+
+/// Lets the groups below `folder` use the controllers. One that cannot be is not used then.
+fn enable_v2(folder: &Path, controllers: &[Controller]) {
+    for name in controllers.iter().filter_map(|c| c.name_v2()) {
+        let _ = write(&folder.join("cgroup.subtree_control"), &format!("+{name}"));
+    }
+}
+
+fn write(path: &Path, text: &str) -> Result<(), CgroupError> {
+    let file = fs::File::options().write(true).open(path);
+    file.and_then(|mut f| f.write_all(text.as_bytes())).map_err(fault("write", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HYBRID: &str = "cgroup /sys/fs/cgroup/cpu cgroup rw,relatime,cpu,cpuacct 0 0\n\
+        cgroup /sys/fs/cgroup/cpuset cgroup rw,cpuset 0 0\n\
+        cgroup /sys/fs/cgroup/devices cgroup rw,devices 0 0\n\
+        cgroup /sys/fs/cgroup/systemd cgroup rw,name=systemd 0 0\n\
+        cgroup2 /sys/fs/cgroup/uni\\040fied cgroup2 rw 0 0\n";
+
+    #[test]
+    fn detection() {
+        let check = |mounts: &str, v2: &str, expected: &[(&str, bool, &[Controller])]| {
+            let found = Cgroups::from_mounts(mounts, |_| v2.to_owned());
+            let found: Vec<_> = found
+                .hierarchies
+                .iter()
+                .map(|h| (h.mount.to_str().unwrap(), h.v2, &h.controllers[..]))
+                .collect();
+            assert_eq!(found, expected);
+        };
+        use Controller::*;
+        check("", "", &[]);
+        check(
+            HYBRID,
+            "",
+            &[
+                ("/sys/fs/cgroup/uni fied", true, &[]),
+                ("/sys/fs/cgroup/cpu", false, &[Cpu]),
+                ("/sys/fs/cgroup/cpuset", false, &[Cpuset]),
+            ],
+        );
+        let v1 = HYBRID.split("cgroup2").next().unwrap();
+        check(
+            v1,
+            "",
+            &[
+                ("/sys/fs/cgroup/cpu", false, &[Cpu, Cpuacct]),
+                ("/sys/fs/cgroup/cpuset", false, &[Cpuset]),
+                ("/sys/fs/cgroup/devices", false, &[Devices]),
+            ],
+        );
+        check(
+            "cgroup2 /c cgroup2 rw",
+            "cpuset cpu io memory hugetlb pids\n",
+            &[("/c", true, &[Cpu, Cpuset, Memory, Blkio])],
+        );
+    }
+
+    #[test]
+    fn names() {
+        assert_eq!(machine_name(3, "web/1"), "qemu-3-web_1.libvirt-qemu");
+        assert!(machine_name(3, &"ä".repeat(300)).len() < 255);
+        let cgroups = Cgroups::default();
+        let check = |partition, expected: &str| {
+            assert_eq!(cgroups.machine(partition, "q").relative().to_str().unwrap(), expected);
+        };
+        check("/machine", "machine/q");
+        check("/machine/prod", "machine/prod.partition/q");
+        check("/../x/", "x.partition/q");
+    }
+}
