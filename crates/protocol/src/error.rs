@@ -37,7 +37,7 @@ pub struct WireError {
     pub str3: Option<String>,
     /// Rarely used; -1.
     pub int1: i32,
-    /// Rarely used; -1. (The errno of a system error in int1 is not sent by daemons either.)
+    /// Rarely used; -1.
     pub int2: i32,
     /// Never sent in practice.
     pub net: Option<NonnullNetwork>,
@@ -80,23 +80,15 @@ impl Decode for WireError {
 
 impl From<&VirError> for WireError {
     fn from(e: &VirError) -> Self {
-        let detail = clean(&e.detail);
-        let message = clean(&message(e));
-        let template = if detail.is_empty() {
-            message.clone()
-        } else {
-            match message.strip_suffix(detail.as_str()) {
-                Some(prefix) => format!("{prefix}%1$s"),
-                None => "%1$s".to_owned(),
-            }
-        };
+        let mut e = VirError::new(e.code, clean(&e.detail)).from_domain(e.domain);
+        let (message, template) = (e.message(), e.template());
         Self {
-            code: e.code.0.cast_signed_lossless(),
-            domain: e.domain.0.cast_signed_lossless(),
+            code: number(e.code.0),
+            domain: number(e.domain.0),
             message: Some(message),
             level: 2,
             str1: Some(template),
-            str2: (!detail.is_empty()).then_some(detail),
+            str2: (!e.detail.is_empty()).then(|| std::mem::take(&mut e.detail)),
             int1: -1,
             int2: -1,
             ..Self::default()
@@ -112,11 +104,13 @@ impl From<WireError> for VirError {
             .from_domain(ErrorDomain(w.domain.max(0).unsigned_abs()));
         let mut candidates = Vec::new();
         candidates.extend(w.str2);
-        candidates.extend(shown.match_indices(": ").map(|(i, _)| shown[i + 2..].to_owned()));
+        // The code's own words contain at most one colon.
+        let colons = shown.match_indices(": ").take(2);
+        candidates.extend(colons.map(|(i, sep)| shown[i + sep.len()..].to_owned()));
         candidates.push(String::new());
         for candidate in candidates {
             e.detail = candidate;
-            if message(&e) == shown {
+            if e.message() == shown {
                 return e;
             }
         }
@@ -138,36 +132,7 @@ fn clean(text: &str) -> String {
     text
 }
 
-/// The text of an error: the code's own words, then the detail.
-fn message(e: &VirError) -> String {
-    let words = match e.code {
-        ErrorCode::INTERNAL_ERROR => "internal error",
-        ErrorCode::NO_SUPPORT => "this function is not supported by the connection driver",
-        ErrorCode::INVALID_ARG => "invalid argument",
-        ErrorCode::XML_ERROR => "XML error",
-        ErrorCode::OPERATION_DENIED => "operation forbidden",
-        ErrorCode::NO_DOMAIN => "Domain not found",
-        ErrorCode::NO_NETWORK => "Network not found",
-        ErrorCode::NO_STORAGE_POOL => "Storage pool not found",
-        ErrorCode::NO_STORAGE_VOL => "Storage volume not found",
-        ErrorCode::OPERATION_INVALID => "Requested operation is not valid",
-        ErrorCode::CONFIG_UNSUPPORTED => "unsupported configuration",
-        _ => "",
-    };
-    match (words, e.detail.as_str()) {
-        ("", detail) => detail.to_owned(),
-        (words, "") => words.to_owned(),
-        (words, detail) => format!("{words}: {detail}"),
-    }
-}
-
-trait Lossless {
-    fn cast_signed_lossless(self) -> i32;
-}
-
-impl Lossless for u32 {
-    /// libvirt's numbers are small; one that is not cannot be represented and becomes 1 (internal error).
-    fn cast_signed_lossless(self) -> i32 {
-        i32::try_from(self).unwrap_or(1)
-    }
+/// libvirt's numbers are small; one that cannot be represented becomes 1 (internal error).
+fn number(n: u32) -> i32 {
+    i32::try_from(n).unwrap_or(1)
 }

@@ -28,5 +28,8 @@ pub use typed_param::{ParamValue, TypedParam, TypedParamValue, TypedParams};
 /// A UUID: 16 packed bytes on the wire.
 pub type Uuid = [u8; 16];
 
+/// The API level that we speak and report: 11.3.0 as major * 1,000,000 + minor * 1,000 + micro.
+pub const API_VERSION: u64 = 11_003_000;
+
 /// Most bytes of any string on the wire.
 pub const STRING_MAX: usize = 4_194_304;

@@ -127,6 +127,7 @@ fn volume_up_and_down() {
     let ((), stream) = c.open_stream::<procs::StorageVolUpload>(&args).unwrap();
     stream.send_hole(1 << 20).unwrap();
     stream.send(&data).unwrap();
+    stream.send_hole(3_145_728 - (1 << 20) - data.len() as u64).unwrap();
     stream.finish().unwrap();
 
     let args = remote::StorageVolDownloadArgs {
@@ -284,4 +285,44 @@ fn refused_names_and_sockets() {
 fn closing_has_a_reason() {
     let Some(c) = open(&OpenOptions::default()) else { return };
     assert_eq!(c.close_reason(), None::<CloseReason>);
+}
+
+fn session(folder: &std::path::Path, daemon: &std::path::Path) -> OpenOptions {
+    OpenOptions {
+        privileged: Some(false),
+        session_dir: Some(folder.to_owned()),
+        session_daemon: Some(daemon.to_owned()),
+        ..OpenOptions::default()
+    }
+}
+
+#[test]
+fn a_session_daemon_that_does_not_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = session(folder.path(), "/bin/false".as_ref());
+    let e = Connection::open("qemu:///session", &options).unwrap_err();
+    let path = folder.path().join("libvirt-sock");
+    let text =
+        format!("Failed to connect socket to '{}': No such file or directory", path.display());
+    assert_eq!(e.detail, text);
+    assert!(e.hints[0].contains("/bin/false"), "{:?}", e.hints);
+}
+
+#[test]
+fn a_session_daemon_is_started() {
+    let Some(socket) = socket() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    // The "daemon" makes the given one appear where the session's should.
+    let daemon = folder.path().join("daemon");
+    let link = folder.path().join("libvirt-sock");
+    let text = format!("#!/bin/sh\nsleep 0.2\nln -s '{socket}' '{}'\n", link.display());
+    std::fs::write(&daemon, text).unwrap();
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(&daemon, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let c = Connection::open("qemu:///session", &session(folder.path(), &daemon));
+    // A system daemon refuses the session's name, which shows that it was reached.
+    match c {
+        Ok(_) => {}
+        Err(e) => assert!(e.detail.contains("qemu:///system"), "{e:?}"),
+    }
 }

@@ -1,7 +1,7 @@
 //! Rust for the public constants of libvirt's headers.
 //!
 //! ```text
-//! enum MODULE i32|u32 C-ENUM C-PREFIX
+//! enum MODULE i32|u32|u64 C-ENUM C-PREFIX
 //!   NAME VALUE
 //! string MODULE
 //!   NAME "VALUE"
@@ -18,7 +18,7 @@ pub fn emit(file: &str, text: &str) -> Result<String, String> {
         let words: Vec<&str> = line.split_whitespace().collect();
         match (words.as_slice(), ty) {
             ([], _) | (["#", ..], _) => {}
-            (["enum", module, t @ ("i32" | "u32"), c_enum, prefix], _) => {
+            (["enum", module, t @ ("i32" | "u32" | "u64"), c_enum, prefix], _) => {
                 open(&mut out, ty, &format!("`{c_enum}`: `{prefix}`…"), module);
                 ty = Some(*t);
             }

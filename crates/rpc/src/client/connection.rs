@@ -105,22 +105,10 @@ impl Connection {
             opened: false,
             close_callback: false,
         };
-        handle.authenticate()?;
-        if options.answer_keepalive {
-            handle.supports(feature::KEEPALIVE)?;
-        }
-        let flags = if options.read_only { protocol::consts::connect::flags::RO } else { 0 };
-        let args = remote::ConnectOpenArgs { name: Some(name.to_owned()), flags };
-        handle.call::<remote::procs::ConnectOpen>(&args)?;
-        handle.opened = true;
-        handle.supports(feature::EVENT_CALLBACK)?;
-        if handle.supports(feature::CLOSE_CALLBACK)? && options.close_callback {
-            handle.call::<remote::procs::ConnectRegisterCloseCallback>(&())?;
-            handle.close_callback = true;
-        }
-        if uri.is_empty() {
-            handle.uri = handle.call::<remote::procs::ConnectGetUri>(&())?.uri;
-        }
+        handle.greet(name, options).map_err(|e| {
+            // A connection lost on the way: why, not that a later call found it closed.
+            handle.core.closed().map_or(e, |(_, reason)| reason)
+        })?;
         let connection = Self { handle: Arc::new(handle) };
         if options.keepalive.is_some() {
             connection.set_keepalive(options.keepalive);
@@ -208,6 +196,27 @@ impl Connection {
 }
 
 impl Handle {
+    /// What every client says first.
+    fn greet(&mut self, name: &str, options: &OpenOptions) -> Result<(), VirError> {
+        self.authenticate()?;
+        if options.answer_keepalive {
+            self.supports(feature::KEEPALIVE)?;
+        }
+        let flags = if options.read_only { protocol::consts::connect::flags::RO } else { 0 };
+        let args = remote::ConnectOpenArgs { name: Some(name.to_owned()), flags };
+        self.call::<remote::procs::ConnectOpen>(&args)?;
+        self.opened = true;
+        self.supports(feature::EVENT_CALLBACK)?;
+        if self.supports(feature::CLOSE_CALLBACK)? && options.close_callback {
+            self.call::<remote::procs::ConnectRegisterCloseCallback>(&())?;
+            self.close_callback = true;
+        }
+        if self.uri.is_empty() {
+            self.uri = self.call::<remote::procs::ConnectGetUri>(&())?.uri;
+        }
+        Ok(())
+    }
+
     fn authenticate(&self) -> Result<(), VirError> {
         let types = self.call::<remote::procs::AuthList>(&())?.types;
         use remote::AuthType;

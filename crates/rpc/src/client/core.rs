@@ -24,6 +24,8 @@ use super::transport::Tunnel;
 
 /// Events kept for a program that does not fetch them; then the oldest are dropped.
 const EVENTS_KEPT: usize = 65_536;
+/// How long a failed writer waits for the reader to see the end of the connection.
+const END_SEEN: Duration = Duration::from_secs(2);
 /// Bytes of stream data kept before reading pauses.
 const STREAM_KEPT: usize = 16 * 1024 * 1024;
 
@@ -146,11 +148,20 @@ impl Core {
             link::write_frame(&self.fd, frame, fds)
         };
         self.flush_pongs();
-        // A daemon that closed the connection may have said why before: that error is the better one.
-        written.map_err(|e| match self.state().closed.clone() {
-            Some((_, reason)) => reason,
-            None => error::cannot_send(&e),
-        })
+        let Err(e) = written else { return Ok(()) };
+        // The reader sees the end too, and knows more: what a tunnel said, for example.
+        let until = Instant::now().checked_add(END_SEEN);
+        let mut s = self.state();
+        loop {
+            if let Some((_, reason)) = &s.closed {
+                return Err(reason.clone());
+            }
+            let (next, late) = self.wait(s, until);
+            if late {
+                return Err(error::cannot_send(&e));
+            }
+            s = next;
+        }
     }
 
     /// Writes due keepalive answers, unless somebody is writing: then that one will.
@@ -182,10 +193,9 @@ impl Core {
     pub(super) fn reply(&self, serial: u32) -> Result<Frame, VirError> {
         let mut s = self.state();
         loop {
-            if let Some(Some(_)) = s.calls.get(&serial) {
-                if let Some(Some(frame)) = s.calls.remove(&serial) {
-                    return Ok(frame);
-                }
+            if let Some(frame) = s.calls.get_mut(&serial).and_then(Option::take) {
+                s.calls.remove(&serial);
+                return Ok(frame);
             }
             if let Some((_, e)) = &s.closed {
                 let e = e.clone();
@@ -377,7 +387,8 @@ impl Core {
         let h = frame.header;
         match h.kind {
             MessageType::Reply | MessageType::ReplyWithFds => {
-                if let Some(slot) = s.calls.get_mut(&h.serial) {
+                // The first reply counts; further ones are nobody's.
+                if let Some(slot @ None) = s.calls.get_mut(&h.serial) {
                     *slot = Some(frame);
                 }
             }

@@ -85,12 +85,13 @@ fn unix(
     let suffix = if options.read_only && !session { "-ro" } else { "" };
     let legacy = folder.join(format!("libvirt-sock{suffix}"));
     let direct = modular(&uri.driver).map(|d| folder.join(format!("{d}-sock{suffix}")));
-    let path = match (mode, direct) {
-        (Mode::Direct, Some(direct)) => direct,
-        (Mode::Auto, Some(direct)) if exists(&direct) => direct,
-        _ => legacy,
+    let (path, autostart) = match (mode, direct) {
+        // The daemon that we could start listens on the other socket.
+        (Mode::Direct, Some(direct)) => (direct, false),
+        (Mode::Auto, Some(direct)) if exists(&direct) => (direct, false),
+        _ => (legacy, session),
     };
-    Ok(Endpoint::Unix { path, autostart: session })
+    Ok(Endpoint::Unix { path, autostart })
 }
 
 enum Mode {
@@ -211,6 +212,7 @@ mod tests {
         check("qemu:///system", false, false, false, "/sys/libvirt-sock");
         check("test+unix:///default", false, false, false, "/ses/libvirt-sock");
         check("foo:///x", true, false, true, "/sys/libvirt-sock");
+        check("qemu+unix:///session?mode=legacy", false, false, true, "/ses/libvirt-sock");
     }
 
     #[test]

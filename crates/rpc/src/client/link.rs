@@ -121,10 +121,9 @@ fn receive_fd(fd: &OwnedFd) -> Result<OwnedFd, ReadFault> {
         return Err(ReadFault::Eof);
     }
     for message in control.drain() {
-        if let RecvAncillaryMessage::ScmRights(mut fds) = message {
-            if let Some(fd) = fds.next() {
-                return Ok(fd);
-            }
+        let RecvAncillaryMessage::ScmRights(mut fds) = message else { continue };
+        if let Some(fd) = fds.next() {
+            return Ok(fd);
         }
     }
     Err(ReadFault::Bad("a descriptor was announced but did not come".into()))

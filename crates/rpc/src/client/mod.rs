@@ -40,10 +40,7 @@ pub use uri::ConnUri;
 /// Feeds arbitrary bytes to what the client reads from outside: as a URI and as an error payload. For fuzzing.
 #[doc(hidden)]
 pub fn fuzz_one(data: &[u8]) {
-    if let Ok(text) = std::str::from_utf8(data) {
-        if let Ok(uri) = ConnUri::parse(text) {
-            let _ = uri.name();
-        }
-    }
+    let text = String::from_utf8_lossy(data);
+    let _ = ConnUri::parse(&text).map(|uri| uri.name());
     let _ = core::wire_error(data);
 }

@@ -69,10 +69,8 @@ fn unix(path: &Path, daemon: Option<&Path>) -> Result<UnixStream, VirError> {
             Err(e) => last = e,
         }
         // A daemon that ends with success has lost the race against another one, which will answer soon.
-        if let Ok(Some(status)) = child.try_wait() {
-            if !status.success() {
-                break;
-            }
+        if matches!(child.try_wait(), Ok(Some(status)) if !status.success()) {
+            break;
         }
         std::thread::sleep(START_STEP);
     }

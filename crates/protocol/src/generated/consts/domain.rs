@@ -432,6 +432,12 @@ pub mod job_type {
     pub const CANCELLED: i32 = 5;
 }
 
+/// `macros`: `VIR_DOMAIN_`…
+pub mod limit {
+    pub const MEMORY_PARAM_UNLIMITED: u64 = 9007199254740991;
+    pub const SEND_KEY_MAX_KEYS: u64 = 16;
+}
+
 /// `virDomainLifecycle`: `VIR_DOMAIN_LIFECYCLE_`…
 pub mod lifecycle {
     pub const POWEROFF: i32 = 0;
