@@ -5,12 +5,17 @@
 //! is decided above. Functions that may block on a disk are plain functions, for a blocking thread;
 //! async ones say so by their signature.
 
+pub mod access;
 pub mod agent;
 pub mod cgroup;
+pub mod facts;
 pub mod files;
 pub mod lock;
 pub mod monitor;
+pub mod netdev;
+pub mod notify;
 pub mod process;
+pub mod pty;
 mod scm;
 pub mod spawn;
 pub mod users;

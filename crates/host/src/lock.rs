@@ -63,31 +63,23 @@ pub struct PidFile {
 }
 
 impl PidFile {
-    /// Takes the pid file with a lock of the process, as libvirtd does. The process must not open
-    /// and close the same file elsewhere: that would drop the lock.
+    /// Takes the pid file.
+    ///
+    /// libvirtd's lock belongs to its process (`F_SETLK`); ours to the open file (`F_OFD_SETLK`).
+    /// The two exclude each other, but ours is not lost when some other part of the program reads
+    /// and closes the file, and survives exec however the descriptor is moved about.
     ///
     /// # Errors
     /// [`LockError::Held`] names the holder.
     pub fn acquire(path: &Path) -> Result<Self, LockError> {
-        Self::take(path, LockOwner::Process)
-    }
-
-    /// Takes the pid file with a lock of the open file, which survives exec however its descriptor
-    /// is moved about, and excludes the other kind alike.
-    ///
-    /// # Errors
-    /// As [`PidFile::acquire`].
-    pub fn acquire_for_exec(path: &Path) -> Result<Self, LockError> {
-        Self::take(path, LockOwner::Description)
-    }
-
-    fn take(path: &Path, owner: LockOwner) -> Result<Self, LockError> {
         let io = |action| move |source| LockError::Io { action, path: path.to_owned(), source };
         loop {
             let mut options = File::options();
             let mut file =
                 options.write(true).create(true).mode(0o644).open(path).map_err(io("open"))?;
-            if let Err(error) = set_lock(file.as_fd(), 0, 1, LockKind::Write, owner, false) {
+            if let Err(error) =
+                set_lock(file.as_fd(), 0, 1, LockKind::Write, LockOwner::Description, false)
+            {
                 if !matches!(
                     error.kind(),
                     io::ErrorKind::WouldBlock | io::ErrorKind::PermissionDenied
@@ -127,8 +119,8 @@ impl PidFile {
     }
 }
 
-/// Who holds a pid file, without taking it. `None` when nobody does or there is no such file.
-/// Not to be called for a file this process itself holds by [`PidFile::acquire`].
+/// Who holds a pid file (it may be ourselves), without taking it. `None` when nobody does or there
+/// is no such file.
 ///
 /// # Errors
 /// The file cannot be opened or asked about.

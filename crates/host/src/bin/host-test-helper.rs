@@ -12,6 +12,8 @@ fn main() {
     match arg(1) {
         "__exec" => helper_main(),
         "daemon" => daemon(arg(2), &args),
+        "write" => write(arg(2), arg(3)),
+        "tap" => tap(arg(2)),
         other => {
             eprintln!("unknown command '{other}'");
             std::process::exit(2);
@@ -52,5 +54,48 @@ fn daemon(step: &str, args: &[String]) {
     });
     if let Err(error) = result {
         eprintln!("{error}");
+    }
+}
+
+/// `write PATH BYTES`: an atomic write; its error goes to standard output.
+fn write(path: &str, bytes: &str) {
+    let content = vec![b'x'; bytes.parse().unwrap_or(0)];
+    match host::files::write_atomic(&PathBuf::from(path), &content, host::files::WriteMode::PRIVATE)
+    {
+        Ok(()) => println!("written"),
+        Err(error) => println!("{error}"),
+    }
+}
+
+/// `tap BRIDGE`: makes a bridge and a tap on it, and prints what came of it.
+fn tap(bridge: &str) {
+    let spec = host::netdev::TapSpec {
+        name: "vnet%d".to_owned(),
+        queues: 2,
+        vnet_hdr: true,
+        bridge: Some(bridge.to_owned()),
+        mac: Some([0xfe, 0x54, 0, 1, 2, 3]),
+        mtu: Some(1400),
+        up: true,
+    };
+    match host::netdev::make_tap(&spec) {
+        Ok(_) => println!("made without a bridge"),
+        Err(error) => println!("{error}"),
+    }
+    if let Err(error) = host_sys::create_bridge(bridge) {
+        return println!("{error}");
+    }
+    match host::netdev::make_tap(&spec) {
+        Ok(tap) => {
+            let (name, queues) = (tap.name.clone(), tap.queues.len());
+            let there = host::netdev::index(&name).is_some();
+            println!(
+                "{name} {queues} {there} {:02x?}",
+                host_sys::interface_mac(&name).unwrap_or_default()
+            );
+            drop(tap);
+            println!("{}", host::netdev::index(&name).is_some());
+        }
+        Err(error) => println!("{error}"),
     }
 }

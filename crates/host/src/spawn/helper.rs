@@ -98,7 +98,7 @@ fn prepare(text: Text, mut fds: Vec<OwnedFd>) -> Result<host_sys::Exec, Failure>
     let mut pid_lock = None;
     if let Some(path) = text.pid_file {
         let path = path.path();
-        let file = PidFile::acquire_for_exec(&path)
+        let file = PidFile::acquire(&path)
             .map_err(|e| Failure::new(Step::PidFile, path.to_string_lossy(), &e.into_io()))?;
         pid_lock = Some(OwnedFd::from(file.into_file()));
     }

@@ -1,0 +1,9 @@
+//! Who may use a file: giving it to QEMU's user and back ([`claim`], [`release`]), and telling
+//! beforehand what would keep that user out ([`rehearse`]).
+
+mod acl;
+mod owner;
+mod rehearse;
+
+pub use owner::{AccessError, Claim, Owner, claim, release};
+pub use rehearse::{Denial, DenialReason, Identity, Want, rehearse};

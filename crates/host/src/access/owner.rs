@@ -1,0 +1,287 @@
+//! Ownership, recorded on the file itself as libvirt does, so that either may finish what the other
+//! began: `trusted.libvirt.security.dac` holds the original owner (`+UID:+GID`), `…ref_dac` how many
+//! guests use the file, `…timestamp_dac` the host's boot time, which tells a record of an earlier
+//! boot (nobody uses the file any more) from a true one. While they are changed, byte 1 of the file
+//! is locked. (Observed of libvirtd 11.3; it writes no record for read-only and shared disks, and
+//! does not give those back.)
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use host_sys::{LockKind, LockOwner, set_lock};
+use rustix::fs::XattrFlags;
+use rustix::io::Errno;
+
+const OWNER: &str = "trusted.libvirt.security.dac";
+const COUNT: &str = "trusted.libvirt.security.ref_dac";
+const BOOT: &str = "trusted.libvirt.security.timestamp_dac";
+
+/// A file's user and group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+}
+
+/// What [`claim`] did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Whose the file was before any guest used it. Record it elsewhere too if not `recorded`.
+    pub original: Owner,
+    /// Whether that is written on the file.
+    pub recorded: bool,
+}
+
+/// Why ownership could not be changed.
+#[derive(Debug, thiserror::Error)]
+pub enum AccessError {
+    /// Other guests use the file as another user's.
+    #[error("setting different DAC user or group on {} which is already in use", path.display())]
+    InUse {
+        /// The file.
+        path: PathBuf,
+        /// Whose it is now.
+        owner: Owner,
+    },
+    /// The system refused.
+    #[error("unable to {action} '{}': {source}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+fn fault(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> AccessError {
+    let path = path.to_owned();
+    move |source| AccessError::Io { action, path, source }
+}
+
+/// Gives a file to `owner`. With `record`, writes down whose it was; where the file system has no
+/// room for that, the claim says so.
+///
+/// # Errors
+/// The file is in use with another owner, or cannot be changed.
+pub fn claim(path: &Path, owner: Owner, record: bool) -> Result<Claim, AccessError> {
+    let _lock = if record { lock(path)? } else { None };
+    let now = owner_of(path)?;
+    let mut claim = Claim { original: now, recorded: false };
+    if record {
+        match Record::read(path) {
+            Some(found) => {
+                if found.count > 0 && now != owner {
+                    return Err(AccessError::InUse { path: path.to_owned(), owner: now });
+                }
+                claim.original = found.original;
+                let next = Record { count: found.count.saturating_add(1), ..found };
+                claim.recorded = next.write(path)?;
+            }
+            None => claim.recorded = Record { original: now, count: 1 }.write(path)?,
+        }
+    }
+    if now != owner
+        && let Err(error) = chown(path, owner)
+    {
+        // The record must not outlive a claim that did not come about.
+        if claim.recorded {
+            Record::take_one(path);
+        }
+        return Err(error);
+    }
+    Ok(claim)
+}
+
+/// Gives a claimed file back: to the recorded owner once no other guest uses it, or, where nothing
+/// is recorded, to `fallback` (nobody if `None`). A file that is gone is no fault. Returns the new
+/// owner, `None` if it stays as it is.
+///
+/// # Errors
+/// The file cannot be changed.
+pub fn release(path: &Path, fallback: Option<Owner>) -> Result<Option<Owner>, AccessError> {
+    match std::fs::metadata(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(fault("stat", path)(e)),
+        Ok(_) => {}
+    }
+    let _lock = lock(path)?;
+    let target = match Record::read(path) {
+        Some(record) if record.count > 1 => {
+            Record { count: record.count - 1, ..record }.write(path)?;
+            return Ok(None);
+        }
+        Some(record) => {
+            Record::remove(path);
+            Some(record.original)
+        }
+        None => fallback,
+    };
+    if let Some(owner) = target {
+        chown(path, owner)?;
+    }
+    Ok(target)
+}
+
+fn owner_of(path: &Path) -> Result<Owner, AccessError> {
+    let data = std::fs::metadata(path).map_err(fault("stat", path))?;
+    Ok(Owner { uid: data.uid(), gid: data.gid() })
+}
+
+fn chown(path: &Path, owner: Owner) -> Result<(), AccessError> {
+    std::os::unix::fs::chown(path, Some(owner.uid), Some(owner.gid))
+        .map_err(fault("set ownership of", path))
+}
+
+/// Locks the record. Only plain files: opening a device may do things, and libvirt locks none either.
+fn lock(path: &Path) -> Result<Option<File>, AccessError> {
+    let kind = std::fs::metadata(path).map_err(fault("stat", path))?.file_type();
+    if !kind.is_file() {
+        return Ok(None);
+    }
+    let file = match File::options().read(true).write(true).open(path) {
+        Ok(file) => file,
+        // No record can be written there either.
+        Err(e) if e.kind() == io::ErrorKind::ReadOnlyFilesystem => return Ok(None),
+        Err(e) => return Err(fault("open", path)(e)),
+    };
+    set_lock(file.as_fd(), 1, 1, LockKind::Write, LockOwner::Description, true)
+        .map_err(fault("lock", path))?;
+    Ok(Some(file))
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Record {
+    original: Owner,
+    count: u32,
+}
+
+impl Record {
+    /// The record on a file; `None` if there is none, it cannot be understood, or it is of an
+    /// earlier boot.
+    fn read(path: &Path) -> Option<Self> {
+        let count = attribute(path, COUNT)?.parse().ok()?;
+        if attribute(path, BOOT)?.parse() != Ok(crate::facts::boot_time()?) {
+            return None;
+        }
+        Some(Self { original: parse_owner(&attribute(path, OWNER)?)?, count })
+    }
+
+    /// Writes the record; false where the file system (or our lack of rights) does not allow it.
+    fn write(self, path: &Path) -> Result<bool, AccessError> {
+        let Some(boot) = crate::facts::boot_time() else { return Ok(false) };
+        let Owner { uid, gid } = self.original;
+        // The count last: without it the others mean nothing.
+        for (name, value) in [
+            (OWNER, format!("+{uid}:+{gid}")),
+            (BOOT, boot.to_string()),
+            (COUNT, self.count.to_string()),
+        ] {
+            match rustix::fs::setxattr(path, name, value.as_bytes(), XattrFlags::empty()) {
+                Ok(()) => {}
+                Err(Errno::NOTSUP | Errno::NOSYS | Errno::PERM | Errno::ROFS) => return Ok(false),
+                Err(e) => return Err(fault("set XATTR on", path)(e.into())),
+            }
+        }
+        Ok(true)
+    }
+
+    fn take_one(path: &Path) {
+        match Self::read(path) {
+            Some(record) if record.count > 1 => {
+                let _ = Self { count: record.count - 1, ..record }.write(path);
+            }
+            _ => Self::remove(path),
+        }
+    }
+
+    fn remove(path: &Path) {
+        for name in [COUNT, OWNER, BOOT] {
+            let _ = rustix::fs::removexattr(path, name);
+        }
+    }
+}
+
+fn attribute(path: &Path, name: &str) -> Option<String> {
+    let mut buffer = [0; 64];
+    let length = rustix::fs::getxattr(path, name, &mut buffer).ok()?;
+    String::from_utf8(buffer.get(..length)?.to_vec()).ok()
+}
+
+fn parse_owner(text: &str) -> Option<Owner> {
+    let (uid, gid) = text.split_once(':')?;
+    let number = |part: &str| part.strip_prefix('+')?.parse().ok();
+    Some(Owner { uid: number(uid)?, gid: number(gid)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const QEMU: Owner = Owner { uid: 4711, gid: 4712 };
+
+    #[test]
+    fn recorded_owner() {
+        assert_eq!(parse_owner("+0:+7"), Some(Owner { uid: 0, gid: 7 }));
+        assert_eq!(parse_owner("0:7"), None);
+        assert_eq!(parse_owner("+0"), None);
+    }
+
+    #[test]
+    fn claims_are_counted_and_undone() {
+        if !rustix::process::getuid().is_root() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("disk");
+        std::fs::write(&path, "").unwrap();
+        let original = Owner { uid: 12, gid: 34 };
+        chown(&path, original).unwrap();
+
+        let first = claim(&path, QEMU, true).unwrap();
+        assert_eq!(first.original, original);
+        assert_eq!(owner_of(&path).unwrap(), QEMU);
+        if !first.recorded {
+            assert_eq!(release(&path, Some(original)).unwrap(), Some(original));
+            return;
+        }
+        assert_eq!(attribute(&path, OWNER).unwrap(), "+12:+34");
+        assert_eq!(attribute(&path, COUNT).unwrap(), "1");
+        let other = claim(&path, Owner { uid: 1, gid: 1 }, true);
+        assert!(matches!(other, Err(AccessError::InUse { owner: QEMU, .. })));
+        assert_eq!(claim(&path, QEMU, true).unwrap().original, original);
+        assert_eq!(attribute(&path, COUNT).unwrap(), "2");
+        assert_eq!(release(&path, None).unwrap(), None, "another guest uses it");
+        assert_eq!(release(&path, None).unwrap(), Some(original));
+        assert_eq!(owner_of(&path).unwrap(), original);
+        assert_eq!(attribute(&path, COUNT), None);
+        assert_eq!(release(&path, None).unwrap(), None);
+
+        // A record of an earlier boot counts for nothing.
+        claim(&path, QEMU, true).unwrap();
+        rustix::fs::setxattr(&path, BOOT, b"1", XattrFlags::empty()).unwrap();
+        assert_eq!(claim(&path, QEMU, true).unwrap().original, QEMU);
+        assert_eq!(attribute(&path, COUNT).unwrap(), "1");
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(release(&path, Some(original)).unwrap(), None);
+    }
+
+    #[test]
+    fn unrecorded_claim() {
+        if !rustix::process::getuid().is_root() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("cd.iso");
+        std::fs::write(&path, "").unwrap();
+        assert!(!claim(&path, QEMU, false).unwrap().recorded);
+        assert_eq!(attribute(&path, COUNT), None);
+        assert!(claim(&dir.path().join("none"), QEMU, false).is_err());
+    }
+}

@@ -1,0 +1,53 @@
+//! What this host is: processors, memory, firmware. Read from `/proc`, `/sys` and the processor.
+//!
+//! Functions with a `root` read below it, so that tests can show them other machines.
+
+mod cpu;
+mod firmware;
+mod kvm;
+mod memory;
+
+pub use cpu::{
+    CpuIdentity, CpuPlace, CpuTimes, cpu_clock_mhz, cpu_identity, cpu_list, cpu_places, cpu_times,
+    cpuid_words, format_cpu_list, parse_cpu_list,
+};
+pub use firmware::{Smbios, machine_id, smbios};
+pub use kvm::{KvmState, kvm_state};
+pub use memory::{HugePages, MemoryInfo, NumaCell, memory_info, numa_cells};
+
+use std::path::Path;
+
+/// A small file of `/proc` or `/sys` as trimmed text; `None` if it is not there.
+fn text(path: impl AsRef<Path>) -> Option<String> {
+    let bytes = crate::files::read_bounded(path.as_ref(), 8 << 20).ok()?;
+    Some(String::from_utf8_lossy(&bytes).trim().to_owned())
+}
+
+fn number<T: std::str::FromStr>(path: impl AsRef<Path>) -> Option<T> {
+    text(path)?.parse().ok()
+}
+
+/// When the host was booted, in seconds since 1970 (the `btime` of `/proc/stat`).
+pub fn boot_time() -> Option<u64> {
+    text("/proc/stat")?.lines().find_map(|l| l.strip_prefix("btime ")?.trim().parse().ok())
+}
+
+/// How long the host is up, in seconds.
+pub fn uptime() -> Option<f64> {
+    text("/proc/uptime")?.split_whitespace().next()?.parse().ok()
+}
+
+/// The host's name as the kernel has it.
+pub fn hostname() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// The machine's architecture as the kernel names it, for example `x86_64`.
+pub fn architecture() -> String {
+    rustix::system::uname().machine().to_string_lossy().into_owned()
+}
+
+/// The kernel's release.
+pub fn kernel_release() -> String {
+    rustix::system::uname().release().to_string_lossy().into_owned()
+}
