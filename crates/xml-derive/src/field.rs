@@ -254,6 +254,23 @@ impl<'a> Field<'a> {
         self.guarded(quote!(if #there { #code }))
     }
 
+    /// Whether an element has something of this field; `None` for what cannot tell.
+    pub fn present(&self) -> Option<TokenStream> {
+        let (inner, local, name) = (self.inner, self.local(), self.name());
+        if let Some(wrap) = &self.attrs.wrap {
+            return Some(quote!(el.has_child(::xml::Name::new(#wrap))));
+        }
+        Some(match &self.attrs.place {
+            Place::Attr => quote!(el.attr_node(#local).is_some()),
+            Place::Child | Place::ChildText | Place::Flag | Place::Raw => {
+                quote!(el.has_child(#name))
+            }
+            Place::Flatten => quote!(<#inner as ::xml::Xml>::present(el)),
+            Place::With(path) => quote!(#path::schema().matches(el)),
+            Place::Text | Place::Skip => return None,
+        })
+    }
+
     /// A step of the chain that builds the schema.
     pub fn schema(&self) -> TokenStream {
         let (inner, local, name) = (self.inner, self.local(), self.name());

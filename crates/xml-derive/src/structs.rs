@@ -50,6 +50,7 @@ pub fn derive(input: &DeriveInput, data: &DataStruct) -> Result<TokenStream> {
         children.push(quote!(w.wrap(#name, |w| { #(#a)* #(#d)* #(#c)* });));
         rest = &rest[end..];
     }
+    let present = fields.iter().filter_map(Field::present);
     let (impl_generics, generics, where_clause) = input.generics.split_for_impl();
     Ok(quote! {
         impl #impl_generics ::xml::Xml for #ty #generics #where_clause {
@@ -69,6 +70,10 @@ pub fn derive(input: &DeriveInput, data: &DataStruct) -> Result<TokenStream> {
             }
             fn schema() -> ::xml::Schema {
                 ::xml::Schema::new() #(#schemas)*
+            }
+            #[allow(unused_variables)]
+            fn present(el: ::xml::Element<'_>) -> bool {
+                false #(|| #present)*
             }
         }
     })

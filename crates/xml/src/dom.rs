@@ -46,6 +46,23 @@ pub(crate) struct Node {
     pub tag_end: u32,
     /// End of the whole element.
     pub close: u32,
+    /// The [`bit`]s of the names of all child elements.
+    pub child_bits: u64,
+    /// The [`bit`]s of the names of all attributes.
+    pub attr_bits: u64,
+}
+
+/// One of 64 bits for a name. An element keeps the bits of what it has, so that most questions for
+/// what it has not (a typed reader asks for everything there might be) need no search.
+#[inline]
+pub(crate) fn bit(name: &[u8]) -> u64 {
+    let (first, last) = match name {
+        [] => (0, 0),
+        [one] => (*one, *one),
+        [first, .., last] => (*first, *last),
+    };
+    let mix = u32::from(first).wrapping_mul(31) ^ u32::from(last).wrapping_mul(7);
+    1 << ((mix ^ (name.len() as u32).wrapping_mul(11)) & 63)
 }
 
 /// One attribute that is not a namespace declaration.
@@ -185,6 +202,9 @@ impl<'a> Element<'a> {
     /// The attribute of this name (without namespace), with its position.
     pub fn attr_node(self, name: &str) -> Option<Attr<'a>> {
         let n = self.node();
+        if n.attr_bits & bit(name.as_bytes()) == 0 {
+            return None;
+        }
         let attrs = self.doc.attrs.get(n.first as usize..n.last as usize)?;
         let i = attrs.iter().position(|a| {
             (a.name_end - a.name) as usize == name.len()
@@ -209,8 +229,30 @@ impl<'a> Element<'a> {
         Children(self.nodes())
     }
 
+    /// The child elements of this name, without search when there is none.
+    #[inline]
+    pub(crate) fn named(
+        self,
+        name: &'static str,
+        ns: Option<&'static str>,
+    ) -> impl Iterator<Item = Element<'a>> {
+        let mut all = self.children();
+        if self.node().child_bits & bit(name.as_bytes()) == 0 {
+            all.0.next = all.0.end;
+        }
+        all.filter(move |c| c.is(name, ns))
+    }
+
+    /// Whether there is a child element of this name.
+    pub fn has_child(self, name: crate::Name) -> bool {
+        self.named(name.local, name.ns).next().is_some()
+    }
+
     /// The first child element of this name and of no namespace.
     pub fn child(self, name: &str) -> Option<Element<'a>> {
+        if self.node().child_bits & bit(name.as_bytes()) == 0 {
+            return None;
+        }
         self.children().find(|c| c.is(name, None))
     }
 

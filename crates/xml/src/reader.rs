@@ -206,10 +206,7 @@ impl Reader {
     pub fn child<'a>(&mut self, el: Element<'a>, name: impl Into<Name>) -> Option<Element<'a>> {
         let name = name.into();
         let mut first = None;
-        for c in el.children() {
-            if !c.is(name.local, name.ns) {
-                continue;
-            }
+        for c in el.named(name.local, name.ns) {
             let was = self.used_nodes.set(c.id);
             if first.is_none() {
                 first = Some(c);
@@ -228,7 +225,7 @@ impl Reader {
     /// All children of this name, marked as used.
     pub fn children<'a>(&mut self, el: Element<'a>, name: impl Into<Name>) -> Vec<Element<'a>> {
         let name = name.into();
-        let found: Vec<_> = el.children().filter(|c| c.is(name.local, name.ns)).collect();
+        let found: Vec<_> = el.named(name.local, name.ns).collect();
         for c in &found {
             self.used_nodes.set(c.id);
         }
@@ -238,7 +235,7 @@ impl Reader {
     /// The wrapper element of this name; what is unknown in it is reported at the end.
     pub fn wrapper<'a>(&mut self, el: Element<'a>, name: impl Into<Name>) -> Option<Element<'a>> {
         let name = name.into();
-        let first = el.children().find(|c| c.is(name.local, name.ns))?;
+        let first = el.named(name.local, name.ns).next()?;
         if !self.used_nodes.get(first.id) {
             self.child(el, name);
         }
@@ -394,13 +391,11 @@ impl Reader {
     /// All children of a name.
     pub fn child_list<T: Xml>(&mut self, el: Element<'_>, name: Name) -> Option<Vec<T>> {
         let mut all = Some(Vec::new());
-        for c in el.children() {
-            if c.is(name.local, name.ns) {
-                self.used_nodes.set(c.id);
-                match (self.element(c), &mut all) {
-                    (Some(v), Some(all)) => all.push(v),
-                    _ => all = None,
-                }
+        for c in el.named(name.local, name.ns) {
+            self.used_nodes.set(c.id);
+            match (self.element(c), &mut all) {
+                (Some(v), Some(all)) => all.push(v),
+                _ => all = None,
             }
         }
         all
@@ -445,15 +440,13 @@ impl Reader {
     /// The texts of all children of a name; empty ones are left out.
     pub fn child_text_list<T: XmlValue>(&mut self, el: Element<'_>, name: Name) -> Option<Vec<T>> {
         let mut all = Some(Vec::new());
-        for c in el.children() {
-            if c.is(name.local, name.ns) {
-                self.used_nodes.set(c.id);
-                match (self.text_value(c), &mut all) {
-                    (Some(v), Some(all)) => all.extend(v),
-                    _ => all = None,
-                }
-                self.report_unknown(c, Schema::new);
+        for c in el.named(name.local, name.ns) {
+            self.used_nodes.set(c.id);
+            match (self.text_value(c), &mut all) {
+                (Some(v), Some(all)) => all.extend(v),
+                _ => all = None,
             }
+            self.report_unknown(c, Schema::new);
         }
         all
     }

@@ -218,7 +218,7 @@ impl Schema {
     }
 
     /// Whether `el` has an attribute or child that is named here.
-    pub(crate) fn matches(&self, el: Element<'_>) -> bool {
+    pub fn matches(&self, el: Element<'_>) -> bool {
         self.attrs.iter().any(|a| el.attr_node(a.name).is_some())
             || self.variants.iter().any(|v| el.attr_node(v.tag).is_some())
             || self.children.iter().any(|c| el.children().any(|e| e.is(c.name.local, c.name.ns)))

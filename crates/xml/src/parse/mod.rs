@@ -26,7 +26,7 @@ use std::borrow::Cow;
 use diag::{Diagnostic, ErrorCode, Severity, Span};
 
 use crate::chars::{CLASS, NAME, SPACE};
-use crate::dom::{Document, Kind, NO_NS, Node};
+use crate::dom::{Document, Kind, NO_NS, Node, bit};
 
 /// Longest text that is read.
 pub const MAX_SIZE: usize = 16 << 20;
@@ -174,6 +174,8 @@ impl<'s> Parser<'s> {
             start: start as u32,
             tag_end: self.pos as u32,
             close: self.pos as u32,
+            child_bits: 0,
+            attr_bits: 0,
         });
         Ok(id)
     }
@@ -261,7 +263,15 @@ impl<'s> Parser<'s> {
         let last = self.doc.attrs.len();
         self.resolve(first, last)?;
         let ns = self.namespace_of(a, prefix_len);
+        let name_bit = bit(&self.b[a + usize::from(prefix_len)..b]);
+        if let Some(o) = self.open.last() {
+            self.doc.nodes[o.node as usize].child_bits |= name_bit;
+        }
+        let attr_bits = self.doc.attrs[first..last].iter().fold(0, |bits, x| {
+            bits | bit(&self.b[x.name as usize + usize::from(x.prefix_len)..x.name_end as usize])
+        });
         let n = &mut self.doc.nodes[id as usize];
+        n.attr_bits = attr_bits;
         n.prefix_len = prefix_len;
         n.first = first as u32;
         n.last = last as u32;
