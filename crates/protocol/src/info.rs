@@ -9,6 +9,9 @@ pub struct ProcedureInfo {
     pub number: i32,
     /// Its name in upper case, as `DOMAIN_CREATE`.
     pub name: &'static str,
+    /// libvirt's public function for it, as errors name it ("read only access prevents virDomainDestroy"); empty
+    /// where there is none.
+    pub api: &'static str,
     /// Whether only the daemon sends it (an event; never to be called).
     pub event: bool,
     /// Whether read-only clients may call it.

@@ -70,7 +70,7 @@ fn limits_hold_both_ways() {
 #[test]
 fn facts() {
     let i = info(remote::PROGRAM, 209).unwrap();
-    assert_eq!(i.name, "STORAGE_VOL_DOWNLOAD");
+    assert_eq!((i.name, i.api), ("STORAGE_VOL_DOWNLOAD", "virStorageVolDownload"));
     let stream = i.stream.unwrap();
     assert_eq!(stream.kind, StreamKind::Download);
     assert_eq!(stream.sparse_flag, consts::volume::download::SPARSE_STREAM);

@@ -81,6 +81,7 @@ fn generate_program(program: &Program, files: &mut Files) -> Result<(), String> 
              use xdr::{{Decode, Decoder, Encode, Encoder, Result}};\n\nuse super::*;\nuse crate::STRING_MAX;\n\n{messages}\n{markers}",
             area.name
         );
+        let text = format!("{}\n", text.trim_end());
         files.insert(format!("{name}/{}.rs", area.name).into(), text);
         writeln!(index, "mod {};", area.name).unwrap();
         let pubs = if area.consts.is_empty() && area.structs.is_empty() && messages.is_empty() {

@@ -164,10 +164,11 @@ fn info(p: &Proc) -> Result<String, String> {
         None => "None".into(),
     };
     Ok(format!(
-        "ProcedureInfo {{ number: {}, name: \"{}\", event: {}, read_only: ReadOnly::{read_only}, priority_high: {high}, \
+        "ProcedureInfo {{ number: {}, name: \"{}\", api: \"{}\", event: {}, read_only: ReadOnly::{read_only}, priority_high: {high}, \
          stream: {stream}, acl: &[{}], acl_filter: &[{}] }}",
         p.number,
         p.name,
+        p.api,
         p.event,
         acls(&p.acl)?,
         acls(&p.filter)?

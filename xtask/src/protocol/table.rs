@@ -11,6 +11,7 @@
 //!   FIELD TYPE
 //! call NUMBER NAME WORD…               a procedure; WORDs: ro (read-only clients may call it), ro?COND, high
 //!                                      (priority), stream=download|upload|both, sparse=FLAG (holes allowed when set)
+//!   api FUNCTION                       libvirt's public function for it, as errors name it
 //!   acl OBJECT:PERMISSION[?COND] …     checks before the call
 //!   filter OBJECT:PERMISSION …         checks that hide single objects of a list
 //!   arg FIELD TYPE                     arguments, in order
@@ -95,6 +96,8 @@ pub struct Proc {
     pub name: String,
     /// What stands behind the name.
     pub words: Vec<String>,
+    /// The public function's name.
+    pub api: String,
     /// Access checks.
     pub acl: Vec<String>,
     /// Filtering checks.
@@ -152,6 +155,7 @@ fn item(program: &mut Program, out: &mut Area, words: &[&str]) -> Result<(), Str
 fn detail(out: &mut Area, words: &[&str]) -> Result<(), String> {
     if let Some(p) = out.procs.last_mut() {
         match words {
+            ["api", function] => p.api = (*function).to_owned(),
             ["acl", rest @ ..] => p.acl = owned(rest),
             ["filter", rest @ ..] => p.filter = owned(rest),
             ["arg" | "msg", name, ty] => p.args.push(field(name, ty)?),

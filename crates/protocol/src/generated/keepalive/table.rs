@@ -52,6 +52,6 @@ impl TryFrom<i32> for Procedure {
 
 /// The facts about every procedure; that of number n is at n - 1.
 pub static INFO: [ProcedureInfo; 2] = [
-    ProcedureInfo { number: 1, name: "PING", event: true, read_only: ReadOnly::No, priority_high: false, stream: None, acl: &[], acl_filter: &[] },
-    ProcedureInfo { number: 2, name: "PONG", event: true, read_only: ReadOnly::No, priority_high: false, stream: None, acl: &[], acl_filter: &[] },
+    ProcedureInfo { number: 1, name: "PING", api: "", event: true, read_only: ReadOnly::No, priority_high: false, stream: None, acl: &[], acl_filter: &[] },
+    ProcedureInfo { number: 2, name: "PONG", api: "", event: true, read_only: ReadOnly::No, priority_high: false, stream: None, acl: &[], acl_filter: &[] },
 ];

@@ -50,5 +50,5 @@ impl TryFrom<i32> for Procedure {
 
 /// The facts about every procedure; that of number n is at n - 1.
 pub static INFO: [ProcedureInfo; 1] = [
-    ProcedureInfo { number: 1, name: "DOMAIN_OPEN_NAMESPACE", event: false, read_only: ReadOnly::No, priority_high: false, stream: None, acl: &[Acl { object: "domain", permission: "open_namespace", when: AclWhen::Always }], acl_filter: &[] },
+    ProcedureInfo { number: 1, name: "DOMAIN_OPEN_NAMESPACE", api: "virDomainLxcOpenNamespace", event: false, read_only: ReadOnly::No, priority_high: false, stream: None, acl: &[Acl { object: "domain", permission: "open_namespace", when: AclWhen::Always }], acl_filter: &[] },
 ];

@@ -701,4 +701,3 @@ impl Decode for DomainInterface {
         })
     }
 }
-
