@@ -1,7 +1,7 @@
 //! How fast the server is, with procedures that think of nothing: an ideal daemon's speed on our transport.
 //!
 //! ```text
-//! echo_bench serve SOCKET             answer small calls until killed (for a client written elsewhere)
+//! echo_bench serve SOCKET [THREADS]   answer small calls until killed (for a client written elsewhere)
 //! echo_bench load SOCKET N SECONDS    N connections, each with one call on its way; prints rate and latencies
 //! echo_bench [SECONDS]                both in one process, 1, 8 and 32 connections
 //! ```
@@ -49,8 +49,8 @@ impl Service for Ideal {
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-fn serve(path: &str) -> Result<rpc::server::ServerHandle, Failure> {
-    let shards = Shards::start(None)?;
+fn serve(path: &str, threads: Option<usize>) -> Result<rpc::server::ServerHandle, Failure> {
+    let shards = Shards::start(threads)?;
     let door = ListenerSpec::path(ListenerKind::Main, path, 0o600);
     Ok(Server::start(&shards, Arc::new(Ideal), ServerConfig::default(), vec![door])?)
 }
@@ -110,7 +110,8 @@ fn main() -> Result<(), Failure> {
         |text: Option<&String>| text.map_or(Ok(2.0), |t| t.parse()).map(Duration::from_secs_f64);
     match args.first().map(String::as_str) {
         Some("serve") => {
-            let _server = serve(args.get(1).ok_or("which socket?")?)?;
+            let threads = args.get(2).map(|count| count.parse()).transpose()?;
+            let _server = serve(args.get(1).ok_or("which socket?")?, threads)?;
             loop {
                 std::thread::park();
             }
@@ -124,7 +125,7 @@ fn main() -> Result<(), Failure> {
             let folder = tempfile::tempdir()?;
             let path = folder.path().join("bench-sock");
             let path = path.to_str().ok_or("odd temporary folder")?;
-            let server = serve(path)?;
+            let server = serve(path, None)?;
             for connections in [1, 8, 32] {
                 load(path, connections, seconds(args.first())?)?;
             }

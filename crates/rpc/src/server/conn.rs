@@ -1,6 +1,9 @@
 //! One connection: the task that reads its frames, answers them and writes what others send to it.
 
-use std::cell::Cell;
+mod answers;
+mod scratch;
+mod streams;
+
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
@@ -10,15 +13,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
-use diag::VirError;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+
+use answers::{put_error, put_reply};
+use scratch::Scratch;
 
 use super::keepalive::{Keepalive, Tick, ping, pong};
 use super::outbox::{Closing, Mail, Mailbox};
 use super::output::{Output, send};
 use super::shards::Load;
-use super::stream::{StreamClosed, StreamIn, StreamState};
+use super::stream::{StreamClosed, StreamState};
 use super::{Call, Outcome, Service, input, tasks};
 use crate::fault;
 use crate::frame::{self, Found, FrameBuffer, FrameError, Header, KEEPALIVE_PROGRAM, Kind, Status};
@@ -40,52 +45,14 @@ enum End {
     Silent,
 }
 
-/// Buffers that all connections of a thread use in turn.
-struct Scratch {
-    input: Vec<u8>,
-    out: Vec<u8>,
-    reply: Vec<u8>,
-    mail: VecDeque<Mail>,
-}
-
-/// One read takes at most this much.
-const INPUT: usize = 256 << 10;
 /// Replies of a batch are written when they exceed this.
 const BATCH: usize = 256 << 10;
-/// An output buffer that grew beyond this is given back.
-const KEEP: usize = 512 << 10;
 /// Frames and reads in one turn, before other connections get theirs.
 const FRAMES: usize = 256;
 const READS: usize = 4;
 /// Bytes of calls set aside because too many run, each counted with [`HELD_COST`] more.
 const MOST_HELD: usize = 64 << 10;
 const HELD_COST: usize = 256;
-
-thread_local! {
-    static SCRATCH: Cell<Option<Box<Scratch>>> = const { Cell::new(None) };
-}
-
-impl Scratch {
-    fn take() -> Box<Self> {
-        SCRATCH.take().unwrap_or_else(|| {
-            Box::new(Self {
-                input: vec![0; INPUT],
-                out: Vec::with_capacity(4096),
-                reply: Vec::with_capacity(4096),
-                mail: VecDeque::new(),
-            })
-        })
-    }
-
-    fn put_back(mut self: Box<Self>) {
-        self.out.clear();
-        self.out.shrink_to(KEEP);
-        self.reply.clear();
-        self.reply.shrink_to(KEEP);
-        self.mail.clear();
-        SCRATCH.set(Some(self));
-    }
-}
 
 /// A connection on its thread.
 pub(crate) struct Conn<S: Service> {
@@ -512,126 +479,6 @@ impl<S: Service> Conn<S> {
         }
     }
 
-    /// Answers a call; `out` follows what is in the queue.
-    fn answer(&mut self, call: Header, outcome: Outcome, out: &mut Vec<u8>) {
-        match outcome {
-            Outcome::Reply => put_reply(out, &call, &[]),
-            Outcome::ReplyWith(payload) => put_reply(out, &call, &payload),
-            Outcome::Error(error) => put_error(out, &call, &error),
-            Outcome::ReplyFds(payload, fds) => self.put_fds(out, &call, &payload, fds),
-            Outcome::Later(future) => {
-                self.running += 1;
-                tasks::later(&self.life.mailbox, call, future);
-            }
-            Outcome::Stream { reply, start } => {
-                put_reply(out, &call, &reply);
-                if self.closing.is_some() {
-                    return;
-                }
-                // A client that uses a serial twice loses the older stream.
-                if let Some(at) = self.streams.iter().position(|s| s.is_for(&call)) {
-                    let old = self.streams.swap_remove(at);
-                    self.forget_backlog(old.shut(StreamClosed::Lost));
-                }
-                let stream = Arc::new(StreamState::new(call));
-                self.streams.push(Arc::clone(&stream));
-                tasks::stream(&self.life.mailbox, &stream, start);
-            }
-            Outcome::Close(payload) => {
-                put_reply(out, &call, &payload);
-                self.closing = self.closing.max(Some(Closing::Flushed));
-            }
-        }
-    }
-
-    fn put_fds(&mut self, out: &mut Vec<u8>, call: &Header, payload: &[u8], fds: Vec<OwnedFd>) {
-        if fds.len() > frame::MAX_FDS || payload.len() > frame::MAX_PAYLOAD - 4 {
-            let error = VirError::internal("reply too long or with too many descriptors");
-            return put_error(out, call, &error);
-        }
-        let header = call.answer(Kind::REPLY_WITH_FDS, Status::OK);
-        out.extend_from_slice(&header.prologue(4 + payload.len()));
-        out.extend_from_slice(&(fds.len() as u32).to_be_bytes());
-        out.extend_from_slice(payload);
-        self.output.push_bytes(out, 0);
-        out.clear();
-        for fd in fds {
-            self.output.push_fd(fd);
-        }
-    }
-
-    fn has_stream(&self, stream: &Arc<StreamState>) -> bool {
-        self.streams.iter().any(|s| Arc::ptr_eq(s, stream))
-    }
-
-    fn forget_backlog(&self, cost: usize) {
-        self.life.mailbox.backlog.fetch_sub(cost, Ordering::AcqRel);
-    }
-
-    fn stream_frame(&mut self, header: &Header, payload: &[u8], out: &mut Vec<u8>) {
-        let Some(at) = self.streams.iter().position(|s| s.is_for(header)) else {
-            return;
-        };
-        let stream = Arc::clone(&self.streams[at]);
-        let item = match (header.status, header.kind) {
-            (Status::CONTINUE, Kind::STREAM) => Some(StreamIn::Data(payload.to_vec())),
-            (Status::CONTINUE, _) => input::hole(payload),
-            (Status::OK, _) if stream.is_handled() => {
-                self.streams.swap_remove(at);
-                return frame::put(out, &header.answer(Kind::STREAM, Status::OK), &[]);
-            }
-            (Status::OK, _) => Some(StreamIn::Finish),
-            (Status::ERROR, _) => {
-                self.streams.swap_remove(at);
-                self.forget_backlog(stream.shut(StreamClosed::Aborted));
-                return frame::put(out, &header.answer(Kind::STREAM, Status::OK), &[]);
-            }
-            _ => None,
-        };
-        let Some(item) = item else {
-            let error = match header.status {
-                Status::CONTINUE => fault::undecodable(),
-                Status(status) => fault::unexpected_status(status),
-            };
-            self.streams.swap_remove(at);
-            self.forget_backlog(stream.shut(StreamClosed::Lost));
-            return put_stream_error(out, &stream.call, &error);
-        };
-        // Counted first: the handler may take it at once, on another thread.
-        let mailbox = &self.life.mailbox;
-        let cost = item.cost();
-        mailbox.backlog.fetch_add(cost, Ordering::AcqRel);
-        if !stream.deliver(item) {
-            self.forget_backlog(cost);
-        }
-    }
-
-    fn stream_ended(
-        &mut self,
-        stream: &Arc<StreamState>,
-        result: Result<(), VirError>,
-        out: &mut Vec<u8>,
-    ) {
-        let Some(at) = self.streams.iter().position(|s| Arc::ptr_eq(s, stream)) else {
-            return;
-        };
-        match result {
-            Ok(()) => {
-                let (finished, dropped) = stream.handler_done();
-                self.forget_backlog(dropped);
-                if finished {
-                    self.streams.swap_remove(at);
-                    frame::put(out, &stream.call.answer(Kind::STREAM, Status::OK), &[]);
-                }
-            }
-            Err(error) => {
-                self.streams.swap_remove(at);
-                self.forget_backlog(stream.shut(StreamClosed::Ended));
-                put_stream_error(out, &stream.call, &error);
-            }
-        }
-    }
-
     /// Writes the queue and then `out`; what the socket does not take is queued.
     fn flush(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<(), End> {
         let out = &mut scratch.out;
@@ -676,27 +523,4 @@ impl<S: Service> Conn<S> {
 
 fn is_call(header: &Header) -> bool {
     matches!(header.kind, Kind::CALL | Kind::CALL_WITH_FDS)
-}
-
-fn put_reply(out: &mut Vec<u8>, call: &Header, payload: &[u8]) {
-    if payload.len() > frame::MAX_PAYLOAD {
-        return put_error(out, call, &fault::unencodable());
-    }
-    frame::put(out, &call.answer(Kind::REPLY, Status::OK), payload);
-}
-
-fn put_error(out: &mut Vec<u8>, call: &Header, error: &VirError) {
-    put_error_frame(out, &call.answer(Kind::REPLY, Status::ERROR), error);
-}
-
-fn put_stream_error(out: &mut Vec<u8>, call: &Header, error: &VirError) {
-    put_error_frame(out, &call.answer(Kind::STREAM, Status::ERROR), error);
-}
-
-fn put_error_frame(out: &mut Vec<u8>, header: &Header, error: &VirError) {
-    let start = frame::begin(out, header);
-    fault::encode(out, error);
-    // Its strings are bounded, so it always fits.
-    let fits = frame::finish(out, start);
-    debug_assert!(fits);
 }
