@@ -151,6 +151,7 @@ impl PartialEq for Element<'_> {
 }
 
 impl<'a> Element<'a> {
+    #[inline]
     fn node(self) -> &'a Node {
         &self.doc.nodes[self.id as usize]
     }
@@ -199,12 +200,20 @@ impl<'a> Element<'a> {
         (n.first..n.last).map(move |id| Attr { doc, id })
     }
 
+    /// Whether a child of this name may be there; if not, there is none.
+    #[inline]
+    pub(crate) fn may_have_child(self, name: &str) -> bool {
+        self.node().child_bits & bit(name.as_bytes()) != 0
+    }
+
     /// The attribute of this name (without namespace), with its position.
+    #[inline]
     pub fn attr_node(self, name: &str) -> Option<Attr<'a>> {
+        if self.node().attr_bits & bit(name.as_bytes()) == 0 { None } else { self.find_attr(name) }
+    }
+
+    fn find_attr(self, name: &str) -> Option<Attr<'a>> {
         let n = self.node();
-        if n.attr_bits & bit(name.as_bytes()) == 0 {
-            return None;
-        }
         let attrs = self.doc.attrs.get(n.first as usize..n.last as usize)?;
         let i = attrs.iter().position(|a| {
             (a.name_end - a.name) as usize == name.len()
@@ -237,7 +246,7 @@ impl<'a> Element<'a> {
         ns: Option<&'static str>,
     ) -> impl Iterator<Item = Element<'a>> {
         let mut all = self.children();
-        if self.node().child_bits & bit(name.as_bytes()) == 0 {
+        if !self.may_have_child(name) {
             all.0.next = all.0.end;
         }
         all.filter(move |c| c.is(name, ns))
@@ -250,7 +259,7 @@ impl<'a> Element<'a> {
 
     /// The first child element of this name and of no namespace.
     pub fn child(self, name: &str) -> Option<Element<'a>> {
-        if self.node().child_bits & bit(name.as_bytes()) == 0 {
+        if !self.may_have_child(name) {
             return None;
         }
         self.children().find(|c| c.is(name, None))

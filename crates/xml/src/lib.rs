@@ -91,7 +91,7 @@ pub use raw::{RawElement, RawNode};
 pub use reader::{MAX_SHOWN, Name, Parsed, Reader, read, read_element, read_str};
 pub use schema::{AttrSchema, ChildSchema, Content, Schema, ValueKind, Variant};
 pub use suggest::closest;
-pub use value::{Hex, OnOff, ValueError, XmlValue, YesNo, parse_enum};
+pub use value::{Hex, OnOff, ValueError, XmlValue, YesNo};
 pub use writer::{WriteOptions, Writer, escape_into, write};
 pub use xml_derive::{Xml, XmlEnum};
 

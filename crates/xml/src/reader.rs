@@ -174,6 +174,7 @@ impl Reader {
     }
 
     /// The attribute, marked as used.
+    #[inline]
     pub fn attr<'a>(&mut self, el: Element<'a>, name: &str) -> Option<Attr<'a>> {
         let a = el.attr_node(name)?;
         self.used_attrs.set(a.id);
@@ -203,8 +204,13 @@ impl Reader {
 
     /// The first child of this name, marked as used. Further ones are marked too, with a warning:
     /// libvirt takes the first and drops the others.
+    #[inline]
     pub fn child<'a>(&mut self, el: Element<'a>, name: impl Into<Name>) -> Option<Element<'a>> {
         let name = name.into();
+        if el.may_have_child(name.local) { self.first_child(el, name) } else { None }
+    }
+
+    fn first_child<'a>(&mut self, el: Element<'a>, name: Name) -> Option<Element<'a>> {
         let mut first = None;
         for c in el.named(name.local, name.ns) {
             let was = self.used_nodes.set(c.id);

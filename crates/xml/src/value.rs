@@ -38,23 +38,6 @@ pub trait XmlValue: Sized {
     fn kind() -> ValueKind;
 }
 
-/// Finds a word among the values of an enum. Used by derived code.
-///
-/// # Errors
-///
-/// The alternatives, when it is none of them.
-pub fn parse_enum<T: Copy>(
-    text: &str,
-    all: &[T],
-    names: &'static [&'static str],
-) -> Result<T, ValueError> {
-    names
-        .iter()
-        .position(|n| *n == text)
-        .and_then(|i| all.get(i).copied())
-        .ok_or(ValueError { expected: Cow::Borrowed(""), alternatives: names })
-}
-
 impl XmlValue for String {
     fn parse(text: &str) -> Result<Self, ValueError> {
         Ok(text.to_owned())
@@ -139,6 +122,20 @@ fn push_decimal(mut n: u128, out: &mut String) {
         }
     }
     out.extend(digits[at..].iter().map(|d| *d as char));
+}
+
+/// Appends `0x` and at least `width` digits, without the detour over `format!`: addresses are the
+/// most frequent numbers of all.
+fn push_hex(n: u64, width: usize, out: &mut String) {
+    out.push_str("0x");
+    let needed = (64 - n.leading_zeros()).div_ceil(4).max(1) as usize;
+    for _ in needed..width {
+        out.push('0');
+    }
+    for i in (0..needed).rev() {
+        let digit = (n >> (4 * i)) as u32 & 15;
+        out.push(char::from_digit(digit, 16).unwrap_or('0'));
+    }
 }
 
 impl XmlValue for f64 {
@@ -242,7 +239,7 @@ macro_rules! hex {
                 }
             }
             fn write(&self, out: &mut String) {
-                let _ = write!(out, "0x{:0width$x}", self.0, width = WIDTH);
+                push_hex(u64::from(self.0), WIDTH, out);
             }
             fn kind() -> ValueKind {
                 ValueKind::Hex { max: <$t>::MAX as i128 }
@@ -252,3 +249,37 @@ macro_rules! hex {
 }
 
 hex!(u8 u16 u32 u64);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_and_read() {
+        let text = |v: &dyn Fn(&mut String)| {
+            let mut out = String::new();
+            v(&mut out);
+            out
+        };
+        for (n, expected) in [(0, "0x0000"), (0x1f, "0x001f"), (0xabcd, "0xabcd")] {
+            assert_eq!(text(&|o| Hex::<u16, 4>(n).write(o)), expected);
+            assert_eq!(Hex::<u16, 4>::parse(expected), Ok(Hex(n)));
+        }
+        assert_eq!(text(&|o| Hex::<u64>(0).write(o)), "0x0");
+        assert_eq!(text(&|o| Hex::<u64>(u64::MAX).write(o)), "0xffffffffffffffff");
+        assert_eq!(text(&|o| i64::MIN.write(o)), i64::MIN.to_string());
+        assert_eq!(text(&|o| u64::MAX.write(o)), u64::MAX.to_string());
+        assert_eq!(i32::parse(" -5 "), Ok(-5));
+        for (got, expected) in [
+            (i8::parse("200").map(i64::from), "integer value between -128 and 127"),
+            (i8::parse("x").map(i64::from), "integer value"),
+            (u8::parse("-1").map(i64::from), "non-negative value"),
+            (u8::parse("256").map(i64::from), "value of at most 255"),
+            (u8::parse("").map(i64::from), "non-negative integer value"),
+        ] {
+            assert_eq!(got, Err(ValueError::expected(expected)));
+        }
+        assert!(Hex::<u8>::parse("0x").is_err() && Hex::<u8>::parse("0x+1").is_err());
+        assert!(f64::parse("inf").is_err());
+    }
+}
