@@ -8,6 +8,7 @@ pub mod alias;
 mod canonical;
 pub mod clock;
 pub mod cpu;
+pub mod defaults;
 pub mod definition;
 pub mod devices;
 pub mod features;

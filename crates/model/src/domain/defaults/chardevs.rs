@@ -1,0 +1,235 @@
+//! Serial ports, consoles and channels.
+
+use xml::XmlValue;
+
+use super::{DefaultsContext, Machine};
+use crate::domain::Domain;
+use crate::domain::devices::chardev::{
+    CharProtocol, CharTarget, CharTargetModel, CharTargetType, CharType, ProtocolType, Serial,
+    SocketMode,
+};
+
+/// The first console and the first serial port are one device: each implies the other.
+pub(super) fn consoles(d: &mut Domain, m: &Machine) {
+    let dev = d.devices_mut();
+    for c in &mut dev.consoles {
+        let t = c.target.get_or_insert_default();
+        if t.kind.is_none() {
+            t.kind = Some(if m.is_s390() { CharTargetType::Sclp } else { CharTargetType::Serial });
+        }
+    }
+    let has_serial = !dev.serials.is_empty();
+    match dev.consoles.first() {
+        Some(c) if c.target.as_ref().and_then(|t| t.kind) == Some(CharTargetType::Serial) => {
+            if !has_serial {
+                let mut s = c.clone();
+                s.target = Some(CharTarget { port: Some(0), ..CharTarget::default() });
+                dev.serials.push(s);
+            } else if let (Some(c), Some(s)) = (dev.consoles.first_mut(), dev.serials.first()) {
+                // The console repeats what the serial port says.
+                if c.source.kind != s.source.kind || c.source.sources.is_empty() {
+                    c.source = s.source.clone();
+                }
+            }
+        }
+        Some(_) => {}
+        None => {
+            if let Some(s) = dev.serials.first()
+                && s.target.as_ref().is_none_or(|t| {
+                    matches!(
+                        t.kind,
+                        None | Some(
+                            CharTargetType::IsaSerial
+                                | CharTargetType::SpaprVioSerial
+                                | CharTargetType::SystemSerial
+                                | CharTargetType::SclpSerial
+                                | CharTargetType::PciSerial
+                                | CharTargetType::UsbSerial
+                        )
+                    )
+                })
+            {
+                let mut c = s.clone();
+                c.target = Some(CharTarget {
+                    kind: Some(CharTargetType::Serial),
+                    port: Some(0),
+                    ..CharTarget::default()
+                });
+                c.alias = None;
+                c.address = None;
+                c.acpi = None;
+                dev.consoles.push(c);
+            }
+        }
+    }
+    for list in [&mut dev.serials, &mut dev.parallels] {
+        number_ports(list);
+    }
+    let mut n = 0;
+    for c in &mut dev.consoles {
+        c.target.get_or_insert_default().port = Some(n);
+        n += 1;
+    }
+}
+
+/// Ports that are not given: one more than the greatest so far.
+fn number_ports(list: &mut [Serial]) {
+    for i in 0..list.len() {
+        let given = list[i].target.as_ref().and_then(|t| t.port);
+        if given.is_none() {
+            let next = list
+                .iter()
+                .enumerate()
+                .filter(|(j, _)| *j != i)
+                .filter_map(|(j, s)| {
+                    s.target.as_ref().and_then(|t| t.port).filter(|_| j < i || true)
+                })
+                .max()
+                .map_or(0, |n| n + 1);
+            list[i].target.get_or_insert_default().port = Some(next);
+        }
+    }
+}
+
+/// Types and models of serial ports, sources of channels.
+pub(super) fn apply(d: &mut Domain, m: &Machine, ctx: &DefaultsContext<'_>) {
+    let dev = d.devices_mut();
+    for s in &mut dev.serials {
+        let t = s.target.get_or_insert_default();
+        let kind = *t.kind.get_or_insert_with(|| match &s.address {
+            Some(crate::domain::address::Address::Usb(_)) => CharTargetType::UsbSerial,
+            Some(crate::domain::address::Address::Pci(_)) => CharTargetType::PciSerial,
+            Some(crate::domain::address::Address::SpaprVio(_)) => CharTargetType::SpaprVioSerial,
+            _ => default_serial(m),
+        });
+        if t.model.is_none() {
+            t.model = serial_model(kind, m).map(|name| CharTargetModel { name: name.to_owned() });
+        }
+    }
+    // The console's copy of the first serial port.
+    if let (Some(s), Some(c)) = (dev.serials.first(), dev.consoles.first_mut())
+        && c.target.as_ref().and_then(|t| t.kind) == Some(CharTargetType::Serial)
+    {
+        c.source = s.source.clone();
+        c.address.clone_from(&s.address);
+    }
+    let lists = [&mut dev.serials, &mut dev.parallels, &mut dev.consoles, &mut dev.channels];
+    for c in lists.into_iter().flatten() {
+        source(&mut c.source);
+    }
+    for r in &mut dev.redirdevs {
+        source(&mut r.source);
+    }
+    for c in &mut dev.channels {
+        let Some(name) = c.target.as_ref().and_then(|t| t.name.clone()) else {
+            drop_default_channel(c, "", ctx);
+            continue;
+        };
+        drop_default_channel(c, &name, ctx);
+    }
+    for c in &mut dev.channels {
+        if c.source.kind == CharType::Spicevmc {
+            if let Some(t) = c.target.as_mut()
+                && t.name.is_none()
+                && t.kind == Some(CharTargetType::Virtio)
+            {
+                t.name = Some("com.redhat.spice.0".to_owned());
+            }
+        }
+        if c.source.kind == CharType::QemuVdagent
+            && let Some(t) = c.target.as_mut()
+            && t.name.is_none()
+        {
+            t.name = Some("com.redhat.spice.0".to_owned());
+        }
+    }
+}
+
+/// A socket path that the daemon made in an earlier run is not kept.
+fn drop_default_channel(c: &mut Serial, name: &str, ctx: &DefaultsContext<'_>) {
+    if c.source.kind != CharType::Unix {
+        return;
+    }
+    let dir = &ctx.settings.channel_dir;
+    for s in &mut c.source.sources {
+        let generated = s.path.as_deref().is_some_and(|p| {
+            p.strip_prefix(dir.as_str())
+                .and_then(|r| r.strip_prefix('/'))
+                .and_then(|r| r.strip_suffix(name))
+                .is_some_and(is_generated_dir)
+        });
+        if generated && s.mode != Some(SocketMode::Connect) {
+            s.path = None;
+        }
+    }
+    c.source.sources.retain(|s| s.path.is_some() || s.reconnect.is_some());
+}
+
+/// `7-demo/`, `domain-7-demo/`, `target/domain-…/`, `target/demo.`: what stands before the name.
+fn is_generated_dir(mid: &str) -> bool {
+    let (mid, legacy) = match mid.strip_prefix("target/") {
+        Some(r) => (r, true),
+        None => (mid, false),
+    };
+    if legacy && mid.ends_with('.') && !mid.contains('/') && mid.len() > 1 {
+        return true;
+    }
+    let Some(dir) = mid.strip_suffix('/') else { return false };
+    if dir.contains('/') {
+        return false;
+    }
+    if dir.starts_with("domain-") {
+        return true;
+    }
+    let digits = dir.bytes().take_while(u8::is_ascii_digit).count();
+    !legacy && digits > 0 && dir.as_bytes().get(digits) == Some(&b'-')
+}
+
+fn source(s: &mut crate::domain::devices::chardev::CharSource) {
+    match s.kind {
+        CharType::Tcp => {
+            s.protocol.get_or_insert(CharProtocol { kind: ProtocolType::Raw });
+            for e in &mut s.sources {
+                e.mode.get_or_insert(SocketMode::Connect);
+                if e.host.is_none() {
+                    e.host = None;
+                }
+            }
+        }
+        CharType::Unix => {
+            for e in &mut s.sources {
+                e.mode.get_or_insert(SocketMode::Bind);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn default_serial(m: &Machine) -> CharTargetType {
+    if m.is_pseries() {
+        CharTargetType::SpaprVioSerial
+    } else if m.is_s390() {
+        CharTargetType::SclpSerial
+    } else if m.is_arm() || m.is_riscv() || m.is_loongarch() {
+        CharTargetType::SystemSerial
+    } else {
+        CharTargetType::IsaSerial
+    }
+}
+
+fn serial_model(kind: CharTargetType, m: &Machine) -> Option<&'static str> {
+    Some(match kind {
+        CharTargetType::IsaSerial => "isa-serial",
+        CharTargetType::UsbSerial => "usb-serial",
+        CharTargetType::PciSerial => "pci-serial",
+        CharTargetType::SpaprVioSerial => "spapr-vty",
+        CharTargetType::SclpSerial => "sclpconsole",
+        CharTargetType::IsaDebug => "isa-debugcon",
+        CharTargetType::SystemSerial if m.is_arm() => "pl011",
+        CharTargetType::SystemSerial => "16550a",
+        _ => {
+            let _ = ProtocolType::kind();
+            return None;
+        }
+    })
+}

@@ -1,0 +1,101 @@
+//! What the defaults depend on beside the document.
+
+use std::collections::BTreeSet;
+
+/// What an emulator offers, by the names libvirt gives its capability flags (`virtio-rng`,
+/// `pcie-root-port`, `qemu-xhci`, …).
+#[derive(Clone, Debug, Default)]
+pub struct DeviceSupport {
+    flags: BTreeSet<String>,
+}
+
+impl DeviceSupport {
+    /// From flag names.
+    pub fn new<S: Into<String>>(flags: impl IntoIterator<Item = S>) -> Self {
+        Self { flags: flags.into_iter().map(Into::into).collect() }
+    }
+
+    /// Whether the flag is set.
+    pub fn has(&self, flag: &str) -> bool {
+        self.flags.contains(flag)
+    }
+}
+
+/// One machine type of an emulator.
+#[derive(Clone, Debug, Default)]
+pub struct MachineInfo {
+    /// Canonical name (`pc-q35-10.0`).
+    pub name: String,
+    /// Short name that stands for it (`q35`).
+    pub alias: Option<String>,
+    /// CPU model a guest gets without `<cpu>`, by the name libvirt shows (`qemu64`).
+    pub default_cpu: Option<String>,
+    /// Whether it is the emulator's default.
+    pub is_default: bool,
+}
+
+/// Settings of the daemon that show in the configuration.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Folder of the daemon's agent sockets; generated paths below it are not stored.
+    pub channel_dir: String,
+    /// Host audio also for guests shown by VNC only.
+    pub vnc_allow_host_audio: bool,
+    /// Host audio also for guests without a display.
+    pub nographics_allow_host_audio: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            channel_dir: "/var/lib/libvirt/qemu/channel".to_owned(),
+            vnc_allow_host_audio: false,
+            nographics_allow_host_audio: false,
+        }
+    }
+}
+
+/// What the defaults depend on beside the document.
+pub struct DefaultsContext<'a> {
+    /// Architecture of a guest that names none.
+    pub host_arch: &'a str,
+    /// Emulator of a guest that names none.
+    pub emulator: Option<&'a str>,
+    /// Machine types of the emulator for the guest's virtualization type.
+    pub machines: &'a [MachineInfo],
+    /// What the emulator offers.
+    pub devices: &'a DeviceSupport,
+    /// Settings of the daemon.
+    pub settings: &'a Settings,
+    /// Fills a buffer with random bytes: for UUIDs and MACs.
+    pub random: &'a mut dyn FnMut(&mut [u8]),
+    /// The document is new: today's better defaults may be chosen, USB addresses are assigned. Off
+    /// when a stored document is read again.
+    pub abi_update: bool,
+}
+
+impl std::fmt::Debug for DefaultsContext<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DefaultsContext")
+            .field("host_arch", &self.host_arch)
+            .field("emulator", &self.emulator)
+            .field("abi_update", &self.abi_update)
+            .finish_non_exhaustive()
+    }
+}
+
+impl DefaultsContext<'_> {
+    /// A random UUID.
+    pub fn uuid(&mut self) -> crate::domain::scalar::Uuid {
+        let mut bytes = [0; 16];
+        (self.random)(&mut bytes);
+        crate::domain::scalar::Uuid::from_random(bytes)
+    }
+
+    /// A random MAC in QEMU's range, 52:54:00.
+    pub fn mac(&mut self) -> crate::domain::scalar::Mac {
+        let mut b = [0; 3];
+        (self.random)(&mut b);
+        crate::domain::scalar::Mac([0x52, 0x54, 0x00, b[0], b[1], b[2]])
+    }
+}

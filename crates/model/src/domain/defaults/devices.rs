@@ -1,0 +1,319 @@
+//! Type defaults of devices that need no file of their own.
+
+use diag::{Diagnostic, ErrorCode};
+
+use super::{DefaultsContext, Machine, fault};
+use crate::domain::Domain;
+use crate::domain::address::Address;
+use crate::domain::definition::VirtType;
+use crate::domain::devices::controller::{
+    Controller, ControllerModel, ControllerTarget, ControllerType,
+};
+use crate::domain::devices::filesystem::AccessMode;
+use crate::domain::devices::hostdev::{HostdevMode, HostdevType};
+use crate::domain::devices::input::{InputBus, InputType};
+use crate::domain::devices::interface::{InterfaceModel, InterfaceType};
+use crate::domain::devices::memory::MemoryModel;
+use crate::domain::devices::panic::PanicModel;
+use crate::domain::devices::shmem::{ShmemModel, ShmemModelName};
+use crate::domain::devices::sound::SoundModel;
+use crate::domain::devices::tpm::{TpmBackendType, TpmModel, TpmVersion};
+
+/// Fills in everything but disks, displays, character devices and controllers.
+pub(super) fn apply(
+    d: &mut Domain,
+    m: &Machine,
+    ctx: &mut DefaultsContext<'_>,
+    out: &mut Vec<Diagnostic>,
+) {
+    let _ = &out;
+    let kvm = d.kind == VirtType::Kvm;
+    let _ = kvm;
+    let dev = d.devices_mut();
+    for i in &mut dev.interfaces {
+        if i.mac.is_none() {
+            i.mac = Some(crate::domain::devices::interface::InterfaceMac {
+                address: ctx.mac(),
+                kind: None,
+                check: None,
+                current_address: None,
+            });
+        }
+        if i.model.is_none() && i.kind != InterfaceType::Hostdev && !is_vdpa(i.kind) {
+            i.model = default_nic(m, ctx).map(|kind| InterfaceModel { kind: kind.to_owned() });
+        } else if i.model.is_none() && is_vdpa(i.kind) {
+            i.model = Some(InterfaceModel { kind: "virtio".to_owned() });
+        }
+        if i.kind == InterfaceType::Hostdev {
+            i.managed.get_or_insert(xml::YesNo::No);
+        }
+        if let Some(s) = i.source.as_mut()
+            && i.kind == InterfaceType::Direct
+        {
+            s.mode.get_or_insert_with(|| "vepa".to_owned());
+        }
+    }
+    for f in &mut dev.filesystems {
+        f.access_mode.get_or_insert(AccessMode::Passthrough);
+        if f.driver.is_none()
+            && matches!(f.kind, crate::domain::devices::filesystem::FilesystemType::Mount)
+        {
+            // The driver `path` is implied and not written.
+        }
+    }
+    for i in &mut dev.inputs {
+        if i.bus.is_none() && i.kind != InputType::Evdev && i.kind != InputType::Passthrough {
+            i.bus = Some(if i.kind == InputType::Tablet || !m.has_ps2() {
+                InputBus::Usb
+            } else {
+                InputBus::Ps2
+            });
+        }
+        if i.kind == InputType::Passthrough {
+            i.bus.get_or_insert(InputBus::Virtio);
+        }
+    }
+    for t in &mut dev.tpms {
+        t.model.get_or_insert(if m.is_pseries() { TpmModel::TpmSpapr } else { TpmModel::TpmTis });
+        if t.backend.kind == TpmBackendType::Emulator {
+            t.backend.version.get_or_insert(TpmVersion::V20);
+        }
+    }
+    for s in &mut dev.sounds {
+        if s.model != SoundModel::Virtio {
+            s.streams = None;
+        }
+    }
+    for p in &mut dev.panics {
+        p.model.get_or_insert(if m.is_pseries() {
+            PanicModel::Pseries
+        } else if m.is_s390() {
+            PanicModel::S390
+        } else if m.is_virt() {
+            PanicModel::Pvpanic
+        } else {
+            PanicModel::Isa
+        });
+    }
+    for s in &mut dev.shmems {
+        s.model.get_or_insert(ShmemModel { kind: ShmemModelName::Ivshmem });
+        if s.size.is_none() && s.server.is_none() {
+            s.size = None;
+        }
+    }
+    for h in &mut dev.hostdevs {
+        if h.mode == HostdevMode::Subsystem && h.kind != Some(HostdevType::ScsiHost)
+            || h.managed.is_some()
+        {
+            h.managed.get_or_insert(xml::YesNo::No);
+        }
+        if h.kind == Some(HostdevType::Mdev) && h.model.as_deref() == Some("vfio-pci") {
+            h.display.get_or_insert(xml::OnOff::Off);
+            if h.ramfb.is_none() && h.display == Some(xml::OnOff::On) {
+                h.ramfb = Some(xml::OnOff::Off);
+            }
+        }
+    }
+    memory_devices(dev, m, ctx);
+    for w in &mut dev.iommus {
+        let _ = w;
+    }
+    for v in &mut dev.vsocks {
+        v.model.get_or_insert_default();
+        let c = v.cid.get_or_insert_default();
+        if c.auto.is_none() {
+            c.auto = Some(if c.address.is_some() { xml::YesNo::No } else { xml::YesNo::No });
+        }
+        if c.auto == Some(xml::YesNo::Yes) {
+            c.address = None;
+        }
+    }
+}
+
+fn memory_devices(
+    dev: &mut crate::domain::devices::Devices,
+    m: &Machine,
+    ctx: &DefaultsContext<'_>,
+) {
+    for x in &mut dev.memories {
+        if matches!(x.model, MemoryModel::Nvdimm) && m.is_pseries() && x.uuid.is_none() {
+            x.uuid = None;
+        }
+    }
+    // DIMMs without an address get the lowest free slot.
+    let mut taken: Vec<u32> = dev
+        .memories
+        .iter()
+        .filter_map(|x| match &x.address {
+            Some(Address::Dimm(a)) => Some(a.slot),
+            _ => None,
+        })
+        .collect();
+    let _ = ctx;
+    for x in &mut dev.memories {
+        if matches!(x.model, MemoryModel::Dimm | MemoryModel::Nvdimm) && x.address.is_none() {
+            let slot = (0..).find(|n| !taken.contains(n)).unwrap_or(0);
+            taken.push(slot);
+            x.address =
+                Some(Address::Dimm(crate::domain::address::DimmAddress { slot, base: None }));
+        }
+    }
+}
+
+fn is_vdpa(k: InterfaceType) -> bool {
+    matches!(k, InterfaceType::Vdpa)
+}
+
+/// The network card of an interface that names none.
+fn default_nic(m: &Machine, ctx: &DefaultsContext<'_>) -> Option<&'static str> {
+    if m.is_s390() {
+        return Some("virtio");
+    }
+    if m.is_arm() {
+        if m.name == "versatilepb" {
+            return Some("smc91c111");
+        }
+        return Some(if m.is_arm_virt() { "virtio" } else { "lan9118" });
+    }
+    if m.is_virt() {
+        return Some("virtio");
+    }
+    if m.is_ppc64() && !m.is_pseries() && m.name != "g3beige" {
+        // Same choice as for PCs.
+    }
+    if ctx.devices.has("rtl8139") {
+        Some("rtl8139")
+    } else if ctx.devices.has("e1000") {
+        Some("e1000")
+    } else if ctx.devices.has("virtio-net") {
+        Some("virtio")
+    } else {
+        None
+    }
+}
+
+/// Models of controllers, and what the models imply.
+pub(super) fn controller_models(
+    d: &mut Domain,
+    m: &Machine,
+    ctx: &DefaultsContext<'_>,
+    out: &mut Vec<Diagnostic>,
+) {
+    let dev = d.devices_mut();
+    for c in &mut dev.controllers {
+        match c.kind {
+            ControllerType::Scsi => {
+                if matches!(c.model.as_deref(), None | Some("auto")) {
+                    c.model = default_scsi(m, ctx).map(str::to_owned);
+                    if c.model.is_none() {
+                        fault(
+                            out,
+                            "domain.scsi-model",
+                            ErrorCode::CONFIG_UNSUPPORTED,
+                            "Unable to determine model for SCSI controller".to_owned()
+                                + &format!(" idx={}", c.index.unwrap_or(0)),
+                        );
+                    }
+                }
+            }
+            ControllerType::Usb => {
+                if matches!(c.model.as_deref(), None | Some("default")) {
+                    match default_usb(m, ctx) {
+                        Some(model) => c.model = Some(model.to_owned()),
+                        None => {
+                            c.model = None;
+                            fault(
+                                out,
+                                "domain.usb-model",
+                                ErrorCode::CONFIG_UNSUPPORTED,
+                                format!(
+                                    "Unable to determine model for USB controller idx={}",
+                                    c.index.unwrap_or(0)
+                                ),
+                            );
+                        }
+                    }
+                }
+                if m.is_pseries() && c.model.as_deref() == Some("default") {
+                    c.model = None;
+                }
+            }
+            ControllerType::Pci => pci(c, m),
+            ControllerType::Ide if m.is_i440fx() => {
+                if c.model.is_none() {
+                    c.model = None;
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn default_scsi(m: &Machine, ctx: &DefaultsContext<'_>) -> Option<&'static str> {
+    if m.is_pseries() {
+        return Some("ibmvscsi");
+    }
+    if m.is_s390() || m.is_virt() {
+        return Some("virtio-scsi");
+    }
+    if ctx.devices.has("lsi") {
+        Some("lsilogic")
+    } else if ctx.devices.has("virtio-scsi-pci") {
+        Some("virtio-scsi")
+    } else {
+        None
+    }
+}
+
+fn default_usb(m: &Machine, ctx: &DefaultsContext<'_>) -> Option<&'static str> {
+    let first = |list: &[(&str, &'static str)]| {
+        list.iter().find(|(flag, _)| ctx.devices.has(flag)).map(|(_, model)| *model)
+    };
+    if m.is_s390() {
+        return Some("none");
+    }
+    if m.is_ppc64() {
+        if ctx.abi_update {
+            return first(&[
+                ("qemu-xhci", "qemu-xhci"),
+                ("nec-usb-xhci", "nec-xhci"),
+                ("pci-ohci", "pci-ohci"),
+            ]);
+        }
+        return first(&[
+            ("pci-ohci", "pci-ohci"),
+            ("nec-usb-xhci", "nec-xhci"),
+            ("qemu-xhci", "qemu-xhci"),
+        ]);
+    }
+    if m.is_virt() {
+        return first(&[("qemu-xhci", "qemu-xhci"), ("nec-usb-xhci", "nec-xhci")]);
+    }
+    if m.is_x86() {
+        return first(&[("piix3-usb-uhci", "piix3-uhci")]);
+    }
+    first(&[("piix3-usb-uhci", "piix3-uhci"), ("pci-ohci", "pci-ohci")])
+}
+
+fn pci(c: &mut Controller, m: &Machine) {
+    let name = match c.model.as_deref() {
+        Some("pci-bridge") => Some("pci-bridge"),
+        Some("dmi-to-pci-bridge") => Some("i82801b11-bridge"),
+        Some("pcie-to-pci-bridge") => Some("pcie-pci-bridge"),
+        Some("pcie-root-port") => Some("pcie-root-port"),
+        Some("pcie-switch-upstream-port") => Some("x3130-upstream"),
+        Some("pcie-switch-downstream-port") => Some("xio3130-downstream"),
+        Some("pci-expander-bus") => Some("pxb"),
+        Some("pcie-expander-bus") => Some("pxb-pcie"),
+        Some("pci-root") if m.is_pseries() => Some("spapr-pci-host-bridge"),
+        _ => None,
+    };
+    if c.pci_model.is_none()
+        && let Some(name) = name
+    {
+        c.pci_model = Some(ControllerModel { name: name.to_owned() });
+    }
+    if c.target.as_ref().is_some_and(|t| *t == ControllerTarget::default()) {
+        c.target = None;
+    }
+}

@@ -1,0 +1,165 @@
+//! What a disk does not say of itself.
+
+use super::{DefaultsContext, Machine};
+use crate::domain::Domain;
+use crate::domain::devices::disk::{
+    Disk, DiskBus, DiskDevice, DiskDriver, NetworkTransport, SnapshotMode, StorageType,
+};
+
+/// Fills in bus, driver and the like of every disk, and puts them in libvirt's order.
+pub(super) fn apply(d: &mut Domain, m: &Machine, ctx: &DefaultsContext<'_>) {
+    let _ = (m, ctx);
+    for disk in &mut d.devices_mut().disks {
+        complete(disk);
+    }
+    sort(&mut d.devices_mut().disks);
+}
+
+fn complete(disk: &mut Disk) {
+    let bus = *disk.target.bus.get_or_insert_with(|| {
+        if disk.device == DiskDevice::Floppy { DiskBus::Fdc } else { bus_of_name(&disk.target.dev) }
+    });
+    if disk.device == DiskDevice::Cdrom {
+        disk.readonly = true;
+    }
+    let driver = disk.driver.get_or_insert_with(DiskDriver::default);
+    driver.name.get_or_insert_with(|| "qemu".to_owned());
+    if disk.kind != StorageType::Vhostuser || driver.kind.is_none() {
+        driver.kind.get_or_insert_with(|| "raw".to_owned());
+    }
+    if driver.kind.as_deref() == Some("aio") {
+        driver.kind = Some("raw".to_owned());
+    }
+    if disk.snapshot == Some(SnapshotMode::No) && disk.readonly {
+        disk.snapshot = None;
+    }
+    if matches!(disk.device, DiskDevice::Cdrom | DiskDevice::Floppy) {
+        if disk.target.tray == Some(crate::domain::devices::disk::TrayState::Closed) {
+            disk.target.tray = None;
+        }
+    }
+    if disk.encryption.is_some() || disk.source.as_ref().is_some_and(|s| s.encryption.is_some()) {
+        let inner = disk.source.as_mut().and_then(|s| s.encryption.as_mut());
+        for e in [disk.encryption.as_mut(), inner].into_iter().flatten() {
+            if e.engine.is_none()
+                && matches!(e.format.as_str(), "luks" | "luks2" | "luks-any" | "qcow")
+            {
+                e.engine = Some("qemu".to_owned());
+            }
+        }
+    }
+    if let Some(s) = disk.source.as_mut() {
+        for h in &mut s.hosts {
+            if h.transport == Some(NetworkTransport::Tcp) {
+                h.transport = None;
+            }
+        }
+        if s.startup_policy == Some(crate::domain::devices::disk::StartupPolicy::Mandatory) {
+            s.startup_policy = None;
+        }
+    }
+    if let Some(s) = disk.source.as_mut()
+        && disk.kind == StorageType::Network
+    {
+        let port = match s.protocol.as_deref() {
+            Some("nbd") => Some("10809"),
+            Some("http") => Some("80"),
+            Some("https") => Some("443"),
+            Some("ftp") => Some("21"),
+            Some("ftps") => Some("990"),
+            Some("tftp") => Some("69"),
+            Some("ssh") => Some("22"),
+            Some("iscsi") => Some("3260"),
+            Some("gluster") => Some("24007"),
+            Some("sheepdog") => Some("7000"),
+            Some("vxhs") => Some("9999"),
+            Some("nfs") => Some("2049"),
+            _ => None,
+        };
+        for h in &mut s.hosts {
+            if matches!(h.transport, None | Some(NetworkTransport::Rdma)) && h.port.is_none() {
+                h.port = port.map(str::to_owned);
+            }
+        }
+    }
+    let _ = bus;
+}
+
+/// The bus a target name implies.
+pub(super) fn bus_of_name(dev: &str) -> DiskBus {
+    for (prefix, bus) in [
+        ("hd", DiskBus::Ide),
+        ("sd", DiskBus::Scsi),
+        ("vd", DiskBus::Virtio),
+        ("xvd", DiskBus::Xen),
+        ("ubd", DiskBus::Uml),
+        ("fd", DiskBus::Fdc),
+    ] {
+        if dev.starts_with(prefix) {
+            return bus;
+        }
+    }
+    DiskBus::Ide
+}
+
+/// The number a target name stands for: `vda` is 0, `vdz` 25, `vdaa` 26. A partition number at the
+/// end is allowed.
+pub fn target_index(dev: &str) -> Option<u32> {
+    let rest = ["fd", "hd", "vd", "sd", "xvd", "ubd"].iter().find_map(|p| dev.strip_prefix(p))?;
+    let letters = rest.trim_end_matches(|c: char| c.is_ascii_digit());
+    let digits = &rest[letters.len()..];
+    if letters.is_empty()
+        || !letters.bytes().all(|c| c.is_ascii_lowercase())
+        || letters.len() > 6
+        || digits.starts_with('0') && digits.len() > 1
+    {
+        return None;
+    }
+    let mut n: u32 = 0;
+    for c in letters.bytes() {
+        n = n * 26 + u32::from(c - b'a') + 1;
+    }
+    Some(n - 1)
+}
+
+/// Inserts each disk after the last one of its bus that does not come later by name, as libvirt
+/// does while reading.
+fn sort(disks: &mut Vec<Disk>) {
+    let mut sorted: Vec<Disk> = Vec::with_capacity(disks.len());
+    for disk in disks.drain(..) {
+        let mut at = sorted.len();
+        let index = target_index(&disk.target.dev);
+        let mut last_of_bus = None;
+        for (i, x) in sorted.iter().enumerate() {
+            if x.target.bus == disk.target.bus {
+                if target_index(&x.target.dev) > index {
+                    last_of_bus = Some(i);
+                    break;
+                }
+                last_of_bus = Some(i + 1);
+            }
+        }
+        if let Some(i) = last_of_bus {
+            at = i;
+        }
+        sorted.insert(at, disk);
+    }
+    *disks = sorted;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::target_index;
+
+    #[test]
+    fn target_names() {
+        for (name, n) in
+            [("vda", 0), ("hdd", 3), ("sdz", 25), ("vdaa", 26), ("xvdb", 1), ("sda1", 0)]
+        {
+            assert_eq!(target_index(name), Some(n), "{name}");
+        }
+        for name in ["vd", "foo", "vdA", "sda01", "1"] {
+            assert_eq!(target_index(name), None, "{name}");
+        }
+    }
+}

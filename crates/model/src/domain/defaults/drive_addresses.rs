@@ -1,0 +1,93 @@
+//! Drive addresses (controller, bus, target, unit) from target names.
+
+use diag::{Diagnostic, ErrorCode};
+
+use super::disks::target_index;
+use super::fault;
+use crate::domain::Domain;
+use crate::domain::address::{Address, DriveAddress};
+use crate::domain::devices::disk::DiskBus;
+use crate::domain::devices::hostdev::HostdevType;
+
+/// Units of a wide SCSI bus; 7 is the controller itself.
+const SCSI_UNITS: u32 = 15;
+
+/// Gives an address to every disk that is driven through a controller and to SCSI host devices.
+pub(super) fn assign(d: &mut Domain, out: &mut Vec<Diagnostic>) {
+    let dev = d.devices_mut();
+    let mut taken: Vec<DriveAddress> = dev
+        .hostdevs
+        .iter()
+        .filter(|h| h.kind == Some(HostdevType::Scsi))
+        .filter_map(|h| drive(&h.address))
+        .chain(
+            dev.disks
+                .iter()
+                .filter(|x| x.target.bus == Some(DiskBus::Scsi))
+                .filter_map(|x| drive(&x.address)),
+        )
+        .collect();
+    for disk in &mut dev.disks {
+        if disk.address.is_some() {
+            continue;
+        }
+        let Some(bus) = disk.target.bus else { continue };
+        if !matches!(bus, DiskBus::Ide | DiskBus::Scsi | DiskBus::Sata | DiskBus::Fdc) {
+            continue;
+        }
+        let Some(idx) = target_index(&disk.target.dev) else {
+            fault(
+                out,
+                "domain.disk-target",
+                ErrorCode::XML_ERROR,
+                format!("Unknown disk name '{}' and no address specified", disk.target.dev),
+            );
+            continue;
+        };
+        let address = match bus {
+            DiskBus::Scsi => {
+                let a = scsi(idx);
+                taken.push(a.clone());
+                a
+            }
+            DiskBus::Ide => {
+                DriveAddress { controller: idx / 4, bus: idx % 4 / 2, unit: idx % 2, target: 0 }
+            }
+            DiskBus::Sata => DriveAddress { controller: idx / 6, bus: 0, unit: idx % 6, target: 0 },
+            _ => DriveAddress { controller: idx / 2, bus: 0, unit: idx % 2, target: 0 },
+        };
+        disk.address = Some(Address::Drive(address));
+    }
+    for h in &mut dev.hostdevs {
+        if h.kind != Some(HostdevType::Scsi) || h.address.is_some() {
+            continue;
+        }
+        let mut idx = 0;
+        let free = loop {
+            let a = scsi(idx);
+            if !taken.contains(&a) {
+                break a;
+            }
+            idx += 1;
+        };
+        taken.push(free.clone());
+        h.address = Some(Address::Drive(free));
+    }
+}
+
+fn scsi(idx: u32) -> DriveAddress {
+    let unit = idx % SCSI_UNITS;
+    DriveAddress {
+        controller: idx / SCSI_UNITS,
+        bus: 0,
+        target: 0,
+        unit: if unit >= 7 { unit + 1 } else { unit },
+    }
+}
+
+fn drive(a: &Option<Address>) -> Option<DriveAddress> {
+    match a {
+        Some(Address::Drive(a)) => Some(a.clone()),
+        _ => None,
+    }
+}

@@ -1,0 +1,249 @@
+//! Displays, their video card and the audio that goes with them.
+
+use diag::Diagnostic;
+use xml::YesNo;
+
+use super::{DefaultsContext, Machine};
+use crate::domain::Domain;
+use crate::domain::devices::audio::{Audio, AudioType};
+use crate::domain::devices::graphics::{Graphics, GraphicsType, Listen, ListenType};
+use crate::domain::devices::video::{Video, VideoModel, VideoType};
+
+/// Fills in displays, video cards and audio backends.
+pub(super) fn apply(
+    d: &mut Domain,
+    m: &Machine,
+    ctx: &DefaultsContext<'_>,
+    out: &mut Vec<Diagnostic>,
+) {
+    let _ = out;
+    let dev = d.devices_mut();
+    for g in &mut dev.graphics {
+        display(g);
+    }
+    if dev.videos.is_empty() && dev.graphics.iter().any(|g| g.kind != GraphicsType::EglHeadless) {
+        dev.videos.push(Video::default());
+    }
+    let spice = dev.graphics.iter().any(|g| g.kind == GraphicsType::Spice);
+    for v in &mut dev.videos {
+        video(v, m, spice, ctx);
+    }
+    if let Some(first) = dev.videos.first_mut()
+        && !first.model.as_ref().is_some_and(|x| x.kind == VideoType::None)
+    {
+        let any = false;
+        if !any {
+            first.model.get_or_insert_default().primary = Some(YesNo::Yes);
+        }
+    }
+    audio(d, m, ctx);
+}
+
+fn display(g: &mut Graphics) {
+    match g.kind {
+        GraphicsType::Vnc => {
+            let auto = g.auto_port == Some(YesNo::Yes) || matches!(g.port, None | Some(-1));
+            let socket = g.socket.is_some()
+                || g.listens
+                    .iter()
+                    .any(|l| matches!(l.kind, ListenType::Socket | ListenType::None));
+            if socket {
+                g.auto_port = None;
+                g.port = None;
+                g.websocket = None;
+            } else if auto {
+                g.port = Some(-1);
+                g.auto_port = Some(YesNo::Yes);
+            } else {
+                g.auto_port = Some(YesNo::No);
+            }
+        }
+        GraphicsType::Spice => {
+            let none =
+                g.listens.iter().any(|l| matches!(l.kind, ListenType::Socket | ListenType::None))
+                    && !g.listens.is_empty();
+            let auto =
+                g.auto_port == Some(YesNo::Yes) || g.port == Some(-1) && g.tls_port == Some(-1);
+            if none {
+                g.auto_port = None;
+                g.port = None;
+                g.tls_port = None;
+            } else if auto {
+                g.auto_port = Some(YesNo::Yes);
+                g.port = None;
+                g.tls_port = None;
+            } else {
+                g.auto_port = Some(YesNo::No);
+                if g.port == Some(0) {
+                    g.port = None;
+                }
+                if g.tls_port == Some(0) {
+                    g.tls_port = None;
+                }
+            }
+        }
+        GraphicsType::Rdp => {
+            let auto = g.auto_port == Some(YesNo::Yes) || matches!(g.port, None | Some(0));
+            if auto {
+                g.port = Some(0);
+                g.auto_port = Some(YesNo::Yes);
+            } else {
+                g.auto_port = Some(YesNo::No);
+            }
+        }
+        _ => return,
+    }
+    listens(g);
+}
+
+/// The first `<listen>` and the attributes of the display say the same.
+fn listens(g: &mut Graphics) {
+    if g.listens.is_empty() {
+        let kind = if g.socket.is_some() { ListenType::Socket } else { ListenType::Address };
+        g.listens.push(Listen {
+            kind,
+            address: g.listen.clone().filter(|_| kind == ListenType::Address),
+            network: None,
+            socket: g.socket.clone(),
+            from_config: None,
+            auto_generated: None,
+        });
+    }
+    let Some(first) = g.listens.first_mut() else { return };
+    match first.kind {
+        ListenType::Address => {
+            if first.address.as_deref() == Some("") {
+                first.address = None;
+            }
+            if first.address.is_none() {
+                first.address = g.listen.clone().filter(|l| !l.is_empty());
+            }
+            g.listen = first.address.clone();
+            g.socket = None;
+        }
+        ListenType::Network => {
+            g.listen = None;
+            g.socket = None;
+        }
+        ListenType::Socket => {
+            if first.socket.is_none() {
+                first.socket = g.socket.clone();
+            }
+            g.socket = first.socket.clone().filter(|_| g.kind == GraphicsType::Vnc);
+            g.listen = None;
+        }
+        ListenType::None => {
+            g.listen = None;
+            g.socket = None;
+        }
+    }
+}
+
+fn video(v: &mut Video, m: &Machine, spice: bool, ctx: &DefaultsContext<'_>) {
+    let model = v.model.get_or_insert_default();
+    if model.kind == VideoType::Default {
+        model.kind = default_video(m, spice, ctx);
+    }
+    match model.kind {
+        VideoType::Vga | VideoType::Cirrus | VideoType::Vmvga | VideoType::Bochs => {
+            model.vram.get_or_insert(16384);
+            model.heads.get_or_insert(1);
+        }
+        VideoType::Qxl => {
+            model.ram.get_or_insert(65536);
+            model.vram.get_or_insert(65536);
+            model.vgamem.get_or_insert(16384);
+            model.heads.get_or_insert(1);
+            for v in [&mut model.ram, &mut model.vram, &mut model.vgamem].into_iter().flatten() {
+                *v = v.next_power_of_two();
+            }
+            if let Some(v) = model.vram64.as_mut() {
+                *v = v.next_power_of_two();
+            }
+        }
+        VideoType::Xen => {
+            model.vram.get_or_insert(4096);
+            model.heads.get_or_insert(1);
+        }
+        VideoType::Virtio => {
+            model.heads.get_or_insert(1);
+            model.vram = None;
+        }
+        VideoType::Ramfb | VideoType::Gop => {
+            model.heads.get_or_insert(1);
+            model.vram = None;
+        }
+        VideoType::None => {
+            *model = VideoModel { kind: VideoType::None, ..VideoModel::default() };
+        }
+        _ => {
+            model.heads.get_or_insert(1);
+        }
+    }
+    if model.kind != VideoType::Qxl {
+        model.ram = None;
+        model.vram64 = None;
+        if !matches!(model.kind, VideoType::Vga | VideoType::Vmvga) {
+            model.vgamem = None;
+        }
+    }
+}
+
+/// What a guest with a display but no `<video>` gets.
+fn default_video(m: &Machine, spice: bool, ctx: &DefaultsContext<'_>) -> VideoType {
+    if m.is_virt() || m.is_s390() {
+        return VideoType::Virtio;
+    }
+    if m.is_ppc() {
+        return VideoType::Vga;
+    }
+    if spice && ctx.devices.has("qxl") {
+        return VideoType::Qxl;
+    }
+    if ctx.devices.has("VGA") {
+        VideoType::Vga
+    } else if ctx.devices.has("cirrus-vga") {
+        VideoType::Cirrus
+    } else {
+        VideoType::Vga
+    }
+}
+
+fn audio(d: &mut Domain, m: &Machine, ctx: &DefaultsContext<'_>) {
+    let _ = m;
+    let dev = d.devices_mut();
+    if dev.audios.is_empty() {
+        let mut kinds: Vec<AudioType> = Vec::new();
+        for g in &dev.graphics {
+            let kind = match g.kind {
+                GraphicsType::Vnc if ctx.settings.vnc_allow_host_audio => continue,
+                GraphicsType::Vnc | GraphicsType::Rdp => AudioType::None,
+                GraphicsType::Spice => AudioType::Spice,
+                GraphicsType::Sdl => AudioType::Sdl,
+                GraphicsType::Dbus => AudioType::Dbus,
+                _ => continue,
+            };
+            if kind == AudioType::Dbus
+                || kind == AudioType::Sdl
+                || kind == AudioType::Spice
+                || kind == AudioType::None
+            {
+                if !kinds.contains(&kind) {
+                    kinds.push(kind);
+                }
+            }
+        }
+        if dev.graphics.is_empty() && !ctx.settings.nographics_allow_host_audio {
+            kinds.push(AudioType::None);
+        }
+        kinds.truncate(1);
+        for (i, kind) in kinds.into_iter().enumerate() {
+            dev.audios.push(Audio { id: Some(i as u32 + 1), kind, ..Audio::default() });
+        }
+    }
+    let mut next = 1;
+    for a in &mut dev.audios {
+        let id = *a.id.get_or_insert(next);
+        next = next.max(id) + 1;
+    }
+}

@@ -1,0 +1,301 @@
+//! Devices and controllers that a machine has, or that other devices need, without being named.
+
+use super::{DefaultsContext, Machine};
+use crate::domain::Domain;
+use crate::domain::address::Address;
+use crate::domain::devices::chardev::CharTargetType;
+use crate::domain::devices::controller::{Controller, ControllerType};
+use crate::domain::devices::disk::DiskBus;
+use crate::domain::devices::hostdev::HostdevType;
+use crate::domain::devices::input::{Input, InputBus, InputType};
+use crate::domain::devices::memballoon::{BalloonModel, MemBalloon};
+use crate::domain::devices::panic::{Panic, PanicModel};
+use crate::domain::devices::watchdog::{Watchdog, WatchdogAction, WatchdogModel};
+
+/// Adds a controller at libvirt's place: after the last of its type with a lower index, or at the
+/// end.
+pub(super) fn insert_controller(d: &mut Domain, c: Controller) {
+    let list = &mut d.devices_mut().controllers;
+    // Controllers of one type are kept in the order of their indexes; the first one that has a
+    // greater index is what the new one goes before.
+    let mut at = None;
+    for (i, x) in list.iter().enumerate() {
+        if x.kind == c.kind {
+            if x.index > c.index {
+                at = Some(i);
+                break;
+            }
+            at = Some(i + 1);
+        }
+    }
+    match at {
+        Some(i) => list.insert(i, c),
+        None => list.push(c),
+    }
+}
+
+/// Whether a controller of this type and index is there.
+pub(super) fn has_controller(d: &Domain, kind: ControllerType, index: u32) -> bool {
+    d.devices.iter().flat_map(|v| &v.controllers).any(|c| c.kind == kind && c.index == Some(index))
+}
+
+/// Adds a controller if there is none of this type and index; tells whether it did.
+pub(super) fn ensure_controller(
+    d: &mut Domain,
+    kind: ControllerType,
+    index: u32,
+    model: Option<&str>,
+) -> bool {
+    if has_controller(d, kind, index) {
+        return false;
+    }
+    let model = model.map(str::to_owned);
+    insert_controller(d, Controller { kind, index: Some(index), model, ..Controller::default() });
+    true
+}
+
+fn any_controller(d: &Domain, kind: ControllerType) -> bool {
+    d.devices.iter().flat_map(|v| &v.controllers).any(|c| c.kind == kind)
+}
+
+/// Indexes of controllers that have none: one more than the greatest of the type, but the USB
+/// companions take their master's.
+fn number_controllers(d: &mut Domain) {
+    let list = &mut d.devices_mut().controllers;
+    for i in 0..list.len() {
+        if list[i].index.is_some() {
+            continue;
+        }
+        let kind = list[i].kind;
+        let usb2_companion = kind == ControllerType::Usb
+            && list[i].model.as_deref().is_some_and(|m| m.starts_with("ich9-"));
+        let next = if usb2_companion {
+            usb2_index(list, i)
+        } else {
+            list.iter()
+                .filter(|c| c.kind == kind)
+                .filter_map(|c| c.index)
+                .max()
+                .map_or(0, |n| n + 1)
+        };
+        list[i].index = Some(next);
+    }
+}
+
+/// A set of ICH9 USB controllers shares one index; a model that the set has already starts another.
+fn usb2_index(list: &[Controller], at: usize) -> u32 {
+    let model = &list[at].model;
+    let mut n = 0;
+    loop {
+        let mut same =
+            list.iter().filter(|c| c.kind == ControllerType::Usb && c.index == Some(n)).peekable();
+        let free = same.peek().is_none();
+        let fits = same.all(|c| {
+            c.model != *model && c.model.as_deref().is_some_and(|m| m.starts_with("ich9-"))
+        });
+        if free || fits {
+            return n;
+        }
+        n += 1;
+    }
+}
+
+/// What the machine itself brings.
+pub(super) fn default_devices(d: &mut Domain, m: &Machine, ctx: &DefaultsContext<'_>) {
+    number_controllers(d);
+    let no_machine = m.name == "none";
+    let (mut usb, mut balloon) = (true, true);
+    let mut usb_model: Option<&str> = None;
+    let mut sata = false;
+    if m.is_x86() {
+        if m.is_isapc() {
+            usb = false;
+        } else if m.is_microvm() {
+            usb = false;
+            balloon = true;
+        } else if m.is_q35() {
+            sata = true;
+            if ctx.devices.has("qemu-xhci") {
+                usb_model = Some("qemu-xhci");
+            } else if ctx.devices.has("nec-usb-xhci") {
+                usb_model = Some("nec-xhci");
+            } else if ctx.devices.has("ich9-usb-ehci1") {
+                usb_model = Some("ich9-ehci1");
+            } else {
+                usb = false;
+            }
+        } else if !m.is_i440fx() {
+            usb = false;
+            balloon = false;
+        }
+    } else if m.is_arm() {
+        usb = matches!(m.name.as_str(), "versatilepb") || m.name.starts_with("realview");
+        balloon = m.is_arm_virt() || m.name.starts_with("vexpress");
+        if m.is_arm_virt() {
+            usb = false;
+        }
+    } else if m.is_s390() {
+        usb = false;
+    } else if m.is_riscv() || m.is_loongarch() {
+        usb = false;
+        balloon = m.is_virt();
+    } else if m.is_ppc() {
+        usb = true;
+    } else {
+        usb = matches!(m.arch.as_str(), "alpha" | "mips" | "mipsel" | "mips64" | "mips64el");
+        balloon = m.has_pci();
+    }
+    if no_machine {
+        usb = false;
+        balloon = false;
+    }
+    if usb && !any_controller(d, ControllerType::Usb) {
+        if usb_model == Some("ich9-ehci1") {
+            for (model, start) in [
+                ("ich9-ehci1", None),
+                ("ich9-uhci1", Some(0)),
+                ("ich9-uhci2", Some(2)),
+                ("ich9-uhci3", Some(4)),
+            ] {
+                insert_controller(
+                    d,
+                    Controller {
+                        kind: ControllerType::Usb,
+                        index: Some(0),
+                        model: Some(model.to_owned()),
+                        master: start.map(|startport| {
+                            crate::domain::devices::controller::UsbMaster { startport }
+                        }),
+                        ..Controller::default()
+                    },
+                );
+            }
+        } else {
+            ensure_controller(d, ControllerType::Usb, 0, usb_model);
+        }
+    }
+    if sata {
+        ensure_controller(d, ControllerType::Sata, 0, None);
+    }
+    if m.has_pci() && !no_machine {
+        let model = if m.has_pcie() { "pcie-root" } else { "pci-root" };
+        ensure_controller(d, ControllerType::Pci, 0, Some(model));
+    }
+    let dev = d.devices_mut();
+    if balloon && dev.memballoons.is_empty() {
+        let no_transport = m.is_arm_virt() && !arm_balloon(m);
+        if !no_transport {
+            dev.memballoons
+                .push(MemBalloon { model: BalloonModel::Virtio, ..MemBalloon::default() });
+        }
+    }
+    if m.is_q35() && !dev.watchdogs.iter().any(|w| w.model == WatchdogModel::Itco) {
+        dev.watchdogs.push(Watchdog {
+            model: WatchdogModel::Itco,
+            action: WatchdogAction::Reset,
+            ..Watchdog::default()
+        });
+    }
+    let panic = if m.is_pseries() {
+        Some(PanicModel::Pseries)
+    } else if m.is_s390() {
+        Some(PanicModel::S390)
+    } else {
+        None
+    };
+    if let Some(model) = panic
+        && dev.panics.iter().all(|p| p.model.is_some_and(|x| x != model))
+        && dev.panics.is_empty()
+    {
+        dev.panics.push(Panic { model: Some(model), ..Panic::default() });
+    }
+}
+
+/// ARM's `virt` has no balloon of its own accord.
+fn arm_balloon(_m: &Machine) -> bool {
+    false
+}
+
+/// Controllers that disks, channels and the like need.
+pub(super) fn controllers(d: &mut Domain, _m: &Machine, _ctx: &DefaultsContext<'_>) {
+    let dev = d.devices_mut();
+    let mut need: Vec<(ControllerType, u32)> = Vec::new();
+    let up_to = |need: &mut Vec<(ControllerType, u32)>, kind, max: Option<u32>| {
+        if let Some(max) = max {
+            need.extend((0..=max.min(1024)).map(|i| (kind, i)));
+        }
+    };
+    let drive = |bus: DiskBus| {
+        dev.disks
+            .iter()
+            .filter(|x| x.target.bus == Some(bus))
+            .filter_map(|x| match &x.address {
+                Some(Address::Drive(a)) => Some(a.controller),
+                _ => None,
+            })
+            .max()
+    };
+    up_to(&mut need, ControllerType::Scsi, drive(DiskBus::Scsi));
+    let scsi_hostdevs = dev
+        .hostdevs
+        .iter()
+        .filter(|h| h.kind == Some(HostdevType::Scsi))
+        .filter_map(|h| match &h.address {
+            Some(Address::Drive(a)) => Some(a.controller),
+            _ => None,
+        })
+        .max();
+    up_to(&mut need, ControllerType::Ide, drive(DiskBus::Ide));
+    up_to(&mut need, ControllerType::Fdc, drive(DiskBus::Fdc));
+    up_to(&mut need, ControllerType::Sata, drive(DiskBus::Sata));
+    let serial = dev
+        .channels
+        .iter()
+        .chain(&dev.consoles)
+        .filter(|c| c.target.as_ref().and_then(|t| t.kind) == Some(CharTargetType::Virtio))
+        .map(|c| match &c.address {
+            Some(Address::VirtioSerial(a)) => Some(a.controller),
+            Some(_) => None,
+            None => Some(0),
+        })
+        .max()
+        .flatten();
+    let ccid = dev
+        .smartcards
+        .iter()
+        .filter_map(|s| match &s.address {
+            Some(Address::Ccid(a)) => Some(a.controller),
+            _ => None,
+        })
+        .max();
+    up_to(&mut need, ControllerType::VirtioSerial, serial);
+    up_to(&mut need, ControllerType::Ccid, ccid);
+    for (kind, index) in need {
+        ensure_controller(d, kind, index, None);
+    }
+    if let Some(max) = scsi_hostdevs {
+        for index in 0..=max.min(1024) {
+            ensure_controller(d, ControllerType::Scsi, index, None);
+        }
+    }
+}
+
+/// The mouse and keyboard that an x86 machine has, and a video card where there is a display.
+pub(super) fn inputs(d: &mut Domain, m: &Machine) {
+    let ps2_off = d
+        .features
+        .as_ref()
+        .and_then(|f| f.ps2.as_ref())
+        .is_some_and(|s| s.state == xml::OnOff::Off);
+    let graphics = d.devices.as_ref().is_some_and(|v| !v.graphics.is_empty());
+    let dev = d.devices_mut();
+    if m.has_ps2() && !ps2_off {
+        for kind in [InputType::Mouse, InputType::Keyboard] {
+            let there = dev.inputs.iter().any(|i| i.kind == kind && i.bus == Some(InputBus::Ps2));
+            if !there {
+                dev.inputs.push(Input { kind, bus: Some(InputBus::Ps2), ..Input::default() });
+            }
+        }
+    }
+    let _ = graphics;
+}

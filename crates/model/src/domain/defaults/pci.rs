@@ -1,0 +1,541 @@
+//! PCI addresses, and the bridges and root ports that are added to hold all devices.
+//!
+//! Two passes, as in libvirt: the first finds out which buses are missing, the second places
+//! everything, the added controllers included.
+
+use diag::{Diagnostic, ErrorCode};
+use xml::OnOff;
+
+use super::pci_bus::{Bus, connect::*};
+use super::pci_flags::{Dev, address, all, controller_flags, flags};
+use super::{DefaultsContext, Machine, fault, implied};
+use crate::domain::Domain;
+use crate::domain::address::{Address, PciAddress};
+use crate::domain::devices::controller::{Controller, ControllerTarget, ControllerType};
+use crate::domain::devices::video::VideoType;
+use crate::domain::scalar::Hex;
+
+/// Most buses a guest can have.
+const MAX_BUSES: usize = 256;
+
+/// Assigns PCI addresses.
+pub(super) fn assign(
+    d: &mut Domain,
+    m: &Machine,
+    ctx: &DefaultsContext<'_>,
+    out: &mut Vec<Diagnostic>,
+) {
+    let _ = ctx;
+    if !m.has_pci() {
+        return;
+    }
+    let mut dry = d.clone();
+    let Some(mut set) = Set::new(&dry, m, out) else { return };
+    set.grow = true;
+    let everything_taken = {
+        set.collect(&mut dry, m);
+        set.buses.iter().all(Bus::is_full)
+    };
+    set.place_all(&mut dry, m, out);
+    let any_pci = set.buses.iter().any(|b| b.used.iter().any(|u| *u != 0));
+    if !everything_taken && (!m.is_arm_virt() || any_pci) {
+        let spare = if m.has_pcie() { PCIE | HOTPLUG } else { PCI | HOTPLUG };
+        set.reserve(spare);
+    }
+    // Added bridges need slots themselves, which may take more bridges.
+    let mut i = 1;
+    while i < set.buses.len() {
+        if set.buses[i].added {
+            let want = controller_flags(&set.buses[i].model);
+            if set.reserve(want).is_none() {
+                break;
+            }
+        }
+        i += 1;
+    }
+    let models: Vec<(usize, String)> = set
+        .buses
+        .iter()
+        .enumerate()
+        .filter(|(_, b)| b.added)
+        .map(|(i, b)| (i, b.model.clone()))
+        .collect();
+    for (i, model) in models {
+        implied::ensure_controller(d, ControllerType::Pci, i as u32, Some(&model));
+    }
+    super::devices::controller_models(d, m, ctx, &mut Vec::new());
+    let Some(mut set) = Set::new(d, m, out) else { return };
+    set.collect(d, m);
+    set.place_all(d, m, out);
+    set.multifunction(d, m);
+    options(d, m);
+}
+
+/// The buses of one guest.
+struct Set {
+    buses: Vec<Bus>,
+    /// Whether missing buses are added.
+    grow: bool,
+    pcie: bool,
+}
+
+impl Set {
+    /// The buses of the PCI controllers.
+    fn new(d: &Domain, m: &Machine, out: &mut Vec<Diagnostic>) -> Option<Self> {
+        let list = d.devices.as_ref().map(|v| v.controllers.as_slice()).unwrap_or_default();
+        let mut buses: Vec<Option<Bus>> = Vec::new();
+        for c in list.iter().filter(|c| c.kind == ControllerType::Pci) {
+            let i = c.index.unwrap_or(0) as usize;
+            if i >= MAX_BUSES {
+                fault(
+                    out,
+                    "domain.pci-index",
+                    ErrorCode::XML_ERROR,
+                    format!("PCI controller index {i} too high, maximum is {}", MAX_BUSES - 1),
+                );
+                return None;
+            }
+            if buses.len() <= i {
+                buses.resize(i + 1, None);
+            }
+            buses[i] = Bus::new(c.model.as_deref().unwrap_or_default(), false);
+        }
+        // A gap in the numbers, or an address on a bus beyond, means a bridge that is not named.
+        let highest = d
+            .clone()
+            .devices
+            .map(|mut v| {
+                all(&v)
+                    .into_iter()
+                    .filter_map(|x| match address(&mut v, x) {
+                        Some(Some(Address::Pci(a))) => Some(a.bus.0 as usize),
+                        _ => None,
+                    })
+                    .max()
+                    .unwrap_or(0)
+            })
+            .unwrap_or(0);
+        if highest < MAX_BUSES && buses.len() <= highest {
+            buses.resize(highest + 1, None);
+        }
+        let filler = if m.has_pcie() { "pcie-root-port" } else { "pci-bridge" };
+        let root = if m.has_pcie() { "pcie-root" } else { "pci-root" };
+        let buses = buses
+            .into_iter()
+            .enumerate()
+            .filter_map(|(i, b)| b.or_else(|| Bus::new(if i == 0 { root } else { filler }, i > 0)))
+            .collect();
+        Some(Self { buses, grow: false, pcie: m.has_pcie() })
+    }
+
+    /// Marks the addresses that devices have and those that the chipset keeps.
+    fn collect(&mut self, d: &mut Domain, m: &Machine) {
+        let Some(dev) = d.devices.as_mut() else { return };
+        for x in all(dev) {
+            let f = flags(dev, m, x);
+            if let Some(Some(Address::Pci(a))) = address(dev, x)
+                && !is_open(a)
+            {
+                let (bus, slot, function) = (a.bus.0, a.slot.0, a.function.0);
+                self.mark(bus as usize, slot as usize, function as u8, f);
+            }
+        }
+        chipset(self, d, m);
+    }
+
+    /// Marks one function as used.
+    fn mark(&mut self, bus: usize, slot: usize, function: u8, flags: u32) {
+        if let Some(b) = self.buses.get_mut(bus)
+            && let Some(used) = b.used.get_mut(slot)
+        {
+            if *used == 0 {
+                b.aggregate[slot] = flags & AGGREGATE != 0;
+            }
+            *used |= 1u8.checked_shl(u32::from(function)).unwrap_or(0);
+        }
+    }
+
+    fn is_free(&self, bus: usize, slot: usize, function: u8) -> bool {
+        self.buses
+            .get(bus)
+            .and_then(|b| b.used.get(slot))
+            .is_some_and(|u| u & 1u8.checked_shl(u32::from(function)).unwrap_or(0) == 0)
+    }
+
+    fn slot_is_free(&self, bus: usize, slot: usize) -> bool {
+        self.buses.get(bus).and_then(|b| b.used.get(slot)).is_some_and(|u| *u == 0)
+    }
+
+    /// Finds a place, adding a bus when that is allowed, and marks it.
+    fn reserve(&mut self, flags: u32) -> Option<PciAddress> {
+        loop {
+            for (i, b) in self.buses.iter().enumerate() {
+                if !b.accepts(flags) && !(flags & INTEGRATED != 0 && b.flags & INTEGRATED != 0) {
+                    continue;
+                }
+                if let Some((slot, function)) = b.find(flags) {
+                    self.mark(i, slot, function, flags);
+                    return Some(at(i as u64, slot as u64, u64::from(function)));
+                }
+            }
+            if !self.grow || !self.add_bus(flags) {
+                return None;
+            }
+        }
+    }
+
+    /// Adds what a device with these needs could be plugged into.
+    fn add_bus(&mut self, flags: u32) -> bool {
+        if self.buses.is_empty() || self.buses.len() + 2 > MAX_BUSES {
+            return false;
+        }
+        let mut add = |model: &str| match Bus::new(model, true) {
+            Some(b) => {
+                self.buses.push(b);
+                true
+            }
+            None => false,
+        };
+        if !self.pcie {
+            return flags & (PCI | BRIDGE | PCIE) != 0 && add("pci-bridge");
+        }
+        if flags & (PCIE | UPSTREAM | PCIE_TO_PCI) != 0 {
+            return add("pcie-root-port");
+        }
+        if flags & (PCI | BRIDGE) != 0 {
+            // A bridge hangs on an existing one; the first one hangs on a root port.
+            return add("pcie-to-pci-bridge");
+        }
+        false
+    }
+
+    /// Places every device that has no address yet.
+    fn place_all(&mut self, d: &mut Domain, m: &Machine, out: &mut Vec<Diagnostic>) {
+        let Some(dev) = d.devices.as_mut() else { return };
+        let list = all(dev);
+        let slots_before: Vec<Dev> = list;
+        for x in slots_before {
+            let f = flags(dev, m, x);
+            if f == 0 {
+                continue;
+            }
+            let open = match address(dev, x) {
+                Some(None) => true,
+                Some(Some(Address::Pci(a))) => is_open(a),
+                _ => false,
+            };
+            if !open {
+                continue;
+            }
+            if let Dev::Controller(i) = x {
+                if dev.controllers[i].kind == ControllerType::Pci
+                    && dev.controllers[i].model.as_deref().is_none_or(|m| m.ends_with("-root"))
+                {
+                    continue;
+                }
+                if dev.controllers[i].kind == ControllerType::Ide {
+                    continue;
+                }
+                if let Some(function) = usb2_function(&dev.controllers[i]) {
+                    self.place_usb2(dev, i, function, f);
+                    continue;
+                }
+            }
+            match self.reserve(f) {
+                Some(a) => set(dev, x, a),
+                None => fault(
+                    out,
+                    "domain.no-pci-slot",
+                    ErrorCode::INTERNAL_ERROR,
+                    "No more available PCI slots",
+                ),
+            }
+        }
+    }
+
+    /// The parts of an ICH9 USB 2 controller share one slot.
+    fn place_usb2(
+        &mut self,
+        dev: &mut crate::domain::devices::Devices,
+        i: usize,
+        function: u8,
+        f: u32,
+    ) {
+        let index = dev.controllers[i].index;
+        let partner = dev
+            .controllers
+            .iter()
+            .filter(|c| {
+                c.kind == ControllerType::Usb && c.index == index && usb2_function(c).is_some()
+            })
+            .find_map(|c| match &c.address {
+                Some(Address::Pci(a)) if !is_open(a) => Some(a.clone()),
+                _ => None,
+            });
+        let base = match partner {
+            Some(a) => Some(a),
+            None => self.reserve(f & !AGGREGATE).inspect(|a| {
+                // The slot is taken, but only by the functions that come.
+                if let Some(u) = self
+                    .buses
+                    .get_mut(a.bus.0 as usize)
+                    .and_then(|b| b.used.get_mut(a.slot.0 as usize))
+                {
+                    *u = 0;
+                }
+            }),
+        };
+        let Some(base) = base else { return };
+        let (bus, slot) = (base.bus.0, base.slot.0);
+        self.mark(bus as usize, slot as usize, function, f);
+        let mut a = at(bus, slot, u64::from(function));
+        if function == 0 {
+            a.multifunction = Some(OnOff::On);
+        }
+        set(dev, Dev::Controller(i), a);
+    }
+
+    /// Function 0 of a slot that several devices share says so.
+    fn multifunction(&self, d: &mut Domain, m: &Machine) {
+        let Some(dev) = d.devices.as_mut() else { return };
+        for x in all(dev) {
+            let f = flags(dev, m, x);
+            if let Some(Some(Address::Pci(a))) = address(dev, x) {
+                let shared = self
+                    .buses
+                    .get(a.bus.0 as usize)
+                    .and_then(|b| b.used.get(a.slot.0 as usize).map(|u| (b, u)))
+                    .is_some_and(|(b, u)| b.aggregate[a.slot.0 as usize] && u.count_ones() > 1);
+                if shared && f & AGGREGATE != 0 && a.function.0 == 0 && a.multifunction.is_none() {
+                    a.multifunction = Some(OnOff::On);
+                }
+            }
+        }
+    }
+}
+
+fn at(bus: u64, slot: u64, function: u64) -> PciAddress {
+    PciAddress {
+        domain: Hex::from(0),
+        bus: Hex::from(bus),
+        slot: Hex::from(slot),
+        function: Hex::from(function),
+        multifunction: None,
+        zpci: None,
+    }
+}
+
+/// Writes an address; what an open one said beside the place is kept.
+fn set(dev: &mut crate::domain::devices::Devices, x: Dev, mut a: PciAddress) {
+    if let Some(slot) = address(dev, x) {
+        if let Some(Address::Pci(old)) = slot.as_ref() {
+            a.multifunction = a.multifunction.or(old.multifunction);
+            a.zpci.clone_from(&old.zpci);
+        }
+        *slot = Some(Address::Pci(a));
+    }
+}
+
+/// Whether an address says "PCI" but not where.
+pub(super) fn is_open(a: &PciAddress) -> bool {
+    a.domain.0 == 0 && a.bus.0 == 0 && a.slot.0 == 0 && a.function.0 == 0
+}
+
+fn usb2_function(c: &Controller) -> Option<u8> {
+    if c.kind != ControllerType::Usb {
+        return None;
+    }
+    Some(match c.model.as_deref()? {
+        "ich9-ehci1" => 7,
+        "ich9-uhci1" => 0,
+        "ich9-uhci2" => 1,
+        "ich9-uhci3" => 2,
+        _ => return None,
+    })
+}
+
+/// Places that belong to the chipset, and devices that have a fixed place on it.
+fn chipset(s: &mut Set, d: &mut Domain, m: &Machine) {
+    let Some(dev) = d.devices.as_mut() else { return };
+    if m.is_i440fx() {
+        // 00:01.x is the PIIX3: ISA bridge, IDE, USB, power management.
+        for i in 0..dev.controllers.len() {
+            let c = &dev.controllers[i];
+            let fixed = match c.kind {
+                ControllerType::Ide if c.index == Some(0) => Some(1),
+                ControllerType::Usb
+                    if c.index == Some(0)
+                        && matches!(c.model.as_deref(), Some("piix3-uhci") | None) =>
+                {
+                    Some(2)
+                }
+                _ => None,
+            };
+            let open = match &c.address {
+                None => true,
+                Some(Address::Pci(a)) => is_open(a),
+                _ => false,
+            };
+            if let Some(f) = fixed
+                && open
+            {
+                set(dev, Dev::Controller(i), at(0, 1, f));
+            }
+        }
+        for f in 0..8 {
+            s.mark(0, 1, f, 0);
+        }
+        primary_video(s, dev, 2);
+    } else if m.is_q35() {
+        let mut sata_done = false;
+        for i in 0..dev.controllers.len() {
+            let c = &dev.controllers[i];
+            let open = match &c.address {
+                None => true,
+                Some(Address::Pci(a)) => is_open(a),
+                _ => false,
+            };
+            match c.kind {
+                ControllerType::Sata if c.index == Some(0) && open && !sata_done => {
+                    sata_done = true;
+                    if s.is_free(0, 0x1f, 2) {
+                        set(dev, Dev::Controller(i), at(0, 0x1f, 2));
+                        s.mark(0, 0x1f, 2, 0);
+                    }
+                }
+                ControllerType::Usb if open => {
+                    if let Some(f) = usb2_function(c) {
+                        // The two USB 2 slots of the chipset; parts of one controller together.
+                        let index = c.index;
+                        let partner = dev.controllers.iter().any(|x| {
+                            x.kind == ControllerType::Usb
+                                && x.index == index
+                                && usb2_function(x).is_some()
+                                && matches!(&x.address, Some(Address::Pci(a)) if !is_open(a) && a.slot.0 != 0x1d && a.slot.0 != 0x1a)
+                        });
+                        let used_by_other = |slot: u64| {
+                            dev.controllers.iter().any(|x| {
+                                x.kind == ControllerType::Usb
+                                    && x.index != index
+                                    && matches!(&x.address, Some(Address::Pci(a)) if a.bus.0 == 0 && a.slot.0 == slot)
+                            })
+                        };
+                        if !partner {
+                            let slot = [0x1d, 0x1a].into_iter().find(|slot| {
+                                !used_by_other(*slot) && s.is_free(0, *slot as usize, f)
+                            });
+                            if let Some(slot) = slot {
+                                s.mark(0, slot as usize, f, 0);
+                                let mut a = at(0, slot, u64::from(f));
+                                if f == 0 {
+                                    a.multifunction = Some(OnOff::On);
+                                }
+                                set(dev, Dev::Controller(i), a);
+                            }
+                        }
+                    }
+                }
+                ControllerType::Pci if open && c.model.as_deref() == Some("dmi-to-pci-bridge") => {
+                    if s.slot_is_free(0, 0x1e) {
+                        set(dev, Dev::Controller(i), at(0, 0x1e, 0));
+                        s.mark(0, 0x1e, 0, 0);
+                    }
+                }
+                _ => {}
+            }
+        }
+        // ISA bridge and SMBus.
+        s.mark(0, 0x1f, 0, 0);
+        s.mark(0, 0x1f, 3, 0);
+        for i in 0..dev.sounds.len() {
+            let x = &dev.sounds[i];
+            let open = match &x.address {
+                None => true,
+                Some(Address::Pci(a)) => is_open(a),
+                _ => false,
+            };
+            if open
+                && x.model == crate::domain::devices::sound::SoundModel::Ich9
+                && s.slot_is_free(0, 0x1b)
+            {
+                set(dev, Dev::Sound(i), at(0, 0x1b, 0));
+                s.mark(0, 0x1b, 0, 0);
+                break;
+            }
+        }
+        primary_video(s, dev, 1);
+    }
+}
+
+/// The first video card sits at a fixed slot where that is free.
+fn primary_video(s: &mut Set, dev: &mut crate::domain::devices::Devices, slot: u64) {
+    let Some(v) = dev.videos.first() else { return };
+    let kind = v.model.as_ref().map(|m| m.kind);
+    if matches!(kind, None | Some(VideoType::None | VideoType::Ramfb)) {
+        return;
+    }
+    let open = match &v.address {
+        None => true,
+        Some(Address::Pci(a)) => is_open(a),
+        _ => false,
+    };
+    if open && s.slot_is_free(0, slot as usize) {
+        set(dev, Dev::Video(0), at(0, slot, 0));
+        s.mark(0, slot as usize, 0, 0);
+    }
+}
+
+/// What PCI controllers show of themselves: chassis, port, bus numbers.
+fn options(d: &mut Domain, m: &Machine) {
+    let Some(dev) = d.devices.as_mut() else { return };
+    let mut phb = 0;
+    for i in 0..dev.controllers.len() {
+        if dev.controllers[i].kind != ControllerType::Pci {
+            continue;
+        }
+        let index = dev.controllers[i].index.unwrap_or(0);
+        let place = match &dev.controllers[i].address {
+            Some(Address::Pci(a)) => Some((a.slot.0, a.function.0)),
+            _ => None,
+        };
+        let model = dev.controllers[i].model.clone().unwrap_or_default();
+        let bus_number = (model == "pci-expander-bus" || model == "pcie-expander-bus")
+            .then(|| next_bus_number(&dev.controllers));
+        let c = &mut dev.controllers[i];
+        let mut t = c.target.take().unwrap_or_default();
+        match model.as_str() {
+            "pci-bridge" => {
+                t.chassis_nr.get_or_insert(index);
+            }
+            "pcie-root-port" => {
+                t.chassis.get_or_insert(index);
+                if let Some((slot, function)) = place {
+                    t.port.get_or_insert(Hex::from(slot << 3 | function));
+                }
+            }
+            "pcie-switch-downstream-port" => {
+                t.chassis.get_or_insert(index);
+                if let Some((slot, _)) = place {
+                    t.port.get_or_insert(Hex::from(slot));
+                }
+            }
+            "pci-expander-bus" | "pcie-expander-bus" => {
+                if t.bus_nr.is_none() {
+                    t.bus_nr = bus_number;
+                }
+            }
+            "pci-root" if m.is_pseries() => {
+                t.index.get_or_insert(phb);
+                phb = t.index.map_or(phb, |n| n.max(phb)) + 1;
+            }
+            _ => {}
+        }
+        c.target = (t != ControllerTarget::default()).then_some(t);
+    }
+}
+
+/// Expander buses count down from 254 in steps of two.
+fn next_bus_number(list: &[Controller]) -> u32 {
+    let lowest = list.iter().filter_map(|c| c.target.as_ref()?.bus_nr).min().unwrap_or(256);
+    lowest.saturating_sub(2).max(2)
+}

@@ -1,0 +1,393 @@
+//! The guest as a whole: identity, memory, machine, CPU, lifecycle, clock.
+
+use diag::{Diagnostic, ErrorCode};
+use xml::OnOff;
+
+use super::{DefaultsContext, fault};
+use crate::domain::clock::{Clock, ClockBasis, ClockOffset};
+use crate::domain::cpu::{
+    Cpu, CpuCheck, CpuFallback, CpuFeaturePolicy, CpuMatch, CpuMode, CpuModel,
+};
+use crate::domain::definition::VirtType;
+use crate::domain::lifecycle::LifecycleAction;
+use crate::domain::memory::Memory;
+use crate::domain::os::{BootDev, Os, OsBoot, OsTypeName};
+use crate::domain::scalar::{CpuSet, Kib};
+use crate::domain::tune::{IoThread, IoThreadIds, Vcpu, VcpuPlacement};
+use crate::domain::{Domain, memory};
+
+/// Fills in everything that is no device.
+pub fn apply(d: &mut Domain, ctx: &mut DefaultsContext<'_>, out: &mut Vec<Diagnostic>) {
+    if d.uuid.is_none() {
+        d.uuid = Some(ctx.uuid());
+    }
+    if let Some(g) = d.gen_id.as_mut()
+        && g.uuid.is_none()
+    {
+        g.uuid = Some(ctx.uuid());
+    }
+    for text in [&mut d.title, &mut d.description] {
+        if text.as_deref() == Some("") {
+            *text = None;
+        }
+    }
+    memory_sizes(d);
+    vcpus(d);
+    io_threads(d);
+    machine(d, ctx, out);
+    boot(d);
+    cpu(d, ctx);
+    features(d);
+    d.on_poweroff.get_or_insert(LifecycleAction::Destroy);
+    d.on_reboot.get_or_insert(LifecycleAction::Restart);
+    d.on_crash.get_or_insert(LifecycleAction::Destroy);
+    clock(d);
+}
+
+fn memory_sizes(d: &mut Domain) {
+    let hot: u64 = d.devices.iter().flat_map(|v| &v.memories).map(|m| m.target.size.0).sum();
+    let cells: u64 =
+        d.cpu.iter().filter_map(|c| c.numa.as_ref()).flat_map(|n| &n.cells).map(|c| c.memory).sum();
+    let mem = d.memory.get_or_insert_with(Memory::default);
+    if cells > 0 {
+        mem.size = Kib(cells.saturating_add(hot));
+    }
+    let total = mem.size;
+    match d.current_memory.as_mut() {
+        Some(c) if c.0 > 0 && *c <= total => {}
+        _ => d.current_memory = Some(total),
+    }
+    if let Some(b) = d.memory_backing.as_mut() {
+        if b.access.is_none()
+            && b.source.is_none()
+            && b.allocation.is_none()
+            && b.hugepages.is_none()
+            && !b.discard
+            && !b.locked
+            && !b.nosharepages
+        {
+            d.memory_backing = None;
+        }
+    }
+    if let Some(t) = d.mem_tune.as_ref()
+        && *t == Default::default()
+    {
+        d.mem_tune = None;
+    }
+    let _ = memory::MemoryAccess::Shared;
+}
+
+fn vcpus(d: &mut Domain) {
+    let v = d.vcpu.get_or_insert_with(|| Vcpu { maximum: 1, ..Vcpu::default() });
+    if v.current == Some(v.maximum) {
+        v.current = None;
+    }
+    if let Some(list) = d.vcpus.as_mut() {
+        for e in &mut list.list {
+            e.hotpluggable.get_or_insert(xml::YesNo::No);
+        }
+        list.list.sort_by_key(|e| e.id);
+    }
+    if v.placement == VcpuPlacement::Auto {
+        v.cpuset = None;
+    }
+    // A NUMA policy placed by the host places the CPUs too, and the other way round.
+    if let Some(m) = d.numa_tune.as_mut().and_then(|n| n.memory.as_mut()) {
+        if m.nodeset.is_some() {
+            m.placement = None;
+        } else if m.placement.is_none() {
+            m.placement = Some(v.placement).filter(|p| *p == VcpuPlacement::Auto);
+        }
+        if m.placement == Some(VcpuPlacement::Auto) && v.cpuset.is_none() {
+            v.placement = VcpuPlacement::Auto;
+        }
+        m.mode.get_or_insert_default();
+    } else if v.placement == VcpuPlacement::Auto {
+        let n = d.numa_tune.get_or_insert_default();
+        n.memory = Some(crate::domain::tune::NumaMemory {
+            mode: Some(Default::default()),
+            nodeset: None,
+            placement: Some(VcpuPlacement::Auto),
+        });
+    }
+    for n in d.numa_tune.iter_mut().flat_map(|n| &mut n.nodes) {
+        n.mode.get_or_insert_default();
+    }
+    if let Some(t) = d.cpu_tune.as_mut() {
+        // A pin that says the same as the default adds nothing; pins beyond the CPUs do nothing.
+        let whole: Option<&CpuSet> = v.cpuset.as_ref();
+        t.vcpu_pins.retain(|p| p.vcpu < v.maximum && Some(&p.cpuset) != whole);
+        t.vcpu_pins.sort_by_key(|p| p.vcpu);
+        if *t == Default::default() {
+            d.cpu_tune = None;
+        }
+    }
+}
+
+fn io_threads(d: &mut Domain) {
+    let listed = d.io_thread_ids.as_ref().map_or(0, |t| t.threads.len()) as u32;
+    let count = d.io_threads.unwrap_or(0).max(listed);
+    if count == 0 {
+        d.io_threads = None;
+        d.io_thread_ids = None;
+        return;
+    }
+    d.io_threads = Some(count);
+    if let Some(ids) = d.io_thread_ids.as_mut() {
+        let mut next = 1;
+        while (ids.threads.len() as u32) < count {
+            while ids.threads.iter().any(|t| t.id == next) {
+                next += 1;
+            }
+            ids.threads.push(IoThread { id: next, ..IoThread::default() });
+        }
+        if ids.threads.is_empty() {
+            d.io_thread_ids = None;
+        }
+    }
+    let plain = |t: &IoThreadIds| {
+        t.threads.iter().enumerate().all(|(i, t)| {
+            t.id == i as u32 + 1
+                && t.poll.is_none()
+                && t.thread_pool_max.is_none()
+                && t.thread_pool_min.is_none()
+        })
+    };
+    // Numbers that libvirt would choose by itself are not written.
+    if listed == 0 && d.io_thread_ids.as_ref().is_some_and(plain) {
+        d.io_thread_ids = None;
+    }
+}
+
+fn machine(d: &mut Domain, ctx: &mut DefaultsContext<'_>, out: &mut Vec<Diagnostic>) {
+    let os = d.os.get_or_insert_with(Os::default);
+    if os.kind.name != OsTypeName::Hvm {
+        return;
+    }
+    let ty = &mut os.kind;
+    ty.arch.get_or_insert_with(|| ctx.host_arch.to_owned());
+    match ty.machine.as_mut() {
+        Some(name) => {
+            if let Some(m) = ctx.machines.iter().find(|m| m.alias.as_ref() == Some(name)) {
+                *name = m.name.clone();
+            }
+        }
+        None => match ctx.machines.iter().find(|m| m.is_default).or(ctx.machines.first()) {
+            Some(m) => ty.machine = Some(m.name.clone()),
+            None => fault(
+                out,
+                "domain.no-machine",
+                ErrorCode::INVALID_ARG,
+                format!(
+                    "could not get preferred machine for {} type={}",
+                    ctx.emulator.unwrap_or("(no emulator)"),
+                    virt_name(d.kind)
+                ),
+            ),
+        },
+    }
+    if d.devices_mut().emulator.is_none() {
+        d.devices_mut().emulator = ctx.emulator.map(str::to_owned);
+    }
+}
+
+fn virt_name(v: VirtType) -> &'static str {
+    v.as_str()
+}
+
+fn boot(d: &mut Domain) {
+    let per_device = {
+        let mut found = false;
+        crate::domain::walk::for_each_info(d, &mut |i| {
+            found |= i.boot.is_some_and(|b| b.is_some());
+        });
+        found
+    };
+    let Some(os) = d.os.as_mut() else { return };
+    if os.kind.name == OsTypeName::Hvm && os.boot.is_empty() && !per_device {
+        os.boot.push(OsBoot { dev: BootDev::Hd });
+    }
+    if let Some(l) = os.loader.as_mut()
+        && l.path.as_deref() == Some("")
+    {
+        l.path = None;
+    }
+}
+
+fn cpu(d: &mut Domain, ctx: &mut DefaultsContext<'_>) {
+    let (arch, name) = d
+        .os
+        .as_ref()
+        .map(|o| {
+            (o.kind.arch.clone().unwrap_or_default(), o.kind.machine.clone().unwrap_or_default())
+        })
+        .unwrap_or_default();
+    let default_model =
+        ctx.machines.iter().find(|m| m.name == name).and_then(|m| m.default_cpu.clone());
+    let kvm = d.kind == VirtType::Kvm || d.kind == VirtType::Hvf;
+    match d.cpu.as_mut() {
+        Some(c) => complete_cpu(c, &arch, default_model, kvm),
+        None => {
+            if let Some(model) = default_model {
+                d.cpu = Some(default_cpu(&arch, model, kvm));
+            }
+        }
+    }
+    if let Some(n) = d.cpu.as_mut().and_then(|c| c.numa.as_mut()) {
+        numa(n);
+    }
+}
+
+/// What a guest without `<cpu>` gets.
+fn default_cpu(arch: &str, model: String, kvm: bool) -> Cpu {
+    let mut c = Cpu::default();
+    fill_default_model(&mut c, arch, model, kvm);
+    c
+}
+
+fn fill_default_model(c: &mut Cpu, arch: &str, model: String, kvm: bool) {
+    if model == "host" {
+        c.mode = Some(if arch.starts_with("s390") {
+            CpuMode::HostModel
+        } else {
+            CpuMode::HostPassthrough
+        });
+        c.check = Some(if arch.starts_with("s390") { CpuCheck::Partial } else { CpuCheck::None });
+        if c.mode == Some(CpuMode::HostPassthrough) && arch == "x86_64" {
+            c.migratable = Some(OnOff::On);
+        }
+        return;
+    }
+    if arch.starts_with("s390") && kvm {
+        c.mode = Some(CpuMode::HostModel);
+        c.check = Some(CpuCheck::Partial);
+        return;
+    }
+    c.mode = Some(CpuMode::Custom);
+    c.matching = Some(CpuMatch::Exact);
+    c.check = Some(CpuCheck::None);
+    c.model =
+        Some(CpuModel { fallback: Some(CpuFallback::Forbid), vendor_id: None, name: Some(model) });
+}
+
+fn complete_cpu(c: &mut Cpu, arch: &str, default_model: Option<String>, kvm: bool) {
+    c.arch = None;
+    let x86 = matches!(arch, "x86_64" | "i686");
+    if c.mode.is_none() && c.model.as_ref().is_none_or(|m| m.name.is_none()) {
+        // Only topology, NUMA and the like: the machine's own model stays.
+        if let Some(model) = default_model {
+            fill_default_model(c, arch, model, kvm);
+        }
+        return;
+    }
+    let mode = *c.mode.get_or_insert(CpuMode::Custom);
+    match mode {
+        CpuMode::Custom => {
+            c.matching.get_or_insert(CpuMatch::Exact);
+            c.check.get_or_insert(if kvm || x86 { CpuCheck::Partial } else { CpuCheck::None });
+            if let Some(m) = c.model.as_mut() {
+                m.fallback.get_or_insert(CpuFallback::Allow);
+            }
+        }
+        CpuMode::HostModel => {
+            c.matching = None;
+            c.check.get_or_insert(CpuCheck::Partial);
+            if let Some(m) = c.model.as_mut() {
+                m.fallback.get_or_insert(CpuFallback::Allow);
+                m.name = None;
+                if m.vendor_id.is_none() && m.fallback == Some(CpuFallback::Allow) {
+                    c.model = None;
+                }
+            }
+        }
+        CpuMode::HostPassthrough | CpuMode::Maximum => {
+            c.matching = None;
+            c.model = None;
+            c.check.get_or_insert(CpuCheck::None);
+            if x86 {
+                c.migratable.get_or_insert(OnOff::On);
+            }
+        }
+    }
+    for f in &mut c.features {
+        f.policy.get_or_insert(CpuFeaturePolicy::Require);
+    }
+    if let Some(t) = c.topology.as_mut() {
+        t.dies.get_or_insert(1);
+        t.clusters.get_or_insert(1);
+    }
+}
+
+fn numa(n: &mut crate::domain::cpu::Numa) {
+    for (i, c) in n.cells.iter_mut().enumerate() {
+        c.id.get_or_insert(i as u32);
+    }
+    n.cells.sort_by_key(|c| c.id);
+    // Distances are symmetric: what one cell says of another holds the other way too, and when one
+    // cell has distances all have, 10 to itself and 20 to strangers.
+    if n.cells.iter().all(|c| c.distances.is_none()) {
+        return;
+    }
+    let ids: Vec<u32> = n.cells.iter().filter_map(|c| c.id).collect();
+    let given = |cells: &[crate::domain::cpu::NumaCell], a: u32, b: u32| {
+        cells
+            .iter()
+            .find(|c| c.id == Some(a))
+            .and_then(|c| c.distances.as_ref())
+            .and_then(|d| d.siblings.iter().find(|s| s.id == b))
+            .map(|s| s.value)
+    };
+    let table: Vec<Vec<u32>> =
+        ids.iter()
+            .map(|&a| {
+                ids.iter()
+                    .map(|&b| {
+                        given(&n.cells, a, b)
+                            .or_else(|| given(&n.cells, b, a))
+                            .unwrap_or(if a == b { 10 } else { 20 })
+                    })
+                    .collect()
+            })
+            .collect();
+    for (cell, row) in n.cells.iter_mut().zip(table) {
+        cell.distances = Some(crate::domain::cpu::NumaDistances {
+            siblings: ids
+                .iter()
+                .zip(row)
+                .map(|(&id, value)| crate::domain::cpu::NumaSibling { id, value })
+                .collect(),
+        });
+    }
+}
+
+fn features(d: &mut Domain) {
+    let Some(f) = d.features.as_mut() else { return };
+    for s in [&mut f.hap, &mut f.pvspinlock, &mut f.pmu, &mut f.vmcoreinfo].into_iter().flatten() {
+        s.state.get_or_insert(OnOff::On);
+    }
+    if let Some(s) = f.smm.as_mut() {
+        s.state.get_or_insert(OnOff::On);
+    }
+    if let Some(g) = f.gic.as_mut()
+        && g.version.is_none()
+    {
+        g.version = None;
+    }
+    if *f == Default::default() {
+        d.features = None;
+    }
+}
+
+fn clock(d: &mut Domain) {
+    let c = d.clock.get_or_insert_with(Clock::default);
+    match c.offset {
+        ClockOffset::Variable => {
+            c.adjustment.get_or_insert_with(|| "0".to_owned());
+            c.basis.get_or_insert(ClockBasis::Utc);
+        }
+        ClockOffset::Utc | ClockOffset::Localtime => {
+            c.basis = None;
+        }
+        _ => {}
+    }
+}

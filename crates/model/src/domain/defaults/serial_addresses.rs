@@ -1,0 +1,93 @@
+//! Ports of virtio-serial controllers, smart card slots.
+
+use super::{DefaultsContext, Machine, implied};
+use crate::domain::Domain;
+use crate::domain::address::{Address, CcidAddress, VirtioSerialAddress};
+use crate::domain::devices::chardev::CharTargetType;
+use crate::domain::devices::controller::ControllerType;
+
+/// Ports of a controller that names no number; port 0 belongs to consoles.
+const PORTS: u32 = 31;
+
+/// Assigns what is open.
+pub(super) fn assign(d: &mut Domain, m: &Machine, ctx: &DefaultsContext<'_>) {
+    let _ = (m, ctx);
+    let dev = d.devices_mut();
+    let mut taken: Vec<(u32, u32)> = dev
+        .channels
+        .iter()
+        .chain(&dev.consoles)
+        .filter_map(|c| match &c.address {
+            Some(Address::VirtioSerial(a)) => a.port.map(|p| (a.controller, p)),
+            _ => None,
+        })
+        .collect();
+    let mut controllers: Vec<(u32, u32)> = dev
+        .controllers
+        .iter()
+        .filter(|c| c.kind == ControllerType::VirtioSerial)
+        .map(|c| (c.index.unwrap_or(0), c.ports.unwrap_or(PORTS)))
+        .collect();
+    controllers.sort_unstable();
+    let mut added = Vec::new();
+    for c in &mut dev.channels {
+        if c.target.as_ref().and_then(|t| t.kind) != Some(CharTargetType::Virtio) {
+            continue;
+        }
+        let wanted = match &c.address {
+            Some(Address::VirtioSerial(a)) if a.port.is_none_or(|p| p == 0) => Some(a.controller),
+            Some(_) => continue,
+            None => None,
+        };
+        let place = controllers
+            .iter()
+            .filter(|(i, _)| wanted.is_none_or(|w| w == *i))
+            .find_map(|&(i, ports)| {
+                (1..ports.max(1)).find(|p| !taken.contains(&(i, *p))).map(|p| (i, p))
+            })
+            .unwrap_or_else(|| {
+                let i = controllers.iter().map(|c| c.0).max().map_or(0, |n| n + 1);
+                controllers.push((i, PORTS));
+                added.push(i);
+                (i, 1)
+            });
+        taken.push(place);
+        c.address = Some(Address::VirtioSerial(VirtioSerialAddress {
+            controller: place.0,
+            bus: 0,
+            port: Some(place.1),
+        }));
+    }
+    for i in added {
+        implied::ensure_controller(d, ControllerType::VirtioSerial, i, None);
+    }
+    smartcards(d);
+}
+
+/// Each smart card sits in slot 0 of a reader of its own.
+fn smartcards(d: &mut Domain) {
+    let dev = d.devices_mut();
+    let mut taken: Vec<(u32, u32)> = dev
+        .smartcards
+        .iter()
+        .filter_map(|c| match &c.address {
+            Some(Address::Ccid(a)) => Some((a.controller, a.slot)),
+            _ => None,
+        })
+        .collect();
+    for c in &mut dev.smartcards {
+        if c.address.is_some() {
+            continue;
+        }
+        let mut n = 0;
+        while taken.contains(&(n, 0)) {
+            n += 1;
+        }
+        taken.push((n, 0));
+        c.address = Some(Address::Ccid(CcidAddress { controller: n, slot: 0 }));
+    }
+    let readers: Vec<u32> = taken.iter().map(|t| t.0).collect();
+    for r in readers {
+        implied::ensure_controller(d, ControllerType::Ccid, r, None);
+    }
+}

@@ -1,0 +1,203 @@
+//! Addresses on buses without a topology: channel devices of s390, sPAPR VIO, virtio-mmio.
+
+use diag::{Diagnostic, ErrorCode};
+
+use super::{DefaultsContext, Machine, fault};
+use crate::domain::Domain;
+use crate::domain::address::{Address, CcwAddress, NoAddress, SpaprVioAddress};
+use crate::domain::devices::chardev::CharTargetType;
+use crate::domain::devices::controller::ControllerType;
+use crate::domain::scalar::Hex;
+
+/// Assigns what the machine's own bus takes.
+pub(super) fn assign(
+    d: &mut Domain,
+    m: &Machine,
+    ctx: &DefaultsContext<'_>,
+    out: &mut Vec<Diagnostic>,
+) {
+    if m.is_pseries() {
+        spapr(d);
+    }
+    if m.is_ccw() {
+        ccw(d, out);
+    } else if needs_mmio(m) {
+        for_each_virtio(d, &mut |a| {
+            a.get_or_insert(Address::VirtioMmio(NoAddress::default()));
+        });
+    }
+    let _ = ctx;
+}
+
+/// Machines whose only virtio transport is memory mapped.
+fn needs_mmio(m: &Machine) -> bool {
+    m.is_microvm() || m.is_arm() && !m.is_arm_virt() && m.name.starts_with("vexpress")
+}
+
+/// Calls `f` with the address of every virtio device, in libvirt's order.
+pub(super) fn for_each_virtio(d: &mut Domain, f: &mut dyn FnMut(&mut Option<Address>)) {
+    use crate::domain::devices::disk::DiskBus;
+    use crate::domain::devices::input::InputBus;
+    let Some(dev) = d.devices.as_mut() else { return };
+    for x in dev.filesystems.iter_mut() {
+        f(&mut x.address);
+    }
+    for x in &mut dev.interfaces {
+        if x.model.as_ref().is_some_and(|m| m.kind.starts_with("virtio")) {
+            f(&mut x.address);
+        }
+    }
+    for x in &mut dev.disks {
+        if x.target.bus == Some(DiskBus::Virtio) {
+            f(&mut x.address);
+        }
+    }
+    for x in &mut dev.controllers {
+        let virtio = x.kind == ControllerType::VirtioSerial
+            || x.kind == ControllerType::Scsi
+                && x.model.as_deref().is_some_and(|m| m.starts_with("virtio"));
+        if virtio {
+            f(&mut x.address);
+        }
+    }
+    for x in &mut dev.memballoons {
+        if x.model != crate::domain::devices::memballoon::BalloonModel::None {
+            f(&mut x.address);
+        }
+    }
+    for x in &mut dev.rngs {
+        f(&mut x.address);
+    }
+    for x in &mut dev.inputs {
+        if x.bus == Some(InputBus::Virtio) {
+            f(&mut x.address);
+        }
+    }
+    for x in &mut dev.videos {
+        if x.model
+            .as_ref()
+            .is_some_and(|m| m.kind == crate::domain::devices::video::VideoType::Virtio)
+        {
+            f(&mut x.address);
+        }
+    }
+    for x in &mut dev.vsocks {
+        f(&mut x.address);
+    }
+    for x in &mut dev.cryptos {
+        f(&mut x.address);
+    }
+    for x in &mut dev.memories {
+        use crate::domain::devices::memory::MemoryModel;
+        if matches!(x.model, MemoryModel::VirtioMem | MemoryModel::VirtioPmem) {
+            f(&mut x.address);
+        }
+    }
+}
+
+/// The virtual subchannel set of virtio devices.
+const CCW_CSSID: u64 = 0xfe;
+
+fn ccw(d: &mut Domain, out: &mut Vec<Diagnostic>) {
+    let mut taken: Vec<u64> = Vec::new();
+    crate::domain::walk::for_each_info(d, &mut |i| {
+        if let Some(Address::Ccw(a)) = i.address
+            && let Some(n) = a.devno
+            && a.ssid.is_none_or(|s| s.0 == 0)
+            && a.cssid.is_none_or(|s| s.0 == CCW_CSSID)
+        {
+            taken.push(n.0);
+        }
+    });
+    let mut next = move || {
+        let n = (0..=0xffff).find(|n| !taken.contains(n))?;
+        taken.push(n);
+        Some(Address::Ccw(CcwAddress {
+            cssid: Some(Hex::from(CCW_CSSID)),
+            ssid: Some(Hex::from(0)),
+            devno: Some(Hex::from(n)),
+        }))
+    };
+    let mut full = false;
+    let mut give = |a: &mut Option<Address>| {
+        let open = match a {
+            None => true,
+            Some(Address::Ccw(c)) => c.devno.is_none(),
+            _ => false,
+        };
+        if open {
+            match next() {
+                Some(new) => *a = Some(new),
+                None => full = true,
+            }
+        }
+    };
+    for_each_virtio(d, &mut give);
+    if let Some(dev) = d.devices.as_mut() {
+        use crate::domain::devices::hostdev::HostdevType;
+        for h in &mut dev.hostdevs {
+            let ccw = h.kind == Some(HostdevType::Mdev) && h.model.as_deref() == Some("vfio-ccw")
+                || h.kind == Some(HostdevType::ScsiHost);
+            if ccw {
+                give(&mut h.address);
+            }
+        }
+    }
+    if full {
+        fault(out, "domain.ccw-full", ErrorCode::INTERNAL_ERROR, "out of CCW addresses");
+    }
+}
+
+/// sPAPR VIO registers: each device kind has a first number, further devices follow in steps of
+/// 0x1000.
+fn spapr(d: &mut Domain) {
+    let mut taken: Vec<u64> = Vec::new();
+    crate::domain::walk::for_each_info(d, &mut |i| {
+        if let Some(Address::SpaprVio(a)) = i.address
+            && let Some(r) = a.reg
+            && i.element != "console"
+        {
+            taken.push(r.0);
+        }
+    });
+    let mut give = |a: &mut Option<Address>, first: u64, wanted: bool| {
+        let open = match a {
+            None => wanted,
+            Some(Address::SpaprVio(x)) => x.reg.is_none(),
+            _ => false,
+        };
+        if open {
+            let mut reg = first;
+            while taken.contains(&reg) {
+                reg += 0x1000;
+            }
+            taken.push(reg);
+            *a = Some(Address::SpaprVio(SpaprVioAddress { reg: Some(Hex::from(reg)) }));
+        }
+    };
+    let Some(dev) = d.devices.as_mut() else { return };
+    for x in &mut dev.interfaces {
+        let wanted = x.model.as_ref().is_some_and(|m| m.kind == "spapr-vlan");
+        give(&mut x.address, 0x1000, wanted);
+    }
+    for x in &mut dev.controllers {
+        let wanted = x.kind == ControllerType::Scsi && x.model.as_deref() == Some("ibmvscsi");
+        give(&mut x.address, 0x2000, wanted);
+    }
+    for x in &mut dev.serials {
+        let wanted = x.target.as_ref().and_then(|t| t.kind) == Some(CharTargetType::SpaprVioSerial);
+        give(&mut x.address, 0x3000_0000, wanted);
+    }
+    for x in &mut dev.nvrams {
+        give(&mut x.address, 0x3000, true);
+    }
+    for x in &mut dev.tpms {
+        let wanted = x.model == Some(crate::domain::devices::tpm::TpmModel::TpmSpapr);
+        give(&mut x.address, 0x4000, wanted);
+    }
+    if let (Some(s), Some(c)) = (dev.serials.first(), dev.consoles.first_mut())
+        && c.target.as_ref().and_then(|t| t.kind) == Some(CharTargetType::Serial)
+    {
+        c.address.clone_from(&s.address);
+    }
+}
