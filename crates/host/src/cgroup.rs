@@ -165,6 +165,38 @@ impl Cgroups {
         Self { hierarchies: found }
     }
 
+    /// Makes the next moves into groups quick.
+    ///
+    /// After a quiet time the kernel lets the first move on the whole host wait (about 15 ms, a
+    /// grace period of RCU), and the following ones not. A start that is about to happen calls this
+    /// first thing on a blocking thread, so that the wait runs beside the other preparations rather
+    /// than in the exec helper. It moves this process to where it is already. What cannot be done
+    /// (no right to) is left undone: it only costs time.
+    pub fn warm_up(&self) {
+        let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        for hierarchy in &self.hierarchies {
+            let found = own.lines().find_map(|line| {
+                let mut fields = line.splitn(3, ':').skip(1);
+                let (names, path) = (fields.next()?, fields.next()?);
+                let same = match hierarchy.controllers.first() {
+                    _ if hierarchy.v2 => names.is_empty(),
+                    Some(controller) => names.split(',').any(|n| n == controller.name()),
+                    None => false,
+                };
+                same.then_some(path)
+            });
+            if let Some(path) = found
+                && write(
+                    &hierarchy.mount.join(path.trim_start_matches('/')).join("cgroup.procs"),
+                    "0",
+                )
+                .is_ok()
+            {
+                return;
+            }
+        }
+    }
+
     /// The controllers that settings can be made through.
     pub fn controllers(&self) -> impl Iterator<Item = Controller> + '_ {
         self.hierarchies.iter().flat_map(|h| h.controllers.iter().copied())

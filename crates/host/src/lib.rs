@@ -14,6 +14,7 @@ pub mod lock;
 pub mod monitor;
 pub mod netdev;
 pub mod notify;
+pub mod probe;
 pub mod process;
 pub mod pty;
 mod scm;

@@ -110,8 +110,8 @@ impl Conversation {
             if line.is_empty() {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            let object: Value = qmp::parse_json(&line)
-                .ok_or_else(|| io::Error::other("an answer is not JSON"))?;
+            let object: Value = serde_json::from_slice(&line)
+                .map_err(|_| io::Error::other("an answer is not JSON"))?;
             if object.get("event").is_none() {
                 return Ok(object);
             }
