@@ -25,12 +25,18 @@ pub fn inside(test: &str, body: impl FnOnce()) {
         .map(|folder| format!("mkdir -p {folder} && mount -t tmpfs -o mode=755 tmpfs {folder}"));
     let script = format!("{} && exec \"$@\"", mounts.join(" && "));
     let exe = std::env::current_exe().expect("the path of this test");
-    let status = Command::new("unshare")
+    let output = Command::new("unshare")
         .args(["--mount", "--propagation", "private", "sh", "-c", &script, "sh"])
         .arg(exe)
         .args(["--exact", test, "--nocapture", "--include-ignored"])
         .env(INSIDE, test)
-        .status()
+        .output()
         .expect("unshare runs");
-    assert!(status.success(), "{test} failed inside its namespace");
+    // Its own report is of no interest unless it is bad.
+    assert!(
+        output.status.success(),
+        "{test} failed inside its namespace:\n{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
 }

@@ -9,8 +9,9 @@ use tests::{namespace, processes, tool, wait};
 #[test]
 fn processes_are_found_by_their_words_until_they_end() {
     let mark = tempfile::tempdir().unwrap();
-    let mut child =
-        Command::new("sh").args(["-c", "sleep 60 # $0"]).arg(mark.path()).spawn().expect("sh runs");
+    let file = mark.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let mut child = Command::new("tail").arg("-f").arg(&file).spawn().expect("tail runs");
     // exec has happened once the words are there
     wait::until("the process", || processes::naming(mark.path()).first().copied());
     processes::signal(child.id() as i32, Signal::KILL);

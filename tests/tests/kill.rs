@@ -1,6 +1,7 @@
-//! SIGKILL at any moment of define, start, suspend and destroy, at least 200 times: no definition
-//! that was acknowledged is lost, no QEMU is left that the daemon does not know, and a guest that
-//! has nothing to do with it never notices.
+//! SIGKILL at any moment of define, start, suspend and destroy, at least 200 times.
+//!
+//! No definition that was acknowledged is lost, no QEMU is left that the daemon does not know, and a
+//! guest that has nothing to do with it never notices.
 //!
 //! `KILLS=N` changes the number, `KILL_SEED=N` the moments.
 

@@ -1,5 +1,5 @@
-//! Every script of `scripts/`, with Debian's virsh and with our own command: both must print what
-//! the script says.
+//! Scripts: virsh sessions with what they must print, by Debian's virsh and by our own command.
+//! Both must print what the script says, byte by byte.
 
 use tests::script::{self, Program};
 use tests::{Daemon, paths};
