@@ -5,6 +5,7 @@ use diag::{Diagnostic, ErrorCode, Severity};
 use super::Domain;
 use super::devices::controller::ControllerType;
 use super::devices::disk::{BackingStore, DiskSource, StorageType};
+use super::devices::hostdev::HostdevType;
 use super::scalar::scale;
 
 fn error(out: &mut Vec<Diagnostic>, message: String) {
@@ -116,8 +117,34 @@ pub fn canonicalize(d: &mut Domain, out: &mut Vec<Diagnostic>) {
             c.target = None;
         }
     }
+    for h in &mut dev.hostdevs {
+        if h.kind == Some(HostdevType::Pci)
+            && let Some(a) = h.source.as_mut().and_then(|s| s.address.as_mut())
+        {
+            a.bus = a.bus.take().map(|b| hex_bus(&b));
+        }
+    }
+    for r in dev.redir_filters.iter_mut().flat_map(|f| &mut f.rules) {
+        for v in [&mut r.class, &mut r.vendor, &mut r.product, &mut r.version] {
+            *v = v.take().filter(|v| v != "-1");
+        }
+        if let Some(v) = r.version.as_mut()
+            && let Some((major, minor)) = v.split_once('.')
+            && minor.len() == 1
+        {
+            *v = format!("{major}.{minor}0");
+        }
+    }
     for s in dev.shmems.iter_mut().filter_map(|s| s.size.as_mut()) {
         to_unit(&mut s.size, &mut s.unit, 1, (1 << 20, "M"), out);
+    }
+}
+
+/// A PCI bus as two hexadecimal digits; what is no number stays for the checks.
+fn hex_bus(text: &str) -> String {
+    match <super::scalar::Hex<2> as xml::XmlValue>::parse(text) {
+        Ok(n) => format!("0x{:02x}", n.0),
+        Err(_) => text.to_owned(),
     }
 }
 

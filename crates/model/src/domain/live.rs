@@ -27,6 +27,7 @@ pub fn strip(d: &mut Domain) {
         let mut source = disk.source.as_mut();
         let mut next = disk.backing_store.as_mut();
         while let Some(s) = source.take() {
+            s.seclabels.retain(|l| l.label_skip != Some(YesNo::Yes));
             s.index = None;
             s.private_data = None;
             if let Some(b) = next {
@@ -110,13 +111,11 @@ pub fn strip(d: &mut Domain) {
     for m in &mut dev.memories {
         m.target.current = None;
     }
-    if let Some(v) = d
-        .seclabels
-        .iter_mut()
-        .find(|l| l.kind == super::seclabel::SeclabelType::Dynamic && l.base_label.is_none())
-    {
-        v.label = None;
-        v.image_label = None;
+    for l in &mut d.seclabels {
+        if l.kind == super::seclabel::SeclabelType::Dynamic {
+            l.label = None;
+        }
+        l.image_label = None;
     }
 }
 

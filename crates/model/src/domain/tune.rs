@@ -66,9 +66,9 @@ pub enum VcpuPlacement {
 /// Number of virtual CPUs.
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct Vcpu {
-    /// Attribute `placement`.
-    #[xml(attr, default)]
-    pub placement: VcpuPlacement,
+    /// Filled in by the defaults.
+    #[xml(attr)]
+    pub placement: Option<VcpuPlacement>,
     /// Attribute `cpuset`.
     #[xml(attr)]
     pub cpuset: Option<CpuSet>,

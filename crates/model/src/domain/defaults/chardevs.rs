@@ -5,8 +5,8 @@ use xml::XmlValue;
 use super::{DefaultsContext, Machine};
 use crate::domain::Domain;
 use crate::domain::devices::chardev::{
-    CharProtocol, CharTarget, CharTargetModel, CharTargetType, CharType, ProtocolType, Serial,
-    SocketMode,
+    CharProtocol, CharSourceElement, CharTarget, CharTargetModel, CharTargetType, CharType,
+    ProtocolType, Serial, SocketMode,
 };
 
 /// The first console and the first serial port are one device: each implies the other.
@@ -65,10 +65,8 @@ pub(super) fn consoles(d: &mut Domain, m: &Machine) {
     for list in [&mut dev.serials, &mut dev.parallels] {
         number_ports(list);
     }
-    let mut n = 0;
-    for c in &mut dev.consoles {
-        c.target.get_or_insert_default().port = Some(n);
-        n += 1;
+    for (n, c) in dev.consoles.iter_mut().enumerate() {
+        c.target.get_or_insert_default().port.get_or_insert(n as u32);
     }
 }
 
@@ -81,9 +79,7 @@ fn number_ports(list: &mut [Serial]) {
                 .iter()
                 .enumerate()
                 .filter(|(j, _)| *j != i)
-                .filter_map(|(j, s)| {
-                    s.target.as_ref().and_then(|t| t.port).filter(|_| j < i || true)
-                })
+                .filter_map(|(_, s)| s.target.as_ref().and_then(|t| t.port))
                 .max()
                 .map_or(0, |n| n + 1);
             list[i].target.get_or_insert_default().port = Some(next);
@@ -119,6 +115,18 @@ pub(super) fn apply(d: &mut Domain, m: &Machine, ctx: &DefaultsContext<'_>) {
     }
     for r in &mut dev.redirdevs {
         source(&mut r.source);
+        if r.source.kind == CharType::Dbus && r.source.sources.is_empty() {
+            r.source.sources.push(CharSourceElement {
+                channel: Some("org.qemu.usbredir".to_owned()),
+                ..CharSourceElement::default()
+            });
+        }
+    }
+    for c in &mut dev.smartcards {
+        passthrough(&mut c.source);
+    }
+    for r in &mut dev.rngs {
+        passthrough(&mut r.backend.source);
     }
     for c in &mut dev.channels {
         let Some(name) = c.target.as_ref().and_then(|t| t.name.clone()) else {
@@ -197,11 +205,21 @@ fn source(s: &mut crate::domain::devices::chardev::CharSource) {
             }
         }
         CharType::Unix => {
+            s.protocol = None;
             for e in &mut s.sources {
                 e.mode.get_or_insert(SocketMode::Bind);
             }
         }
         _ => {}
+    }
+}
+
+fn passthrough(s: &mut crate::domain::devices::smartcard::PassthroughSource) {
+    match s.kind {
+        Some(CharType::Tcp) => {
+            s.protocol.get_or_insert(CharProtocol { kind: ProtocolType::Raw });
+        }
+        _ => s.protocol = None,
     }
 }
 

@@ -37,6 +37,8 @@ pub struct MachineInfo {
 /// Settings of the daemon that show in the configuration.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// Folder of the daemon's state; VNC sockets in it are generated ones.
+    pub lib_dir: String,
     /// Folder of the daemon's agent sockets; generated paths below it are not stored.
     pub channel_dir: String,
     /// Host audio also for guests shown by VNC only.
@@ -48,6 +50,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            lib_dir: "/var/lib/libvirt/qemu".to_owned(),
             channel_dir: "/var/lib/libvirt/qemu/channel".to_owned(),
             vnc_allow_host_audio: false,
             nographics_allow_host_audio: false,

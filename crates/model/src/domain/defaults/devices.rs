@@ -44,7 +44,17 @@ pub(super) fn apply(
         } else if i.model.is_none() && is_vdpa(i.kind) {
             i.model = Some(InterfaceModel { kind: "virtio".to_owned() });
         }
+        if let Some(model) = i.model.as_mut() {
+            // Names are matched without regard to case.
+            for known in NIC_MODELS {
+                if model.kind.eq_ignore_ascii_case(known) {
+                    model.kind = (*known).to_owned();
+                }
+            }
+        }
         if i.kind == InterfaceType::Hostdev {
+            i.driver = None;
+            i.filter_ref = None;
             i.managed.get_or_insert(xml::YesNo::No);
         }
         if let Some(s) = i.source.as_mut()
@@ -76,7 +86,8 @@ pub(super) fn apply(
     for t in &mut dev.tpms {
         t.model.get_or_insert(if m.is_pseries() { TpmModel::TpmSpapr } else { TpmModel::TpmTis });
         if t.backend.kind == TpmBackendType::Emulator {
-            t.backend.version.get_or_insert(TpmVersion::V20);
+            let tis = t.model == Some(TpmModel::TpmTis) && !m.is_arm();
+            t.backend.version.get_or_insert(if tis { TpmVersion::V12 } else { TpmVersion::V20 });
         }
     }
     for s in &mut dev.sounds {
@@ -109,9 +120,6 @@ pub(super) fn apply(
         }
         if h.kind == Some(HostdevType::Mdev) && h.model.as_deref() == Some("vfio-pci") {
             h.display.get_or_insert(xml::OnOff::Off);
-            if h.ramfb.is_none() && h.display == Some(xml::OnOff::On) {
-                h.ramfb = Some(xml::OnOff::Off);
-            }
         }
     }
     memory_devices(dev, m, ctx);
@@ -159,6 +167,31 @@ fn memory_devices(
         }
     }
 }
+
+/// Models that QEMU's network cards have.
+const NIC_MODELS: &[&str] = &[
+    "virtio",
+    "virtio-transitional",
+    "virtio-non-transitional",
+    "e1000",
+    "e1000e",
+    "igb",
+    "rtl8139",
+    "netfront",
+    "usb-net",
+    "spapr-vlan",
+    "lan9118",
+    "smc91c111",
+    "vlance",
+    "vmxnet",
+    "vmxnet2",
+    "vmxnet3",
+    "Am79C970A",
+    "Am79C973",
+    "82540EM",
+    "82545EM",
+    "82543GC",
+];
 
 fn is_vdpa(k: InterfaceType) -> bool {
     matches!(k, InterfaceType::Vdpa)

@@ -30,6 +30,15 @@ fn complete(disk: &mut Disk) {
     if driver.kind.as_deref() == Some("aio") {
         driver.kind = Some("raw".to_owned());
     }
+    if driver.cache == Some(crate::domain::devices::disk::CacheMode::Default) {
+        driver.cache = None;
+    }
+    if bus != DiskBus::Usb {
+        disk.target.removable = None;
+    }
+    if disk.source.is_none() && disk.kind == StorageType::Network {
+        disk.kind = StorageType::File;
+    }
     if disk.snapshot == Some(SnapshotMode::No) && disk.readonly {
         disk.snapshot = None;
     }
@@ -41,12 +50,15 @@ fn complete(disk: &mut Disk) {
     if disk.encryption.is_some() || disk.source.as_ref().is_some_and(|s| s.encryption.is_some()) {
         let inner = disk.source.as_mut().and_then(|s| s.encryption.as_mut());
         for e in [disk.encryption.as_mut(), inner].into_iter().flatten() {
-            if e.engine.is_none()
-                && matches!(e.format.as_str(), "luks" | "luks2" | "luks-any" | "qcow")
-            {
-                e.engine = Some("qemu".to_owned());
-            }
+            engine(e);
         }
+    }
+    let mut next = disk.backing_store.as_deref_mut();
+    while let Some(b) = next {
+        if let Some(e) = b.source.as_mut().and_then(|s| s.encryption.as_mut()) {
+            engine(e);
+        }
+        next = b.backing_store.as_deref_mut();
     }
     if let Some(s) = disk.source.as_mut() {
         for h in &mut s.hosts {
@@ -73,7 +85,6 @@ fn complete(disk: &mut Disk) {
             Some("gluster") => Some("24007"),
             Some("sheepdog") => Some("7000"),
             Some("vxhs") => Some("9999"),
-            Some("nfs") => Some("2049"),
             _ => None,
         };
         for h in &mut s.hosts {
@@ -82,7 +93,12 @@ fn complete(disk: &mut Disk) {
             }
         }
     }
-    let _ = bus;
+}
+
+fn engine(e: &mut crate::domain::devices::disk::Encryption) {
+    if e.engine.is_none() && matches!(e.format.as_str(), "luks" | "luks2" | "luks-any" | "qcow") {
+        e.engine = Some("qemu".to_owned());
+    }
 }
 
 /// The bus a target name implies.

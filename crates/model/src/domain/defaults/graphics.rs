@@ -19,14 +19,14 @@ pub(super) fn apply(
     let _ = out;
     let dev = d.devices_mut();
     for g in &mut dev.graphics {
+        drop_generated_sockets(g, ctx);
         display(g);
     }
     if dev.videos.is_empty() && dev.graphics.iter().any(|g| g.kind != GraphicsType::EglHeadless) {
         dev.videos.push(Video::default());
     }
-    let spice = dev.graphics.iter().any(|g| g.kind == GraphicsType::Spice);
     for v in &mut dev.videos {
-        video(v, m, spice, ctx);
+        video(v, m, ctx);
     }
     if let Some(first) = dev.videos.first_mut()
         && !first.model.as_ref().is_some_and(|x| x.kind == VideoType::None)
@@ -37,6 +37,18 @@ pub(super) fn apply(
         }
     }
     audio(d, m, ctx);
+}
+
+/// A VNC socket in the daemon's own folder was made for an earlier run.
+fn drop_generated_sockets(g: &mut Graphics, ctx: &DefaultsContext<'_>) {
+    let own = |p: &String| {
+        p.strip_prefix(ctx.settings.lib_dir.as_str()).is_some_and(|r| r.starts_with('/'))
+    };
+    if g.kind != GraphicsType::Vnc {
+        return;
+    }
+    g.socket = g.socket.take().filter(|s| !own(s));
+    g.listens.retain(|l| l.kind != ListenType::Socket || l.socket.as_ref().is_none_or(|s| !own(s)));
 }
 
 fn display(g: &mut Graphics) {
@@ -72,6 +84,19 @@ fn display(g: &mut Graphics) {
                 g.auto_port = Some(YesNo::Yes);
                 g.port = None;
                 g.tls_port = None;
+            } else if matches!(g.port, None | Some(0)) && matches!(g.tls_port, None | Some(0)) {
+                // Nothing to listen on.
+                g.auto_port = None;
+                g.port = None;
+                g.tls_port = None;
+                g.listens = vec![Listen {
+                    kind: ListenType::None,
+                    address: None,
+                    network: None,
+                    socket: None,
+                    from_config: None,
+                    auto_generated: None,
+                }];
             } else {
                 g.auto_port = Some(YesNo::No);
                 if g.port == Some(0) {
@@ -139,10 +164,10 @@ fn listens(g: &mut Graphics) {
     }
 }
 
-fn video(v: &mut Video, m: &Machine, spice: bool, ctx: &DefaultsContext<'_>) {
+fn video(v: &mut Video, m: &Machine, ctx: &DefaultsContext<'_>) {
     let model = v.model.get_or_insert_default();
     if model.kind == VideoType::Default {
-        model.kind = default_video(m, spice, ctx);
+        model.kind = default_video(m, ctx);
     }
     match model.kind {
         VideoType::Vga | VideoType::Cirrus | VideoType::Vmvga | VideoType::Bochs => {
@@ -190,23 +215,14 @@ fn video(v: &mut Video, m: &Machine, spice: bool, ctx: &DefaultsContext<'_>) {
 }
 
 /// What a guest with a display but no `<video>` gets.
-fn default_video(m: &Machine, spice: bool, ctx: &DefaultsContext<'_>) -> VideoType {
+fn default_video(m: &Machine, ctx: &DefaultsContext<'_>) -> VideoType {
     if m.is_virt() || m.is_s390() {
         return VideoType::Virtio;
     }
     if m.is_ppc() {
         return VideoType::Vga;
     }
-    if spice && ctx.devices.has("qxl") {
-        return VideoType::Qxl;
-    }
-    if ctx.devices.has("VGA") {
-        VideoType::Vga
-    } else if ctx.devices.has("cirrus-vga") {
-        VideoType::Cirrus
-    } else {
-        VideoType::Vga
-    }
+    if ctx.devices.has("cirrus-vga") { VideoType::Cirrus } else { VideoType::Vga }
 }
 
 fn audio(d: &mut Domain, m: &Machine, ctx: &DefaultsContext<'_>) {
@@ -219,19 +235,9 @@ fn audio(d: &mut Domain, m: &Machine, ctx: &DefaultsContext<'_>) {
                 GraphicsType::Vnc if ctx.settings.vnc_allow_host_audio => continue,
                 GraphicsType::Vnc | GraphicsType::Rdp => AudioType::None,
                 GraphicsType::Spice => AudioType::Spice,
-                GraphicsType::Sdl => AudioType::Sdl,
-                GraphicsType::Dbus => AudioType::Dbus,
                 _ => continue,
             };
-            if kind == AudioType::Dbus
-                || kind == AudioType::Sdl
-                || kind == AudioType::Spice
-                || kind == AudioType::None
-            {
-                if !kinds.contains(&kind) {
-                    kinds.push(kind);
-                }
-            }
+            kinds.push(kind);
         }
         if dev.graphics.is_empty() && !ctx.settings.nographics_allow_host_audio {
             kinds.push(AudioType::None);

@@ -21,7 +21,8 @@ pub(super) fn insert_controller(d: &mut Domain, c: Controller) {
     let mut at = None;
     for (i, x) in list.iter().enumerate() {
         if x.kind == c.kind {
-            if x.index > c.index {
+            let master_of = x.index == c.index && c.master.is_none() && x.master.is_some();
+            if x.index > c.index || master_of {
                 at = Some(i);
                 break;
             }
@@ -61,6 +62,9 @@ fn any_controller(d: &Domain, kind: ControllerType) -> bool {
 /// Indexes of controllers that have none: one more than the greatest of the type, but the USB
 /// companions take their master's.
 fn number_controllers(d: &mut Domain) {
+    for c in std::mem::take(&mut d.devices_mut().controllers) {
+        insert_controller(d, c);
+    }
     let list = &mut d.devices_mut().controllers;
     for i in 0..list.len() {
         if list[i].index.is_some() {
@@ -253,13 +257,12 @@ pub(super) fn controllers(d: &mut Domain, _m: &Machine, _ctx: &DefaultsContext<'
         .iter()
         .chain(&dev.consoles)
         .filter(|c| c.target.as_ref().and_then(|t| t.kind) == Some(CharTargetType::Virtio))
-        .map(|c| match &c.address {
+        .filter_map(|c| match &c.address {
             Some(Address::VirtioSerial(a)) => Some(a.controller),
             Some(_) => None,
             None => Some(0),
         })
-        .max()
-        .flatten();
+        .collect::<Vec<_>>();
     let ccid = dev
         .smartcards
         .iter()
@@ -268,7 +271,7 @@ pub(super) fn controllers(d: &mut Domain, _m: &Machine, _ctx: &DefaultsContext<'
             _ => None,
         })
         .max();
-    up_to(&mut need, ControllerType::VirtioSerial, serial);
+    need.extend(serial.into_iter().map(|i| (ControllerType::VirtioSerial, i)));
     up_to(&mut need, ControllerType::Ccid, ccid);
     for (kind, index) in need {
         ensure_controller(d, kind, index, None);

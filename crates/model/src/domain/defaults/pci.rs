@@ -37,8 +37,9 @@ pub(super) fn assign(
         set.buses.iter().all(Bus::is_full)
     };
     set.place_all(&mut dry, m, out);
-    let any_pci = set.buses.iter().any(|b| b.used.iter().any(|u| *u != 0));
-    if !everything_taken && (!m.is_arm_virt() || any_pci) {
+    // A machine without a single device on a root port gets no spare port either.
+    let beyond_root = set.buses.iter().skip(1).any(|b| b.used.iter().any(|u| *u != 0));
+    if !everything_taken && (!m.has_pcie() || beyond_root) {
         let spare = if m.has_pcie() { PCIE | HOTPLUG } else { PCI | HOTPLUG };
         set.reserve(spare);
     }
@@ -203,8 +204,8 @@ impl Set {
             return add("pcie-root-port");
         }
         if flags & (PCI | BRIDGE) != 0 {
-            // A bridge hangs on an existing one; the first one hangs on a root port.
-            return add("pcie-to-pci-bridge");
+            // The bridge hangs on a root port.
+            return add("pcie-root-port") && add("pcie-to-pci-bridge");
         }
         false
     }

@@ -4,6 +4,7 @@ use diag::{Diagnostic, ErrorCode};
 use xml::OnOff;
 
 use super::{DefaultsContext, fault};
+use crate::domain::Domain;
 use crate::domain::clock::{Clock, ClockBasis, ClockOffset};
 use crate::domain::cpu::{
     Cpu, CpuCheck, CpuFallback, CpuFeaturePolicy, CpuMatch, CpuMode, CpuModel,
@@ -13,8 +14,7 @@ use crate::domain::lifecycle::LifecycleAction;
 use crate::domain::memory::Memory;
 use crate::domain::os::{BootDev, Os, OsBoot, OsTypeName};
 use crate::domain::scalar::{CpuSet, Kib};
-use crate::domain::tune::{IoThread, IoThreadIds, Vcpu, VcpuPlacement};
-use crate::domain::{Domain, memory};
+use crate::domain::tune::{IoThread, IoThreadIds, IoThreadSched, Vcpu, VcpuPlacement, VcpuSched};
 
 /// Fills in everything that is no device.
 pub fn apply(d: &mut Domain, ctx: &mut DefaultsContext<'_>, out: &mut Vec<Diagnostic>) {
@@ -31,7 +31,7 @@ pub fn apply(d: &mut Domain, ctx: &mut DefaultsContext<'_>, out: &mut Vec<Diagno
             *text = None;
         }
     }
-    memory_sizes(d);
+    memory_sizes(d, ctx.abi_update);
     vcpus(d);
     io_threads(d);
     machine(d, ctx, out);
@@ -44,12 +44,17 @@ pub fn apply(d: &mut Domain, ctx: &mut DefaultsContext<'_>, out: &mut Vec<Diagno
     clock(d);
 }
 
-fn memory_sizes(d: &mut Domain) {
+/// A memory limit that is none, KiB.
+const UNLIMITED: u64 = 9_007_199_254_740_991;
+
+fn memory_sizes(d: &mut Domain, abi_update: bool) {
     let hot: u64 = d.devices.iter().flat_map(|v| &v.memories).map(|m| m.target.size.0).sum();
+    let written = d.memory.as_ref().is_some_and(|m| m.size.0 > 0);
     let cells: u64 =
         d.cpu.iter().filter_map(|c| c.numa.as_ref()).flat_map(|n| &n.cells).map(|c| c.memory).sum();
     let mem = d.memory.get_or_insert_with(Memory::default);
-    if cells > 0 {
+    // The sum of the cells counts for new documents; a stored one says what it meant.
+    if cells > 0 && (abi_update || !written) {
         mem.size = Kib(cells.saturating_add(hot));
     }
     let total = mem.size;
@@ -69,12 +74,16 @@ fn memory_sizes(d: &mut Domain) {
             d.memory_backing = None;
         }
     }
-    if let Some(t) = d.mem_tune.as_ref()
-        && *t == Default::default()
-    {
-        d.mem_tune = None;
+    if let Some(t) = d.mem_tune.as_mut() {
+        for limit in
+            [&mut t.hard_limit, &mut t.soft_limit, &mut t.min_guarantee, &mut t.swap_hard_limit]
+        {
+            *limit = limit.filter(|l| l.0 < UNLIMITED);
+        }
+        if *t == Default::default() {
+            d.mem_tune = None;
+        }
     }
-    let _ = memory::MemoryAccess::Shared;
 }
 
 fn vcpus(d: &mut Domain) {
@@ -88,21 +97,25 @@ fn vcpus(d: &mut Domain) {
         }
         list.list.sort_by_key(|e| e.id);
     }
-    if v.placement == VcpuPlacement::Auto {
+    if v.placement == Some(VcpuPlacement::Auto) {
         v.cpuset = None;
     }
     // A NUMA policy placed by the host places the CPUs too, and the other way round.
     if let Some(m) = d.numa_tune.as_mut().and_then(|n| n.memory.as_mut()) {
-        if m.nodeset.is_some() {
-            m.placement = None;
-        } else if m.placement.is_none() {
-            m.placement = Some(v.placement).filter(|p| *p == VcpuPlacement::Auto);
+        if m.placement.is_none() && m.nodeset.is_none() {
+            m.placement = v.placement.filter(|p| *p == VcpuPlacement::Auto);
         }
-        if m.placement == Some(VcpuPlacement::Auto) && v.cpuset.is_none() {
-            v.placement = VcpuPlacement::Auto;
+        match m.placement {
+            Some(VcpuPlacement::Auto) => {
+                m.nodeset = None;
+                if v.cpuset.is_none() {
+                    v.placement.get_or_insert(VcpuPlacement::Auto);
+                }
+            }
+            _ => m.placement = None,
         }
         m.mode.get_or_insert_default();
-    } else if v.placement == VcpuPlacement::Auto {
+    } else if v.placement == Some(VcpuPlacement::Auto) {
         let n = d.numa_tune.get_or_insert_default();
         n.memory = Some(crate::domain::tune::NumaMemory {
             mode: Some(Default::default()),
@@ -110,6 +123,7 @@ fn vcpus(d: &mut Domain) {
             placement: Some(VcpuPlacement::Auto),
         });
     }
+    v.placement.get_or_insert_default();
     for n in d.numa_tune.iter_mut().flat_map(|n| &mut n.nodes) {
         n.mode.get_or_insert_default();
     }
@@ -118,10 +132,32 @@ fn vcpus(d: &mut Domain) {
         let whole: Option<&CpuSet> = v.cpuset.as_ref();
         t.vcpu_pins.retain(|p| p.vcpu < v.maximum && Some(&p.cpuset) != whole);
         t.vcpu_pins.sort_by_key(|p| p.vcpu);
+        // One entry for each virtual CPU or I/O thread.
+        t.vcpu_scheds =
+            one_each(&t.vcpu_scheds, |s| &s.vcpus, |s, set| VcpuSched { vcpus: set, ..s.clone() });
+        t.iothread_scheds = one_each(
+            &t.iothread_scheds,
+            |s| &s.iothreads,
+            |s, set| IoThreadSched { iothreads: set, ..s.clone() },
+        );
         if *t == Default::default() {
             d.cpu_tune = None;
         }
     }
+}
+
+/// Splits entries for several numbers into one for each, ascending.
+fn one_each<T>(list: &[T], set: fn(&T) -> &CpuSet, with: fn(&T, CpuSet) -> T) -> Vec<T> {
+    let mut out: Vec<(u32, T)> = Vec::new();
+    for x in list {
+        for n in set(x).iter() {
+            let mut one = CpuSet::default();
+            one.insert_range(n, n);
+            out.push((n, with(x, one)));
+        }
+    }
+    out.sort_by_key(|x| x.0);
+    out.into_iter().map(|x| x.1).collect()
 }
 
 fn io_threads(d: &mut Domain) {
@@ -278,13 +314,14 @@ fn complete_cpu(c: &mut Cpu, arch: &str, default_model: Option<String>, kvm: boo
         if let Some(model) = default_model {
             fill_default_model(c, arch, model, kvm);
         }
+        topology(c);
         return;
     }
     let mode = *c.mode.get_or_insert(CpuMode::Custom);
     match mode {
         CpuMode::Custom => {
             c.matching.get_or_insert(CpuMatch::Exact);
-            c.check.get_or_insert(if kvm || x86 { CpuCheck::Partial } else { CpuCheck::None });
+            c.check.get_or_insert(if kvm { CpuCheck::Partial } else { CpuCheck::None });
             if let Some(m) = c.model.as_mut() {
                 m.fallback.get_or_insert(CpuFallback::Allow);
             }
@@ -293,10 +330,13 @@ fn complete_cpu(c: &mut Cpu, arch: &str, default_model: Option<String>, kvm: boo
             c.matching = None;
             c.check.get_or_insert(CpuCheck::Partial);
             if let Some(m) = c.model.as_mut() {
-                m.fallback.get_or_insert(CpuFallback::Allow);
-                m.name = None;
-                if m.vendor_id.is_none() && m.fallback == Some(CpuFallback::Allow) {
-                    c.model = None;
+                if m.name.is_none() {
+                    m.fallback = None;
+                    if m.vendor_id.is_none() {
+                        c.model = None;
+                    }
+                } else {
+                    m.fallback.get_or_insert(CpuFallback::Allow);
                 }
             }
         }
@@ -312,6 +352,10 @@ fn complete_cpu(c: &mut Cpu, arch: &str, default_model: Option<String>, kvm: boo
     for f in &mut c.features {
         f.policy.get_or_insert(CpuFeaturePolicy::Require);
     }
+    topology(c);
+}
+
+fn topology(c: &mut Cpu) {
     if let Some(t) = c.topology.as_mut() {
         t.dies.get_or_insert(1);
         t.clusters.get_or_insert(1);

@@ -64,7 +64,7 @@ pub(super) fn assign(d: &mut Domain, m: &Machine, ctx: &DefaultsContext<'_>) {
     smartcards(d);
 }
 
-/// Each smart card sits in slot 0 of a reader of its own.
+/// Smart cards sit in the slots of the first reader.
 fn smartcards(d: &mut Domain) {
     let dev = d.devices_mut();
     let mut taken: Vec<(u32, u32)> = dev
@@ -79,12 +79,12 @@ fn smartcards(d: &mut Domain) {
         if c.address.is_some() {
             continue;
         }
-        let mut n = 0;
-        while taken.contains(&(n, 0)) {
-            n += 1;
+        let mut slot = 0;
+        while taken.contains(&(0, slot)) {
+            slot += 1;
         }
-        taken.push((n, 0));
-        c.address = Some(Address::Ccid(CcidAddress { controller: n, slot: 0 }));
+        taken.push((0, slot));
+        c.address = Some(Address::Ccid(CcidAddress { controller: 0, slot }));
     }
     let readers: Vec<u32> = taken.iter().map(|t| t.0).collect();
     for r in readers {
