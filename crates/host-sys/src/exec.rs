@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use crate::close_on_exec_from;
 
@@ -39,6 +39,11 @@ impl Exec {
             .map(|(fd, number)| Ok((move_above(fd, free)?, *number)))
             .collect::<io::Result<Vec<_>>>()?;
         close_on_exec_from(3)?;
+        // The originals may have numbers that are overwritten now; dropping them later would close
+        // what is there then. They are given up to exec, which closes them.
+        for (fd, _) in self.fds {
+            let _ = fd.into_raw_fd();
+        }
         for (source, number) in &sources {
             // SAFETY: `source` is open and lies above all numbers asked for, so none is overwritten
             // before its turn. What had `number` before is replaced: the contract of this function.
@@ -46,9 +51,6 @@ impl Exec {
                 return Err(io::Error::last_os_error());
             }
         }
-        // The OwnedFds of the caller may have had numbers that were overwritten just now. Dropping
-        // them would close the new ones.
-        std::mem::forget(self.fds);
         default_signals();
         let pointers = |list: &[CString]| -> Vec<*const libc::c_char> {
             list.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect()

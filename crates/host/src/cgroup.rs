@@ -309,10 +309,16 @@ impl MachineGroup {
     pub fn create(&self, part: Part) -> Result<(), CgroupError> {
         for (hierarchy, path) in self.of(part) {
             let below = path.strip_prefix(&hierarchy.mount).unwrap_or(&path);
+            let machine = hierarchy.mount.join(&self.relative);
             let mut folder = hierarchy.mount.clone();
             for name in below {
                 if hierarchy.v2 {
-                    enable_v2(&folder, &hierarchy.controllers);
+                    // Below the machine's group lie threads, which only some controllers tell
+                    // apart; one of the others there would forbid threaded groups.
+                    let threads = folder == machine;
+                    let wanted =
+                        hierarchy.controllers.iter().filter(|c| !threads || c.per_thread());
+                    enable_v2(&folder, wanted);
                 }
                 let parent = folder.clone();
                 folder.push(name);
@@ -466,8 +472,8 @@ fn remove_tree(folder: &Path) -> Result<(), CgroupError> {
 }
 
 /// Lets the groups below `folder` use the controllers. One that cannot be is not used then.
-fn enable_v2(folder: &Path, controllers: &[Controller]) {
-    for name in controllers.iter().filter_map(|c| c.name_v2()) {
+fn enable_v2<'a>(folder: &Path, controllers: impl Iterator<Item = &'a Controller>) {
+    for name in controllers.filter_map(|c| c.name_v2()) {
         let _ = write(&folder.join("cgroup.subtree_control"), &format!("+{name}"));
     }
 }

@@ -263,9 +263,10 @@ mod tests {
 
     #[tokio::test]
     async fn killed_child() {
-        let child = Command::new("sleep").arg("1000").spawn().unwrap();
+        let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
         let process = Process::open(child.id()).unwrap();
         process.kill().unwrap();
         assert_eq!(process.exited().await.unwrap(), Exit::Signal(9));
+        assert!(child.wait().is_err(), "it was reaped already");
     }
 }

@@ -21,7 +21,7 @@ mod session;
 pub use agent::{AgentOutput, AgentSession};
 pub use command::{Ack, Command, CommandId, decode};
 pub use error::{ProtocolError, QmpError};
-pub use event::{Event, EventKind, ResetReason, Timestamp};
+pub use event::{Event, EventKind, GraphicsPhase, ResetReason, Timestamp};
 pub use line::{LineSplitter, MAX_LINE};
 pub use message::{Greeting, Message, QemuVersion};
 pub use serde_json::{Map, Value, json};
