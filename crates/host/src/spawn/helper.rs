@@ -7,6 +7,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::process::ExitCode;
 
 use rustix::process::{Resource as Rlimit, Rlimit as RlimitValues};
 use rustix::thread::{CapabilitySet, CapabilitySets};
@@ -15,30 +16,30 @@ use super::wire::*;
 use crate::lock::PidFile;
 use crate::scm;
 
-/// Runs the exec helper and never returns. A binary calls this *first*, on its only thread, when it
-/// was started with the argument of its [`super::Helper`]. Standard input is the daemon's socket.
-pub fn helper_main() -> ! {
-    let code = match io::stdin().as_fd().try_clone_to_owned() {
+/// Runs the exec helper. A binary calls this *first*, on its only thread, when it was started with
+/// the argument of its [`super::Helper`]; standard input is the daemon's socket. Returns only when
+/// the program was not started: `main` then returns the code and does nothing else.
+pub fn helper_main() -> ExitCode {
+    match io::stdin().as_fd().try_clone_to_owned() {
         Ok(fd) => run(UnixStream::from(fd)),
-        Err(_) => 125,
-    };
-    std::process::exit(code)
+        Err(_) => ExitCode::from(125),
+    }
 }
 
 /// Returns the exit code; nobody looks at it but a human with a debugger.
-fn run(mut socket: UnixStream) -> i32 {
+fn run(mut socket: UnixStream) -> ExitCode {
     let plan = match receive(&mut socket).and_then(|(text, fds)| prepare(text, fds)) {
         Ok(plan) => plan,
         Err(failure) => return report(&mut socket, &failure),
     };
     if socket.write_all(&[READY]).is_err() {
-        return 0;
+        return ExitCode::SUCCESS;
     }
     let mut word = [0];
     // End of file: the daemon died or changed its mind. Nothing was started, nothing is left.
     match socket.read(&mut word) {
         Ok(1) if word == [GO] => {}
-        _ => return 0,
+        _ => return ExitCode::SUCCESS,
     }
     let mut keep = OwnedFd::from(socket);
     let program = plan.program.to_string_lossy().into_owned();
@@ -46,13 +47,13 @@ fn run(mut socket: UnixStream) -> i32 {
     report(&mut UnixStream::from(keep), &Failure::new(Step::Exec, program, &error))
 }
 
-fn report(socket: &mut UnixStream, failure: &Failure) -> i32 {
+fn report(socket: &mut UnixStream, failure: &Failure) -> ExitCode {
     let mut bytes = vec![ERROR];
     if serde_json::to_writer(&mut bytes, failure).is_ok() {
         // If the daemon is gone, nobody wants to know.
         let _ = socket.write_all(&bytes);
     }
-    126
+    ExitCode::from(126)
 }
 
 fn receive(socket: &mut UnixStream) -> Result<(Text, Vec<OwnedFd>), Failure> {

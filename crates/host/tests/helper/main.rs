@@ -2,23 +2,25 @@
 //! can be killed at a chosen step. Not installed.
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use host::spawn::{Helper, SpawnSpec, helper_main, prepare};
 
-fn main() {
+fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().collect();
     let arg = |n: usize| args.get(n).map_or("", String::as_str);
     match arg(1) {
-        "__exec" => helper_main(),
+        "__exec" => return helper_main(),
         "daemon" => daemon(arg(2), &args),
         "write" => write(arg(2), arg(3)),
         "tap" => tap(arg(2)),
         other => {
             eprintln!("unknown command '{other}'");
-            std::process::exit(2);
+            return ExitCode::from(2);
         }
     }
+    ExitCode::SUCCESS
 }
 
 /// `daemon STEP LOG PROGRAM ARG…`: goes up to STEP (`prepared`, `ready`, `running`), prints the pid
