@@ -86,6 +86,9 @@ pub fn canonicalize(d: &mut Domain, out: &mut Vec<Diagnostic>) {
             short_unit(&mut t.size, &mut t.unit, out);
         }
     }
+    if let Some(m) = d.metadata.as_mut() {
+        m.keep_one_per_namespace();
+    }
     let Some(dev) = d.devices.as_mut() else { return };
     for disk in &mut dev.disks {
         if let Some(s) = disk.source.as_mut() {
@@ -116,6 +119,29 @@ pub fn canonicalize(d: &mut Domain, out: &mut Vec<Diagnostic>) {
             c.pci_model = None;
             c.target = None;
         }
+    }
+    for i in &mut dev.interfaces {
+        let max =
+            i.coalesce.as_ref().and_then(|c| c.rx.as_ref()?.frames.as_ref()).map_or(0, |f| f.max);
+        if max == 0 {
+            i.coalesce = None;
+        }
+    }
+    for f in &mut dev.filesystems {
+        for mode in [&mut f.fmode, &mut f.dmode].into_iter().flatten() {
+            if let Ok(n) = u32::from_str_radix(mode, 8) {
+                *mode = format!("{n:04o}");
+            }
+        }
+    }
+    for c in dev.controllers.iter_mut().filter(|c| c.kind == ControllerType::Usb) {
+        let start = match c.model.as_deref() {
+            Some("ich9-uhci1") => 0,
+            Some("ich9-uhci2") => 2,
+            Some("ich9-uhci3") => 4,
+            _ => continue,
+        };
+        c.master.get_or_insert(super::devices::controller::UsbMaster { startport: start });
     }
     for h in &mut dev.hostdevs {
         if h.kind == Some(HostdevType::Pci)
@@ -161,7 +187,7 @@ fn backing(b: &mut BackingStore, out: &mut Vec<Diagnostic>) {
 
 /// TSEG keeps the biggest unit that divides it.
 fn short_unit(value: &mut u64, unit: &mut Option<String>, out: &mut Vec<Diagnostic>) {
-    let Some(bytes) = scale(*value, unit.as_deref(), 1) else {
+    let Some(bytes) = scale(*value, unit.as_deref(), 1 << 20) else {
         error(out, format!("unknown suffix '{}'", unit.as_deref().unwrap_or_default()));
         return;
     };

@@ -5,6 +5,7 @@
 
 pub mod address;
 pub mod alias;
+mod aliases;
 mod canonical;
 pub mod clock;
 pub mod cpu;
@@ -26,6 +27,7 @@ mod text;
 pub mod tune;
 pub mod walk;
 
+pub use aliases::assign_aliases;
 pub use definition::{Domain, VirtType};
 pub use text::{FormatFlags, ParseOptions, Parsed, QEMU_NS, format, parse, write_domain};
 

@@ -32,8 +32,7 @@ pub(super) fn consoles(d: &mut Domain, m: &Machine) {
                 }
             }
         }
-        Some(_) => {}
-        None => {
+        _ => {
             if let Some(s) = dev.serials.first()
                 && s.target.as_ref().is_none_or(|t| {
                     matches!(
@@ -58,7 +57,7 @@ pub(super) fn consoles(d: &mut Domain, m: &Machine) {
                 c.alias = None;
                 c.address = None;
                 c.acpi = None;
-                dev.consoles.push(c);
+                dev.consoles.insert(0, c);
             }
         }
     }
@@ -66,7 +65,9 @@ pub(super) fn consoles(d: &mut Domain, m: &Machine) {
         number_ports(list);
     }
     for (n, c) in dev.consoles.iter_mut().enumerate() {
-        c.target.get_or_insert_default().port.get_or_insert(n as u32);
+        let copy = n == 0 && c.target.as_ref().and_then(|t| t.kind) == Some(CharTargetType::Serial);
+        let serial = dev.serials.first().and_then(|s| s.target.as_ref()?.port).filter(|_| copy);
+        c.target.get_or_insert_default().port = Some(serial.unwrap_or(n as u32));
     }
 }
 
@@ -158,13 +159,16 @@ fn drop_default_channel(c: &mut Serial, name: &str, ctx: &DefaultsContext<'_>) {
     if c.source.kind != CharType::Unix {
         return;
     }
-    let dir = &ctx.settings.channel_dir;
+    let legacy = format!("{}/channel", ctx.settings.lib_dir);
+    let dirs = [ctx.settings.channel_dir.as_str(), legacy.as_str()];
     for s in &mut c.source.sources {
         let generated = s.path.as_deref().is_some_and(|p| {
-            p.strip_prefix(dir.as_str())
-                .and_then(|r| r.strip_prefix('/'))
-                .and_then(|r| r.strip_suffix(name))
-                .is_some_and(is_generated_dir)
+            dirs.iter().any(|dir| {
+                p.strip_prefix(dir)
+                    .and_then(|r| r.strip_prefix('/'))
+                    .and_then(|r| r.strip_suffix(name))
+                    .is_some_and(is_generated_dir)
+            })
         });
         if generated && s.mode != Some(SocketMode::Connect) {
             s.path = None;

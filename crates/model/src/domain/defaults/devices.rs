@@ -15,7 +15,8 @@ use crate::domain::devices::input::{InputBus, InputType};
 use crate::domain::devices::interface::{InterfaceModel, InterfaceType};
 use crate::domain::devices::memory::MemoryModel;
 use crate::domain::devices::panic::PanicModel;
-use crate::domain::devices::shmem::{ShmemModel, ShmemModelName};
+use crate::domain::devices::rng::RngBackendModel;
+use crate::domain::devices::shmem::{ShmemModel, ShmemModelName, ShmemSize};
 use crate::domain::devices::sound::SoundModel;
 use crate::domain::devices::tpm::{TpmBackendType, TpmModel, TpmVersion};
 
@@ -91,7 +92,9 @@ pub(super) fn apply(
         }
     }
     for s in &mut dev.sounds {
-        if s.model != SoundModel::Virtio {
+        if s.model == SoundModel::Virtio {
+            s.streams.get_or_insert(2);
+        } else {
             s.streams = None;
         }
     }
@@ -108,8 +111,13 @@ pub(super) fn apply(
     }
     for s in &mut dev.shmems {
         s.model.get_or_insert(ShmemModel { kind: ShmemModelName::Ivshmem });
-        if s.size.is_none() && s.server.is_none() {
-            s.size = None;
+        let plain = s.model.as_ref().is_some_and(|m| m.kind == ShmemModelName::IvshmemPlain);
+        if plain && s.size.is_none() {
+            s.size = Some(ShmemSize { unit: Some("M".to_owned()), size: 4 });
+        }
+        let doorbell = s.model.as_ref().is_some_and(|m| m.kind == ShmemModelName::IvshmemDoorbell);
+        if doorbell {
+            s.msi.get_or_insert_default().ioeventfd.get_or_insert(xml::OnOff::On);
         }
     }
     for h in &mut dev.hostdevs {
@@ -123,8 +131,20 @@ pub(super) fn apply(
         }
     }
     memory_devices(dev, m, ctx);
-    for w in &mut dev.iommus {
-        let _ = w;
+    for r in &mut dev.rngs {
+        if r.backend.model == RngBackendModel::Random {
+            r.backend.device.get_or_insert_with(|| "/dev/random".to_owned());
+        }
+    }
+    for h in &mut dev.hostdevs {
+        // An iSCSI target without a unit means unit 0.
+        if let Some(s) = h.source.as_mut()
+            && s.protocol.as_deref() == Some("iscsi")
+            && let Some(n) = s.name.as_mut()
+            && !n.contains('/')
+        {
+            n.push_str("/0");
+        }
     }
     for v in &mut dev.vsocks {
         v.model.get_or_insert_default();

@@ -24,7 +24,8 @@ fn complete(disk: &mut Disk) {
     }
     let driver = disk.driver.get_or_insert_with(DiskDriver::default);
     driver.name.get_or_insert_with(|| "qemu".to_owned());
-    if disk.kind != StorageType::Vhostuser || driver.kind.is_none() {
+    // A pool's volume says its own format.
+    if disk.kind != StorageType::Volume {
         driver.kind.get_or_insert_with(|| "raw".to_owned());
     }
     if driver.kind.as_deref() == Some("aio") {

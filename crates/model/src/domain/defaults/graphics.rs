@@ -28,13 +28,18 @@ pub(super) fn apply(
     for v in &mut dev.videos {
         video(v, m, ctx);
     }
-    if let Some(first) = dev.videos.first_mut()
+    // One card is the primary one, the first where none says so, and it is kept first.
+    let primary = |v: &Video| v.model.as_ref().and_then(|m| m.primary) == Some(YesNo::Yes);
+    if let Some(i) = dev.videos.iter().position(primary) {
+        let v = dev.videos.remove(i);
+        dev.videos.insert(0, v);
+    } else if let Some(first) = dev.videos.first_mut()
         && !first.model.as_ref().is_some_and(|x| x.kind == VideoType::None)
     {
-        let any = false;
-        if !any {
-            first.model.get_or_insert_default().primary = Some(YesNo::Yes);
-        }
+        first.model.get_or_insert_default().primary = Some(YesNo::Yes);
+    }
+    for m in dev.videos.iter_mut().filter_map(|v| v.model.as_mut()) {
+        m.primary = m.primary.filter(|p| *p == YesNo::Yes);
     }
     audio(d, m, ctx);
 }
@@ -242,6 +247,7 @@ fn audio(d: &mut Domain, m: &Machine, ctx: &DefaultsContext<'_>) {
         if dev.graphics.is_empty() && !ctx.settings.nographics_allow_host_audio {
             kinds.push(AudioType::None);
         }
+        kinds.sort_by_key(|k| *k != AudioType::Spice);
         kinds.truncate(1);
         for (i, kind) in kinds.into_iter().enumerate() {
             dev.audios.push(Audio { id: Some(i as u32 + 1), kind, ..Audio::default() });

@@ -21,6 +21,7 @@ mod simple_addresses;
 mod usb;
 
 pub use context::{DefaultsContext, DeviceSupport, MachineInfo, Settings};
+pub use disks::target_index;
 pub use machine::Machine;
 
 use diag::Diagnostic;

@@ -37,9 +37,9 @@ pub(super) fn assign(
         set.buses.iter().all(Bus::is_full)
     };
     set.place_all(&mut dry, m, out);
-    // A machine without a single device on a root port gets no spare port either.
-    let beyond_root = set.buses.iter().skip(1).any(|b| b.used.iter().any(|u| *u != 0));
-    if !everything_taken && (!m.has_pcie() || beyond_root) {
+    // Where root ports are added, one more is added for a device plugged in later.
+    let grown = set.buses.iter().any(|b| b.added);
+    if !everything_taken && (!m.has_pcie() || grown) {
         let spare = if m.has_pcie() { PCIE | HOTPLUG } else { PCI | HOTPLUG };
         set.reserve(spare);
     }

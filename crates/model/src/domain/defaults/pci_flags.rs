@@ -133,10 +133,7 @@ pub(super) fn flags(dev: &Devices, m: &Machine, which: Dev) -> u32 {
                     pcie
                 } else {
                     match x.model.as_ref().map(|m| m.kind.as_str()) {
-                        None
-                        | Some("usb-net" | "spapr-vlan" | "smc91c111" | "lan9118" | "netfront") => {
-                            0
-                        }
+                        None | Some("usb-net" | "spapr-vlan" | "smc91c111" | "lan9118") => 0,
                         Some("virtio-transitional") => pci,
                         Some(
                             "virtio" | "virtio-non-transitional" | "e1000e" | "vmxnet3" | "igb",

@@ -243,6 +243,11 @@ fn boot(d: &mut Domain) {
     if os.kind.name == OsTypeName::Hvm && os.boot.is_empty() && !per_device {
         os.boot.push(OsBoot { dev: BootDev::Hd });
     }
+    if let Some(b) = os.bootmenu.as_mut()
+        && b.enable == xml::YesNo::No
+    {
+        b.timeout = None;
+    }
     if let Some(l) = os.loader.as_mut()
         && l.path.as_deref() == Some("")
     {
@@ -269,8 +274,9 @@ fn cpu(d: &mut Domain, ctx: &mut DefaultsContext<'_>) {
             }
         }
     }
+    let vcpus = d.vcpu.as_ref().map(|v| v.maximum);
     if let Some(n) = d.cpu.as_mut().and_then(|c| c.numa.as_mut()) {
-        numa(n);
+        numa(n, vcpus);
     }
 }
 
@@ -362,11 +368,30 @@ fn topology(c: &mut Cpu) {
     }
 }
 
-fn numa(n: &mut crate::domain::cpu::Numa) {
+fn numa(n: &mut crate::domain::cpu::Numa, vcpus: Option<u32>) {
     for (i, c) in n.cells.iter_mut().enumerate() {
         c.id.get_or_insert(i as u32);
     }
     n.cells.sort_by_key(|c| c.id);
+    // CPUs that no cell names belong to the first one.
+    if let Some(max) = vcpus
+        && n.cells.iter().any(|c| c.cpus.is_some())
+    {
+        let mut left = CpuSet::default();
+        for cpu in 0..max {
+            if !n.cells.iter().any(|c| c.cpus.as_ref().is_some_and(|s| s.contains(cpu))) {
+                left.insert_range(cpu, cpu);
+            }
+        }
+        if let Some(first) = n.cells.first_mut()
+            && !left.is_empty()
+        {
+            let set = first.cpus.get_or_insert_default();
+            for &(a, b) in left.ranges() {
+                set.insert_range(a, b);
+            }
+        }
+    }
     // Distances are symmetric: what one cell says of another holds the other way too, and when one
     // cell has distances all have, 10 to itself and 20 to strangers.
     if n.cells.iter().all(|c| c.distances.is_none()) {
