@@ -22,6 +22,7 @@ impl Display for Arg {
             match piece {
                 Piece::Text(text) => f.write_str(text)?,
                 Piece::Fd(name) | Piece::Port(name) => write!(f, "<{name}>")?,
+                Piece::VncDisplay(name) => write!(f, "<{name} - 5900>")?,
             }
         }
         Ok(())

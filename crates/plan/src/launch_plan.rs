@@ -30,6 +30,8 @@ pub struct LaunchPlan {
     pub resume: QmpCommand,
     /// `qemuCaps` flags this start relied on, for the status file.
     pub flags: Vec<&'static str>,
+    /// The live definition as far as it is known before QEMU answers.
+    pub live: Box<model::domain::Domain>,
 }
 
 impl LaunchPlan {

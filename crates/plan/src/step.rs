@@ -45,6 +45,8 @@ pub enum Piece {
     Fd(ResultName),
     /// The decimal number of a port that the named step reserved.
     Port(ResultName),
+    /// The VNC display number of a reserved port: the port less 5900.
+    VncDisplay(ResultName),
 }
 
 impl Arg {

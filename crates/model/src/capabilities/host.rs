@@ -123,6 +123,8 @@ pub struct HostFacts {
     pub swtpm_versions: Vec<String>,
     /// qemu-rdp is installed.
     pub qemu_rdp: bool,
+    /// Seconds since the epoch at the time of asking (for clocks with an offset).
+    pub now: i64,
     /// Time zone offset of the host in seconds east of UTC.
     pub utc_offset: i32,
     /// DRM render nodes.

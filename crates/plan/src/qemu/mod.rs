@@ -1,5 +1,37 @@
 //! Plans for QEMU guests.
+//!
+//! [`launch`] turns an effective domain into a [`crate::LaunchPlan`]; [`observe`] puts what
+//! executing it yielded into the live definition. The command line's parts lie in one small file
+//! a device, each a block of methods of `build::Build`.
 
+mod balloon;
+mod boot;
+mod build;
+mod chardev;
+mod commandline;
+mod controllers;
+mod cpu;
+mod disk;
+mod firmware;
+mod graphics;
+mod input;
+mod launch;
+mod machine;
+mod memory;
+mod misc;
+mod net;
+mod observe;
+mod resources;
+mod rng;
 mod settings;
+mod sound;
+mod time;
+mod tpm;
+mod usb;
+mod watchdog;
+mod words;
 
+pub use firmware::{NoFirmware, select as select_firmware};
+pub use launch::{Inputs, launch, short_name};
+pub use observe::{Observed, ResultValue, Results, observe};
 pub use settings::{GraphicsSettings, Settings};

@@ -1,0 +1,405 @@
+//! What the parts of a command line are collected in.
+
+use super::settings::Settings;
+use super::words::{Address, Alias};
+use crate::step::{Access, Action, Arg, Grant, Ids, Piece, ResultName, Step, Undo};
+use diag::{Diagnostic, ErrorCode, Severity};
+use model::capabilities::host::HostFacts;
+use model::capabilities::qemu::{Accel, QemuCaps};
+use model::domain::Domain;
+use model::domain::devices::Devices;
+use model::domain::devices::controller::ControllerType;
+use serde_json::{Map, Value};
+
+/// Separates results from text while an argument is put together. No character of XML 1.0.
+const MARK: char = '\u{fffe}';
+
+/// Stands for the number of a descriptor inside an argument's text.
+pub(super) fn fd_mark(name: &str) -> String {
+    format!("{MARK}F{name}{MARK}")
+}
+
+/// Stands for a reserved port inside an argument's text.
+pub(super) fn port_mark(name: &str) -> String {
+    format!("{MARK}P{name}{MARK}")
+}
+
+/// Stands for the VNC display number of a reserved port.
+pub(super) fn display_mark(name: &str) -> String {
+    format!("{MARK}D{name}{MARK}")
+}
+
+/// An argument from text with marks.
+fn unmark(text: &str) -> Arg {
+    let mut pieces = Vec::new();
+    for (index, part) in text.split(MARK).enumerate() {
+        if part.is_empty() {
+            continue;
+        }
+        pieces.push(match (index % 2, part.split_at_checked(1)) {
+            (1, Some(("F", name))) => Piece::Fd(ResultName::new(name)),
+            (1, Some(("D", name))) => Piece::VncDisplay(ResultName::new(name)),
+            (1, Some(("P", name))) => Piece::Port(ResultName::new(name)),
+            _ => Piece::Text(part.to_string()),
+        });
+    }
+    Arg(pieces)
+}
+
+/// Text for use inside a comma-separated option.
+pub(super) fn comma(text: &str) -> String {
+    text.replace(',', ",,")
+}
+
+/// A JSON object that keeps the order of its members.
+#[derive(Clone, Default)]
+pub(super) struct Props(pub(super) Map<String, Value>);
+
+impl Props {
+    /// Properties of a `-device`.
+    pub(super) fn device(driver: &str) -> Self {
+        Self::default().set("driver", driver)
+    }
+
+    /// Properties of an `-object`.
+    pub(super) fn object(kind: &str, id: &str) -> Self {
+        Self::default().set("qom-type", kind).set("id", id)
+    }
+
+    /// Adds a member.
+    pub(super) fn set(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.0.insert(key.to_string(), value.into());
+        self
+    }
+
+    /// Adds a member if there is a value.
+    pub(super) fn opt<V: Into<Value>>(self, key: &str, value: Option<V>) -> Self {
+        match value {
+            Some(value) => self.set(key, value),
+            None => self,
+        }
+    }
+
+    /// Adds a switch (`true` or `false`) if it is given.
+    pub(super) fn on_off(self, key: &str, value: Option<impl Switch>) -> Self {
+        self.opt(key, value.map(|value| value.on()))
+    }
+
+    /// Adds all members of another object.
+    pub(super) fn extend(mut self, other: Props) -> Self {
+        self.0.extend(other.0);
+        self
+    }
+}
+
+/// A two-valued XML word.
+pub(super) trait Switch: Copy {
+    /// `yes` or `on`.
+    fn on(self) -> bool;
+    /// As QEMU's options spell it.
+    fn word(self) -> &'static str {
+        if self.on() { "on" } else { "off" }
+    }
+}
+
+impl Switch for super::words::OnOff {
+    fn on(self) -> bool {
+        self == Self::On
+    }
+}
+
+impl Switch for super::words::YesNo {
+    fn on(self) -> bool {
+        self == Self::Yes
+    }
+}
+
+/// A command line in the making, with the steps it needs.
+pub(super) struct Build<'a> {
+    /// The domain (a copy that becomes the live definition).
+    pub(super) d: &'a Domain,
+    /// Its devices.
+    pub(super) dev: &'a Devices,
+    /// The emulator.
+    pub(super) caps: &'a QemuCaps,
+    /// The host.
+    pub(super) host: &'a HostFacts,
+    /// The daemon's settings.
+    pub(super) set: &'a Settings,
+    /// Accelerator.
+    pub(super) accel: Accel,
+    /// Guest architecture.
+    pub(super) arch: String,
+    /// Machine as written.
+    pub(super) machine: String,
+    /// `…/domain-ID-NAME`.
+    pub(super) private_dir: String,
+    /// Short name `ID-NAME`, used in paths.
+    pub(super) short_name: String,
+    /// Command line so far.
+    pub(super) args: Vec<Arg>,
+    /// Steps before the exec, so far.
+    pub(super) steps: Vec<Step>,
+    /// Commands of the prelude that devices need.
+    pub(super) commands: Vec<crate::step::QmpCommand>,
+    /// Faults.
+    pub(super) faults: Vec<Diagnostic>,
+    /// Number of `-add-fd` sets so far.
+    pub(super) fdsets: usize,
+}
+
+impl<'a> Build<'a> {
+    /// Whether QEMU has the feature.
+    pub(super) fn has(&self, flag: &str) -> bool {
+        self.caps.has(flag)
+    }
+
+    /// An option without value.
+    pub(super) fn flag(&mut self, name: &str) {
+        self.args.push(Arg::text(name));
+    }
+
+    /// An option with its value; the value may hold marks.
+    pub(super) fn opt(&mut self, name: &str, value: &str) {
+        self.args.push(Arg::text(name));
+        self.args.push(unmark(value));
+    }
+
+    /// An option whose value is JSON.
+    pub(super) fn json(&mut self, name: &str, props: Props) {
+        let text = Value::Object(props.0).to_string();
+        self.opt(name, &text);
+    }
+
+    /// `-device`, with the domain's overrides applied.
+    pub(super) fn device(&mut self, props: Props) {
+        let props = self.overridden(props);
+        self.json("-device", props);
+    }
+
+    /// `-object`.
+    pub(super) fn object(&mut self, props: Props) {
+        self.json("-object", props);
+    }
+
+    /// Applies `<qemu:override>`.
+    fn overridden(&self, mut props: Props) -> Props {
+        use model::domain::qemu_namespace::QemuPropertyType as Kind;
+        let Some(all) = &self.d.qemu_override else {
+            return props;
+        };
+        let id = props.0.get("id").and_then(Value::as_str).unwrap_or_default().to_string();
+        for device in all.devices.iter().filter(|device| device.alias == id) {
+            for property in device.frontend.iter().flat_map(|f| &f.properties) {
+                let text = property.value.as_deref().unwrap_or_default();
+                let value = match property.kind {
+                    Kind::String => Some(Value::from(text)),
+                    Kind::Unsigned => text.parse::<u64>().ok().map(Value::from),
+                    Kind::Signed => text.parse::<i64>().ok().map(Value::from),
+                    Kind::Bool => Some(Value::from(matches!(text, "true" | "yes" | "on"))),
+                    Kind::Remove => {
+                        props.0.shift_remove(&property.name);
+                        None
+                    }
+                };
+                if let Some(value) = value {
+                    props.0.insert(property.name.clone(), value);
+                }
+            }
+        }
+        props
+    }
+
+    /// Notes a fault: something that cannot be done.
+    pub(super) fn fail(&mut self, rule: &'static str, message: impl Into<String>) {
+        self.faults.push(Diagnostic {
+            rule,
+            severity: Severity::Error,
+            code: ErrorCode::CONFIG_UNSUPPORTED,
+            span: None,
+            message: message.into(),
+            hints: Vec::new(),
+        });
+    }
+
+    /// Notes that the emulator lacks what an element needs, unless it has it.
+    pub(super) fn need(&mut self, flag: &str, element: &str) {
+        if !self.has(flag) {
+            let (major, minor, micro) = self.caps.version;
+            let message = format!(
+                "{element} needs the feature '{flag}', which {} (version {major}.{minor}.{micro}) lacks",
+                self.caps.emulator
+            );
+            self.fail("qemu.capability", message);
+        }
+    }
+
+    /// The name of a device, or an empty text and a fault if it has none.
+    pub(super) fn alias(&mut self, alias: &Option<Alias>, element: &str) -> String {
+        match alias {
+            Some(alias) => alias.name.clone(),
+            None => {
+                self.fail("qemu.alias", format!("{element} has no alias"));
+                String::new()
+            }
+        }
+    }
+
+    /// Name of the controller of a kind and index.
+    pub(super) fn controller(&self, kind: ControllerType, index: u32) -> Option<&'a str> {
+        let found =
+            self.dev.controllers.iter().find(|c| c.kind == kind && c.index.unwrap_or(0) == index);
+        found?.alias.as_ref().map(|alias| alias.name.as_str())
+    }
+
+    /// The bus and place of a device, as properties.
+    pub(super) fn place(&mut self, address: &Option<Address>, element: &str) -> Props {
+        let props = Props::default();
+        match address {
+            Some(Address::Pci(pci)) => {
+                let index = pci.bus.0 as u32;
+                let Some(bus) = self.controller(ControllerType::Pci, index) else {
+                    self.fail(
+                        "qemu.pci-bus",
+                        format!("{element} is on PCI bus {index}, which no controller provides"),
+                    );
+                    return props;
+                };
+                let bus = bus.to_string();
+                let addr = if pci.function.0 == 0 {
+                    format!("0x{:x}", pci.slot.0)
+                } else {
+                    format!("0x{:x}.0x{:x}", pci.slot.0, pci.function.0)
+                };
+                props.set("bus", bus).on_off("multifunction", pci.multifunction).set("addr", addr)
+            }
+            Some(Address::Usb(usb)) => {
+                let bus = match self.controller(ControllerType::Usb, usb.bus) {
+                    Some(name) => format!("{name}.0"),
+                    None => format!("usb{}.0", usb.bus),
+                };
+                props.set("bus", bus).opt("port", usb.port.clone())
+            }
+            Some(Address::Isa(isa)) => {
+                props.opt("iobase", isa.iobase.map(|v| v.0)).opt("irq", isa.irq.map(|v| v.0))
+            }
+            Some(Address::Ccw(ccw)) => {
+                let text = format!(
+                    "{:x}.{:x}.{:04x}",
+                    ccw.cssid.map_or(0, |v| v.0),
+                    ccw.ssid.map_or(0, |v| v.0),
+                    ccw.devno.map_or(0, |v| v.0)
+                );
+                props.set("devno", text)
+            }
+            Some(Address::SpaprVio(vio)) => match vio.reg {
+                Some(reg) => props.set("reg", reg.0),
+                None => props,
+            },
+            _ => props,
+        }
+    }
+
+    /// A virtio device's driver name for the bus it sits on.
+    pub(super) fn virtio_name(
+        &self,
+        base: &str,
+        address: &Option<Address>,
+        model: Option<model::domain::devices::disk::DiskModel>,
+    ) -> String {
+        use model::domain::devices::disk::DiskModel;
+        let suffix = match address {
+            Some(Address::Ccw(_)) => "ccw",
+            Some(Address::VirtioMmio(_)) => "device",
+            _ => "pci",
+        };
+        let flavour = match model {
+            Some(DiskModel::VirtioTransitional) if suffix == "pci" => "-transitional",
+            Some(DiskModel::VirtioNonTransitional) if suffix == "pci" => "-non-transitional",
+            _ => "",
+        };
+        format!("{base}-{suffix}{flavour}")
+    }
+
+    /// Options of the virtio transport.
+    pub(super) fn virtio_options(driver: Option<&super::words::VirtioDriver>) -> Props {
+        let Some(driver) = driver else {
+            return Props::default();
+        };
+        Props::default()
+            .on_off("iommu_platform", driver.iommu)
+            .on_off("ats", driver.ats)
+            .on_off("packed", driver.packed)
+            .on_off("page-per-vq", driver.page_per_vq)
+    }
+
+    /// QEMU's user.
+    pub(super) fn ids(&self) -> Option<Ids> {
+        self.set.ids
+    }
+
+    /// A step that gives a file to QEMU's user for the time of the run.
+    pub(super) fn grant(&mut self, path: &str, access: Access, shared: bool, why: &str) {
+        let done = |step: &Step| matches!(&step.action, Action::Grant(g) if g.path == path);
+        if self.steps.iter().any(done) {
+            return;
+        }
+        let owner = self.ids().filter(|_| self.set.dynamic_ownership);
+        let grant = Grant {
+            path: path.to_string(),
+            access,
+            owner,
+            restore: owner.is_some(),
+            optional: false,
+            shared,
+            why: why.to_string(),
+        };
+        let mut step = Step::new(Action::Grant(grant));
+        if owner.is_some() {
+            step = step.undone_by(Undo::RestoreOwner(path.to_string()));
+        }
+        self.steps.push(step);
+    }
+
+    /// A listening socket whose descriptor is passed to QEMU.
+    pub(super) fn listen(&mut self, name: &str, path: &str) {
+        // The address of a unix socket holds 108 bytes, one of them for the closing zero.
+        if path.len() > 107 {
+            self.fail("qemu.socket-path", format!("socket path '{path}' is longer than 107 bytes"));
+        }
+        let step = Step::new(Action::ListenUnix {
+            path: path.to_string(),
+            mode: 0o700,
+            owner: self.ids(),
+        });
+        self.steps.push(step.yields(name).undone_by(Undo::RemoveFile(path.to_string())));
+    }
+
+    /// A descriptor set that holds the named descriptor; its path.
+    pub(super) fn fdset(&mut self, name: &str, opaque: &str) -> String {
+        let number = self.fdsets;
+        self.fdsets += 1;
+        self.opt("-add-fd", &format!("set={number},fd={},opaque={opaque}", fd_mark(name)));
+        format!("/dev/fdset/{number}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_become_pieces() {
+        let arg = unmark(&format!("fd={},port={}", fd_mark("a.fd"), port_mark("p")));
+        assert_eq!(
+            arg.0,
+            [
+                Piece::Text("fd=".into()),
+                Piece::Fd(ResultName::new("a.fd")),
+                Piece::Text(",port=".into()),
+                Piece::Port(ResultName::new("p")),
+            ]
+        );
+        assert_eq!(unmark("plain").0, [Piece::Text("plain".into())]);
+    }
+}

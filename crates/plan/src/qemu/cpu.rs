@@ -1,0 +1,318 @@
+//! `-cpu`.
+
+use super::build::{Build, Switch};
+use super::words::OnOff;
+use diag::{Diagnostic, ErrorCode, Severity};
+use model::capabilities::cpu::{CpuKind, X86Map, decode, from_host_model};
+use model::capabilities::host::HostFacts;
+use model::capabilities::qemu::{Accel, QemuCaps};
+use model::domain::Domain;
+use model::domain::clock::{TimerMode, TimerName};
+use model::domain::cpu::*;
+
+fn fault(rule: &'static str, code: ErrorCode, message: String) -> Diagnostic {
+    Diagnostic { rule, severity: Severity::Error, code, span: None, message, hints: Vec::new() }
+}
+
+/// Turns `host-model` into the model and features the guest really gets, in the live definition.
+pub(super) fn resolve(
+    domain: &mut Domain,
+    caps: &QemuCaps,
+    _host: &HostFacts,
+    accel: Accel,
+) -> Result<(), Diagnostic> {
+    let Some(cpu) = domain.cpu.as_mut().filter(|cpu| cpu.mode == Some(CpuMode::HostModel)) else {
+        return Ok(());
+    };
+    let accel_caps = caps.accel(accel);
+    let expanded = accel_caps.and_then(|accel| accel.host_model.as_ref());
+    let found = expanded.and_then(|expanded| {
+        let known = |name: &str| {
+            let cpus = &accel_caps?.cpus;
+            cpus.iter().find(|cpu| cpu.name == name).map(|cpu| cpu.blockers.as_slice())
+        };
+        decode(&from_host_model(expanded, true), CpuKind::Guest, known)
+    });
+    let Some(found) = found else {
+        return Err(fault(
+            "qemu.cpu-host-model",
+            ErrorCode::CONFIG_UNSUPPORTED,
+            "CPU mode 'host-model' is not supported by hypervisor".to_string(),
+        ));
+    };
+    let feature = |policy, name: &str| CpuFeature { policy: Some(policy), name: name.to_string() };
+    let require = found.require.iter().map(|n| feature(CpuFeaturePolicy::Require, n));
+    let disable = found.disable.iter().map(|n| feature(CpuFeaturePolicy::Disable, n));
+    let mut features: Vec<CpuFeature> = require.chain(disable).collect();
+    // What the user wrote wins over what the host has.
+    for own in std::mem::take(&mut cpu.features) {
+        match features.iter_mut().find(|known| known.name == own.name) {
+            Some(known) => *known = own,
+            None => features.push(own),
+        }
+    }
+    cpu.features = features;
+    cpu.mode = Some(CpuMode::Custom);
+    cpu.matching = Some(CpuMatch::Exact);
+    cpu.vendor = found.vendor.map(str::to_string);
+    cpu.model = Some(CpuModel {
+        fallback: Some(CpuFallback::Forbid),
+        vendor_id: cpu.model.as_ref().and_then(|model| model.vendor_id.clone()),
+        name: Some(found.model.to_string()),
+    });
+    Ok(())
+}
+
+impl Build<'_> {
+    /// Name of the model when the domain names none.
+    fn default_model(&self) -> Option<String> {
+        let machine = self.caps.machine(self.accel, &self.machine)?;
+        let name = machine.default_cpu_type.as_deref()?;
+        let cpus = &self.caps.accel(self.accel)?.cpus;
+        let known = cpus.iter().find(|cpu| cpu.typename == name).map(|cpu| cpu.name.clone());
+        known.or_else(|| {
+            name.rsplit_once('-')
+                .and_then(|(rest, _)| rest.rsplit_once('-'))
+                .map(|(n, _)| n.to_string())
+        })
+    }
+
+    /// `-cpu`, unless there is nothing to say.
+    pub(super) fn cpu(&mut self) {
+        let cpu = self.d.cpu.clone().unwrap_or_default();
+        let kvm = self.accel == Accel::Kvm;
+        let mut out = String::new();
+        let model = cpu.model.as_ref().and_then(|model| model.name.clone());
+        match cpu.mode {
+            Some(CpuMode::HostPassthrough) => {
+                if !kvm {
+                    self.fail("qemu.cpu-mode", "CPU mode 'host-passthrough' for x86_64 qemu domain on x86_64 host is not supported by hypervisor".replace("x86_64 qemu", &format!("{} qemu", self.arch)).replace("x86_64 host", &format!("{} host", self.host.arch)));
+                }
+                out.push_str("host");
+                if self.has("cpu.migratable") {
+                    let on = cpu.migratable.is_none_or(Switch::on);
+                    out.push_str(if on { ",migratable=on" } else { ",migratable=off" });
+                }
+            }
+            Some(CpuMode::Maximum) => {
+                out.push_str("max");
+                if let Some(migratable) = cpu.migratable {
+                    out.push_str(&format!(",migratable={}", migratable.word()));
+                }
+            }
+            _ => match model.or_else(|| self.default_model()) {
+                Some(model) => {
+                    self.check_model(&cpu, &model);
+                    out.push_str(&model);
+                }
+                None => return,
+            },
+        }
+        if let Some(vendor) = cpu.model.as_ref().and_then(|model| model.vendor_id.as_ref()) {
+            out.push_str(&format!(",vendor={vendor}"));
+        }
+        let x86 = self.x86();
+        for feature in &cpu.features {
+            let name =
+                if x86 { X86Map::get().qemu_name(&feature.name) } else { feature.name.as_str() };
+            match feature.policy {
+                Some(CpuFeaturePolicy::Disable | CpuFeaturePolicy::Forbid) => {
+                    out.push_str(&format!(",{name}=off"));
+                }
+                Some(CpuFeaturePolicy::Optional) => {}
+                _ => out.push_str(&format!(",{name}=on")),
+            }
+        }
+        self.cpu_timers(&mut out, &cpu);
+        self.cpu_features(&mut out);
+        if let Some(cache) = &cpu.cache {
+            let host = matches!(cpu.mode, Some(CpuMode::HostPassthrough | CpuMode::Maximum));
+            match cache.mode {
+                CpuCacheMode::Emulate => {
+                    out.push_str(",l3-cache=on");
+                    if host {
+                        out.push_str(",host-cache-info=off");
+                    }
+                }
+                CpuCacheMode::Passthrough => out.push_str(",host-cache-info=on,l3-cache=off"),
+                CpuCacheMode::Disable => {
+                    if host {
+                        out.push_str(",host-cache-info=off");
+                    }
+                    out.push_str(",l3-cache=off");
+                }
+            }
+        }
+        if let Some(bits) = &cpu.max_phys_addr {
+            match bits.mode {
+                PhysAddrMode::Passthrough => {
+                    out.push_str(",host-phys-bits=on");
+                    if let Some(limit) = bits.limit {
+                        out.push_str(&format!(",host-phys-bits-limit={limit}"));
+                    }
+                }
+                PhysAddrMode::Emulate => {
+                    if let Some(bits) = bits.bits {
+                        out.push_str(&format!(",phys-bits={bits}"));
+                    }
+                }
+            }
+        }
+        self.opt("-cpu", &out);
+    }
+
+    /// Refuses a model the emulator does not have.
+    fn check_model(&mut self, cpu: &Cpu, model: &str) {
+        let known = self.caps.accel(self.accel).map_or(&[][..], |accel| &accel.cpus);
+        if known.is_empty() || known.iter().any(|known| known.name == model) {
+            return;
+        }
+        let fallback = cpu.model.as_ref().and_then(|model| model.fallback);
+        let mut message = format!("CPU model '{model}' is unknown to {}", self.caps.emulator);
+        if fallback == Some(CpuFallback::Forbid) {
+            message.push_str(", and <model fallback='forbid'> allows no other");
+        }
+        self.fail("qemu.cpu-model", message);
+    }
+
+    /// Clock sources that are CPU properties.
+    fn cpu_timers(&mut self, out: &mut String, cpu: &Cpu) {
+        let _ = cpu;
+        for timer in self.d.clock.iter().flat_map(|clock| &clock.timers) {
+            match timer.name {
+                TimerName::Kvmclock => {
+                    if let Some(present) = timer.present {
+                        out.push_str(&format!(",kvmclock={}", present.word()));
+                    }
+                }
+                TimerName::Hypervclock => {
+                    if timer.present.is_some_and(Switch::on) {
+                        out.push_str(",hv-time=on");
+                    }
+                }
+                TimerName::Tsc => {
+                    if timer.mode == Some(TimerMode::Emulate) {
+                        continue;
+                    }
+                    if let Some(frequency) = timer.frequency {
+                        out.push_str(&format!(",tsc-frequency={frequency}"));
+                    }
+                }
+                TimerName::Armvtimer => {
+                    if timer.tick_policy == Some(model::domain::clock::TickPolicy::Discard) {
+                        out.push_str(",kvm-no-adjvtime=off");
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Features of the domain that are CPU properties.
+    fn cpu_features(&mut self, out: &mut String) {
+        use model::domain::devices::panic::PanicModel;
+        let features = self.features();
+        if let Some(eoi) = features.apic.and_then(|apic| apic.eoi) {
+            out.push_str(&format!(",kvm-pv-eoi={}", eoi.word()));
+        }
+        if let Some(state) = features.pvspinlock {
+            let on = state.state.is_none_or(Switch::on);
+            out.push_str(&format!(",kvm-pv-unhalt={}", if on { "on" } else { "off" }));
+        }
+        if let Some(hyperv) = &features.hyperv {
+            self.hyperv(out, hyperv);
+        }
+        if self.dev.panics.iter().any(|panic| panic.model == Some(PanicModel::Hyperv)) {
+            out.push_str(",hv-crash");
+        }
+        if let Some(kvm) = &features.kvm {
+            let on = |state: &Option<model::domain::features::State>| {
+                state.as_ref().is_some_and(|state| state.state == OnOff::On)
+            };
+            if on(&kvm.hidden) {
+                out.push_str(",kvm=off");
+            }
+            if on(&kvm.hint_dedicated) {
+                out.push_str(",kvm-hint-dedicated=on");
+            }
+            if on(&kvm.poll_control) {
+                out.push_str(",kvm-poll-control=on");
+            }
+            if on(&kvm.pv_ipi) {
+                out.push_str(",kvm-pv-ipi=off");
+            }
+        }
+        if let Some(state) = features.pmu {
+            let on = state.state.is_none_or(Switch::on);
+            out.push_str(if on { ",pmu=on" } else { ",pmu=off" });
+        }
+    }
+
+    /// Hyper-V enlightenments.
+    fn hyperv(&mut self, out: &mut String, hyperv: &model::domain::features::HyperV) {
+        use model::domain::features::{HyperVMode, State};
+        if hyperv.mode == HyperVMode::Passthrough {
+            out.push_str(",hv-passthrough=on");
+            return;
+        }
+        if hyperv.mode == HyperVMode::HostModel {
+            self.fail("qemu.hyperv", "<hyperv mode='host-model'> is not supported yet");
+        }
+        let mut simple = |name: &str, state: &Option<State>| {
+            if state.as_ref().is_some_and(|state| state.state == OnOff::On) {
+                out.push_str(&format!(",hv-{name}=on"));
+            }
+        };
+        simple("relaxed", &hyperv.relaxed);
+        simple("vapic", &hyperv.vapic);
+        if let Some(spin) = hyperv.spinlocks.as_ref().filter(|spin| spin.state.on()) {
+            out.push_str(&format!(",hv-spinlocks=0x{:x}", spin.retries.unwrap_or(0)));
+        }
+        let mut simple = |name: &str, state: &Option<State>| {
+            if state.as_ref().is_some_and(|state| state.state == OnOff::On) {
+                out.push_str(&format!(",hv-{name}=on"));
+            }
+        };
+        simple("vpindex", &hyperv.vpindex);
+        simple("runtime", &hyperv.runtime);
+        simple("synic", &hyperv.synic);
+        if let Some(timer) = hyperv.stimer.as_ref().filter(|timer| timer.state.on()) {
+            out.push_str(",hv-stimer=on");
+            if timer.direct.as_ref().is_some_and(|direct| direct.state.on()) {
+                out.push_str(",hv-stimer-direct=on");
+            }
+        }
+        if hyperv.reset.as_ref().is_some_and(|state| state.state.on()) {
+            out.push_str(",hv-reset=on");
+        }
+        if let Some(vendor) = hyperv.vendor_id.as_ref().filter(|vendor| vendor.state.on()) {
+            out.push_str(&format!(",hv-vendor-id={}", vendor.value.as_deref().unwrap_or_default()));
+        }
+        let mut simple = |name: &str, state: &Option<State>| {
+            if state.as_ref().is_some_and(|state| state.state == OnOff::On) {
+                out.push_str(&format!(",hv-{name}=on"));
+            }
+        };
+        simple("frequencies", &hyperv.frequencies);
+        simple("reenlightenment", &hyperv.reenlightenment);
+        if let Some(flush) = hyperv.tlbflush.as_ref().filter(|flush| flush.state.on()) {
+            out.push_str(",hv-tlbflush=on");
+            if flush.direct.as_ref().is_some_and(|state| state.state.on()) {
+                out.push_str(",hv-tlbflush-direct=on");
+            }
+            if flush.extended.as_ref().is_some_and(|state| state.state.on()) {
+                out.push_str(",hv-tlbflush-ext=on");
+            }
+        }
+        let mut simple = |name: &str, state: &Option<State>| {
+            if state.as_ref().is_some_and(|state| state.state == OnOff::On) {
+                out.push_str(&format!(",hv-{name}=on"));
+            }
+        };
+        simple("ipi", &hyperv.ipi);
+        simple("evmcs", &hyperv.evmcs);
+        simple("avic", &hyperv.avic);
+        simple("emsr-bitmap", &hyperv.emsr_bitmap);
+        simple("xmm-input", &hyperv.xmm_input);
+    }
+}

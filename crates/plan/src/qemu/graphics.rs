@@ -1,0 +1,467 @@
+//! Displays and video cards.
+
+use super::build::{Build, Props, Switch, comma, display_mark, port_mark};
+use super::words::{Address, YesNo};
+use crate::step::{Action, QmpCommand, ResultName, Step, Undo};
+use model::domain::Domain;
+use model::domain::devices::graphics::*;
+use model::domain::devices::video::{Video, VideoType};
+
+/// Fills in listen addresses and sockets that the configuration chooses.
+pub(super) fn choose_listens(domain: &mut Domain, set: &super::Settings, private_dir: &str) {
+    let Some(devices) = domain.devices.as_mut() else {
+        return;
+    };
+    for graphics in &mut devices.graphics {
+        let (defaults, name) = match graphics.kind {
+            GraphicsType::Vnc => (&set.vnc, "vnc"),
+            GraphicsType::Spice => (&set.spice, "spice"),
+            _ => continue,
+        };
+        if graphics.listens.is_empty() {
+            let address = graphics.listen.clone();
+            graphics.listens.push(Listen {
+                kind: ListenType::Address,
+                address,
+                ..Listen::default()
+            });
+        }
+        for listen in &mut graphics.listens {
+            match listen.kind {
+                ListenType::Address if listen.address.is_none() => {
+                    if defaults.auto_unix_socket {
+                        listen.kind = ListenType::Socket;
+                        listen.socket = Some(format!("{private_dir}/{name}.sock"));
+                        listen.from_config = Some(1);
+                    } else {
+                        listen.address = Some(defaults.listen.clone());
+                    }
+                }
+                ListenType::Socket if listen.socket.is_none() => {
+                    listen.socket = Some(format!("{private_dir}/{name}.sock"));
+                    listen.auto_generated = Some(YesNo::Yes);
+                }
+                _ => {}
+            }
+        }
+        let first = graphics.listens.first();
+        if let Some(listen) = first.filter(|listen| listen.kind == ListenType::Address) {
+            graphics.listen = listen.address.clone();
+        }
+    }
+}
+
+impl Build<'_> {
+    /// Whether a display other than `none` will be opened by QEMU itself.
+    fn own_display(&self) -> bool {
+        !self.dev.graphics.is_empty()
+    }
+
+    /// `-display none`, for guests without any display.
+    pub(super) fn display_none(&mut self) {
+        if !self.own_display() {
+            self.opt("-display", "none");
+        }
+    }
+
+    /// All displays.
+    pub(super) fn graphics(&mut self) {
+        for (index, graphics) in self.dev.graphics.iter().enumerate() {
+            match graphics.kind {
+                GraphicsType::Vnc => self.vnc(graphics, index),
+                GraphicsType::Spice => self.spice(graphics, index),
+                GraphicsType::EglHeadless => {
+                    self.need("egl-headless", "<graphics type='egl-headless'>");
+                    let node = graphics.gl.as_ref().and_then(|gl| gl.rendernode.clone());
+                    let node = node.or_else(|| self.host.render_nodes.first().cloned());
+                    let mut out = "egl-headless".to_string();
+                    if let Some(node) = node {
+                        out.push_str(&format!(",rendernode={}", comma(&node)));
+                    }
+                    self.opt("-display", &out);
+                }
+                GraphicsType::Sdl => {
+                    self.need("sdl", "<graphics type='sdl'>");
+                    let gl = graphics.gl.as_ref().and_then(|gl| gl.enable);
+                    let gl = gl.map_or(String::new(), |on| format!(",gl={}", on.word()));
+                    self.opt("-display", &format!("sdl{gl}"));
+                }
+                other => {
+                    let kind = format!("{other:?}").to_lowercase();
+                    self.fail(
+                        "qemu.graphics",
+                        format!("<graphics type='{kind}'> is not supported yet"),
+                    );
+                }
+            }
+        }
+    }
+
+    /// A TCP port: a fixed one, or one reserved at start; as text for the option.
+    fn port(
+        &mut self,
+        purpose: &'static str,
+        name: &str,
+        listen: &str,
+        wanted: Option<i32>,
+        automatic: bool,
+        range: (u16, u16),
+    ) -> String {
+        let fixed =
+            wanted.filter(|port| *port > 0 && !automatic).and_then(|p| u16::try_from(p).ok());
+        let step = Step::new(Action::ReservePort {
+            purpose,
+            listen: listen.to_string(),
+            min: range.0,
+            max: range.1,
+            fixed,
+        });
+        self.steps.push(step.yields(name).undone_by(Undo::ReleasePort(ResultName::new(name))));
+        match fixed {
+            Some(port) => port.to_string(),
+            None => port_mark(name),
+        }
+    }
+
+    /// The audio back end of a display.
+    fn audio_of(&self, graphics: &Graphics) -> Option<String> {
+        let wanted = graphics.audio.as_ref().map(|audio| audio.id);
+        let id = wanted.or_else(|| self.dev.audios.first().and_then(|audio| audio.id))?;
+        Some(format!("audio{id}"))
+    }
+
+    fn vnc(&mut self, graphics: &Graphics, index: usize) {
+        self.need("vnc", "<graphics type='vnc'>");
+        let listen = graphics.listens.first().cloned().unwrap_or_default();
+        let automatic =
+            graphics.auto_port == Some(YesNo::Yes) || graphics.port.is_none_or(|p| p < 0);
+        let mut out = match listen.kind {
+            ListenType::Socket => {
+                let path = listen.socket.clone().unwrap_or_default();
+                format!("vnc=unix:{}", comma(&path))
+            }
+            ListenType::Address | ListenType::Network => {
+                let address = listen.address.clone().unwrap_or_else(|| self.set.vnc.listen.clone());
+                let name = if index == 0 { "vnc.port".into() } else { format!("vnc{index}.port") };
+                let range = self.set.vnc.ports;
+                let port = self.port("vnc", &name, &address, graphics.port, automatic, range);
+                // Displays count from port 5900.
+                let display = match port.parse::<u32>() {
+                    Ok(port) if port >= 5900 => (port - 5900).to_string(),
+                    Ok(port) => {
+                        self.fail("qemu.vnc-port", format!("vnc port {port} must be >= 5900"));
+                        return;
+                    }
+                    Err(_) => display_mark(&name),
+                };
+                let address = if address.contains(':') { format!("[{address}]") } else { address };
+                let mut out = format!("{address}:{display}");
+                match graphics.websocket {
+                    Some(-1) => {
+                        let name = format!("{}.websocket", name.trim_end_matches(".port"));
+                        let port = self.port(
+                            "vnc-websocket",
+                            &name,
+                            &listen.address.clone().unwrap_or_default(),
+                            None,
+                            true,
+                            (5700, 65535),
+                        );
+                        out.push_str(&format!(",websocket={port}"));
+                    }
+                    Some(port) if port > 0 => out.push_str(&format!(",websocket={port}")),
+                    _ => {}
+                }
+                out
+            }
+            ListenType::None => "none".to_string(),
+        };
+        if let Some(policy) = graphics.share_policy {
+            let word = match policy {
+                SharePolicy::AllowExclusive => "allow-exclusive",
+                SharePolicy::ForceShared => "force-shared",
+                SharePolicy::Ignore => "ignore",
+            };
+            out.push_str(&format!(",share={word}"));
+        }
+        let password = graphics.passwd.clone().or_else(|| self.set.vnc.password.clone());
+        if let Some(password) = &password {
+            out.push_str(",password=on");
+            let action = graphics.connected.map(|connected| match connected {
+                ConnectedAction::Keep => "keep",
+                ConnectedAction::Disconnect => "disconnect",
+                ConnectedAction::Fail => "fail",
+            });
+            self.set_password("vnc", password, action);
+        }
+        if let Some(dir) = self.set.vnc.tls_dir.clone() {
+            let props = Props::object("tls-creds-x509", "vnc-tls-creds0")
+                .set("dir", dir)
+                .set("endpoint", "server")
+                .set("verify-peer", self.set.vnc.tls_verify);
+            self.object(props);
+            out.push_str(",tls-creds=vnc-tls-creds0");
+        }
+        if self.set.vnc.sasl_dir.is_some() {
+            out.push_str(",sasl=on");
+        }
+        if let Some(on) = graphics.power_control {
+            out.push_str(&format!(",power-control={}", on.word()));
+        }
+        if let Some(audio) = self.audio_of(graphics) {
+            out.push_str(&format!(",audiodev={audio}"));
+        }
+        self.opt("-vnc", &out);
+        if let Some(keymap) = &graphics.keymap {
+            self.opt("-k", keymap);
+        }
+    }
+
+    /// Sets a display's password through the monitor.
+    fn set_password(&mut self, protocol: &str, password: &str, connected: Option<&str>) {
+        let mut arguments = Props::default().set("protocol", protocol).set("password", password);
+        arguments = arguments.opt("connected", connected);
+        let text = serde_json::json!({"execute": "set_password", "arguments": arguments.0});
+        self.commands.push(QmpCommand { result: None, json: text.to_string(), secret: true });
+        let text = serde_json::json!({
+            "execute": "expire_password",
+            "arguments": {"protocol": protocol, "time": "never"},
+        });
+        self.commands.push(QmpCommand { result: None, json: text.to_string(), secret: false });
+    }
+
+    fn spice(&mut self, graphics: &Graphics, index: usize) {
+        self.need("spice", "<graphics type='spice'>");
+        let listen = graphics.listens.first().cloned().unwrap_or_default();
+        let automatic = graphics.auto_port == Some(YesNo::Yes);
+        let mut out = String::new();
+        let add = |out: &mut String, text: &str| {
+            if !out.is_empty() {
+                out.push(',');
+            }
+            out.push_str(text);
+        };
+        let tls = self.set.spice.tls_dir.clone();
+        match listen.kind {
+            ListenType::Address | ListenType::Network => {
+                let address =
+                    listen.address.clone().unwrap_or_else(|| self.set.spice.listen.clone());
+                let range = self.set.spice.ports;
+                let suffix = if index == 0 { String::new() } else { index.to_string() };
+                if automatic || graphics.port.is_some_and(|port| port != 0) {
+                    let auto = automatic && graphics.port.is_none_or(|p| p <= 0)
+                        || graphics.port == Some(-1);
+                    let port = self.port(
+                        "spice",
+                        &format!("spice{suffix}.port"),
+                        &address,
+                        graphics.port,
+                        auto,
+                        range,
+                    );
+                    add(&mut out, &format!("port={port}"));
+                }
+                if tls.is_some() && (automatic || graphics.tls_port.is_some_and(|port| port != 0)) {
+                    let auto = graphics.tls_port.is_none_or(|p| p <= 0);
+                    let port = self.port(
+                        "spice-tls",
+                        &format!("spice{suffix}.tls-port"),
+                        &address,
+                        graphics.tls_port,
+                        auto,
+                        range,
+                    );
+                    add(&mut out, &format!("tls-port={port}"));
+                } else if graphics.tls_port.is_some_and(|port| port > 0) {
+                    self.fail(
+                        "qemu.spice-tls",
+                        "spice TLS port set in XML configuration, but TLS is disabled in qemu.conf",
+                    );
+                }
+                add(&mut out, &format!("addr={}", comma(&address)));
+            }
+            ListenType::Socket => {
+                let path = listen.socket.clone().unwrap_or_default();
+                add(&mut out, &format!("unix=on,addr={}", comma(&path)));
+            }
+            ListenType::None => add(&mut out, "port=0"),
+        }
+        if self.set.spice.sasl_dir.is_some() {
+            add(&mut out, "sasl=on");
+        }
+        match graphics.passwd.clone().or_else(|| self.set.spice.password.clone()) {
+            Some(password) => {
+                let action = graphics.connected.map(|connected| match connected {
+                    ConnectedAction::Keep => "keep",
+                    ConnectedAction::Disconnect => "disconnect",
+                    ConnectedAction::Fail => "fail",
+                });
+                self.set_password("spice", &password, action);
+            }
+            None if self.set.spice.sasl_dir.is_none() => add(&mut out, "disable-ticketing=on"),
+            None => {}
+        }
+        if let Some(dir) = &tls {
+            add(&mut out, &format!("x509-dir={}", comma(dir)));
+        }
+        match graphics.default_mode {
+            Some(SpiceMode::Secure) => add(&mut out, "tls-channel=default"),
+            Some(SpiceMode::Insecure) => add(&mut out, "plaintext-channel=default"),
+            _ => {}
+        }
+        for channel in &graphics.channels {
+            match channel.mode {
+                SpiceMode::Secure => add(&mut out, &format!("tls-channel={}", channel.name)),
+                SpiceMode::Insecure => {
+                    add(&mut out, &format!("plaintext-channel={}", channel.name))
+                }
+                SpiceMode::Any => {}
+            }
+        }
+        if let Some(image) = &graphics.image {
+            add(&mut out, &format!("image-compression={}", image.compression));
+        }
+        if let Some(jpeg) = &graphics.jpeg {
+            add(&mut out, &format!("jpeg-wan-compression={}", jpeg.compression));
+        }
+        if let Some(zlib) = &graphics.zlib {
+            add(&mut out, &format!("zlib-glz-wan-compression={}", zlib.compression));
+        }
+        if let Some(playback) = &graphics.playback {
+            add(&mut out, &format!("playback-compression={}", playback.compression.word()));
+        }
+        if let Some(streaming) = &graphics.streaming {
+            add(&mut out, &format!("streaming-video={}", streaming.mode));
+        }
+        if let Some(mouse) = &graphics.mouse {
+            let word = if mouse.mode == "client" { "on" } else { "off" };
+            add(&mut out, &format!("agent-mouse={word}"));
+        }
+        if graphics.clipboard.as_ref().is_some_and(|clipboard| clipboard.copypaste == YesNo::No) {
+            add(&mut out, "disable-copy-paste=on");
+        }
+        if graphics.file_transfer.as_ref().is_some_and(|transfer| transfer.enable == YesNo::No) {
+            add(&mut out, "disable-agent-file-xfer=on");
+        }
+        if let Some(gl) = graphics.gl.as_ref().filter(|gl| gl.enable == Some(YesNo::Yes)) {
+            add(&mut out, "gl=on");
+            let node = gl.rendernode.clone().or_else(|| self.host.render_nodes.first().cloned());
+            if let Some(node) = node {
+                add(&mut out, &format!("rendernode={}", comma(&node)));
+            }
+        }
+        add(&mut out, "seamless-migration=on");
+        self.opt("-spice", &out);
+        if let Some(keymap) = &graphics.keymap {
+            self.opt("-k", keymap);
+        }
+    }
+
+    /// Video cards.
+    pub(super) fn videos(&mut self) {
+        for (index, video) in self.dev.videos.iter().enumerate() {
+            let model = video.model.clone().unwrap_or_default();
+            if model.kind == VideoType::None {
+                continue;
+            }
+            let primary = model.primary.map_or(index == 0, Switch::on);
+            self.video(video, primary);
+        }
+    }
+
+    fn video(&mut self, video: &Video, primary: bool) {
+        let model = video.model.clone().unwrap_or_default();
+        let driver = video.driver.clone().unwrap_or_default();
+        let id = self.alias(&video.alias, "<video>");
+        let accel3d = model
+            .acceleration
+            .as_ref()
+            .is_some_and(|acceleration| acceleration.accel3d == Some(YesNo::Yes));
+        let ccw = matches!(video.address, Some(Address::Ccw(_)));
+        if driver.name.as_deref() == Some("vhostuser") {
+            self.fail("qemu.video", "<video><driver name='vhostuser'> is not supported yet");
+            return;
+        }
+        let name = match model.kind {
+            VideoType::Vga => "VGA".to_string(),
+            VideoType::Cirrus => "cirrus-vga".to_string(),
+            VideoType::Vmvga => "vmware-svga".to_string(),
+            VideoType::Qxl => if primary { "qxl-vga" } else { "qxl" }.to_string(),
+            VideoType::Bochs => "bochs-display".to_string(),
+            VideoType::Ramfb => "ramfb".to_string(),
+            VideoType::Virtio => {
+                let vga = primary && self.has("virtio-vga") && !ccw;
+                match (vga, accel3d) {
+                    (true, true) if self.has("virtio-vga-gl") => "virtio-vga-gl".to_string(),
+                    (true, _) => "virtio-vga".to_string(),
+                    (false, true) if self.has("virtio-gpu-gl-pci") && !ccw => {
+                        "virtio-gpu-gl-pci".to_string()
+                    }
+                    (false, _) => self.virtio_name("virtio-gpu", &video.address, None),
+                }
+            }
+            other => {
+                let kind = format!("{other:?}").to_lowercase();
+                self.fail(
+                    "qemu.video",
+                    format!("video type '{kind}' is not supported with this emulator"),
+                );
+                return;
+            }
+        };
+        let flag = match model.kind {
+            VideoType::Vga => "VGA",
+            VideoType::Cirrus => "cirrus-vga",
+            VideoType::Vmvga => "vmware-svga",
+            VideoType::Qxl => "qxl",
+            VideoType::Bochs => "bochs-display",
+            VideoType::Ramfb => "ramfb",
+            _ if ccw => "virtio-gpu-ccw",
+            _ => "virtio-gpu",
+        };
+        self.need(flag, "<video>");
+        let mut props = Props::device(&name);
+        if model.kind == VideoType::Virtio {
+            props = props.extend(Self::virtio_options(Some(&driver.virtio)));
+            if accel3d && !name.contains("-gl") {
+                props = props.set("virgl", true);
+            }
+        }
+        props = props.set("id", id);
+        let mib = |kib: Option<u32>| kib.map(|kib| kib / 1024);
+        props = match model.kind {
+            VideoType::Virtio => {
+                let heads = model.heads;
+                let props = props.opt("max_outputs", heads);
+                let props = match &model.resolution {
+                    Some(size) => props.set("xres", size.x).set("yres", size.y),
+                    None => props,
+                };
+                props.on_off("blob", model.blob).on_off("edid", model.edid)
+            }
+            VideoType::Qxl => {
+                let props = props
+                    .opt("max_outputs", model.heads)
+                    .opt("ram_size", model.ram.map(|kib| u64::from(kib) * 1024))
+                    .opt("vram_size", model.vram.map(|kib| u64::from(kib) * 1024))
+                    .opt("vram64_size_mb", mib(model.vram64.or(Some(0))))
+                    .opt("vgamem_mb", mib(model.vgamem));
+                match &model.resolution {
+                    Some(size) => props.set("xres", size.x).set("yres", size.y),
+                    None => props,
+                }
+            }
+            VideoType::Vga | VideoType::Vmvga => props.opt("vgamem_mb", mib(model.vram)),
+            VideoType::Bochs => props.opt("vgamem", model.vram.map(|kib| u64::from(kib) * 1024)),
+            _ => props,
+        };
+        if matches!(model.kind, VideoType::Vga | VideoType::Bochs)
+            && let Some(size) = &model.resolution
+        {
+            props = props.set("xres", size.x).set("yres", size.y);
+        }
+        let place = self.place(&video.address, "<video>");
+        let acpi = video.acpi.as_ref().and_then(|acpi| acpi.index);
+        self.device(props.extend(place).opt("acpi-index", acpi));
+    }
+}

@@ -1,0 +1,327 @@
+//! The plan of a start.
+
+use super::build::{Build, Props, comma, fd_mark};
+use super::settings::Settings;
+use super::words::YesNo;
+use super::{chardev, cpu, disk, firmware, graphics};
+use crate::launch_plan::{LaunchPlan, MonitorPlan};
+use crate::step::*;
+use diag::{Diagnostic, ErrorCode, Severity};
+use model::capabilities::firmware::Firmware;
+use model::capabilities::host::{HostFacts, KvmState};
+use model::capabilities::qemu::{Accel, QemuCaps};
+use model::domain::seclabel::{Seclabel, SeclabelType};
+use model::domain::{Domain, VirtType};
+
+/// A fault that ends planning at once.
+fn fault(rule: &'static str, code: ErrorCode, message: impl Into<String>) -> Vec<Diagnostic> {
+    vec![Diagnostic {
+        rule,
+        severity: Severity::Error,
+        code,
+        span: None,
+        message: message.into(),
+        hints: Vec::new(),
+    }]
+}
+
+/// `ID-NAME`, the name cut to 20 characters, as libvirt names a guest's directories.
+pub fn short_name(id: i32, name: &str) -> String {
+    let short: String = name.chars().take(20).collect();
+    format!("{id}-{short}")
+}
+
+/// What a plan is made from, besides the domain.
+#[derive(Clone, Copy, Debug)]
+pub struct Inputs<'a> {
+    /// The emulator.
+    pub caps: &'a QemuCaps,
+    /// The host.
+    pub host: &'a HostFacts,
+    /// Installed firmware.
+    pub firmware: &'a [Firmware],
+    /// The daemon's settings.
+    pub settings: &'a Settings,
+    /// Run-time id of the guest to be.
+    pub id: i32,
+}
+
+/// The accelerator a domain type means, if it can be used.
+fn accelerator(domain: &Domain, inputs: &Inputs) -> Result<Accel, Vec<Diagnostic>> {
+    match domain.kind {
+        VirtType::Qemu => match inputs.caps.accel(Accel::Tcg) {
+            Some(_) => Ok(Accel::Tcg),
+            None => Err(fault(
+                "qemu.accel",
+                ErrorCode::CONFIG_UNSUPPORTED,
+                format!("<domain type='qemu'>: {} was built without TCG", inputs.caps.emulator),
+            )),
+        },
+        VirtType::Kvm => {
+            let reason = match &inputs.host.kvm {
+                KvmState::Unusable(reason) => Some(reason.clone()),
+                KvmState::Unknown => Some("KVM was not probed".to_string()),
+                KvmState::Usable => None,
+            };
+            let reason = match inputs.caps.accel(Accel::Kvm) {
+                Some(_) => reason,
+                None => reason.or(Some(format!("{} cannot use KVM here", inputs.caps.emulator))),
+            };
+            match reason {
+                None => Ok(Accel::Kvm),
+                Some(reason) => {
+                    let message = format!("<domain type='kvm'> cannot start: {reason}");
+                    let mut faults = fault("qemu.kvm", ErrorCode::CONFIG_UNSUPPORTED, message);
+                    if let Some(fault) = faults.first_mut() {
+                        fault.hints.push("<domain type='qemu'> runs by emulation, slowly".into());
+                    }
+                    Err(faults)
+                }
+            }
+        }
+        other => {
+            let name = format!("{other:?}").to_lowercase();
+            let message = format!("<domain type='{name}'> is not run by QEMU");
+            Err(fault("qemu.domain-type", ErrorCode::CONFIG_UNSUPPORTED, message))
+        }
+    }
+}
+
+/// Plans the start of a guest. `domain` is the effective definition: defaults, addresses and
+/// aliases are there.
+///
+/// # Errors
+/// Everything that stands in the way, each with the element and the cause; nothing was touched.
+pub fn launch(domain: &Domain, inputs: &Inputs) -> Result<LaunchPlan, Vec<Diagnostic>> {
+    let accel = accelerator(domain, inputs)?;
+    let (caps, host, set) = (inputs.caps, inputs.host, inputs.settings);
+    let mut live = domain.clone();
+    live.id = Some(inputs.id);
+    let kind = live.os.as_ref().map(|os| os.kind.clone()).unwrap_or_default();
+    let arch = kind.arch.unwrap_or_else(|| caps.arch.clone());
+    let machine = match kind.machine {
+        Some(name) => name,
+        None => caps.default_machine(accel).map(|machine| machine.name.clone()).unwrap_or_default(),
+    };
+    let Some(known) = caps.machine(accel, &machine) else {
+        let message =
+            format!("Emulator '{}' does not support machine type '{machine}'", caps.emulator);
+        return Err(fault("qemu.machine", ErrorCode::CONFIG_UNSUPPORTED, message));
+    };
+    let canonical = known.name.clone();
+    firmware::select(&mut live, inputs.firmware, &set.nvram_dir, &canonical, &arch)
+        .map_err(|error| fault("qemu.firmware", ErrorCode::OPERATION_FAILED, error.0))?;
+    cpu::resolve(&mut live, caps, host, accel).map_err(|fault| vec![fault])?;
+    let short = short_name(inputs.id, &live.name);
+    let private_dir = format!("{}/domain-{short}", set.lib_dir);
+    disk::number_images(&mut live);
+    chardev::choose_paths(&mut live, &set.channel_dir, &short);
+    graphics::choose_listens(&mut live, set, &private_dir);
+    label(&mut live, set);
+    let Some(devices) = live.devices.clone() else {
+        return Err(fault("qemu.devices", ErrorCode::XML_ERROR, "the domain has no <devices>"));
+    };
+    let mut build = Build {
+        d: &live,
+        dev: &devices,
+        caps,
+        host,
+        set,
+        accel,
+        arch,
+        machine,
+        private_dir: private_dir.clone(),
+        short_name: short.clone(),
+        args: Vec::new(),
+        steps: Vec::new(),
+        commands: Vec::new(),
+        faults: Vec::new(),
+        fdsets: 0,
+    };
+    command_line(&mut build);
+    build.refuse_unplanned();
+    if !build.faults.is_empty() {
+        return Err(build.faults);
+    }
+    let env = build.environment();
+    let (args, device_steps, commands) = (build.args, build.steps, build.commands);
+    let monitor = MonitorPlan {
+        path: format!("{private_dir}/monitor.sock"),
+        fd: ResultName::new("monitor.fd"),
+    };
+    let steps = assemble(&live, inputs, &private_dir, &short, args, env, device_steps, commands);
+    Ok(LaunchPlan {
+        domain: live.name.clone(),
+        uuid: live.uuid.map_or(String::new(), |uuid| uuid.to_string()),
+        id: inputs.id,
+        steps,
+        monitor,
+        resume: command(None, r#"{"execute":"cont"}"#),
+        flags: caps.flags_in_order().collect(),
+        live: Box::new(live),
+    })
+}
+
+/// The security label the guest runs under, in the live definition.
+fn label(live: &mut Domain, set: &Settings) {
+    let Some(ids) = set.ids.filter(|_| set.privileged) else {
+        return;
+    };
+    if live.seclabels.iter().any(|label| label.model.as_deref() == Some("dac")) {
+        return;
+    }
+    let text = format!("+{}:+{}", ids.uid, ids.gid);
+    live.seclabels.push(Seclabel {
+        kind: SeclabelType::Dynamic,
+        model: Some("dac".into()),
+        relabel: Some(if set.dynamic_ownership { YesNo::Yes } else { YesNo::No }),
+        label: Some(text.clone()),
+        image_label: Some(text),
+        base_label: None,
+    });
+}
+
+/// The arguments, in libvirt's order.
+fn command_line(b: &mut Build) {
+    let name = comma(&b.d.name);
+    let process =
+        if b.set.set_process_name { format!(",process=qemu:{name}") } else { String::new() };
+    b.opt("-name", &format!("guest={name}{process},debug-threads=on"));
+    b.flag("-S");
+    let key = format!("{}/master-key.aes", b.private_dir);
+    let props = Props::object("secret", "masterKey0").set("format", "raw").set("file", key);
+    b.object(props);
+    if let Some(deprecation) = &b.d.qemu_deprecation {
+        let compat = match deprecation.behavior.as_str() {
+            "omit" => Some("deprecated-output=hide"),
+            "reject" => Some("deprecated-output=hide,deprecated-input=reject"),
+            "crash" => Some("deprecated-output=hide,deprecated-input=crash"),
+            _ => None,
+        };
+        if let Some(compat) = compat {
+            b.opt("-compat", compat);
+        }
+    }
+    let os = b.d.os.clone().unwrap_or_default();
+    let pflash = b.pflash(&os);
+    b.machine_options(&pflash);
+    b.accelerator();
+    b.cpu();
+    b.loader(&os);
+    b.memory();
+    b.smp();
+    b.io_threads();
+    b.numa();
+    b.memory_devices();
+    let uuid = b.d.uuid.map_or(String::new(), |uuid| uuid.to_string());
+    b.opt("-uuid", &uuid);
+    b.smbios();
+    b.generation_id();
+    b.display_none();
+    b.flag("-no-user-config");
+    b.flag("-nodefaults");
+    let monitor = format!("socket,id=charmonitor,fd={},server=on,wait=off", fd_mark("monitor.fd"));
+    b.opt("-chardev", &monitor);
+    b.opt("-mon", "chardev=charmonitor,id=monitor,mode=control");
+    b.clock();
+    b.power();
+    b.boot();
+    b.iommu();
+    b.global_controllers();
+    b.controllers();
+    b.hubs();
+    b.disks();
+    b.interfaces();
+    b.serials();
+    b.parallels();
+    b.channels();
+    b.consoles();
+    b.tpms();
+    b.inputs();
+    b.audios();
+    b.graphics();
+    b.videos();
+    b.sounds();
+    b.watchdogs();
+    b.redirdevs();
+    b.balloon();
+    b.rngs();
+    b.vmcoreinfo();
+    b.sandbox();
+    b.panics();
+    b.async_teardown();
+    if b.set.log_timestamp {
+        b.opt("-msg", "timestamp=on");
+    }
+    b.own_arguments();
+}
+
+/// A QMP command.
+fn command(result: Option<&str>, json: &str) -> QmpCommand {
+    QmpCommand { result: result.map(ResultName::new), json: json.into(), secret: false }
+}
+
+/// All steps in order.
+#[allow(clippy::too_many_arguments)]
+fn assemble(
+    live: &Domain,
+    inputs: &Inputs,
+    private_dir: &str,
+    short: &str,
+    args: Vec<Arg>,
+    env: Vec<(String, Option<String>)>,
+    device_steps: Vec<Step>,
+    commands: Vec<QmpCommand>,
+) -> Vec<Step> {
+    let set = inputs.settings;
+    // What can be refused is looked at before anything is changed.
+    let is_check = |step: &Step| matches!(step.action, Action::RequireFile { .. });
+    let (mut steps, rest): (Vec<Step>, Vec<Step>) = device_steps.into_iter().partition(is_check);
+    let dir = Action::MakeDir { path: private_dir.to_string(), mode: 0o750, owner: set.ids };
+    steps.push(Step::new(dir).undone_by(Undo::RemoveTree(private_dir.to_string())));
+    steps.push(Step::new(Action::WriteFile {
+        path: format!("{private_dir}/master-key.aes"),
+        mode: 0o600,
+        owner: set.ids,
+        content: Content::Random(32),
+    }));
+    steps.extend(rest);
+    let monitor = format!("{private_dir}/monitor.sock");
+    let listen = Action::ListenUnix { path: monitor.clone(), mode: 0o700, owner: set.ids };
+    steps.push(Step::new(listen).yields("monitor.fd").undone_by(Undo::RemoveFile(monitor)));
+    let log = Action::OpenLog { path: format!("{}/{}.log", set.log_dir, live.name) };
+    steps.push(Step::new(log).yields("log.fd"));
+    let group = super::resources::cgroup(live, short);
+    let group_name = group.name.clone();
+    steps.push(Step::new(Action::Cgroup(group)).undone_by(Undo::RemoveCgroup(group_name)));
+    let pid_file = format!("{}/{}.pid", set.run_dir, live.name);
+    let exec = Exec {
+        program: live
+            .devices
+            .as_ref()
+            .and_then(|devices| devices.emulator.clone())
+            .unwrap_or_else(|| inputs.caps.emulator.clone()),
+        args,
+        env,
+        cwd: "/".into(),
+        owner: set.ids,
+        pid_file,
+        extra_fds: Vec::new(),
+        rlimits: set.rlimits.clone(),
+    };
+    steps.push(Step::new(Action::Exec(exec)).undone_by(Undo::EndQemu));
+    let mut prelude = vec![
+        command(None, r#"{"execute":"qmp_capabilities"}"#),
+        command(Some("qmp.cpus"), r#"{"execute":"query-cpus-fast"}"#),
+    ];
+    if live.io_thread_ids.as_ref().is_some_and(|ids| !ids.threads.is_empty()) {
+        prelude.push(command(Some("qmp.iothreads"), r#"{"execute":"query-iothreads"}"#));
+    }
+    prelude.extend(commands);
+    steps.push(Step::new(Action::Qmp { commands: prelude }));
+    let threads = super::resources::threads(live);
+    if !threads.is_empty() {
+        steps.push(Step::new(Action::Threads(threads)));
+    }
+    steps
+}

@@ -1,0 +1,320 @@
+//! Memory: size, backends, NUMA cells, CPUs' topology.
+
+use super::build::{Build, Props, Switch};
+use super::words::{Address, YesNo};
+use model::domain::devices::memory::{MemoryDevice, MemoryModel};
+use model::domain::memory::{AllocationMode, MemoryAccess, MemorySourceType};
+
+impl Build<'_> {
+    /// Memory in KiB without what memory devices add.
+    fn initial_memory(&self) -> u64 {
+        let total = self.d.memory.as_ref().map_or(0, |memory| memory.size.0);
+        let cells = self.d.cpu.iter().filter_map(|cpu| cpu.numa.as_ref()).flat_map(|n| &n.cells);
+        let cells: u64 = cells.map(|cell| cell.memory).sum();
+        if cells > 0 {
+            return cells;
+        }
+        let devices: u64 = self.dev.memories.iter().map(|device| device.target.size.0).sum();
+        total.saturating_sub(devices)
+    }
+
+    /// Whether guest NUMA cells are given.
+    pub(super) fn has_numa(&self) -> bool {
+        self.d.cpu.iter().any(|cpu| cpu.numa.as_ref().is_some_and(|numa| !numa.cells.is_empty()))
+    }
+
+    /// Whether an NVDIMM is present.
+    pub(super) fn has_nvdimm(&self) -> bool {
+        self.dev.memories.iter().any(|device| device.model == MemoryModel::Nvdimm)
+    }
+
+    /// Whether memory attributes of cells are described.
+    pub(super) fn has_hmat(&self) -> bool {
+        self.d.cpu.iter().filter_map(|cpu| cpu.numa.as_ref()).any(|numa| {
+            numa.interconnects.is_some() || numa.cells.iter().any(|cell| !cell.caches.is_empty())
+        })
+    }
+
+    /// Id of the backend of all memory, where the machine takes one and no cells divide it.
+    pub(super) fn default_ram_id(&self) -> Option<String> {
+        if self.has_numa() {
+            return None;
+        }
+        self.caps.machine(self.accel, &self.machine)?.default_ram_id.clone()
+    }
+
+    /// A memory backend of `kib`, by the domain's memory backing, for guest cell `cell`.
+    pub(super) fn memory_backend(
+        &mut self,
+        id: &str,
+        kib: u64,
+        cell: Option<u32>,
+        device: Option<&MemoryDevice>,
+    ) -> Props {
+        let backing = self.d.memory_backing.clone().unwrap_or_default();
+        let source = backing.source.as_ref().map(|source| source.kind);
+        let cell_of = |id: u32| {
+            let cells = self.d.cpu.iter().filter_map(|c| c.numa.as_ref()).flat_map(|n| &n.cells);
+            cells.into_iter().find(move |cell| cell.id == Some(id))
+        };
+        let access = device
+            .and_then(|device| device.access)
+            .or_else(|| cell.and_then(cell_of).and_then(|cell| cell.mem_access))
+            .or_else(|| backing.access.as_ref().map(|access| access.mode));
+        let share = access.map(|access| access == MemoryAccess::Shared);
+        let discard = device
+            .and_then(|device| device.discard)
+            .or_else(|| cell.and_then(cell_of).and_then(|cell| cell.discard))
+            .map(|d| d == YesNo::Yes)
+            .or(backing.discard.then_some(true));
+        let pages = backing.hugepages.as_ref().map(|huge| {
+            let for_cell = huge.pages.iter().find(|page| {
+                page.nodeset.as_ref().is_some_and(|set| set.contains(cell.unwrap_or(0)))
+            });
+            let general = huge.pages.iter().find(|page| page.nodeset.is_none());
+            for_cell.or(general).map_or(0, |page| page.size)
+        });
+        let pages = match device.and_then(|d| d.source.as_ref()?.page_size.as_ref()) {
+            Some(size) => Some(size.0),
+            None => pages,
+        };
+        let size = kib * 1024;
+        let canonical = self.has("memory-backend-file.x-use-canonical-path-for-ramblock-id");
+        let nvdimm_path = device.and_then(|d| d.source.as_ref()?.path.clone());
+        let immediate =
+            backing.allocation.as_ref().and_then(|a| a.mode) == Some(AllocationMode::Immediate);
+        let prealloc = (immediate || pages.is_some()).then_some(true);
+        if let Some(path) = nvdimm_path {
+            return Props::object("memory-backend-file", id)
+                .set("mem-path", path)
+                .opt("share", share)
+                .opt("prealloc", prealloc)
+                .set("size", size);
+        }
+        if let Some(page) = pages.filter(|_| source != Some(MemorySourceType::Memfd)) {
+            let mount = self
+                .set
+                .hugetlbfs
+                .iter()
+                .find(|(_, size)| page == 0 || *size == page)
+                .map(|(path, _)| path.clone());
+            let Some(mount) = mount else {
+                self.fail(
+                    "qemu.hugepages",
+                    format!("<hugepages> of {page} KiB: no hugetlbfs of that page size is mounted"),
+                );
+                return Props::default();
+            };
+            let mut props = Props::object("memory-backend-file", id)
+                .set("mem-path", format!("{mount}/libvirt/qemu/{}", self.short_name))
+                .opt(
+                    "discard-data",
+                    discard.filter(|_| share == Some(true) || discard == Some(true)),
+                );
+            if let Some(share) = share {
+                props = props.set("share", share);
+            }
+            if canonical {
+                props = props.set("x-use-canonical-path-for-ramblock-id", false);
+            }
+            return props.opt("prealloc", prealloc).set("size", size);
+        }
+        match source {
+            Some(MemorySourceType::Memfd) => {
+                self.need("memory-backend-memfd", "<source type='memfd'>");
+                let mut props = Props::object("memory-backend-memfd", id);
+                if let Some(page) = pages {
+                    props = props.set("hugetlb", true);
+                    if page > 0 {
+                        props = props.set("hugetlbsize", page * 1024);
+                    }
+                }
+                props = props.opt("share", share);
+                if canonical {
+                    props = props.set("x-use-canonical-path-for-ramblock-id", false);
+                }
+                props.opt("prealloc", prealloc).set("size", size)
+            }
+            Some(MemorySourceType::File) => {
+                let path = format!("{}/{}/{id}", self.set.memory_backing_dir, self.short_name);
+                let mut props = Props::object("memory-backend-file", id)
+                    .set("mem-path", path)
+                    .opt("discard-data", discard);
+                props = props.opt("share", share);
+                if canonical {
+                    props = props.set("x-use-canonical-path-for-ramblock-id", false);
+                }
+                props.opt("prealloc", prealloc).set("size", size)
+            }
+            _ if share == Some(true) => {
+                // Only a file can be shared: QEMU maps an anonymous one for us.
+                let mut props = Props::object("memory-backend-memfd", id).set("share", true);
+                if canonical {
+                    props = props.set("x-use-canonical-path-for-ramblock-id", false);
+                }
+                props.opt("prealloc", prealloc).set("size", size)
+            }
+            _ => {
+                let props = Props::object("memory-backend-ram", id);
+                props.opt("prealloc", prealloc).set("size", size)
+            }
+        }
+    }
+
+    /// `-m` and the backend of all memory.
+    pub(super) fn memory(&mut self) {
+        let mut out = format!("size={}k", self.initial_memory());
+        if let Some(max) = &self.d.max_memory {
+            let slots = max.slots.unwrap_or(0);
+            out.push_str(&format!(",slots={slots},maxmem={}k", max.size.0));
+        }
+        self.opt("-m", &out);
+        if let Some(id) = self.default_ram_id() {
+            let kib = self.initial_memory();
+            let props = self.memory_backend(&id, kib, None, None);
+            self.object(props);
+        }
+        let locked = self.d.memory_backing.as_ref().is_some_and(|backing| backing.locked);
+        self.opt("-overcommit", &format!("mem-lock={}", if locked { "on" } else { "off" }));
+    }
+
+    /// `-smp`.
+    pub(super) fn smp(&mut self) {
+        let vcpu = self.d.vcpu.clone().unwrap_or_default();
+        let max = vcpu.maximum.max(1);
+        let current = vcpu.current.unwrap_or(max);
+        let mut out = current.to_string();
+        if current != max {
+            out.push_str(&format!(",maxcpus={max}"));
+        }
+        match self.d.cpu.as_ref().and_then(|cpu| cpu.topology.as_ref()) {
+            Some(t) => {
+                out.push_str(&format!(",sockets={}", t.sockets));
+                if self.has("smp-dies") {
+                    out.push_str(&format!(",dies={}", t.dies.unwrap_or(1)));
+                }
+                if self.has("smp-clusters") {
+                    out.push_str(&format!(",clusters={}", t.clusters.unwrap_or(1)));
+                }
+                out.push_str(&format!(",cores={},threads={}", t.cores, t.threads));
+            }
+            None => out.push_str(&format!(",sockets={max},cores=1,threads=1")),
+        }
+        self.opt("-smp", &out);
+    }
+
+    /// I/O threads.
+    pub(super) fn io_threads(&mut self) {
+        let ids = self.d.io_thread_ids.clone().unwrap_or_default();
+        for thread in &ids.threads {
+            let mut props = Props::object("iothread", &format!("iothread{}", thread.id))
+                .opt("thread-pool-min", thread.thread_pool_min)
+                .opt("thread-pool-max", thread.thread_pool_max);
+            if let Some(poll) = &thread.poll {
+                props = props
+                    .opt("poll-max-ns", poll.max)
+                    .opt("poll-grow", poll.grow)
+                    .opt("poll-shrink", poll.shrink);
+            }
+            self.object(props);
+        }
+        if let Some(main) = &self.d.default_io_thread
+            && (main.thread_pool_min.is_some() || main.thread_pool_max.is_some())
+        {
+            let props = Props::object("main-loop", "main-loop")
+                .opt("thread-pool-min", main.thread_pool_min)
+                .opt("thread-pool-max", main.thread_pool_max);
+            self.object(props);
+        }
+        // More threads than ids: the defaults of the model give every thread an id.
+        if self.d.io_threads.unwrap_or(0) as usize > ids.threads.len() {
+            self.fail("qemu.iothreads", "<iothreads> counts more threads than have ids");
+        }
+    }
+
+    /// NUMA cells with their backends, CPUs, distances.
+    pub(super) fn numa(&mut self) {
+        let Some(numa) = self.d.cpu.as_ref().and_then(|cpu| cpu.numa.clone()) else {
+            return;
+        };
+        if self.d.numa_tune.as_ref().is_some_and(|tune| !tune.nodes.is_empty()) {
+            self.fail("qemu.numatune", "<memnode> in <numatune> is not supported yet");
+        }
+        if self.has_hmat() {
+            self.fail(
+                "qemu.hmat",
+                "<interconnects> and <cache> of NUMA cells are not supported yet",
+            );
+        }
+        for (index, cell) in numa.cells.iter().enumerate() {
+            let id = cell.id.unwrap_or(index as u32);
+            let backend = format!("ram-node{id}");
+            let props = self.memory_backend(&backend, cell.memory, Some(id), None);
+            self.object(props);
+            let mut out = format!("node,nodeid={id}");
+            for (first, last) in cell.cpus.iter().flat_map(|cpus| cpus.ranges()) {
+                if first == last {
+                    out.push_str(&format!(",cpus={first}"));
+                } else {
+                    out.push_str(&format!(",cpus={first}-{last}"));
+                }
+            }
+            out.push_str(&format!(",memdev={backend}"));
+            self.opt("-numa", &out);
+        }
+        for (index, cell) in numa.cells.iter().enumerate() {
+            let source = cell.id.unwrap_or(index as u32);
+            for sibling in cell.distances.iter().flat_map(|distances| &distances.siblings) {
+                let (to, value) = (sibling.id, sibling.value);
+                self.opt("-numa", &format!("dist,src={source},dst={to},val={value}"));
+            }
+        }
+    }
+
+    /// Memory devices.
+    pub(super) fn memory_devices(&mut self) {
+        let devices = self.dev.memories.clone();
+        for device in &devices {
+            let id = self.alias(&device.alias, "<memory>");
+            let driver = match device.model {
+                MemoryModel::Dimm => "pc-dimm",
+                other => {
+                    let name = format!("{other:?}").to_lowercase();
+                    self.fail(
+                        "qemu.memory-device",
+                        format!("<memory model='{name}'> is not supported yet"),
+                    );
+                    continue;
+                }
+            };
+            let backend = format!("mem{id}");
+            let cell = device.target.node;
+            let props = self.memory_backend(&backend, device.target.size.0, cell, Some(device));
+            self.object(props);
+            let mut props =
+                Props::device(driver).opt("node", cell).set("memdev", backend).set("id", id);
+            if let Some(Address::Dimm(dimm)) = &device.address {
+                props = props.set("slot", dimm.slot).opt("addr", dimm.base.map(|base| base.0));
+            }
+            self.device(props);
+        }
+    }
+
+    /// `-device vmgenid`.
+    pub(super) fn generation_id(&mut self) {
+        if let Some(id) = self.d.gen_id.as_ref().and_then(|id| id.uuid) {
+            self.need("vmgenid", "<genid>");
+            self.device(Props::device("vmgenid").set("guid", id.to_string()).set("id", "vmgenid0"));
+        }
+    }
+
+    /// Asynchronous teardown of memory.
+    pub(super) fn async_teardown(&mut self) {
+        let wanted =
+            self.features().async_teardown.is_some_and(|t| t.enabled.is_none_or(Switch::on));
+        if wanted {
+            self.need("run-with.async-teardown", "<async-teardown>");
+            self.opt("-run-with", "async-teardown=on");
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! What QEMU and the executor reported, put into the live definition.
+
+use crate::launch_plan::LaunchPlan;
+use crate::step::ResultName;
+use model::domain::Domain;
+use model::domain::devices::chardev::{CharSource, CharSourceElement, CharTargetType, CharType};
+use model::domain::devices::graphics::GraphicsType;
+use model::domain::devices::interface::InterfaceTarget;
+use serde_json::Value;
+use std::collections::{BTreeMap, HashMap};
+
+/// A result of a step.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ResultValue {
+    /// What a QMP command returned.
+    Json(Value),
+    /// A reserved port.
+    Port(u16),
+    /// A name or path, such as a tap's.
+    Text(String),
+}
+
+/// The results of a plan's steps, descriptors apart.
+pub type Results = HashMap<ResultName, ResultValue>;
+
+/// The live definition, and QEMU's threads.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Observed {
+    /// The live definition.
+    pub domain: Domain,
+    /// Thread of each virtual CPU, by its number.
+    pub vcpu_threads: BTreeMap<u32, i32>,
+    /// Thread of each I/O thread, by its id.
+    pub io_threads: BTreeMap<u32, i32>,
+}
+
+/// Puts `results` into the plan's live definition.
+pub fn observe(plan: &LaunchPlan, results: &Results) -> Observed {
+    let mut domain = (*plan.live).clone();
+    let json = |name: &str| match results.get(&ResultName::new(name)) {
+        Some(ResultValue::Json(value)) => Some(value),
+        _ => None,
+    };
+    if let Some(chardevs) = json("qmp.chardev") {
+        ptys(&mut domain, chardevs);
+    }
+    ports(&mut domain, results);
+    for nic in domain.devices.iter_mut().flat_map(|devices| &mut devices.interfaces) {
+        let alias = nic.alias.as_ref().map(|alias| alias.name.clone()).unwrap_or_default();
+        if let Some(ResultValue::Text(name)) = results.get(&ResultName::new(alias)) {
+            nic.target.get_or_insert_with(InterfaceTarget::default).dev = Some(name.clone());
+        }
+    }
+    Observed {
+        vcpu_threads: json("qmp.cpus").map(vcpu_threads).unwrap_or_default(),
+        io_threads: json("qmp.iothreads").map(io_threads).unwrap_or_default(),
+        domain,
+    }
+}
+
+fn thread(value: &Value) -> Option<i32> {
+    value.get("thread-id")?.as_i64().and_then(|id| i32::try_from(id).ok())
+}
+
+fn vcpu_threads(reply: &Value) -> BTreeMap<u32, i32> {
+    let list = reply.as_array().map_or(&[][..], Vec::as_slice);
+    list.iter()
+        .filter_map(|cpu| {
+            let number = u32::try_from(cpu.get("cpu-index")?.as_u64()?).ok()?;
+            Some((number, thread(cpu)?))
+        })
+        .collect()
+}
+
+fn io_threads(reply: &Value) -> BTreeMap<u32, i32> {
+    let list = reply.as_array().map_or(&[][..], Vec::as_slice);
+    list.iter()
+        .filter_map(|item| {
+            let number = item.get("id")?.as_str()?.strip_prefix("iothread")?.parse().ok()?;
+            Some((number, thread(item)?))
+        })
+        .collect()
+}
+
+/// The pseudo-terminals QEMU opened.
+fn ptys(domain: &mut Domain, reply: &Value) {
+    let paths: HashMap<&str, &str> = reply
+        .as_array()
+        .map_or(&[][..], Vec::as_slice)
+        .iter()
+        .filter_map(|item| {
+            let path = item.get("filename")?.as_str()?.strip_prefix("pty:")?;
+            Some((item.get("label")?.as_str()?, path))
+        })
+        .collect();
+    let set = |source: &mut CharSource, alias: &str| {
+        if source.kind != CharType::Pty {
+            return;
+        }
+        if let Some(path) = paths.get(format!("char{alias}").as_str()) {
+            match source.sources.first_mut() {
+                Some(first) => first.path = Some(path.to_string()),
+                None => source.sources.push(CharSourceElement {
+                    path: Some(path.to_string()),
+                    ..CharSourceElement::default()
+                }),
+            }
+        }
+    };
+    let Some(devices) = domain.devices.as_mut() else {
+        return;
+    };
+    let name = |alias: &Option<model::domain::alias::Alias>| {
+        alias.as_ref().map(|alias| alias.name.clone()).unwrap_or_default()
+    };
+    for device in devices
+        .serials
+        .iter_mut()
+        .chain(&mut devices.parallels)
+        .chain(&mut devices.channels)
+        .chain(&mut devices.consoles)
+    {
+        let alias = name(&device.alias);
+        set(&mut device.source, &alias);
+    }
+    for device in &mut devices.redirdevs {
+        let alias = name(&device.alias);
+        set(&mut device.source, &alias);
+    }
+    // The first console is the first serial port seen again.
+    let first = devices.serials.first().cloned();
+    if let (Some(serial), Some(console)) = (first, devices.consoles.first_mut()) {
+        let kind = console.target.as_ref().and_then(|target| target.kind);
+        if matches!(kind, None | Some(CharTargetType::Serial)) {
+            console.source.kind = serial.source.kind;
+            console.source.sources = serial.source.sources.clone();
+            console.alias = serial.alias.clone();
+        }
+    }
+    if let Some(console) = devices.consoles.first_mut()
+        && console.source.kind == CharType::Pty
+    {
+        console.source.tty = console.source.sources.first().and_then(|s| s.path.clone());
+    }
+}
+
+/// The ports that displays listen on.
+fn ports(domain: &mut Domain, results: &Results) {
+    let port = |name: String| match results.get(&ResultName::new(name)) {
+        Some(ResultValue::Port(port)) => Some(i32::from(*port)),
+        _ => None,
+    };
+    let Some(devices) = domain.devices.as_mut() else {
+        return;
+    };
+    for (index, graphics) in devices.graphics.iter_mut().enumerate() {
+        let kind = match graphics.kind {
+            GraphicsType::Vnc => "vnc",
+            GraphicsType::Spice => "spice",
+            _ => continue,
+        };
+        let prefix = if index == 0 { kind.to_string() } else { format!("{kind}{index}") };
+        if let Some(number) = port(format!("{prefix}.port")) {
+            graphics.port = Some(number);
+        }
+        if let Some(number) = port(format!("{prefix}.tls-port")) {
+            graphics.tls_port = Some(number);
+        }
+        if let Some(number) = port(format!("{prefix}.websocket")) {
+            graphics.websocket = Some(number);
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Control groups, pinning and priorities.
+
+use crate::step::{Cgroup, ThreadSetting};
+use model::domain::Domain;
+use model::domain::tune::Scheduler;
+
+/// The guest's control group and its limits.
+pub(super) fn cgroup(domain: &Domain, short_name: &str) -> Cgroup {
+    let mut settings: Vec<(String, String)> = Vec::new();
+    let mut add = |name: &str, value: Option<String>| {
+        if let Some(value) = value {
+            settings.push((name.to_string(), value));
+        }
+    };
+    if let Some(tune) = &domain.cpu_tune {
+        add("cpu_shares", tune.shares.map(|v| v.to_string()));
+        add("global_period", tune.global_period.map(|v| v.to_string()));
+        add("global_quota", tune.global_quota.map(|v| v.to_string()));
+        add("vcpu_period", tune.period.map(|v| v.to_string()));
+        add("vcpu_quota", tune.quota.map(|v| v.to_string()));
+        add("emulator_period", tune.emulator_period.map(|v| v.to_string()));
+        add("emulator_quota", tune.emulator_quota.map(|v| v.to_string()));
+        add("iothread_period", tune.iothread_period.map(|v| v.to_string()));
+        add("iothread_quota", tune.iothread_quota.map(|v| v.to_string()));
+    }
+    if let Some(tune) = &domain.mem_tune {
+        add("hard_limit", tune.hard_limit.as_ref().map(|v| v.0.to_string()));
+        add("soft_limit", tune.soft_limit.as_ref().map(|v| v.0.to_string()));
+        add("swap_hard_limit", tune.swap_hard_limit.as_ref().map(|v| v.0.to_string()));
+    }
+    if let Some(tune) = &domain.blkio_tune {
+        add("weight", tune.weight.map(|v| v.to_string()));
+    }
+    let numa = domain.numa_tune.as_ref().and_then(|tune| tune.memory.as_ref());
+    add("cpuset_mems", numa.and_then(|memory| memory.nodeset.as_ref()).map(|s| s.to_string()));
+    let partition = domain.resource.as_ref().and_then(|resource| resource.partition.clone());
+    Cgroup {
+        name: format!("qemu-{short_name}"),
+        partition: partition.unwrap_or_else(|| "/machine".into()),
+        settings,
+        devices: Vec::new(),
+    }
+}
+
+fn word(scheduler: Scheduler) -> &'static str {
+    match scheduler {
+        Scheduler::Batch => "batch",
+        Scheduler::Idle => "idle",
+        Scheduler::Fifo => "fifo",
+        Scheduler::Rr => "rr",
+    }
+}
+
+/// Pinning and priorities of QEMU's threads.
+pub(super) fn threads(domain: &Domain) -> Vec<ThreadSetting> {
+    let mut settings = Vec::new();
+    let mut set = |thread: String, setting: &'static str, value: String| {
+        settings.push(ThreadSetting { thread, setting, value });
+    };
+    let vcpu = domain.vcpu.clone().unwrap_or_default();
+    let tune = domain.cpu_tune.clone().unwrap_or_default();
+    if let Some(cpus) = &vcpu.cpuset {
+        for number in 0..vcpu.maximum {
+            if !tune.vcpu_pins.iter().any(|pin| pin.vcpu == number) {
+                set(format!("vcpu{number}"), "affinity", cpus.to_string());
+            }
+        }
+        if tune.emulator_pin.is_none() {
+            set("emulator".into(), "affinity", cpus.to_string());
+        }
+    }
+    for pin in &tune.vcpu_pins {
+        set(format!("vcpu{}", pin.vcpu), "affinity", pin.cpuset.to_string());
+    }
+    if let Some(pin) = &tune.emulator_pin {
+        set("emulator".into(), "affinity", pin.cpuset.to_string());
+    }
+    for pin in &tune.iothread_pins {
+        set(format!("iothread{}", pin.iothread), "affinity", pin.cpuset.to_string());
+    }
+    for sched in &tune.vcpu_scheds {
+        for number in sched.vcpus.iter() {
+            set(format!("vcpu{number}"), "scheduler", word(sched.scheduler).into());
+            if let Some(priority) = sched.priority {
+                set(format!("vcpu{number}"), "priority", priority.to_string());
+            }
+        }
+    }
+    for sched in &tune.iothread_scheds {
+        for number in sched.iothreads.iter() {
+            set(format!("iothread{number}"), "scheduler", word(sched.scheduler).into());
+            if let Some(priority) = sched.priority {
+                set(format!("iothread{number}"), "priority", priority.to_string());
+            }
+        }
+    }
+    if let Some(sched) = &tune.emulator_sched {
+        set("emulator".into(), "scheduler", word(sched.scheduler).into());
+        if let Some(priority) = sched.priority {
+            set("emulator".into(), "priority", priority.to_string());
+        }
+    }
+    settings
+}

@@ -1,0 +1,45 @@
+//! Watchdogs.
+
+use super::build::{Build, Props};
+use model::domain::devices::watchdog::{WatchdogAction, WatchdogModel};
+
+impl Build<'_> {
+    /// All watchdogs, and what they do.
+    pub(super) fn watchdogs(&mut self) {
+        let mut action = None;
+        for watchdog in &self.dev.watchdogs {
+            match watchdog.model {
+                WatchdogModel::Itco => {
+                    // Part of the q35 board: it only needs to be let through.
+                    self.opt("-global", "ICH9-LPC.noreboot=off");
+                }
+                other => {
+                    let driver = match other {
+                        WatchdogModel::I6300esb => "i6300esb",
+                        WatchdogModel::Ib700 => "ib700",
+                        _ => "diag288",
+                    };
+                    let id = self.alias(&watchdog.alias, "<watchdog>");
+                    let place = match other {
+                        WatchdogModel::I6300esb => self.place(&watchdog.address, "<watchdog>"),
+                        _ => Props::default(),
+                    };
+                    self.device(Props::device(driver).set("id", id).extend(place));
+                }
+            }
+            action.get_or_insert(watchdog.action);
+        }
+        if let Some(action) = action {
+            // A dump is our doing: the guest is only stopped meanwhile.
+            let word = match action {
+                WatchdogAction::Reset => "reset",
+                WatchdogAction::Shutdown => "shutdown",
+                WatchdogAction::Poweroff => "poweroff",
+                WatchdogAction::Pause | WatchdogAction::Dump => "pause",
+                WatchdogAction::None => "none",
+                WatchdogAction::InjectNmi => "inject-nmi",
+            };
+            self.opt("-watchdog-action", word);
+        }
+    }
+}
