@@ -249,8 +249,8 @@ pub(super) fn controllers(d: &mut Domain, _m: &Machine, _ctx: &DefaultsContext<'
             _ => None,
         })
         .max();
-    up_to(&mut need, ControllerType::Ide, drive(DiskBus::Ide));
     up_to(&mut need, ControllerType::Fdc, drive(DiskBus::Fdc));
+    up_to(&mut need, ControllerType::Ide, drive(DiskBus::Ide));
     up_to(&mut need, ControllerType::Sata, drive(DiskBus::Sata));
     let serial = dev
         .channels

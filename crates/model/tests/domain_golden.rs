@@ -1,0 +1,126 @@
+//! Documents in, documents as libvirtd 11.3 stores them out: `golden/NAME.xml` → `NAME.out.xml`.
+//!
+//! `UPDATE=1 cargo test -p model` rewrites the expected files. All but `win11-tpm` and `spice` were
+//! written by a libvirtd with QEMU 10.0; that one had neither SPICE nor a TPM emulator.
+
+use std::fs;
+use std::path::Path;
+
+use model::domain::defaults::{DefaultsContext, DeviceSupport, MachineInfo, Settings, apply};
+use model::domain::{Domain, FormatFlags, ParseOptions, format, parse};
+
+const FLAGS: &[&str] = &[
+    "cirrus-vga",
+    "VGA",
+    "qxl",
+    "piix3-usb-uhci",
+    "ich9-usb-ehci1",
+    "pci-ohci",
+    "nec-usb-xhci",
+    "qemu-xhci",
+    "lsi",
+    "virtio-scsi-pci",
+    "rtl8139",
+    "e1000",
+    "virtio-net",
+    "pcie-root-port",
+    "pcie-pci-bridge",
+    "intel-iommu",
+];
+
+fn machines() -> Vec<MachineInfo> {
+    [("pc-i440fx-10.0", Some("pc"), true), ("pc-q35-10.0", Some("q35"), false)]
+        .into_iter()
+        .map(|(name, alias, is_default)| MachineInfo {
+            name: name.to_owned(),
+            alias: alias.map(str::to_owned),
+            default_cpu: Some("qemu64".to_owned()),
+            is_default,
+        })
+        .collect()
+}
+
+fn effective(text: &str) -> Domain {
+    let parsed = parse(text, ParseOptions::default());
+    let mut domain = parsed.domain.unwrap_or_else(|| panic!("{:#?}", parsed.diagnostics));
+    let machines = machines();
+    let faults = apply(
+        &mut domain,
+        &mut DefaultsContext {
+            host_arch: "x86_64",
+            emulator: Some("/usr/bin/qemu-system-x86_64"),
+            machines: &machines,
+            devices: &DeviceSupport::new(FLAGS.iter().copied()),
+            settings: &Settings::default(),
+            random: &mut |b| b.fill(7),
+            abi_update: true,
+        },
+    );
+    assert_eq!(faults, []);
+    domain
+}
+
+const WRITE: FormatFlags = FormatFlags { live: false, secure: true, migratable: false };
+
+fn cases() -> Vec<(String, String)> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let mut names: Vec<_> = fs::read_dir(&dir)
+        .expect("golden folder")
+        .filter_map(|e| e.ok()?.file_name().into_string().ok())
+        .filter(|n| n.ends_with(".xml") && !n.ends_with(".out.xml"))
+        .collect();
+    names.sort();
+    assert!(!names.is_empty());
+    names
+        .into_iter()
+        .map(|n| {
+            let p = dir.join(&n);
+            (p.to_string_lossy().into_owned(), fs::read_to_string(p).expect("case"))
+        })
+        .collect()
+}
+
+#[test]
+fn defaults_are_libvirts() {
+    let mut wrong = Vec::new();
+    for (path, text) in cases() {
+        let out = path.replace(".xml", ".out.xml");
+        let got = format(&effective(&text), WRITE);
+        if std::env::var_os("UPDATE").is_some() {
+            fs::write(&out, &got).expect("write");
+        }
+        let expected = fs::read_to_string(&out).unwrap_or_default();
+        if got != expected {
+            wrong.push(format!("{path}:\n{}", first_difference(&expected, &got)));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn stored_documents_are_stable() {
+    for (path, text) in cases() {
+        let once = format(&effective(&text), WRITE);
+        let twice = format(&effective(&once), WRITE);
+        assert!(once == twice, "{path}:\n{}", first_difference(&once, &twice));
+    }
+}
+
+fn first_difference(a: &str, b: &str) -> String {
+    let (mut a, mut b) = (a.lines(), b.lines());
+    let mut n = 0;
+    loop {
+        n += 1;
+        match (a.next(), b.next()) {
+            (None, None) => return "no difference".to_owned(),
+            (x, y) if x == y => {}
+            (x, y) => {
+                return format!(
+                    "line {n}\n  expected: {}\n  got:      {}",
+                    x.unwrap_or("(end)"),
+                    y.unwrap_or("(end)")
+                );
+            }
+        }
+    }
+}
