@@ -1,1 +1,38 @@
 //! Actors, stores, jobs and events: owns all state and executes plans.
+//!
+//! One [`Engine`] is one daemon's world. Readers get published snapshots and never wait; whoever
+//! changes something holds the object's job; a running VM's live state is changed by its actor
+//! alone. The order of every change: file, snapshot, event, reply.
+//!
+//! Invariant: no terminal, no wire format.
+
+mod caps;
+pub mod conf;
+mod defaults;
+pub mod domain;
+mod engine;
+pub mod events;
+mod host_view;
+mod layout;
+mod ports;
+mod random;
+pub mod settings;
+
+pub use engine::{Engine, EngineConfig, OpenError};
+pub use host_view::{DomainCapsQuery, NodeInfo};
+pub use layout::{Layout, RootTooLong, SOCKET_PATH_MAX};
+
+use diag::VirError;
+
+/// Runs `work` on a thread that may block. A panic in it is an error of that one call.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, VirError> + Send + 'static,
+) -> Result<T, VirError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => {
+            tracing::error!(%error, "a call ended unexpectedly");
+            Err(VirError::internal("the call ended unexpectedly; the log says more"))
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! From bytes to a typed call and back: what every procedure has in common.
+
+use diag::{ErrorCode, ErrorDomain, VirError};
+use protocol::Procedure;
+use rpc::server::{Call, Outcome};
+use std::future::Future;
+use xdr::{Decode, Decoder, Encode, Encoder};
+
+/// What one call may need: its arguments, and where the answer goes.
+pub struct Request<'a, 'b> {
+    /// The call.
+    pub call: Call<'a>,
+    /// The end of the connection's output.
+    pub reply: &'b mut Vec<u8>,
+    /// The client may only read.
+    pub read_only: bool,
+}
+
+/// Reads the arguments of `P` and checks that a read-only client may make the call.
+pub fn arguments<P: Procedure>(request: &Request<'_, '_>) -> Result<P::Args, VirError> {
+    let args = P::Args::decode(&mut Decoder::lossy(request.call.payload))
+        .map_err(|_| rpc_error("Unable to decode message payload"))?;
+    if request.read_only && !P::read_only_admits(&args) {
+        return Err(read_only_refusal::<P>());
+    }
+    Ok(args)
+}
+
+/// Carries out a call whose answer is ready.
+pub fn now<P: Procedure>(
+    request: Request<'_, '_>,
+    answer: impl FnOnce(P::Args) -> Result<P::Ret, VirError>,
+) -> Outcome {
+    match arguments::<P>(&request).and_then(answer) {
+        Ok(ret) => append(request.reply, &ret),
+        Err(error) => Outcome::Error(error),
+    }
+}
+
+/// Carries out a call whose answer comes later. The future runs to its end whatever the client
+/// does.
+pub fn later<P: Procedure, F>(
+    request: Request<'_, '_>,
+    answer: impl FnOnce(P::Args) -> F,
+) -> Outcome
+where
+    F: Future<Output = Result<P::Ret, VirError>> + Send + 'static,
+{
+    match arguments::<P>(&request) {
+        Ok(args) => {
+            let answer = answer(args);
+            Outcome::later(async move {
+                match answer.await {
+                    Ok(ret) => encode(&ret),
+                    Err(error) => Outcome::Error(error),
+                }
+            })
+        }
+        Err(error) => Outcome::Error(error),
+    }
+}
+
+/// Carries out a call that may keep its thread busy (large texts, files) on a thread for that.
+pub fn blocking<P: Procedure>(
+    request: Request<'_, '_>,
+    answer: impl FnOnce(P::Args) -> Result<P::Ret, VirError> + Send + 'static,
+) -> Outcome
+where
+    P::Args: Send + 'static,
+    P::Ret: Send + 'static,
+{
+    later::<P, _>(request, move |args| async move {
+        match tokio::task::spawn_blocking(move || answer(args)).await {
+            Ok(result) => result,
+            Err(_) => Err(VirError::internal("the call ended unexpectedly; the log says more")),
+        }
+    })
+}
+
+/// Appends an answer to the connection's output.
+pub fn append<T: Encode>(reply: &mut Vec<u8>, ret: &T) -> Outcome {
+    let mut encoder = Encoder::append_to(std::mem::take(reply));
+    ret.encode(&mut encoder);
+    match encoder.finish() {
+        Ok(bytes) => {
+            *reply = bytes;
+            Outcome::Reply
+        }
+        Err(error) => Outcome::Error(too_large(&error)),
+    }
+}
+
+/// An answer as a payload of its own.
+pub fn encode<T: Encode>(ret: &T) -> Outcome {
+    match payload(ret) {
+        Ok(bytes) => Outcome::ReplyWith(bytes),
+        Err(error) => Outcome::Error(error),
+    }
+}
+
+/// A message's bytes.
+pub fn payload<T: Encode>(message: &T) -> Result<Vec<u8>, VirError> {
+    let mut encoder = Encoder::new();
+    message.encode(&mut encoder);
+    encoder.finish().map_err(|error| too_large(&error))
+}
+
+fn too_large(error: &xdr::Error) -> VirError {
+    rpc_error(&format!("Unable to encode message payload: {error}"))
+}
+
+/// An error of the protocol itself.
+pub fn rpc_error(detail: &str) -> VirError {
+    VirError::new(ErrorCode::RPC, detail).from_domain(ErrorDomain::RPC)
+}
+
+/// libvirt's answer to a call it has no driver function for.
+pub fn unsupported(program: u32, procedure: i32) -> VirError {
+    VirError::new(ErrorCode::NO_SUPPORT, api_name(program, procedure))
+        .from_domain(ErrorDomain::NONE)
+}
+
+fn read_only_refusal<P: Procedure>() -> VirError {
+    let domain = match P::NAME.split('_').next() {
+        Some("DOMAIN") => ErrorDomain::DOM,
+        Some("NETWORK") => ErrorDomain::NETWORK,
+        Some("STORAGE") => ErrorDomain::STORAGE,
+        Some("NODE") => ErrorDomain::NODEDEV,
+        Some("NWFILTER") => ErrorDomain::NWFILTER,
+        Some("INTERFACE") => ErrorDomain::INTERFACE,
+        Some("SECRET") => ErrorDomain::SECRET,
+        _ => ErrorDomain::NONE,
+    };
+    let api = api_name(P::PROGRAM, P::NUMBER);
+    VirError::new(ErrorCode::OPERATION_DENIED, format!("read only access prevents {api}"))
+        .from_domain(domain)
+}
+
+/// The name of the library's function behind a procedure.
+fn api_name(program: u32, procedure: i32) -> &'static str {
+    protocol::info(program, procedure).map_or("this call", |info| info.api)
+}

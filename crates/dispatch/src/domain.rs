@@ -1,0 +1,294 @@
+//! Domains: look-ups, lists, definitions, and their lives.
+
+use crate::bind::{Request, later, now};
+use crate::connect::{no_flags, only_flags};
+use crate::{Bound, Libvirt, Session};
+use diag::VirError;
+use engine::Engine;
+use engine::domain::{
+    DefineOptions, Domain, ListFilter, PowerModes, StartOptions, UndefineOptions, XmlOptions,
+};
+use protocol::remote::{self, NonnullDomain, Procedure, procs};
+use std::sync::Arc;
+use units::Uuid;
+
+/// `virDomainCreateFlags`: paused, autodestroy, bypass cache, force boot, validate, reset nvram.
+mod create_flag {
+    pub const PAUSED: u32 = 1;
+    pub const AUTODESTROY: u32 = 1 << 1;
+    pub const BYPASS_CACHE: u32 = 1 << 2;
+    pub const FORCE_BOOT: u32 = 1 << 3;
+    pub const VALIDATE: u32 = 1 << 4;
+    pub const RESET_NVRAM: u32 = 1 << 5;
+}
+
+/// Most domains of one list on the wire.
+const LIST_MAX: usize = 16_384;
+
+/// The domain that a message names.
+pub(crate) fn find(engine: &Engine, dom: &NonnullDomain) -> Result<Arc<Domain>, VirError> {
+    engine.domain(&Uuid(dom.uuid), &dom.name)
+}
+
+/// A domain as the wire names it.
+pub(crate) fn wire(domain: &Domain) -> NonnullDomain {
+    crate::events::wire_domain(&domain.reference())
+}
+
+pub(crate) fn call<'a, 'b>(
+    service: &Libvirt,
+    session: &Arc<Session>,
+    procedure: Procedure,
+    request: Request<'a, 'b>,
+) -> Bound<'a, 'b> {
+    let engine = Arc::clone(&service.engine);
+    let client = Arc::clone(&session.label);
+    Bound::Done(match procedure {
+        Procedure::DomainLookupById => now::<procs::DomainLookupById>(request, |args| {
+            Ok(remote::DomainLookupByIdRet { dom: wire(&*engine.domain_by_id(args.id)?) })
+        }),
+        Procedure::DomainLookupByName => now::<procs::DomainLookupByName>(request, |args| {
+            Ok(remote::DomainLookupByNameRet { dom: wire(&*engine.domain_by_name(&args.name)?) })
+        }),
+        Procedure::DomainLookupByUuid => now::<procs::DomainLookupByUuid>(request, |args| {
+            let domain = engine.domain_by_uuid(&Uuid(args.uuid))?;
+            Ok(remote::DomainLookupByUuidRet { dom: wire(&domain) })
+        }),
+        Procedure::ConnectListAllDomains => {
+            now::<procs::ConnectListAllDomains>(request, |args| list_all(&engine, args))
+        }
+        Procedure::ConnectNumOfDomains => now::<procs::ConnectNumOfDomains>(request, |()| {
+            Ok(remote::ConnectNumOfDomainsRet { num: count(engine.active_count()) })
+        }),
+        Procedure::ConnectListDomains => now::<procs::ConnectListDomains>(request, |args| {
+            let max = limit(args.maxids);
+            let mut ids = Vec::new();
+            engine.registry.for_each_active(|id, domain| {
+                if ids.len() < max && domain.snapshot().is_active() {
+                    ids.push(id);
+                }
+            });
+            Ok(remote::ConnectListDomainsRet { ids })
+        }),
+        Procedure::ConnectNumOfDefinedDomains => {
+            now::<procs::ConnectNumOfDefinedDomains>(request, |()| {
+                let mut num = 0;
+                engine.registry.for_each(|d| num += usize::from(!d.snapshot().is_active()));
+                Ok(remote::ConnectNumOfDefinedDomainsRet { num: count(num) })
+            })
+        }
+        Procedure::ConnectListDefinedDomains => {
+            now::<procs::ConnectListDefinedDomains>(request, |args| {
+                let max = limit(args.maxnames);
+                let mut names = Vec::new();
+                engine.registry.for_each(|domain| {
+                    let snapshot = domain.snapshot();
+                    if names.len() < max && !snapshot.is_active() {
+                        names.push(snapshot.name.to_string());
+                    }
+                });
+                Ok(remote::ConnectListDefinedDomainsRet { names })
+            })
+        }
+        Procedure::DomainDefineXml => {
+            later::<procs::DomainDefineXml, _>(request, |args| async move {
+                let options = DefineOptions::default();
+                let dom = engine.define(args.xml, options, &client).await?;
+                Ok(remote::DomainDefineXmlRet { dom: crate::events::wire_domain(&dom) })
+            })
+        }
+        Procedure::DomainDefineXmlFlags => {
+            later::<procs::DomainDefineXmlFlags, _>(request, |args| async move {
+                only_flags(args.flags, 1)?;
+                let options = DefineOptions { validate: args.flags & 1 != 0 };
+                let dom = engine.define(args.xml, options, &client).await?;
+                Ok(remote::DomainDefineXmlFlagsRet { dom: crate::events::wire_domain(&dom) })
+            })
+        }
+        Procedure::DomainUndefine => {
+            later::<procs::DomainUndefine, _>(request, |args| async move {
+                let domain = find(&engine, &args.dom)?;
+                engine.undefine(&domain, UndefineOptions::default(), &client).await
+            })
+        }
+        Procedure::DomainUndefineFlags => {
+            later::<procs::DomainUndefineFlags, _>(request, |args| async move {
+                let options = undefine_options(args.flags)?;
+                let domain = find(&engine, &args.dom)?;
+                engine.undefine(&domain, options, &client).await
+            })
+        }
+        Procedure::DomainCreate => later::<procs::DomainCreate, _>(request, |args| async move {
+            let domain = find(&engine, &args.dom)?;
+            engine.start(&domain, StartOptions::default(), &client).await
+        }),
+        Procedure::DomainCreateWithFlags => {
+            later::<procs::DomainCreateWithFlags, _>(request, |args| async move {
+                let options = start_options(args.flags)?;
+                let domain = find(&engine, &args.dom)?;
+                engine.start(&domain, options, &client).await?;
+                Ok(remote::DomainCreateWithFlagsRet { dom: wire(&domain) })
+            })
+        }
+        Procedure::DomainCreateXml => {
+            later::<procs::DomainCreateXml, _>(request, |args| async move {
+                let options = start_options(args.flags)?;
+                let dom = engine.create(args.xml_desc, options, &client).await?;
+                Ok(remote::DomainCreateXmlRet { dom: crate::events::wire_domain(&dom) })
+            })
+        }
+        Procedure::DomainDestroy => later::<procs::DomainDestroy, _>(request, |args| async move {
+            let domain = find(&engine, &args.dom)?;
+            engine.destroy(&domain, false).await
+        }),
+        Procedure::DomainDestroyFlags => {
+            later::<procs::DomainDestroyFlags, _>(request, |args| async move {
+                // 1 is graceful; 2 (remove logs) concerns files that this daemon does not keep.
+                only_flags(args.flags, 3)?;
+                let domain = find(&engine, &args.dom)?;
+                engine.destroy(&domain, args.flags & 1 != 0).await
+            })
+        }
+        Procedure::DomainShutdown => {
+            later::<procs::DomainShutdown, _>(request, |args| async move {
+                let domain = find(&engine, &args.dom)?;
+                engine.shutdown(&domain, PowerModes::default(), &client).await
+            })
+        }
+        Procedure::DomainShutdownFlags => {
+            later::<procs::DomainShutdownFlags, _>(request, |args| async move {
+                let modes = power_modes(args.flags)?;
+                let domain = find(&engine, &args.dom)?;
+                engine.shutdown(&domain, modes, &client).await
+            })
+        }
+        Procedure::DomainReboot => later::<procs::DomainReboot, _>(request, |args| async move {
+            let modes = power_modes(args.flags)?;
+            let domain = find(&engine, &args.dom)?;
+            engine.reboot(&domain, modes, &client).await
+        }),
+        Procedure::DomainReset => later::<procs::DomainReset, _>(request, |args| async move {
+            no_flags(args.flags)?;
+            let domain = find(&engine, &args.dom)?;
+            engine.reset(&domain, &client).await
+        }),
+        Procedure::DomainSuspend => later::<procs::DomainSuspend, _>(request, |args| async move {
+            let domain = find(&engine, &args.dom)?;
+            engine.suspend(&domain, &client).await
+        }),
+        Procedure::DomainResume => later::<procs::DomainResume, _>(request, |args| async move {
+            let domain = find(&engine, &args.dom)?;
+            engine.resume(&domain, &client).await
+        }),
+        Procedure::DomainGetAutostart => now::<procs::DomainGetAutostart>(request, |args| {
+            let snapshot = find(&engine, &args.dom)?.snapshot();
+            Ok(remote::DomainGetAutostartRet { autostart: i32::from(snapshot.autostart) })
+        }),
+        Procedure::DomainSetAutostart => {
+            later::<procs::DomainSetAutostart, _>(request, |args| async move {
+                let domain = find(&engine, &args.dom)?;
+                engine.set_autostart(&domain, args.autostart != 0, &client).await
+            })
+        }
+        Procedure::DomainRename => later::<procs::DomainRename, _>(request, |args| async move {
+            no_flags(args.flags)?;
+            let domain = find(&engine, &args.dom)?;
+            let new_name = args.new_name.unwrap_or_default();
+            engine.rename(&domain, new_name, &client).await?;
+            Ok(remote::DomainRenameRet { retcode: 0 })
+        }),
+        Procedure::DomainGetXmlDesc => now::<procs::DomainGetXmlDesc>(request, |args| {
+            let options = xml_options(args.flags)?;
+            let domain = find(&engine, &args.dom)?;
+            Ok(remote::DomainGetXmlDescRet { xml: engine.domain_xml(&domain, options)? })
+        }),
+        Procedure::DomainGetState => now::<procs::DomainGetState>(request, |args| {
+            no_flags(args.flags)?;
+            let status = find(&engine, &args.dom)?.snapshot().status;
+            Ok(remote::DomainGetStateRet { state: status.number(), reason: status.reason_number() })
+        }),
+        _ => return Bound::NotMine(request),
+    })
+}
+
+fn list_all(
+    engine: &Engine,
+    args: remote::ConnectListAllDomainsArgs,
+) -> Result<remote::ConnectListAllDomainsRet, VirError> {
+    only_flags(args.flags, ListFilter::KNOWN)?;
+    let filter = ListFilter(args.flags);
+    let mut domains = Vec::new();
+    let mut ret = 0_u32;
+    engine.registry.for_each(|domain| {
+        let snapshot = domain.snapshot();
+        if filter.admits(&snapshot) {
+            ret += 1;
+            if args.need_results != 0 && domains.len() <= LIST_MAX {
+                domains.push(NonnullDomain {
+                    name: snapshot.name.to_string(),
+                    uuid: domain.uuid.0,
+                    id: snapshot.id,
+                });
+            }
+        }
+    });
+    if domains.len() > LIST_MAX {
+        return Err(crate::bind::rpc_error(&format!(
+            "Too many domains '{ret}' for limit '{LIST_MAX}'"
+        )));
+    }
+    Ok(remote::ConnectListAllDomainsRet { domains, ret })
+}
+
+fn undefine_options(flags: u32) -> Result<UndefineOptions, VirError> {
+    // Snapshot and checkpoint metadata (2, 16): there is none that could be left behind.
+    only_flags(flags, 0x7f)?;
+    let options = UndefineOptions {
+        managed_save: flags & 1 != 0,
+        nvram: flags & 4 != 0,
+        keep_nvram: flags & 8 != 0,
+        tpm: flags & 32 != 0,
+        keep_tpm: flags & 64 != 0,
+    };
+    if options.nvram && options.keep_nvram {
+        return Err(VirError::invalid_state("cannot both keep and delete nvram"));
+    }
+    if options.tpm && options.keep_tpm {
+        return Err(VirError::invalid_state("cannot both keep and delete TPM"));
+    }
+    Ok(options)
+}
+
+fn start_options(flags: u32) -> Result<StartOptions, VirError> {
+    use create_flag::{AUTODESTROY, BYPASS_CACHE, FORCE_BOOT, PAUSED, RESET_NVRAM, VALIDATE};
+    only_flags(flags, PAUSED | AUTODESTROY | BYPASS_CACHE | FORCE_BOOT | VALIDATE | RESET_NVRAM)?;
+    if flags & AUTODESTROY != 0 {
+        return Err(VirError::config(
+            "ending a guest with its client's connection (autodestroy) is not supported yet",
+        ));
+    }
+    Ok(StartOptions {
+        paused: flags & PAUSED != 0,
+        validate: flags & VALIDATE != 0,
+        reset_nvram: flags & RESET_NVRAM != 0,
+    })
+}
+
+fn power_modes(flags: u32) -> Result<PowerModes, VirError> {
+    PowerModes::from_flags(flags)
+        .ok_or_else(|| VirError::invalid_arg(format!("unsupported flags (0x{:x})", flags & !3)))
+}
+
+fn xml_options(flags: u32) -> Result<XmlOptions, VirError> {
+    only_flags(flags, 0xf)?;
+    // 4 (update the CPU to the host's) changes nothing for guests that already show theirs.
+    Ok(XmlOptions { secure: flags & 1 != 0, inactive: flags & 2 != 0, migratable: flags & 8 != 0 })
+}
+
+fn limit(max: i32) -> usize {
+    usize::try_from(max).unwrap_or(0).min(LIST_MAX)
+}
+
+fn count(number: usize) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
+}

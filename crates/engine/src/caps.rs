@@ -1,0 +1,293 @@
+//! What QEMU binaries can do: probed once, kept on disk, asked again when the binary changes.
+
+use crate::defaults::{EmulatorDefaults, SharedDefaults};
+use crate::engine::Engine;
+use diag::{ErrorCode, VirError};
+use model::capabilities::firmware::Firmware;
+use model::capabilities::qemu::{Accel, CacheKey, Exchange, ProbeKind, QemuCaps};
+use model::capabilities::qemu::{cpu_commands, probe_commands};
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// How long a binary may take to answer all questions.
+const PROBE_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Where distributions put emulators.
+const EMULATOR_FOLDERS: &[&str] = &["/usr/bin", "/usr/local/bin"];
+
+/// What is known of one binary.
+#[derive(Clone, Debug)]
+struct Known {
+    key: CacheKey,
+    caps: Arc<QemuCaps>,
+    /// Made from `caps` for each accelerator, once.
+    tcg: SharedDefaults,
+    kvm: SharedDefaults,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    known: Option<Known>,
+}
+
+/// Capabilities of the binaries that were asked for.
+#[derive(Debug)]
+pub struct CapsStore {
+    folder: PathBuf,
+    ids: Option<(u32, u32)>,
+    kvm_usable: bool,
+    host: String,
+    slots: Mutex<HashMap<String, Arc<Mutex<Slot>>>>,
+}
+
+impl CapsStore {
+    /// A store that keeps its files in `folder` and probes as user and group `ids`.
+    pub fn new(folder: PathBuf, ids: Option<(u32, u32)>, kvm_usable: bool, kernel: &str) -> Self {
+        let host = format!("{kernel} kvm={kvm_usable}");
+        Self { folder, ids, kvm_usable, host, slots: Mutex::default() }
+    }
+
+    /// The emulator that is used for guests of architecture `arch` when none is named.
+    pub fn default_emulator(arch: &str) -> Option<String> {
+        let target = match arch {
+            "i686" => "i386",
+            "armv7l" | "armv6l" => "arm",
+            "ppc64le" => "ppc64",
+            other => other,
+        };
+        EMULATOR_FOLDERS
+            .iter()
+            .map(|folder| format!("{folder}/qemu-system-{target}"))
+            .find(|path| Path::new(path).exists())
+    }
+
+    /// All emulators of this machine, in the order of their names.
+    pub fn emulators() -> Vec<String> {
+        let mut found = Vec::new();
+        for folder in EMULATOR_FOLDERS {
+            let Ok(entries) = std::fs::read_dir(folder) else { continue };
+            found.extend(entries.flatten().filter_map(|entry| {
+                let name = entry.file_name();
+                let name = name.to_str()?;
+                let target = name.strip_prefix("qemu-system-")?;
+                // Wrappers such as qemu-system-x86_64-microvm are no targets of their own.
+                let target = target.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+                target.then(|| format!("{folder}/{name}"))
+            }));
+        }
+        found.sort();
+        found
+    }
+
+    /// What `emulator` can do. May start it and wait for it: call where blocking is allowed.
+    ///
+    /// # Errors
+    /// When there is no such file, it cannot be started, or it is no QEMU we know how to drive.
+    pub fn get(&self, emulator: &str) -> Result<Arc<QemuCaps>, VirError> {
+        let key = self.key(emulator)?;
+        let slot = {
+            let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(slots.entry(emulator.to_owned()).or_default())
+        };
+        // One prober per binary; the others wait here for its result.
+        let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = &slot.known
+            && known.key == key
+        {
+            return Ok(Arc::clone(&known.caps));
+        }
+        let caps = self.load(&key).map_or_else(|| self.probe(&key), Ok)?.shared();
+        slot.known = Some(Known {
+            key,
+            tcg: Arc::new(EmulatorDefaults::new(&caps, Accel::Tcg)),
+            kvm: Arc::new(EmulatorDefaults::new(&caps, Accel::Kvm)),
+            caps: Arc::clone(&caps),
+        });
+        Ok(caps)
+    }
+
+    /// The same if it is known already and the binary is unchanged; never waits.
+    pub fn known(&self, emulator: &str) -> Option<Arc<QemuCaps>> {
+        self.look(emulator).map(|known| known.caps)
+    }
+
+    /// What defaults depend on for guests of `emulator`, if its capabilities are known.
+    pub fn defaults_for(&self, emulator: &str, accel: Accel) -> Option<SharedDefaults> {
+        let known = self.look(emulator)?;
+        Some(match accel {
+            Accel::Kvm => known.kvm,
+            Accel::Tcg => known.tcg,
+        })
+    }
+
+    fn look(&self, emulator: &str) -> Option<Known> {
+        let key = self.key(emulator).ok()?;
+        let slot = {
+            let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(slots.get(emulator)?)
+        };
+        let slot = slot.try_lock().ok()?;
+        slot.known.clone().filter(|known| known.key == key)
+    }
+
+    fn key(&self, emulator: &str) -> Result<CacheKey, VirError> {
+        let metadata = std::fs::metadata(emulator).map_err(|error| {
+            VirError::new(
+                ErrorCode::INVALID_ARG,
+                format!(
+                    "Cannot check QEMU binary {emulator}: {}",
+                    crate::domain::store::os_words(&error)
+                ),
+            )
+        })?;
+        Ok(CacheKey {
+            path: emulator.to_owned(),
+            size: metadata.size(),
+            mtime_ns: metadata.mtime().saturating_mul(1_000_000_000) + metadata.mtime_nsec(),
+            writer: env!("CARGO_PKG_VERSION").to_owned(),
+            host: self.host.clone(),
+        })
+    }
+
+    fn file(&self, key: &CacheKey) -> PathBuf {
+        let mut hasher = DefaultHasher::new();
+        key.path.hash(&mut hasher);
+        self.folder.join("capabilities").join(format!("ironvirt-{:016x}.json", hasher.finish()))
+    }
+
+    fn load(&self, key: &CacheKey) -> Option<QemuCaps> {
+        let text = std::fs::read_to_string(self.file(key)).ok()?;
+        QemuCaps::from_cache(&text, key).ok()
+    }
+
+    fn probe(&self, key: &CacheKey) -> Result<QemuCaps, VirError> {
+        let refused = |why: &dyn std::fmt::Display| {
+            VirError::internal(format!("Failed to probe QEMU binary '{}': {why}", key.path))
+        };
+        let (accel, kind) = if self.kvm_usable {
+            ("kvm:tcg", ProbeKind::Primary)
+        } else {
+            ("tcg", ProbeKind::Primary)
+        };
+        let primary = self.converse(&key.path, accel, kind).map_err(|error| refused(&error))?;
+        let tcg = if self.kvm_usable {
+            Some(
+                self.converse(&key.path, "tcg", ProbeKind::TcgOnly)
+                    .map_err(|error| refused(&error))?,
+            )
+        } else {
+            None
+        };
+        let caps = QemuCaps::from_replies(&key.path, &primary, tcg.as_deref())
+            .map_err(|error| refused(&error))?;
+        let file = self.file(key);
+        let kept = file
+            .parent()
+            .map_or(Ok(()), std::fs::create_dir_all)
+            .map_err(|error| error.to_string())
+            .and_then(|()| {
+                host::files::write_atomic(
+                    &file,
+                    caps.to_cache(key).as_bytes(),
+                    host::files::WriteMode { durable: false, ..host::files::WriteMode::PRIVATE },
+                )
+                .map_err(|error| error.to_string())
+            });
+        if let Err(error) = kept {
+            // Without the file the next start asks again; nothing else is lost.
+            tracing::warn!(file = %file.display(), %error, "capabilities not kept on disk");
+        }
+        Ok(caps)
+    }
+
+    fn converse(
+        &self,
+        emulator: &str,
+        accel: &str,
+        kind: ProbeKind,
+    ) -> std::io::Result<Vec<Exchange>> {
+        let mut conversation =
+            host::probe::Conversation::start(emulator, accel, self.ids, PROBE_DEADLINE)?;
+        let mut exchanges = Vec::new();
+        let mut commands = probe_commands(kind);
+        for round in 0..2 {
+            let answers = conversation.ask(&commands)?;
+            exchanges.extend(
+                commands
+                    .iter()
+                    .zip(&answers)
+                    .filter_map(|(command, answer)| Exchange::new(command, answer)),
+            );
+            if round == 0 {
+                commands = cpu_commands(&exchanges);
+            }
+        }
+        Ok(exchanges)
+    }
+}
+
+impl Engine {
+    /// Makes sure that the capabilities which reading `xml` needs are known, probing them where
+    /// waiting hurts nobody.
+    pub(crate) async fn capabilities_ready(self: &Arc<Self>, xml: &str) -> Result<(), VirError> {
+        let named = emulator_in(xml).map(str::to_owned);
+        let emulator = match named.or_else(|| self.default_emulator()) {
+            Some(emulator) if Path::new(&emulator).exists() => emulator,
+            // A definition may name an emulator that is not installed (yet).
+            _ => return Ok(()),
+        };
+        if self.caps.known(&emulator).is_some() {
+            return Ok(());
+        }
+        let engine = Arc::clone(self);
+        crate::blocking(move || {
+            if let Err(error) = engine.caps.get(&emulator) {
+                tracing::warn!(emulator, error = %error.detail, "capabilities not known");
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Installed firmware, by file name; a file in a more specific folder hides its namesakes, and
+    /// an empty one hides them without a replacement.
+    pub(crate) fn firmware(&self) -> Vec<Firmware> {
+        let mut seen = std::collections::BTreeMap::new();
+        for folder in &self.layout.firmware {
+            let Ok(entries) = std::fs::read_dir(folder) else { continue };
+            for entry in entries.flatten() {
+                let Ok(name) = entry.file_name().into_string() else { continue };
+                if name.ends_with(".json") {
+                    seen.entry(name).or_insert_with(|| entry.path());
+                }
+            }
+        }
+        seen.into_iter()
+            .filter_map(|(name, path)| {
+                let text = std::fs::read_to_string(&path).ok()?;
+                if text.trim().is_empty() {
+                    return None;
+                }
+                Firmware::parse(&name, &text)
+                    .map_err(|why| tracing::warn!(file = %path.display(), why, "firmware left out"))
+                    .ok()
+            })
+            .collect()
+    }
+
+    /// The emulator for guests of the host's own architecture.
+    pub(crate) fn default_emulator(&self) -> Option<String> {
+        CapsStore::default_emulator(&self.facts.arch)
+    }
+}
+
+/// The emulator that a definition names, found without reading it properly: only a hint.
+fn emulator_in(xml: &str) -> Option<&str> {
+    let (_, rest) = xml.split_once("<emulator>")?;
+    let (path, _) = rest.split_once("</emulator>")?;
+    Some(path.trim())
+}

@@ -1,0 +1,210 @@
+//! What an event of QEMU's monitor means: translated for the lifecycle table and for subscribers.
+
+use crate::events::{DomainEvent, GraphicsEvent};
+use lifecycle::{GuestEvent, PausedReason, RunningReason};
+use qmp::{EventKind, ResetReason, Value};
+
+/// What was announced about the stop or continue that is under way.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Intent {
+    /// Why the virtual CPUs are about to stop.
+    pub pause: Option<PausedReason>,
+    /// Why the virtual CPUs are about to run.
+    pub run: Option<RunningReason>,
+    /// The next power-off stands for a reboot.
+    pub fake_reboot: bool,
+}
+
+/// What to do about one event of the monitor.
+#[derive(Debug, Default)]
+pub struct Meaning {
+    /// For the lifecycle table.
+    pub lifecycle: Option<GuestEvent>,
+    /// For subscribers, before the lifecycle's own events.
+    pub tell: Vec<DomainEvent>,
+}
+
+/// Translates an event. `intent` is consumed by the event it was announced for.
+pub fn meaning(kind: EventKind, intent: &mut Intent) -> Meaning {
+    let lifecycle = |event| Meaning { lifecycle: Some(event), tell: Vec::new() };
+    let tell = |event| Meaning { lifecycle: None, tell: vec![event] };
+    match kind {
+        EventKind::Stop => {
+            lifecycle(GuestEvent::Stopped(intent.pause.take().unwrap_or(PausedReason::Unknown)))
+        }
+        EventKind::Resume => {
+            lifecycle(GuestEvent::Resumed(intent.run.take().unwrap_or(RunningReason::Unpaused)))
+        }
+        EventKind::Shutdown { guest, reason } => lifecycle(GuestEvent::Shutdown {
+            by_guest: origin(guest, &reason),
+            fake_reboot: std::mem::take(&mut intent.fake_reboot),
+        }),
+        EventKind::Reset { guest, reason } => {
+            lifecycle(GuestEvent::Reset { by_guest: origin(guest, &reason) })
+        }
+        EventKind::GuestPanicked { .. } => lifecycle(GuestEvent::Panicked),
+        EventKind::GuestCrashloaded { .. } => lifecycle(GuestEvent::Crashloaded),
+        EventKind::Suspend => Meaning {
+            lifecycle: Some(GuestEvent::SuspendedToMemory),
+            tell: vec![DomainEvent::PmSuspend],
+        },
+        EventKind::SuspendDisk => Meaning {
+            lifecycle: Some(GuestEvent::SuspendedToDisk),
+            tell: vec![DomainEvent::PmSuspendDisk],
+        },
+        EventKind::Wakeup => {
+            Meaning { lifecycle: Some(GuestEvent::Wakeup), tell: vec![DomainEvent::PmWakeup] }
+        }
+        EventKind::RtcChange { offset } => tell(DomainEvent::RtcChange { offset }),
+        EventKind::Watchdog { action } => {
+            if action == "pause" {
+                intent.pause = Some(PausedReason::Watchdog);
+            }
+            tell(DomainEvent::Watchdog { action: watchdog_action(&action) })
+        }
+        EventKind::BlockIoError { device, action, nospace, .. } => {
+            if action == "stop" {
+                intent.pause = Some(PausedReason::IoError);
+            }
+            tell(DomainEvent::IoError {
+                source: String::new(),
+                alias: device,
+                action: io_error_action(&action),
+                reason: if nospace { "enospc".to_owned() } else { String::new() },
+            })
+        }
+        EventKind::DeviceTrayMoved { id, device, tray_open } => tell(DomainEvent::TrayChange {
+            alias: if id.is_empty() { device } else { id },
+            reason: i32::from(!tray_open),
+        }),
+        EventKind::BalloonChange { actual } => {
+            tell(DomainEvent::BalloonChange { actual_kib: actual / 1024 })
+        }
+        EventKind::DeviceDeleted { device: Some(alias), .. } => {
+            tell(DomainEvent::DeviceRemoved { alias })
+        }
+        EventKind::DeviceUnplugGuestError { device: Some(alias), .. } => {
+            tell(DomainEvent::DeviceRemovalFailed { alias })
+        }
+        EventKind::MemoryFailure { recipient, action, action_required, recursive } => {
+            tell(DomainEvent::MemoryFailure {
+                recipient: i32::from(recipient == "guest"),
+                action: match action.as_str() {
+                    "inject" => 1,
+                    "fatal" => 2,
+                    "reset" => 3,
+                    _ => 0,
+                },
+                flags: u32::from(action_required) | (u32::from(recursive) << 1),
+            })
+        }
+        EventKind::Graphics { phase, server, client, .. } => {
+            let phase = match phase {
+                qmp::GraphicsPhase::Connected => 0,
+                qmp::GraphicsPhase::Initialized => 1,
+                qmp::GraphicsPhase::Disconnected => 2,
+            };
+            tell(DomainEvent::Graphics(Box::new(graphics(phase, &server, &client))))
+        }
+        _ => Meaning::default(),
+    }
+}
+
+/// Who powered off or reset: the reason tells more than the flag.
+fn origin(guest: bool, reason: &ResetReason) -> Option<bool> {
+    match reason {
+        ResetReason::GuestShutdown | ResetReason::GuestReset | ResetReason::GuestPanic => {
+            Some(true)
+        }
+        ResetReason::HostError
+        | ResetReason::HostQmpQuit
+        | ResetReason::HostQmpSystemReset
+        | ResetReason::HostSignal
+        | ResetReason::HostUi => Some(false),
+        _ => Some(guest),
+    }
+}
+
+/// `virDomainEventWatchdogAction`.
+fn watchdog_action(name: &str) -> i32 {
+    match name {
+        "pause" => 1,
+        "reset" => 2,
+        "poweroff" => 3,
+        "shutdown" => 4,
+        "debug" => 5,
+        "inject-nmi" => 6,
+        _ => 0,
+    }
+}
+
+/// `virDomainEventIOErrorAction`.
+fn io_error_action(name: &str) -> i32 {
+    match name {
+        "stop" => 1,
+        "report" => 2,
+        _ => 0,
+    }
+}
+
+fn graphics(phase: i32, server: &Value, client: &Value) -> GraphicsEvent {
+    let text = |value: &Value, name: &str| {
+        value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
+    };
+    let address = |value: &Value| {
+        let family = match text(value, "family").as_str() {
+            "ipv6" => 1,
+            "unix" => 2,
+            _ => 0,
+        };
+        (family, text(value, "host"), text(value, "service"))
+    };
+    let mut subject = Vec::new();
+    for (name, kind) in [("x509_dname", "x509dname"), ("sasl_username", "saslUsername")] {
+        let value = text(client, name);
+        if !value.is_empty() {
+            subject.push((kind.to_owned(), value));
+        }
+    }
+    GraphicsEvent {
+        phase,
+        local: address(server),
+        remote: address(client),
+        auth_scheme: text(server, "auth"),
+        subject,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_announced_pause_keeps_its_reason_and_is_used_once() {
+        let mut intent = Intent { pause: Some(PausedReason::User), ..Intent::default() };
+        let first = meaning(EventKind::Stop, &mut intent).lifecycle;
+        assert_eq!(first, Some(GuestEvent::Stopped(PausedReason::User)));
+        let second = meaning(EventKind::Stop, &mut intent).lifecycle;
+        assert_eq!(second, Some(GuestEvent::Stopped(PausedReason::Unknown)));
+    }
+
+    #[test]
+    fn a_watchdog_that_pauses_explains_the_stop_that_follows() {
+        let mut intent = Intent::default();
+        let watchdog = EventKind::Watchdog { action: "pause".into() };
+        assert_eq!(meaning(watchdog, &mut intent).tell, vec![DomainEvent::Watchdog { action: 1 }]);
+        assert_eq!(
+            meaning(EventKind::Stop, &mut intent).lifecycle,
+            Some(GuestEvent::Stopped(PausedReason::Watchdog))
+        );
+    }
+
+    #[test]
+    fn a_signal_from_outside_is_the_hosts_doing() {
+        let off = EventKind::Shutdown { guest: false, reason: ResetReason::HostSignal };
+        assert_eq!(
+            meaning(off, &mut Intent::default()).lifecycle,
+            Some(GuestEvent::Shutdown { by_guest: Some(false), fake_reboot: false })
+        );
+    }
+}

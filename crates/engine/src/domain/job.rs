@@ -1,0 +1,208 @@
+//! The job of a domain: who may change it now, and who waits.
+//!
+//! Whoever changes a domain holds its job. Waiting has a deadline, and the error at the end of it
+//! names the job that was in the way, its age and its client. Reads never come here.
+
+use diag::{ErrorCode, VirError};
+use lifecycle::{JobKind, JobView, Phase, Request, Verdict, decide};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+
+/// How long a request waits for the job before it gives up.
+pub const QUEUE_DEADLINE: Duration = Duration::from_secs(30);
+
+/// A job that is held.
+#[derive(Clone, Debug)]
+struct Held {
+    kind: JobKind,
+    verb: &'static str,
+    client: Arc<str>,
+    since: Instant,
+}
+
+#[derive(Debug)]
+struct State {
+    phase: Phase,
+    job: Option<Held>,
+}
+
+/// Phase and job of one domain.
+#[derive(Debug)]
+pub struct JobGate {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+/// What came of asking for the job.
+#[derive(Debug)]
+pub enum Admission {
+    /// Go on; the job is held until the guard is dropped.
+    Granted(JobGuard),
+    /// It is already as asked.
+    AlreadySo,
+}
+
+/// Holds the job; dropping it lets the next one go on.
+#[derive(Debug)]
+pub struct JobGuard {
+    gate: Arc<JobGate>,
+}
+
+impl JobGate {
+    /// The gate of a domain in `phase`.
+    pub fn new(phase: Phase) -> Arc<Self> {
+        Arc::new(Self { state: Mutex::new(State { phase, job: None }), changed: Notify::new() })
+    }
+
+    /// Asks for the job to carry out `request`, waiting for another one up to the deadline.
+    ///
+    /// # Errors
+    /// libvirt's refusal where the state does not allow it; a timeout that names the holder.
+    pub async fn acquire(
+        self: &Arc<Self>,
+        request: Request,
+        verb: &'static str,
+        client: &Arc<str>,
+    ) -> Result<Admission, VirError> {
+        let deadline = tokio::time::Instant::now() + QUEUE_DEADLINE;
+        loop {
+            // Registered before the look, so that no change between look and wait is missed.
+            let changed = self.changed.notified();
+            if let Some(admission) = self.try_acquire(request, verb, client)? {
+                return Ok(admission);
+            }
+            if tokio::time::timeout_at(deadline, changed).await.is_err() {
+                return Err(self.gave_up(verb));
+            }
+        }
+    }
+
+    /// The same without waiting: `None` means "would have to wait".
+    ///
+    /// # Errors
+    /// libvirt's refusal where the state does not allow it.
+    pub fn try_acquire(
+        self: &Arc<Self>,
+        request: Request,
+        verb: &'static str,
+        client: &Arc<str>,
+    ) -> Result<Option<Admission>, VirError> {
+        let mut state = self.lock();
+        let job = state.job.as_ref().map(|held| JobView { kind: held.kind });
+        match decide(state.phase, job, request) {
+            Verdict::Accept => {
+                let kind = match request {
+                    Request::QueryLive => JobKind::Query,
+                    Request::Start => JobKind::Start,
+                    _ => JobKind::Modify,
+                };
+                let since = Instant::now();
+                state.job = Some(Held { kind, verb, client: Arc::clone(client), since });
+                Ok(Some(Admission::Granted(JobGuard { gate: Arc::clone(self) })))
+            }
+            Verdict::Queue => Ok(None),
+            Verdict::Ignore => Ok(Some(Admission::AlreadySo)),
+            Verdict::Refuse(refusal) => Err(refusal.into()),
+        }
+    }
+
+    /// Asks the policy about a request that needs no job (destroy).
+    ///
+    /// # Errors
+    /// libvirt's refusal where the state does not allow it.
+    pub fn check(&self, request: Request) -> Result<(), VirError> {
+        let state = self.lock();
+        match decide(state.phase, None, request) {
+            Verdict::Refuse(refusal) => Err(refusal.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// The phase now.
+    pub fn phase(&self) -> Phase {
+        self.lock().phase
+    }
+
+    /// Enters `phase` and wakes those who wait for it.
+    pub fn set_phase(&self, phase: Phase) {
+        self.lock().phase = phase;
+        self.changed.notify_waiters();
+    }
+
+    /// Waits until the phase satisfies `wanted`.
+    pub async fn wait_phase(&self, wanted: impl Fn(Phase) -> bool) {
+        loop {
+            let changed = self.changed.notified();
+            if wanted(self.phase()) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    fn gave_up(&self, verb: &str) -> VirError {
+        let held = self.lock().job.clone();
+        let holder = match held {
+            Some(held) => format!(
+                "'{}' of {} holds it since {} s",
+                held.verb,
+                held.client,
+                held.since.elapsed().as_secs()
+            ),
+            None => "the domain is being started or ended".to_owned(),
+        };
+        VirError::new(
+            ErrorCode::OPERATION_TIMEOUT,
+            format!(
+                "cannot acquire state change lock: {verb} waited {} s, and {holder}",
+                QUEUE_DEADLINE.as_secs()
+            ),
+        )
+        .hint("destroy does not wait for jobs")
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for JobGuard {
+    fn drop(&mut self) {
+        self.gate.lock().job = None;
+        self.gate.changed.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lifecycle::{RunningReason, Status};
+
+    fn client() -> Arc<str> {
+        Arc::from("test")
+    }
+
+    #[tokio::test(flavor = "current_thread", start_paused = true)]
+    async fn a_waiter_goes_on_when_the_holder_is_done_and_gives_up_by_name() {
+        let gate = JobGate::new(Phase::Active(Status::Running(RunningReason::Booted)));
+        let first = gate.acquire(Request::Suspend, "suspend", &client()).await.expect("free");
+        let error = gate.acquire(Request::Reset, "reset", &client()).await.expect_err("still held");
+        assert_eq!(error.code, ErrorCode::OPERATION_TIMEOUT);
+        assert!(error.detail.contains("'suspend' of test"), "{}", error.detail);
+        let waiter = {
+            let gate = Arc::clone(&gate);
+            tokio::spawn(async move { gate.acquire(Request::Reset, "reset", &client()).await })
+        };
+        tokio::task::yield_now().await;
+        drop(first);
+        assert!(matches!(waiter.await.expect("no panic"), Ok(Admission::Granted(_))));
+    }
+
+    #[tokio::test]
+    async fn destroy_is_allowed_beside_a_job() {
+        let gate = JobGate::new(Phase::Active(Status::Running(RunningReason::Booted)));
+        let _held = gate.acquire(Request::Suspend, "suspend", &client()).await.expect("free");
+        assert!(gate.check(Request::Destroy).is_ok());
+    }
+}

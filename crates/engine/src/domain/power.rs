@@ -1,0 +1,299 @@
+//! Power verbs of running domains: suspend, resume, shutdown, reboot, reset, wakeup, destroy.
+
+use super::job::Admission;
+use super::record::Domain;
+use super::vm::{EndReason, Vm};
+use crate::engine::Engine;
+use diag::{ErrorCode, VirError};
+use host::agent::{Agent, AgentError};
+use host::monitor::MonitorError;
+use lifecycle::{PausedReason, Phase, Request, RunningReason};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long `destroy` waits for QEMU to be gone before it reports that it is not.
+const DESTROY_DEADLINE: Duration = Duration::from_secs(15);
+
+/// How long `destroy --graceful` waits before it gives up without force.
+const GRACEFUL_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How long the guest agent may take to answer.
+const AGENT_DEADLINE: Duration = Duration::from_secs(5);
+
+/// How long an error of the agent is waited for after a command that has no answer on success.
+const AGENT_GRACE: Duration = Duration::from_millis(500);
+
+/// Ways to ask a guest to power off or reboot (`virDomainShutdownFlagValues`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PowerModes {
+    /// Press the power button.
+    pub acpi: bool,
+    /// Ask the guest agent.
+    pub agent: bool,
+}
+
+impl PowerModes {
+    /// From the wire's flags; `None` for ways that QEMU guests do not have.
+    pub fn from_flags(flags: u32) -> Option<Self> {
+        // 4, 8 and 16 are initctl, signals and Xen's own way.
+        (flags & !3 == 0).then_some(Self { acpi: flags & 1 != 0, agent: flags & 2 != 0 })
+    }
+}
+
+impl Engine {
+    /// Stops the virtual CPUs.
+    ///
+    /// # Errors
+    /// When the domain does not run, or QEMU does not do it.
+    pub async fn suspend(
+        self: &Arc<Self>,
+        domain: &Arc<Domain>,
+        client: &Arc<str>,
+    ) -> Result<(), VirError> {
+        let job = domain.gate.acquire(Request::Suspend, "suspend", client).await?;
+        if matches!(job, Admission::AlreadySo) {
+            return Ok(());
+        }
+        let vm = running(domain)?;
+        self.detached(async move {
+            vm.announce_pause(PausedReason::User);
+            let result = vm.monitor.execute(qmp::cmd::stop()).await;
+            vm.sync().await;
+            drop(job);
+            result.map(|_| ()).map_err(|error| monitor_error(&error))
+        })
+        .await
+    }
+
+    /// Lets the virtual CPUs run.
+    ///
+    /// # Errors
+    /// When the domain does not run or is not paused, or QEMU does not do it.
+    pub async fn resume(
+        self: &Arc<Self>,
+        domain: &Arc<Domain>,
+        client: &Arc<str>,
+    ) -> Result<(), VirError> {
+        let job = domain.gate.acquire(Request::Resume, "resume", client).await?;
+        let vm = running(domain)?;
+        self.detached(async move {
+            vm.announce_run(RunningReason::Unpaused);
+            let result = vm.monitor.execute(qmp::cmd::cont()).await;
+            vm.sync().await;
+            drop(job);
+            result.map(|_| ()).map_err(|error| {
+                VirError::new(
+                    ErrorCode::OPERATION_FAILED,
+                    format!("resume operation failed: {error}"),
+                )
+            })
+        })
+        .await
+    }
+
+    /// Asks the guest to power off; returns once it was asked.
+    ///
+    /// # Errors
+    /// When the domain does not run, or none of the ways works.
+    pub async fn shutdown(
+        self: &Arc<Self>,
+        domain: &Arc<Domain>,
+        modes: PowerModes,
+        client: &Arc<str>,
+    ) -> Result<(), VirError> {
+        self.ask_guest(domain, modes, "powerdown", Request::Shutdown, "shutdown", client).await
+    }
+
+    /// Asks the guest to reboot; returns once it was asked.
+    ///
+    /// # Errors
+    /// When the domain does not run, or none of the ways works.
+    pub async fn reboot(
+        self: &Arc<Self>,
+        domain: &Arc<Domain>,
+        modes: PowerModes,
+        client: &Arc<str>,
+    ) -> Result<(), VirError> {
+        self.ask_guest(domain, modes, "reboot", Request::Reboot, "reboot", client).await
+    }
+
+    async fn ask_guest(
+        self: &Arc<Self>,
+        domain: &Arc<Domain>,
+        modes: PowerModes,
+        agent_mode: &'static str,
+        request: Request,
+        verb: &'static str,
+        client: &Arc<str>,
+    ) -> Result<(), VirError> {
+        let job = domain.gate.acquire(request, verb, client).await?;
+        let vm = running(domain)?;
+        let agent_path = agent_socket(domain);
+        // Without a wish, the agent is asked where the guest has one that answers, as it is sure.
+        let any = !modes.acpi && !modes.agent;
+        let reboot = request == Request::Reboot;
+        self.detached(async move {
+            let _job = job;
+            vm.announce_fake_reboot(reboot);
+            if modes.agent || (any && agent_path.is_some()) {
+                match ask_agent(agent_path, agent_mode).await {
+                    Ok(()) => return Ok(()),
+                    Err(error) if !any && !modes.acpi => {
+                        vm.announce_fake_reboot(false);
+                        return Err(error);
+                    }
+                    Err(error) => tracing::debug!(error = %error.detail, "agent not asked"),
+                }
+            }
+            vm.monitor
+                .execute(qmp::cmd::system_powerdown())
+                .await
+                .map(|_| ())
+                .map_err(|error| monitor_error(&error))
+        })
+        .await
+    }
+
+    /// Presses the reset button.
+    ///
+    /// # Errors
+    /// When the domain does not run, or QEMU does not do it.
+    pub async fn reset(
+        self: &Arc<Self>,
+        domain: &Arc<Domain>,
+        client: &Arc<str>,
+    ) -> Result<(), VirError> {
+        let job = domain.gate.acquire(Request::Reset, "reset", client).await?;
+        let vm = running(domain)?;
+        self.detached(async move {
+            let result = vm.monitor.execute(qmp::cmd::system_reset()).await;
+            vm.sync().await;
+            drop(job);
+            result.map(|_| ()).map_err(|error| monitor_error(&error))
+        })
+        .await
+    }
+
+    /// Wakes a guest that is suspended to memory.
+    ///
+    /// # Errors
+    /// When the domain does not run or is not suspended.
+    pub async fn wakeup(
+        self: &Arc<Self>,
+        domain: &Arc<Domain>,
+        client: &Arc<str>,
+    ) -> Result<(), VirError> {
+        let job = domain.gate.acquire(Request::Wakeup, "dompmwakeup", client).await?;
+        let vm = running(domain)?;
+        self.detached(async move {
+            let result = vm.monitor.execute(qmp::cmd::system_wakeup()).await;
+            vm.sync().await;
+            drop(job);
+            result.map(|_| ()).map_err(|error| {
+                VirError::new(
+                    ErrorCode::OPERATION_INVALID,
+                    format!("Unable to wake up domain as it is not suspended: {error}"),
+                )
+            })
+        })
+        .await
+    }
+
+    /// Ends a domain at once. Waits for no job: a stuck job is what people destroy guests for.
+    ///
+    /// # Errors
+    /// When it does not run, or (graceful only) does not end by itself.
+    pub async fn destroy(
+        self: &Arc<Self>,
+        domain: &Arc<Domain>,
+        graceful: bool,
+    ) -> Result<(), VirError> {
+        domain.gate.check(Request::Destroy)?;
+        domain.abort_start();
+        let waited = if graceful { GRACEFUL_DEADLINE } else { DESTROY_DEADLINE };
+        let ended = tokio::time::timeout(waited, async {
+            // A domain being started is ended by its start; one that has just got its actor by
+            // the actor. Either way it ends as inactive.
+            loop {
+                if let Some(vm) = domain.vm() {
+                    vm.end(EndReason::Destroyed, graceful);
+                    break;
+                }
+                let phase = domain.gate.phase();
+                if phase != Phase::Starting {
+                    break;
+                }
+                tokio::select! {
+                    () = domain.gate.wait_phase(|phase| phase != Phase::Starting) => {}
+                }
+            }
+            domain.gate.wait_phase(|phase| phase == Phase::Inactive).await;
+        })
+        .await;
+        if ended.is_ok() {
+            return Ok(());
+        }
+        let pid = domain.vm().map(|vm| vm.process.pid());
+        let pid = pid.map_or_else(|| "unknown".to_owned(), |pid| pid.to_string());
+        if graceful {
+            return Err(VirError::new(
+                ErrorCode::SYSTEM_ERROR,
+                format!("Failed to terminate process {pid} with SIGTERM: Device or resource busy"),
+            )
+            .hint("destroy without --graceful kills it"));
+        }
+        Err(VirError::new(
+            ErrorCode::SYSTEM_ERROR,
+            format!(
+                "Failed to terminate process {pid} with SIGKILL: Device or resource busy \
+                 (it waits for a disk or device that does not answer)"
+            ),
+        ))
+    }
+}
+
+/// The handle of a running domain.
+pub(crate) fn running(domain: &Domain) -> Result<Arc<Vm>, VirError> {
+    domain.vm().ok_or_else(|| VirError::invalid_state("domain is not running"))
+}
+
+/// A monitor's refusal or failure as libvirt's error.
+pub(crate) fn monitor_error(error: &MonitorError) -> VirError {
+    match error {
+        MonitorError::Qmp(error) => {
+            VirError::internal(format!("unable to execute QEMU command: {error}"))
+        }
+        MonitorError::Timeout { .. } => {
+            VirError::new(ErrorCode::OPERATION_TIMEOUT, error.to_string())
+        }
+        MonitorError::Closed => VirError::failed("domain is no longer running"),
+        other => VirError::internal(other.to_string()),
+    }
+}
+
+/// The socket of the guest agent's channel, if the guest has one.
+pub(crate) fn agent_socket(domain: &Domain) -> Option<PathBuf> {
+    let snapshot = domain.snapshot();
+    let live = snapshot.live.as_ref()?;
+    super::view::agent_path(&live.definition).map(PathBuf::from)
+}
+
+async fn ask_agent(path: Option<PathBuf>, mode: &str) -> Result<(), VirError> {
+    let Some(path) = path else {
+        return Err(VirError::config("QEMU guest agent is not configured"));
+    };
+    let mut agent = Agent::connect(&path).await.map_err(|error| agent_error(&error.into()))?;
+    agent
+        .execute_silent(qmp::cmd::guest::shutdown(mode), AGENT_DEADLINE, AGENT_GRACE)
+        .await
+        .map_err(|error| agent_error(&error))
+}
+
+/// An agent's refusal or silence as libvirt's error.
+pub(crate) fn agent_error(error: &AgentError) -> VirError {
+    VirError::new(
+        ErrorCode::AGENT_UNRESPONSIVE,
+        format!("QEMU guest agent is not connected: {error}"),
+    )
+}

@@ -1,0 +1,164 @@
+//! Answers from the published snapshots: lists, look-ups, XML, info. None of them ever waits.
+
+use super::record::{Domain, Snapshot};
+use crate::engine::Engine;
+use diag::{ErrorCode, VirError};
+use lifecycle::Status;
+use model::domain::FormatFlags;
+use std::sync::Arc;
+use units::Uuid;
+
+/// Filters of a list (`virConnectListAllDomainsFlags`); groups of which no bit is set do not
+/// filter.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ListFilter(pub u32);
+
+impl ListFilter {
+    const ACTIVE: u32 = 1;
+    const INACTIVE: u32 = 1 << 1;
+    const PERSISTENT: u32 = 1 << 2;
+    const TRANSIENT: u32 = 1 << 3;
+    const RUNNING: u32 = 1 << 4;
+    const PAUSED: u32 = 1 << 5;
+    const SHUTOFF: u32 = 1 << 6;
+    const OTHER: u32 = 1 << 7;
+    const MANAGED_SAVE: u32 = 1 << 8;
+    const NO_MANAGED_SAVE: u32 = 1 << 9;
+    const AUTOSTART: u32 = 1 << 10;
+    const NO_AUTOSTART: u32 = 1 << 11;
+    const HAS_SNAPSHOT: u32 = 1 << 12;
+    const NO_SNAPSHOT: u32 = 1 << 13;
+    const HAS_CHECKPOINT: u32 = 1 << 14;
+    const NO_CHECKPOINT: u32 = 1 << 15;
+
+    /// All bits that mean something.
+    pub const KNOWN: u32 = (1 << 16) - 1;
+
+    /// True if a domain with this snapshot is wanted.
+    pub fn admits(self, snapshot: &Snapshot) -> bool {
+        let saved = snapshot.config.as_ref().is_some_and(|c| c.summary.has_managed_save);
+        let state = match snapshot.status {
+            Status::Running(_) => Self::RUNNING,
+            Status::Paused(_) => Self::PAUSED,
+            Status::Shutoff(_) => Self::SHUTOFF,
+            _ => Self::OTHER,
+        };
+        let one = |yes: bool, if_so: u32, if_not: u32| if yes { if_so } else { if_not };
+        [
+            (
+                Self::ACTIVE | Self::INACTIVE,
+                one(snapshot.is_active(), Self::ACTIVE, Self::INACTIVE),
+            ),
+            (
+                Self::PERSISTENT | Self::TRANSIENT,
+                one(snapshot.is_persistent(), Self::PERSISTENT, Self::TRANSIENT),
+            ),
+            (Self::RUNNING | Self::PAUSED | Self::SHUTOFF | Self::OTHER, state),
+            (
+                Self::MANAGED_SAVE | Self::NO_MANAGED_SAVE,
+                one(saved, Self::MANAGED_SAVE, Self::NO_MANAGED_SAVE),
+            ),
+            (
+                Self::AUTOSTART | Self::NO_AUTOSTART,
+                one(snapshot.autostart, Self::AUTOSTART, Self::NO_AUTOSTART),
+            ),
+            (Self::HAS_SNAPSHOT | Self::NO_SNAPSHOT, Self::NO_SNAPSHOT),
+            (Self::HAS_CHECKPOINT | Self::NO_CHECKPOINT, Self::NO_CHECKPOINT),
+        ]
+        .into_iter()
+        .all(|(group, own)| self.0 & group == 0 || self.0 & own != 0)
+    }
+}
+
+/// What `dumpxml` is asked for (`virDomainXMLFlags`).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct XmlOptions {
+    /// Passwords too.
+    pub secure: bool,
+    /// The persistent definition even while it runs.
+    pub inactive: bool,
+    /// A form that another host can take.
+    pub migratable: bool,
+}
+
+impl Engine {
+    /// The domain a client means by UUID (and the name it knew it by).
+    ///
+    /// # Errors
+    /// libvirt's "no domain" error.
+    pub fn domain(&self, uuid: &Uuid, name: &str) -> Result<Arc<Domain>, VirError> {
+        self.registry.by_uuid(uuid).ok_or_else(|| {
+            let name = if name.is_empty() { String::new() } else { format!(" ({name})") };
+            no_domain(format!("no domain with matching uuid '{uuid}'{name}"))
+        })
+    }
+
+    /// The domain with this UUID.
+    ///
+    /// # Errors
+    /// libvirt's "no domain" error.
+    pub fn domain_by_uuid(&self, uuid: &Uuid) -> Result<Arc<Domain>, VirError> {
+        self.domain(uuid, "")
+    }
+
+    /// The domain with this name.
+    ///
+    /// # Errors
+    /// libvirt's "no domain" error.
+    pub fn domain_by_name(&self, name: &str) -> Result<Arc<Domain>, VirError> {
+        self.registry
+            .by_name(name)
+            .ok_or_else(|| no_domain(format!("no domain with matching name '{name}'")))
+    }
+
+    /// The running domain with this id.
+    ///
+    /// # Errors
+    /// libvirt's "no domain" error.
+    pub fn domain_by_id(&self, id: i32) -> Result<Arc<Domain>, VirError> {
+        self.registry
+            .by_id(id)
+            .filter(|domain| domain.snapshot().is_active())
+            .ok_or_else(|| no_domain(format!("no domain with matching id {id}")))
+    }
+
+    /// The XML of a domain.
+    ///
+    /// # Errors
+    /// When the persistent definition of a transient domain is asked for in a form that needs it.
+    pub fn domain_xml(&self, domain: &Domain, options: XmlOptions) -> Result<String, VirError> {
+        let snapshot = domain.snapshot();
+        let flags =
+            FormatFlags { live: false, secure: options.secure, migratable: options.migratable };
+        match (&snapshot.live, &snapshot.config) {
+            (Some(live), _) if !options.inactive => {
+                if options.secure || options.migratable {
+                    let flags = FormatFlags { live: true, ..flags };
+                    Ok(model::domain::format(&live.definition, flags))
+                } else {
+                    Ok(live.xml().to_owned())
+                }
+            }
+            (_, Some(config)) => {
+                // The stored text is the answer unless something has to be left out of it.
+                if !options.migratable && (options.secure || !config.has_secrets) {
+                    return Ok(config.xml.to_string());
+                }
+                Ok(model::domain::format(&self.definition_of(config)?, flags))
+            }
+            (Some(live), None) => Ok(model::domain::format(&live.definition, flags)),
+            (None, None) => Err(VirError::internal("a domain without any definition")),
+        }
+    }
+
+    /// CPU time that a domain has used so far, in nanoseconds.
+    pub fn cpu_time(&self, domain: &Domain) -> u64 {
+        let Some(vm) = domain.vm() else { return 0 };
+        let (user, system) = host::process::cpu_time(vm.process.pid(), None).unwrap_or((0, 0));
+        user.saturating_add(system)
+    }
+}
+
+fn no_domain(detail: String) -> VirError {
+    VirError::new(ErrorCode::NO_DOMAIN, detail)
+}

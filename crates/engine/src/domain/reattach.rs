@@ -1,0 +1,280 @@
+//! Taking over running guests when the daemon starts: ours and libvirtd's alike.
+
+use super::record::{Domain, Live};
+use super::status::{Sidecar, StatusFile};
+use super::teardown;
+use super::view::power_policy;
+use super::vm::{self, ActorParts};
+use crate::engine::Engine;
+use host::monitor::{Connected, Monitor, MonitorError};
+use host::process::Process;
+use lifecycle::{PausedReason, Phase, RunningReason, ShutdownReason, Status};
+use plan::Undo;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+use units::Uuid;
+
+/// How long a QEMU may take to answer before the daemon goes on without it for now.
+const MONITOR_DEADLINE: Duration = Duration::from_secs(5);
+
+/// How often a QEMU that did not answer is tried again.
+const RETRY: Duration = Duration::from_secs(10);
+
+impl Engine {
+    /// Takes over every guest that a status file tells of. Guests that ended meanwhile are cleaned
+    /// up after; one that does not answer is tried again later and never harmed.
+    pub async fn reattach(self: &Arc<Self>) {
+        let mut waiting = Vec::new();
+        for path in self.status_paths() {
+            let engine = Arc::clone(self);
+            waiting.push(self.runtime().spawn(async move { engine.reattach_one(path).await }));
+        }
+        for task in waiting {
+            let _ = task.await;
+        }
+    }
+
+    fn status_paths(&self) -> Vec<PathBuf> {
+        let Ok(entries) = std::fs::read_dir(self.layout.qemu_run()) else { return Vec::new() };
+        let mut paths: Vec<_> = entries
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "xml"))
+            .collect();
+        paths.sort();
+        paths
+    }
+
+    async fn reattach_one(self: Arc<Self>, path: PathBuf) {
+        let read = {
+            let path = path.clone();
+            tokio::task::spawn_blocking(move || StatusFile::read(&path)).await
+        };
+        let status = match read {
+            Ok(Ok(status)) => status,
+            Ok(Err(why)) => {
+                tracing::error!(file = %path.display(), why, "a status file cannot be used");
+                return;
+            }
+            Err(_) => return,
+        };
+        let sidecar = status.read_sidecar();
+        let undo = match &sidecar {
+            Some(sidecar) => sidecar.undo.clone(),
+            None => self.undo_of_foreign(&status),
+        };
+        let made = sidecar.as_ref().map(|sidecar| sidecar.made.clone()).unwrap_or_default();
+        let process = find_process(&status, sidecar.as_ref());
+        let starting = status.content().status == Status::Paused(PausedReason::StartingUp);
+        match process {
+            Some(process) if !starting => {
+                for port in made.ports.values() {
+                    self.ports.take(*port);
+                }
+                self.take_over(status, process, undo, made).await;
+            }
+            process => {
+                // It ended while nobody looked, or was never let run: nothing of it may stay.
+                if let Some(process) = process {
+                    let _ = process.kill();
+                    let _ = process.exited().await;
+                }
+                teardown::run(&self, &status.content().name, undo, made).await;
+                let _ = status.remove();
+            }
+        }
+    }
+
+    async fn take_over(
+        self: &Arc<Self>,
+        status: StatusFile,
+        process: Process,
+        undo: Vec<Undo>,
+        made: teardown::Made,
+    ) {
+        let content = status.content().clone();
+        let Some(uuid) = content.definition.uuid.map(|uuid| Uuid(uuid.0)) else {
+            tracing::error!(domain = content.name, "its status file has no uuid");
+            return;
+        };
+        let id = content.definition.id.unwrap_or(0);
+        let claimed = self
+            .registry
+            .claim(&content.name, &uuid, || Domain::inactive(uuid, &content.name, None));
+        let domain = match claimed {
+            Ok((domain, _)) => domain,
+            Err(error) => {
+                tracing::error!(domain = content.name, error = %error.detail, "not taken over");
+                return;
+            }
+        };
+        let id = if id > 0 {
+            self.registry.restore_id(&domain, id);
+            id
+        } else {
+            self.registry.assign_id(&domain)
+        };
+        let live = Arc::new(Live::new(content.definition.clone(), process.pid()));
+        domain.publish(|snapshot| {
+            snapshot.id = id;
+            snapshot.status = content.status;
+            snapshot.live = Some(live);
+        });
+        domain.gate.set_phase(Phase::Active(content.status));
+        let guest = Guest { domain, id, status, process, undo, made };
+        match connect(&content.monitor).await {
+            Ok((connected, run_state)) => self.resume_control(guest, connected, run_state),
+            Err(error) => {
+                tracing::warn!(domain = content.name, %error, "QEMU does not answer; trying again");
+                let engine = Arc::clone(self);
+                self.runtime()
+                    .spawn(async move { engine.keep_trying(guest, content.monitor).await });
+            }
+        }
+    }
+
+    async fn keep_trying(self: Arc<Self>, guest: Guest, monitor: String) {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(RETRY) => {}
+                _ = guest.process.exited() => {
+                    teardown::run(&self, &guest.status.content().name, guest.undo, guest.made).await;
+                    let _ = guest.status.remove();
+                    vm::retire(
+                        &self,
+                        &guest.domain,
+                        guest.id,
+                        lifecycle::ShutoffReason::Unknown,
+                        lifecycle::StoppedDetail::Failed,
+                    );
+                    return;
+                }
+            }
+            if let Ok((connected, run_state)) = connect(&monitor).await {
+                self.resume_control(guest, connected, run_state);
+                return;
+            }
+        }
+    }
+
+    /// The monitor answers: believe QEMU about what the guest does now, and start its actor.
+    fn resume_control(self: &Arc<Self>, guest: Guest, connected: Connected, run_state: String) {
+        let Guest { domain, id, mut status, process, undo, made } = guest;
+        let now = reconcile(status.content().status, &run_state);
+        status.set_status(now);
+        if let Err(error) = status.write() {
+            tracing::error!(domain = status.content().name, %error, "status not written");
+        }
+        domain.publish(|snapshot| snapshot.status = now);
+        domain.gate.set_phase(Phase::Active(now));
+        let policy = power_policy(&status.content().definition);
+        tracing::info!(domain = status.content().name, pid = process.pid(), "taken over");
+        vm::spawn(ActorParts {
+            engine: Arc::clone(self),
+            domain,
+            id,
+            process,
+            monitor: connected.monitor,
+            events: connected.events,
+            policy,
+            status_file: status,
+            undo,
+            made,
+        });
+    }
+
+    /// What to take back after a guest that libvirtd started.
+    fn undo_of_foreign(&self, status: &StatusFile) -> Vec<Undo> {
+        let content = status.content();
+        let mut undo: Vec<_> = [&content.lib_dir, &content.channel_dir, &content.memory_dir]
+            .into_iter()
+            .filter(|path| !path.is_empty())
+            .map(|path| Undo::RemoveTree(path.clone()))
+            .collect();
+        for disk in content.definition.devices.iter().flat_map(|devices| &devices.disks) {
+            if let Some(path) = super::view::source_path(disk) {
+                undo.push(Undo::RestoreOwner(path.to_owned()));
+            }
+        }
+        undo
+    }
+}
+
+/// A guest on its way to being under control.
+struct Guest {
+    domain: Arc<Domain>,
+    id: i32,
+    status: StatusFile,
+    process: Process,
+    undo: Vec<Undo>,
+    made: teardown::Made,
+}
+
+/// The process of a status file, if it is still that process.
+fn find_process(status: &StatusFile, sidecar: Option<&Sidecar>) -> Option<Process> {
+    let pid = status.content().pid;
+    if pid == 0 {
+        return None;
+    }
+    match sidecar {
+        Some(sidecar) => Process::reopen(pid, sidecar.start_time).ok().flatten(),
+        None => {
+            // A pid alone proves nothing: the process must be the one that was started under
+            // this name.
+            let command = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+            let wanted = format!("guest={}", status.content().name);
+            let named = command
+                .split(|byte| *byte == 0)
+                .any(|argument| String::from_utf8_lossy(argument).starts_with(&wanted));
+            if named { Process::open(pid).ok() } else { None }
+        }
+    }
+}
+
+async fn connect(monitor: &str) -> Result<(Connected, String), MonitorError> {
+    let connected = Monitor::connect(Path::new(monitor), Instant::now() + MONITOR_DEADLINE).await?;
+    connected.monitor.execute(qmp::cmd::qmp_capabilities(false)).await?;
+    let status = connected.monitor.execute(qmp::cmd::query_status()).await?;
+    Ok((connected, status.status))
+}
+
+/// What the guest does now, from what was written down and what QEMU says (`RunState`).
+fn reconcile(recorded: Status, run_state: &str) -> Status {
+    match run_state {
+        "running" => match recorded {
+            Status::Running(reason) => Status::Running(reason),
+            _ => Status::Running(RunningReason::Unpaused),
+        },
+        "suspended" => Status::PmSuspended,
+        "shutdown" => Status::Shutdown(ShutdownReason::Unknown),
+        "io-error" => Status::Paused(PausedReason::IoError),
+        "watchdog" => Status::Paused(PausedReason::Watchdog),
+        "guest-panicked" => Status::Crashed(lifecycle::CrashedReason::Panicked),
+        _ => match recorded {
+            Status::Paused(reason) => Status::Paused(reason),
+            _ => Status::Paused(PausedReason::Unknown),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn qemu_is_believed_about_the_state_and_the_file_about_the_reason() {
+        let booted = Status::Running(RunningReason::Booted);
+        let by_user = Status::Paused(PausedReason::User);
+        for (recorded, run_state, expected) in [
+            (booted, "running", booted),
+            (by_user, "paused", by_user),
+            (by_user, "running", Status::Running(RunningReason::Unpaused)),
+            (booted, "paused", Status::Paused(PausedReason::Unknown)),
+            (booted, "shutdown", Status::Shutdown(ShutdownReason::Unknown)),
+        ] {
+            assert_eq!(reconcile(recorded, run_state), expected, "{recorded:?} {run_state}");
+        }
+    }
+}

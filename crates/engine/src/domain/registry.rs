@@ -1,0 +1,159 @@
+//! Names, UUIDs and ids of all domains: the one place that knows them all.
+
+use super::record::Domain;
+use diag::{ErrorCode, VirError};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, PoisonError, RwLock};
+use units::Uuid;
+
+#[derive(Debug, Default)]
+struct Tables {
+    by_uuid: HashMap<Uuid, Arc<Domain>>,
+    by_name: BTreeMap<Arc<str>, Arc<Domain>>,
+    by_id: BTreeMap<i32, Arc<Domain>>,
+    next_id: i32,
+}
+
+/// All domains, found by name, UUID and id.
+#[derive(Debug, Default)]
+pub struct Registry {
+    tables: RwLock<Tables>,
+}
+
+impl Registry {
+    /// The domain with this UUID.
+    pub fn by_uuid(&self, uuid: &Uuid) -> Option<Arc<Domain>> {
+        self.read(|tables| tables.by_uuid.get(uuid).cloned())
+    }
+
+    /// The domain with this name.
+    pub fn by_name(&self, name: &str) -> Option<Arc<Domain>> {
+        self.read(|tables| tables.by_name.get(name).cloned())
+    }
+
+    /// The running domain with this id.
+    pub fn by_id(&self, id: i32) -> Option<Arc<Domain>> {
+        self.read(|tables| tables.by_id.get(&id).cloned())
+    }
+
+    /// Calls `visit` with every domain in the order of names.
+    pub fn for_each(&self, mut visit: impl FnMut(&Arc<Domain>)) {
+        self.read(|tables| tables.by_name.values().for_each(&mut visit));
+    }
+
+    /// How many domains there are.
+    pub fn len(&self) -> usize {
+        self.read(|tables| tables.by_uuid.len())
+    }
+
+    /// True without any domain.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Calls `visit` with every running domain in the order of ids.
+    pub fn for_each_active(&self, mut visit: impl FnMut(i32, &Arc<Domain>)) {
+        self.read(|tables| tables.by_id.iter().for_each(|(id, domain)| visit(*id, domain)));
+    }
+
+    /// Finds the domain that a definition with this name and UUID is about, or makes room for a
+    /// new one through `make`. Returns the domain and whether it is new.
+    ///
+    /// # Errors
+    /// libvirt's error where name and UUID belong to different domains.
+    pub fn claim(
+        &self,
+        name: &str,
+        uuid: &Uuid,
+        make: impl FnOnce() -> Arc<Domain>,
+    ) -> Result<(Arc<Domain>, bool), VirError> {
+        self.write(|tables| {
+            if let Some(domain) = tables.by_uuid.get(uuid) {
+                let existing = domain.snapshot();
+                if &*existing.name != name {
+                    return Err(exists(&format!(
+                        "domain '{}' is already defined with uuid {uuid}",
+                        existing.name
+                    )));
+                }
+                return Ok((Arc::clone(domain), false));
+            }
+            if let Some(domain) = tables.by_name.get(name) {
+                return Err(exists(&format!(
+                    "domain '{name}' already exists with uuid {}",
+                    domain.uuid
+                )));
+            }
+            let domain = make();
+            tables.by_uuid.insert(*uuid, Arc::clone(&domain));
+            tables.by_name.insert(Arc::from(name), Arc::clone(&domain));
+            Ok((domain, true))
+        })
+    }
+
+    /// Takes a domain out of all tables.
+    pub fn remove(&self, domain: &Domain) {
+        self.write(|tables| {
+            let snapshot = domain.snapshot();
+            tables.by_uuid.remove(&domain.uuid);
+            tables.by_name.remove(&snapshot.name);
+            tables.by_id.retain(|_, other| other.uuid != domain.uuid);
+        });
+    }
+
+    /// Moves a domain to a new name.
+    ///
+    /// # Errors
+    /// When the name is taken.
+    pub fn rename(&self, domain: &Arc<Domain>, to: &Arc<str>) -> Result<(), VirError> {
+        self.write(|tables| {
+            if tables.by_name.contains_key(to) {
+                return Err(VirError::new(
+                    ErrorCode::OPERATION_INVALID,
+                    format!("domain with name '{to}' already exists"),
+                ));
+            }
+            let from = domain.snapshot().name.clone();
+            tables.by_name.remove(&from);
+            tables.by_name.insert(Arc::clone(to), Arc::clone(domain));
+            Ok(())
+        })
+    }
+
+    /// Gives a domain a fresh id; ids are never used twice while the daemon lives.
+    pub fn assign_id(&self, domain: &Arc<Domain>) -> i32 {
+        self.write(|tables| {
+            tables.next_id = tables.next_id.max(0).checked_add(1).unwrap_or(1);
+            let id = tables.next_id;
+            tables.by_id.insert(id, Arc::clone(domain));
+            id
+        })
+    }
+
+    /// Gives a domain the id it had before the daemon was started anew.
+    pub fn restore_id(&self, domain: &Arc<Domain>, id: i32) {
+        self.write(|tables| {
+            tables.next_id = tables.next_id.max(id);
+            tables.by_id.insert(id, Arc::clone(domain));
+        });
+    }
+
+    /// Takes a domain's id away.
+    pub fn release_id(&self, id: i32) {
+        self.write(|tables| {
+            tables.by_id.remove(&id);
+        });
+    }
+
+    fn read<T>(&self, look: impl FnOnce(&Tables) -> T) -> T {
+        look(&self.tables.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn write<T>(&self, change: impl FnOnce(&mut Tables) -> T) -> T {
+        change(&mut self.tables.write().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn exists(detail: &str) -> VirError {
+    VirError::new(ErrorCode::OPERATION_FAILED, detail)
+}

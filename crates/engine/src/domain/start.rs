@@ -1,0 +1,397 @@
+//! Starting domains: from a definition to a running guest.
+
+use super::define::uuid_of;
+use super::job::Admission;
+use super::launch::{Launch, Launched, WriteDown};
+use super::record::{Domain, Live};
+use super::status::{Sidecar, StatusFile};
+use super::view::power_policy;
+use super::vm::{self, ActorParts, EndReason};
+use super::{qemu_log, steps};
+use crate::engine::Engine;
+use crate::events::{DomainEvent, DomainRef};
+use diag::{ErrorCode, ErrorDomain, VirError};
+use lifecycle::{
+    LifecycleEvent, PausedReason, Phase, Request, RunningReason, ShutoffReason, Status,
+    StoppedDetail,
+};
+use model::domain::Domain as Definition;
+use plan::LaunchPlan;
+use std::sync::Arc;
+use std::time::SystemTime;
+use tokio::sync::watch;
+
+/// How a domain is started.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StartOptions {
+    /// Leave the virtual CPUs stopped.
+    pub paused: bool,
+    /// Unknown content in the XML of a transient domain is an error.
+    pub validate: bool,
+    /// Give the guest a fresh variable store.
+    pub reset_nvram: bool,
+}
+
+impl Engine {
+    /// Starts a defined domain.
+    ///
+    /// # Errors
+    /// When it runs already, its definition cannot be carried out on this host, or QEMU refuses
+    /// it; then nothing is left of the attempt.
+    pub async fn start(
+        self: &Arc<Self>,
+        domain: &Arc<Domain>,
+        options: StartOptions,
+        client: &Arc<str>,
+    ) -> Result<(), VirError> {
+        let job = domain.gate.acquire(Request::Start, "start", client).await?;
+        let Some(config) = domain.snapshot().config.clone() else {
+            return Err(VirError::internal("an inactive domain without a definition"));
+        };
+        let engine = Arc::clone(self);
+        let domain = Arc::clone(domain);
+        self.detached(async move {
+            let definition = {
+                let engine = Arc::clone(&engine);
+                crate::blocking(move || engine.definition_of(&config)).await?
+            };
+            engine.run(&domain, definition, options, job).await
+        })
+        .await
+    }
+
+    /// Starts a domain that is gone once it stops, unless it is defined too.
+    ///
+    /// # Errors
+    /// Faults of the text, a domain of that name or UUID that runs, and those of starting.
+    pub async fn create(
+        self: &Arc<Self>,
+        xml: String,
+        options: StartOptions,
+        client: &Arc<str>,
+    ) -> Result<DomainRef, VirError> {
+        self.capabilities_ready(&xml).await?;
+        let engine = Arc::clone(self);
+        let client = Arc::clone(client);
+        self.detached(async move {
+            let definition = {
+                let engine = Arc::clone(&engine);
+                crate::blocking(move || engine.read_definition(&xml, options.validate)).await?
+            };
+            let uuid = uuid_of(&definition)?;
+            let (domain, new) = engine.registry.claim(&definition.name, &uuid, || {
+                Domain::inactive(uuid, &definition.name, None)
+            })?;
+            let result = async {
+                let job = domain
+                    .gate
+                    .acquire(Request::Start, "create", &client)
+                    .await
+                    .map_err(|error| already_active(error, &domain))?;
+                engine.run(&domain, definition, options, job).await?;
+                Ok(domain.reference())
+            }
+            .await;
+            if result.is_err() && new && !domain.snapshot().is_persistent() {
+                engine.registry.remove(&domain);
+            }
+            result
+        })
+        .await
+    }
+
+    /// Starts all domains that are to start with the host; failures are logged.
+    pub async fn autostart(self: &Arc<Self>) {
+        let mut wanted = Vec::new();
+        self.registry.for_each(|domain| {
+            let snapshot = domain.snapshot();
+            if snapshot.autostart && !snapshot.is_active() {
+                wanted.push(Arc::clone(domain));
+            }
+        });
+        let client: Arc<str> = Arc::from("autostart");
+        for domain in wanted {
+            if let Err(error) = self.start(&domain, StartOptions::default(), &client).await {
+                let name = domain.snapshot().name.clone();
+                tracing::error!(domain = %name, error = %error.message(), "not autostarted");
+            }
+        }
+    }
+
+    /// The plan that starting a definition would carry out, without carrying it out.
+    ///
+    /// # Errors
+    /// When there is none: what the definition asks for cannot be had here.
+    pub fn plan_start(
+        &self,
+        definition: &mut Definition,
+        id: i32,
+        options: StartOptions,
+    ) -> Result<LaunchPlan, VirError> {
+        let _ = options.reset_nvram;
+        let emulator =
+            definition.devices.as_ref().and_then(|devices| devices.emulator.clone()).ok_or_else(
+                || VirError::config("the domain names no emulator and there is no default"),
+            )?;
+        let caps = self.caps.get(&emulator)?;
+        definition.id = Some(id);
+        model::domain::assign_aliases(definition);
+        let firmware = self.firmware();
+        let inputs = plan::qemu::Inputs {
+            caps: &caps,
+            host: &self.facts,
+            firmware: &firmware,
+            settings: &self.settings.qemu,
+            id,
+        };
+        plan::qemu::launch(definition, &inputs)
+            .map_err(|faults| VirError::from_diagnostics(ErrorDomain::QEMU, faults, None))
+    }
+
+    /// What starting a definition would run, as text for people (`domxml-to-native`).
+    ///
+    /// # Errors
+    /// Faults of the definition, and what it asks for that cannot be had here.
+    pub async fn native_config(
+        self: &Arc<Self>,
+        format: &str,
+        xml: String,
+    ) -> Result<String, VirError> {
+        if format != "qemu-argv" {
+            return Err(VirError::invalid_arg(format!("unsupported config type {format}")));
+        }
+        self.capabilities_ready(&xml).await?;
+        let engine = Arc::clone(self);
+        crate::blocking(move || {
+            let mut definition = engine.read_definition(&xml, false)?;
+            let plan = engine.plan_start(&mut definition, -1, StartOptions::default())?;
+            Ok(command_text(&plan))
+        })
+        .await
+    }
+
+    async fn run(
+        self: &Arc<Self>,
+        domain: &Arc<Domain>,
+        definition: Definition,
+        options: StartOptions,
+        job: Admission,
+    ) -> Result<(), VirError> {
+        let (abort, aborted) = watch::channel(false);
+        domain.begin_start(abort);
+        domain.gate.set_phase(Phase::Starting);
+        let id = self.registry.assign_id(domain);
+        let result = self.bring_up(domain, definition, id, options, aborted).await;
+        domain.end_start();
+        if let Err(error) = &result {
+            tracing::warn!(domain = %domain.snapshot().name, error = %error.message(), "not started");
+            self.give_up(domain, id);
+        }
+        drop(job);
+        result
+    }
+
+    async fn bring_up(
+        self: &Arc<Self>,
+        domain: &Arc<Domain>,
+        mut definition: Definition,
+        id: i32,
+        options: StartOptions,
+        aborted: watch::Receiver<bool>,
+    ) -> Result<(), VirError> {
+        let name = Arc::clone(&domain.snapshot().name);
+        if let Some(cgroups) = self.cgroups.clone() {
+            // The first move into a group after a quiet time waits for the kernel; let it wait
+            // while the plan is made.
+            self.runtime().spawn_blocking(move || cgroups.warm_up());
+        }
+        let plan = {
+            let engine = Arc::clone(self);
+            crate::blocking(move || {
+                let plan = engine.plan_start(&mut definition, id, options)?;
+                engine.write_log_head(&plan);
+                Ok(plan)
+            })
+            .await?
+        };
+        let mut status = StatusFile::new(&self.layout, &name, &plan.live, &plan);
+        status.set_status(Status::Paused(PausedReason::StartingUp));
+        let undo: Vec<_> = plan.teardown().into_iter().cloned().collect();
+        let resume = plan.resume.clone();
+        let write_down: WriteDown = {
+            let (status, undo) = (status.clone(), undo.clone());
+            Arc::new(move |pid, start_time, made| {
+                let mut status = status.clone();
+                status.set_pid(pid);
+                let sidecar = Sidecar { start_time, undo: undo.clone(), made };
+                status
+                    .write_sidecar(&sidecar)
+                    .and_then(|()| status.write())
+                    .map_err(|error| steps::system("cannot write the status file", &error))
+            })
+        };
+        let launch = Launch::new(self, &name, plan.clone());
+        let launched = match launch.run(&write_down, aborted).await {
+            Ok(launched) => launched,
+            Err(error) => {
+                let _ = status.remove();
+                return Err(error);
+            }
+        };
+        self.take_charge(domain, &plan, status, undo, launched)?;
+        if !options.paused {
+            self.first_run(domain, &resume).await?;
+        } else {
+            self.tell(domain, DomainEvent::Lifecycle(LifecycleEvent::StartedBooted));
+            self.tell(domain, DomainEvent::Lifecycle(LifecycleEvent::SuspendedPaused));
+        }
+        Ok(())
+    }
+
+    /// QEMU is there, stopped: publish it and start its actor.
+    fn take_charge(
+        self: &Arc<Self>,
+        domain: &Arc<Domain>,
+        plan: &LaunchPlan,
+        mut status_file: StatusFile,
+        undo: Vec<plan::Undo>,
+        launched: Launched,
+    ) -> Result<(), VirError> {
+        let id = plan.id;
+        let made = launched.results.made();
+        let observed = plan::qemu::observe(plan, &launched.results.observed());
+        let definition = observed.domain;
+        let policy = power_policy(&definition);
+        let pid = launched.process.pid();
+        let status = Status::Paused(PausedReason::StartingUp);
+        status_file.set_pid(pid);
+        status_file.set_definition(&definition);
+        status_file.set_vcpu_threads(observed.vcpu_threads.values().copied().collect());
+        status_file.set_status(Status::Paused(PausedReason::User));
+        status_file
+            .write()
+            .map_err(|error| steps::system("cannot write the status file", &error))?;
+        domain.publish(|snapshot| {
+            snapshot.id = id;
+            snapshot.status = status;
+            snapshot.live = Some(Arc::new(Live::new(definition, pid)));
+        });
+        vm::spawn(ActorParts {
+            engine: Arc::clone(self),
+            domain: Arc::clone(domain),
+            id,
+            process: launched.process,
+            monitor: launched.connected.monitor,
+            events: launched.connected.events,
+            policy,
+            status_file,
+            undo,
+            made,
+        });
+        domain.gate.set_phase(Phase::Active(status));
+        Ok(())
+    }
+
+    /// Lets a freshly started guest run.
+    async fn first_run(
+        self: &Arc<Self>,
+        domain: &Arc<Domain>,
+        resume: &plan::QmpCommand,
+    ) -> Result<(), VirError> {
+        let Some(vm) = domain.vm() else {
+            return Err(VirError::failed("QEMU ended while it was being started"));
+        };
+        vm.announce_run(RunningReason::Booted);
+        let command = super::launch::parse_command(resume)?;
+        if let Err(error) = vm.monitor.execute(command).await {
+            vm.end(EndReason::Failed, false);
+            domain.gate.wait_phase(|phase| phase == Phase::Inactive).await;
+            return Err(VirError::internal(format!("QEMU cannot run the guest: {error}")));
+        }
+        vm.tell(DomainEvent::Lifecycle(LifecycleEvent::StartedBooted));
+        vm.sync().await;
+        Ok(())
+    }
+
+    /// Undoes the publication of a start that failed before its actor was there.
+    fn give_up(&self, domain: &Arc<Domain>, id: i32) {
+        if domain.vm().is_some() {
+            // The actor is there: it publishes the end itself.
+            return;
+        }
+        let was_published = domain.snapshot().is_active();
+        if was_published {
+            vm::retire(self, domain, id, ShutoffReason::Failed, StoppedDetail::Failed);
+        } else {
+            self.registry.release_id(id);
+            domain.publish(|snapshot| snapshot.status = Status::Shutoff(ShutoffReason::Failed));
+            domain.gate.set_phase(Phase::Inactive);
+        }
+    }
+
+    fn write_log_head(&self, plan: &LaunchPlan) {
+        let Some(exec) = plan.exec() else { return };
+        let path = self.layout.qemu_log().join(format!("{}.log", plan.domain));
+        let mut text = format!(
+            "{}: starting up ironvirt version: {}, hostname: {}\n",
+            qemu_log::timestamp(SystemTime::now()),
+            env!("CARGO_PKG_VERSION"),
+            self.hostname()
+        );
+        for (name, value) in &exec.env {
+            if let Some(value) = value {
+                text.push_str(&format!("{name}={value} \\\n"));
+            }
+        }
+        text.push_str(&command_lines(plan));
+        text.push('\n');
+        qemu_log::append(&path, &text);
+    }
+}
+
+/// The command line, one argument (with its value) a line, as libvirt logs it.
+fn command_lines(plan: &LaunchPlan) -> String {
+    let Some(exec) = plan.exec() else { return String::new() };
+    let mut text = exec.program.clone();
+    for arg in &exec.args {
+        let arg = arg.to_string();
+        // A value follows its option on the same line.
+        text.push_str(if arg.starts_with('-') { " \\\n" } else { " " });
+        text.push_str(&quoted(&arg));
+    }
+    text
+}
+
+/// The command line with its environment, on one line, as `domxml-to-native` prints it.
+fn command_text(plan: &LaunchPlan) -> String {
+    let Some(exec) = plan.exec() else { return String::new() };
+    let mut words: Vec<String> = exec
+        .env
+        .iter()
+        .filter_map(|(name, value)| Some(format!("{name}={}", quoted(value.as_ref()?))))
+        .collect();
+    words.push(exec.program.clone());
+    words.extend(exec.args.iter().map(|arg| quoted(&arg.to_string())));
+    words.join(" ") + "\n"
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=+,./:@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+/// `create` of a domain that runs: libvirt's words name the domain.
+fn already_active(error: VirError, domain: &Domain) -> VirError {
+    if error.detail != "domain is already running" {
+        return error;
+    }
+    let name = domain.snapshot().name.clone();
+    VirError::new(
+        ErrorCode::OPERATION_INVALID,
+        format!("domain '{name}' is already active as uuid {}", domain.uuid),
+    )
+}

@@ -1,0 +1,303 @@
+//! The single steps of a launch plan, each on a thread that may block.
+
+use super::qemu_log;
+use super::results::Results;
+use super::store::os_words;
+use crate::engine::Engine;
+use diag::{ErrorCode, VirError};
+use host::files::{self, WriteMode};
+use plan::{Access, Action, Content, Grant, Helper, Ids, ResultName, Step, ThreadSetting};
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long a helper process may take until its socket is there.
+const HELPER_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Does one step and keeps what it yields.
+pub(super) fn perform(
+    engine: &Engine,
+    domain: &str,
+    step: &Step,
+    results: &mut Results,
+) -> Result<(), VirError> {
+    match &step.action {
+        Action::MakeDir { path, mode, owner } => make_dir(path, *mode, *owner),
+        Action::WriteFile { path, mode, owner, content } => {
+            write_file(path, *mode, *owner, content)
+        }
+        Action::CopyFile { from, to, mode, owner, reset } => {
+            if copy_file(from, to, *mode, *owner, *reset)? {
+                results.created.insert(to.clone());
+            }
+            Ok(())
+        }
+        Action::RequireFile { path, role } => require_file(path, role),
+        Action::Grant(grant) => grant_access(engine, grant),
+        Action::OpenFile { path, access, create_append } => {
+            let file = fs::File::options()
+                .read(true)
+                .write(*access == Access::ReadWrite && !create_append)
+                .append(*create_append)
+                .create(*create_append)
+                .open(path)
+                .map_err(|error| system(&format!("cannot open '{path}'"), &error))?;
+            keep_fd(step, results, file.into());
+            Ok(())
+        }
+        Action::OpenLog { path } => {
+            let file = files::open_log(Path::new(path))
+                .map_err(|error| system(&format!("cannot open log '{path}'"), &error.source))?;
+            results.log = Some(file.into());
+            results.log_path = Some(PathBuf::from(path));
+            Ok(())
+        }
+        Action::ListenUnix { path, mode, owner } => {
+            let listener = listen_unix(path, *mode, *owner)?;
+            keep_fd(step, results, listener.into());
+            Ok(())
+        }
+        Action::ReservePort { purpose, listen, min, max, fixed } => {
+            let port = match fixed {
+                Some(port) if engine.ports.take(*port) => *port,
+                Some(port) => {
+                    return Err(VirError::new(
+                        ErrorCode::OPERATION_FAILED,
+                        format!("{purpose} port {port} is used by another guest of this host"),
+                    ));
+                }
+                None => engine.ports.reserve(listen, *min, *max).ok_or_else(|| {
+                    VirError::internal(format!(
+                        "Unable to find an unused port in range '{purpose}' ({min}-{max})"
+                    ))
+                })?,
+            };
+            if let Some(name) = &step.result {
+                results.ports.insert(name.clone(), port);
+            }
+            Ok(())
+        }
+        Action::Tap(tap) => super::links::make_tap(step, tap, results),
+        Action::VhostNet { path, queues } => {
+            for queue in 0..*queues {
+                let file = fs::File::options()
+                    .read(true)
+                    .write(true)
+                    .open(path)
+                    .map_err(|error| system(&format!("cannot open '{path}'"), &error))?;
+                if let Some(name) = super::links::queue_name(step, queue, *queues) {
+                    results.fds.insert(name, file.into());
+                }
+            }
+            Ok(())
+        }
+        Action::Helper(helper) => start_helper(helper, results),
+        Action::Cgroup(cgroup) => {
+            results.cgroup_files = engine.make_cgroup(domain, cgroup)?;
+            Ok(())
+        }
+        Action::Exec(_) | Action::Qmp { .. } | Action::Threads(_) => {
+            Err(VirError::internal("a step of the second half in the first half of a plan"))
+        }
+    }
+}
+
+/// Sets priority and placement of QEMU's threads.
+pub(super) fn set_threads(settings: &[ThreadSetting], results: &Results) -> Result<(), VirError> {
+    super::threads::apply(settings, results)
+}
+
+fn keep_fd(step: &Step, results: &mut Results, fd: std::os::fd::OwnedFd) {
+    if let Some(name) = &step.result {
+        results.fds.insert(name.clone(), fd);
+    }
+}
+
+/// A system error as libvirt words it.
+pub(super) fn system(what: &str, error: &std::io::Error) -> VirError {
+    VirError::new(ErrorCode::SYSTEM_ERROR, format!("{what}: {}", os_words(error)))
+}
+
+fn own(path: &str, owner: Option<Ids>) -> Result<(), VirError> {
+    match owner {
+        Some(ids) => chown(path, Some(ids.uid), Some(ids.gid)).map_err(|error| {
+            system(
+                &format!("unable to set user and group to '{}:{}' on '{path}'", ids.uid, ids.gid),
+                &error,
+            )
+        }),
+        None => Ok(()),
+    }
+}
+
+fn make_dir(path: &str, mode: u32, owner: Option<Ids>) -> Result<(), VirError> {
+    let failed = |error| system(&format!("cannot create directory '{path}'"), &error);
+    if let Some(parent) = Path::new(path).parent() {
+        files::make_folder(parent, 0o755).map_err(|error| failed(error.source))?;
+    }
+    match fs::create_dir(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            return Err(failed(error));
+        }
+        _ => {}
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(failed)?;
+    own(path, owner)
+}
+
+fn write_file(
+    path: &str,
+    mode: u32,
+    owner: Option<Ids>,
+    content: &Content,
+) -> Result<(), VirError> {
+    let bytes = match content {
+        Content::Bytes(bytes) => bytes.clone(),
+        Content::Random(length) => crate::random::bytes(*length)?,
+    };
+    let how = WriteMode { mode, owner: owner.map(|ids| (ids.uid, ids.gid)), durable: false };
+    files::write_atomic(Path::new(path), &bytes, how)
+        .map_err(|error| system(&format!("cannot write '{path}'"), &error.source))
+}
+
+/// True if the file was made.
+fn copy_file(
+    from: &str,
+    to: &str,
+    mode: u32,
+    owner: Option<Ids>,
+    reset: bool,
+) -> Result<bool, VirError> {
+    let existed = Path::new(to).exists();
+    if existed && !reset {
+        return Ok(false);
+    }
+    let content = fs::read(from)
+        .map_err(|error| system(&format!("Failed to open master store '{from}'"), &error))?;
+    let how = WriteMode { mode, owner: owner.map(|ids| (ids.uid, ids.gid)), durable: true };
+    files::write_atomic(Path::new(to), &content, how).map_err(|error| {
+        system(&format!("Failed to create variable store '{to}'"), &error.source)
+    })?;
+    Ok(!existed)
+}
+
+fn require_file(path: &str, role: &str) -> Result<(), VirError> {
+    match fs::metadata(path) {
+        Ok(_) => Ok(()),
+        // libvirt's words for a missing disk, which scripts look for.
+        Err(error) if role == "disk" || role == "cdrom" || role == "floppy" => {
+            Err(system(&format!("Cannot access storage file '{path}'"), &error)
+                .hint(format!("the {role}'s source must exist before the guest can start")))
+        }
+        Err(error) => Err(system(&format!("cannot access {role} '{path}'"), &error)),
+    }
+}
+
+fn grant_access(engine: &Engine, grant: &Grant) -> Result<(), VirError> {
+    if grant.optional && !Path::new(&grant.path).exists() {
+        return Ok(());
+    }
+    super::grants::grant(engine, grant)
+}
+
+fn listen_unix(path: &str, mode: u32, owner: Option<Ids>) -> Result<UnixListener, VirError> {
+    let failed = |error| system(&format!("cannot listen on '{path}'"), &error);
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path).map_err(failed)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(failed)?;
+    own(path, owner)?;
+    Ok(listener)
+}
+
+/// Starts a helper process and waits until it is ready.
+fn start_helper(helper: &Helper, results: &Results) -> Result<(), VirError> {
+    use std::os::unix::process::CommandExt;
+    use std::process::{Command, Stdio};
+    let mut numbers = std::collections::BTreeMap::new();
+    let args: Vec<_> = helper.args.iter().map(|arg| results.render(arg, &mut numbers)).collect();
+    if !numbers.is_empty() {
+        return Err(VirError::internal(format!("'{}' is to get descriptors", helper.program)));
+    }
+    let mut command = Command::new(&helper.program);
+    command.args(args).stdin(Stdio::null()).current_dir("/").process_group(0);
+    let output = match &helper.log {
+        Some(log) => Some(
+            files::open_log(Path::new(log))
+                .map_err(|error| system(&format!("cannot open log '{log}'"), &error.source))?,
+        ),
+        None => None,
+    };
+    match output {
+        Some(file) => {
+            let second = file.try_clone().map_err(|error| system("cannot open a log", &error))?;
+            command.stdout(file).stderr(second);
+        }
+        None => {
+            command.stdout(Stdio::null()).stderr(Stdio::piped());
+        }
+    }
+    if let Some(ids) = helper.owner {
+        command.uid(ids.uid).gid(ids.gid);
+    }
+    let mut child = command.spawn().map_err(|error| {
+        system(&format!("cannot start '{}'", helper.program), &error)
+            .hint(format!("install the package that has '{}'", helper.program))
+    })?;
+    let deadline = Instant::now() + HELPER_DEADLINE;
+    let ended_well = helper.daemonizes || helper.one_shot;
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) if !status.success() || !ended_well => {
+                return Err(helper_error(helper, child.stderr.take(), &status.to_string()));
+            }
+            Ok(Some(_)) if helper_ready(helper) => return Ok(()),
+            Ok(None) if !ended_well && helper_ready(helper) => {
+                // It runs on as our child; somebody has to collect its exit status in the end.
+                std::thread::spawn(move || child.wait());
+                return Ok(());
+            }
+            Ok(_) => {}
+            Err(error) => return Err(system(&format!("lost '{}'", helper.program), &error)),
+        }
+        if Instant::now() > deadline {
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(VirError::new(
+                ErrorCode::OPERATION_TIMEOUT,
+                format!("'{}' was not ready after {HELPER_DEADLINE:?}", helper.program),
+            ));
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn helper_ready(helper: &Helper) -> bool {
+    [&helper.pid_file, &helper.socket].into_iter().flatten().all(|path| Path::new(path).exists())
+}
+
+fn helper_error(
+    helper: &Helper,
+    stderr: Option<std::process::ChildStderr>,
+    status: &str,
+) -> VirError {
+    use std::io::Read;
+    let mut said = String::new();
+    if let Some(stderr) = stderr {
+        let _ = stderr.take(2048).read_to_string(&mut said);
+    } else if let Some(log) = &helper.log {
+        said = qemu_log::tail(Path::new(log), 0);
+    }
+    let said = said.trim();
+    let why = if said.is_empty() { status } else { said };
+    VirError::internal(format!("Could not start '{}': {why}", helper.program))
+}
+
+/// Names the results of a step that yields several.
+pub(super) fn named(step: &Step, tail: &str) -> Option<ResultName> {
+    step.result.as_ref().map(|name| ResultName::new(format!("{}{tail}", name.0)))
+}

@@ -1,0 +1,244 @@
+//! Persistent definitions on disk: `/etc/libvirt/qemu/NAME.xml` and the autostart links.
+
+use crate::layout::Layout;
+use host::files::WriteMode;
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+/// Largest definition that is read from disk.
+const FILE_MAX: u64 = 16 << 20;
+
+/// What is wrong with a file of the store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Reading failed.
+    #[error("cannot read '{path}'")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Writing failed; the old content is still there.
+    #[error("cannot write '{path}'")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl StoreError {
+    fn read(path: &Path, source: io::Error) -> Self {
+        Self::Read { path: path.to_path_buf(), source }
+    }
+
+    fn write(path: &Path, source: io::Error) -> Self {
+        Self::Write { path: path.to_path_buf(), source }
+    }
+
+    /// libvirt's error: code and operating system's words.
+    pub fn to_vir(&self) -> diag::VirError {
+        let (Self::Read { source, .. } | Self::Write { source, .. }) = self;
+        diag::VirError::new(diag::ErrorCode::SYSTEM_ERROR, format!("{self}: {}", os_words(source)))
+    }
+}
+
+/// The operating system's words for an error, without Rust's "(os error N)".
+pub fn os_words(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.find(" (os error") {
+        Some(end) => text.get(..end).unwrap_or(&text).to_owned(),
+        None => text,
+    }
+}
+
+/// The warning that libvirt puts on top of the files it keeps.
+pub fn banner(edit_command: &str, name: &str) -> String {
+    format!(
+        "<!--\n\
+         WARNING: THIS IS AN AUTO-GENERATED FILE. CHANGES TO IT ARE LIKELY TO BE\n\
+         OVERWRITTEN AND LOST. Changes to this xml configuration should be made using:\n  \
+         virsh {edit_command} {}\n\
+         or other application using the libvirt API.\n\
+         -->\n\n",
+        // A comment cannot hold two dashes in a row.
+        name.replace("--", "- -")
+    )
+}
+
+/// The folders of one kind of object with persistent definitions.
+#[derive(Clone, Debug)]
+pub struct Store {
+    folder: PathBuf,
+    autostart: PathBuf,
+    edit_command: &'static str,
+}
+
+/// A definition found on disk.
+#[derive(Debug)]
+pub struct StoredFile {
+    /// Name by the file's name.
+    pub name: String,
+    /// The file.
+    pub path: PathBuf,
+    /// An autostart link points at it.
+    pub autostart: bool,
+}
+
+impl Store {
+    /// The store of domains.
+    pub fn domains(layout: &Layout) -> Self {
+        Self {
+            folder: layout.domain_config(),
+            autostart: layout.domain_autostart(),
+            edit_command: "edit",
+        }
+    }
+
+    /// The store of storage pools.
+    pub fn pools(layout: &Layout) -> Self {
+        Self {
+            folder: layout.pool_config(),
+            autostart: layout.pool_config().join("autostart"),
+            edit_command: "pool-edit",
+        }
+    }
+
+    /// Makes the folders.
+    ///
+    /// # Errors
+    /// Names the folder that could not be made.
+    pub fn prepare(&self) -> Result<(), StoreError> {
+        use std::os::unix::fs::DirBuilderExt;
+        for folder in [&self.folder, &self.autostart] {
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o755)
+                .create(folder)
+                .map_err(|source| StoreError::write(folder, source))?;
+        }
+        Ok(())
+    }
+
+    /// The definitions there are, in the order of names. Only the folder is read.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn scan(&self) -> Result<Vec<StoredFile>, StoreError> {
+        let read = |source| StoreError::read(&self.folder, source);
+        let links = self.autostart_names();
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.folder).map_err(read)? {
+            let entry = entry.map_err(read)?;
+            let path = entry.path();
+            // Hidden files are temporary files and editors' copies.
+            let Some(name) = definition_name(&path) else { continue };
+            if entry.file_type().map_err(read)?.is_dir() {
+                continue;
+            }
+            let autostart = links.binary_search(&name).is_ok();
+            found.push(StoredFile { name, path, autostart });
+        }
+        found.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(found)
+    }
+
+    /// The text of a definition.
+    ///
+    /// # Errors
+    /// When it cannot be read, is no text, or is larger than any definition.
+    pub fn read(&self, file: &StoredFile) -> Result<String, StoreError> {
+        read_text(&file.path, FILE_MAX).map_err(|source| StoreError::read(&file.path, source))
+    }
+
+    /// Writes the definition of `name` so that a crash leaves the old or the new one.
+    ///
+    /// # Errors
+    /// When it cannot be written; the old one is untouched then.
+    pub fn write(&self, name: &str, xml: &str) -> Result<(), StoreError> {
+        let path = self.path_of(name);
+        let mut text = banner(self.edit_command, name);
+        text.push_str(xml);
+        host::files::write_atomic(&path, text.as_bytes(), WriteMode::PRIVATE)
+            .map_err(|error| StoreError::write(&path, error.source))
+    }
+
+    /// Removes the definition of `name` and its autostart link; what is not there is no error.
+    ///
+    /// # Errors
+    /// When something is there and cannot be removed.
+    pub fn remove(&self, name: &str) -> Result<(), StoreError> {
+        self.set_autostart(name, false)?;
+        remove_if_there(&self.path_of(name))
+    }
+
+    /// Makes or removes the autostart link of `name`.
+    ///
+    /// # Errors
+    /// When the link cannot be made or removed.
+    pub fn set_autostart(&self, name: &str, autostart: bool) -> Result<(), StoreError> {
+        let link = self.autostart.join(format!("{name}.xml"));
+        remove_if_there(&link)?;
+        if autostart {
+            fs::create_dir_all(&self.autostart)
+                .and_then(|()| symlink(self.path_of(name), &link))
+                .map_err(|source| StoreError::write(&link, source))?;
+        }
+        Ok(())
+    }
+
+    /// The file of `name`.
+    pub fn path_of(&self, name: &str) -> PathBuf {
+        self.folder.join(format!("{name}.xml"))
+    }
+
+    fn autostart_names(&self) -> Vec<String> {
+        let Ok(entries) = fs::read_dir(&self.autostart) else { return Vec::new() };
+        let mut names: Vec<_> =
+            entries.flatten().filter_map(|entry| definition_name(&entry.path())).collect();
+        names.sort();
+        names
+    }
+}
+
+/// Reads a text file of at most `max` bytes.
+///
+/// # Errors
+/// Those of reading; [`io::ErrorKind::InvalidData`] for too large a file or bytes that are no
+/// UTF-8.
+pub fn read_text(path: &Path, max: u64) -> io::Result<String> {
+    use std::io::Read;
+    let file = fs::File::open(path)?;
+    let length = file.metadata()?.len();
+    let mut text = String::with_capacity(usize::try_from(length.min(max)).unwrap_or(0));
+    file.take(max + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > max {
+        let message = format!("larger than {max} bytes");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+    }
+    Ok(text)
+}
+
+fn definition_name(path: &Path) -> Option<String> {
+    if path.extension() != Some(OsStr::new("xml")) {
+        return None;
+    }
+    let name = path.file_stem()?.to_str()?;
+    (!name.starts_with('.')).then(|| name.to_owned())
+}
+
+fn remove_if_there(path: &Path) -> Result<(), StoreError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(StoreError::write(path, error))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,56 @@
+//! Placement and priority of QEMU's threads.
+
+use super::results::Results;
+use diag::{ErrorCode, VirError};
+use plan::ThreadSetting;
+use rustix::process::Pid;
+use rustix::thread::{CpuSet, sched_setaffinity};
+
+/// Applies the settings of a plan.
+///
+/// # Errors
+/// When a thread is not there, or the kernel refuses a setting.
+pub(super) fn apply(settings: &[ThreadSetting], results: &Results) -> Result<(), VirError> {
+    for setting in settings {
+        let threads = results.threads_of(&setting.thread);
+        if threads.is_empty() {
+            return Err(VirError::internal(format!("QEMU has no thread '{}'", setting.thread)));
+        }
+        for thread in threads {
+            match setting.setting {
+                "affinity" => set_affinity(thread, &setting.value)?,
+                other => {
+                    return Err(VirError::config(format!(
+                        "setting '{other}' of QEMU's threads is not supported"
+                    )));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Binds a thread to host CPUs, given as a list (`0-3,^2`).
+///
+/// # Errors
+/// When the list cannot be read or the kernel refuses it.
+pub(crate) fn set_affinity(thread: u32, cpus: &str) -> Result<(), VirError> {
+    let wanted: units::CpuSet = cpus
+        .parse()
+        .map_err(|error| VirError::invalid_arg(format!("'{cpus}' is no CPU list: {error}")))?;
+    let mut set = CpuSet::new();
+    for cpu in wanted.iter() {
+        let cpu = usize::try_from(cpu).unwrap_or(usize::MAX);
+        if cpu >= CpuSet::MAX_CPU {
+            return Err(VirError::invalid_arg(format!("there is no CPU {cpu}")));
+        }
+        set.set(cpu);
+    }
+    let pid = i32::try_from(thread).ok().and_then(Pid::from_raw);
+    sched_setaffinity(pid, &set).map_err(|error| {
+        VirError::new(
+            ErrorCode::SYSTEM_ERROR,
+            format!("cannot set CPU affinity on process {thread}: {}", std::io::Error::from(error)),
+        )
+    })
+}

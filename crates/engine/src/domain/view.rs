@@ -1,0 +1,125 @@
+//! Facts read out of a definition: for listings, for the lifecycle, for events.
+
+use super::record::{Config, Live, Summary};
+use lifecycle::{OnEvent, PowerPolicy};
+use model::domain::devices::disk::Disk;
+use model::domain::lifecycle::LifecycleAction;
+use model::domain::{Domain as Definition, FormatFlags};
+
+impl Summary {
+    /// The facts of a definition.
+    pub fn of(definition: &Definition) -> Self {
+        let memory_max_kib = definition.memory.as_ref().map_or(0, |memory| memory.size.0);
+        let vcpus_max = definition.vcpu.as_ref().map_or(1, |vcpu| vcpu.maximum);
+        Self {
+            memory_max_kib,
+            memory_kib: definition.current_memory.map_or(memory_max_kib, |kib| kib.0),
+            vcpus_max,
+            vcpus: definition.vcpu.as_ref().and_then(|vcpu| vcpu.current).unwrap_or(vcpus_max),
+            os_type: definition.os.as_ref().map_or("hvm", |os| os.kind.name.as_str()).into(),
+            has_managed_save: false,
+        }
+    }
+
+    /// The facts of a domain of which nothing is known any more.
+    pub fn nothing() -> Self {
+        Self {
+            memory_max_kib: 0,
+            memory_kib: 0,
+            vcpus_max: 0,
+            vcpus: 0,
+            os_type: "hvm".into(),
+            has_managed_save: false,
+        }
+    }
+}
+
+impl Config {
+    /// The compact form of a definition.
+    pub fn of(definition: &Definition) -> Self {
+        let flags = FormatFlags { secure: true, ..FormatFlags::default() };
+        let xml = model::domain::format(definition, flags);
+        let open = model::domain::format(definition, FormatFlags::default());
+        Self {
+            has_secrets: open != xml,
+            xml: xml.into_boxed_str(),
+            summary: Summary::of(definition),
+        }
+    }
+}
+
+impl Live {
+    /// The live XML without secrets.
+    pub fn xml(&self) -> &str {
+        self.xml.get_or_init(|| {
+            let flags = FormatFlags { live: true, ..FormatFlags::default() };
+            model::domain::format(&self.definition, flags).into_boxed_str()
+        })
+    }
+}
+
+/// What the definition says about power-off, reboot and crash.
+pub fn power_policy(definition: &Definition) -> PowerPolicy {
+    let of = |action: Option<LifecycleAction>, default| match action {
+        None => default,
+        Some(
+            LifecycleAction::Restart
+            | LifecycleAction::RenameRestart
+            | LifecycleAction::CoredumpRestart,
+        ) => OnEvent::Restart,
+        Some(LifecycleAction::Preserve) => OnEvent::Preserve,
+        Some(LifecycleAction::Destroy | LifecycleAction::CoredumpDestroy) => OnEvent::Destroy,
+    };
+    PowerPolicy {
+        poweroff: of(definition.on_poweroff, OnEvent::Destroy),
+        reboot: of(definition.on_reboot, OnEvent::Restart),
+        crash: of(definition.on_crash, OnEvent::Destroy),
+    }
+}
+
+/// Alias and source path of the disk that QEMU names `drive` in an event; empty where unknown.
+pub fn disk_of_drive(definition: &Definition, drive: &str) -> (String, String) {
+    let wanted = drive.trim_start_matches("drive-");
+    let disks = definition.devices.iter().flat_map(|devices| &devices.disks);
+    for disk in disks {
+        let alias = disk.alias.as_ref().map_or("", |alias| alias.name.as_str());
+        if alias == wanted {
+            return (alias.to_owned(), source_path(disk).unwrap_or_default().to_owned());
+        }
+    }
+    (wanted.to_owned(), String::new())
+}
+
+/// The path that a disk's source names, if it is one.
+pub fn source_path(disk: &Disk) -> Option<&str> {
+    let source = disk.source.as_ref()?;
+    source.file.as_deref().or(source.dev.as_deref()).or(source.name.as_deref())
+}
+
+/// The socket of the guest agent's channel on the host.
+pub fn agent_path(definition: &Definition) -> Option<&str> {
+    let channels = definition.devices.iter().flat_map(|devices| &devices.channels);
+    for channel in channels {
+        let name = channel.target.as_ref().and_then(|target| target.name.as_deref());
+        if name == Some("org.qemu.guest_agent.0") {
+            return channel.source.sources.iter().find_map(|source| source.path.as_deref());
+        }
+    }
+    None
+}
+
+/// The names of all devices, as QEMU knows them.
+pub fn aliases(definition: &Definition) -> Vec<String> {
+    // Every device carries its name in an <alias> of its own, whatever kind it is.
+    let text = model::domain::format(
+        definition,
+        FormatFlags { live: true, secure: false, migratable: false },
+    );
+    text.match_indices("<alias name='")
+        .filter_map(|(start, open)| {
+            let name = text.get(start + open.len()..)?;
+            let name = name.split('\'').next()?;
+            (!name.starts_with("input") || name.contains('-')).then(|| name.to_owned())
+        })
+        .collect()
+}

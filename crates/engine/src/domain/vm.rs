@@ -1,0 +1,412 @@
+//! One running VM: its handle for everybody, and the actor that alone changes its live state.
+//!
+//! The actor waits for three things: events of the monitor, messages of the verbs, and the end of
+//! QEMU's process. It never waits for the guest: verbs talk to the monitor themselves (holding
+//! the domain's job) and tell the actor what came of it. The order of every change is: status
+//! file, snapshot, event, reply.
+
+use super::guest_events::{Intent, meaning};
+use super::qemu_log;
+use super::record::{Domain, Live};
+use super::status::StatusFile;
+use super::teardown;
+use crate::engine::Engine;
+use crate::events::{DomainEvent, Event};
+use host::monitor::{Events, Monitor, MonitorEvent};
+use host::process::Process;
+use lifecycle::{
+    Action, LifecycleEvent, PausedReason, Phase, PowerPolicy, RunningReason, ShutoffReason, Status,
+    StoppedDetail, on_guest_event,
+};
+use model::domain::Domain as Definition;
+use plan::Undo;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+
+/// How long QEMU may take to end after SIGTERM before SIGKILL follows.
+const TERM_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long events that were sent before QEMU's end may still arrive after it.
+const LAST_EVENTS: Duration = Duration::from_millis(200);
+
+/// The handle on a running VM.
+#[derive(Debug)]
+pub struct Vm {
+    /// Run-time id.
+    pub id: i32,
+    /// QEMU's process.
+    pub process: Process,
+    /// QEMU's monitor.
+    pub monitor: Monitor,
+    intent: Mutex<Intent>,
+    inbox: mpsc::UnboundedSender<Message>,
+}
+
+/// What verbs tell the actor. A closed set: everything that can change a running VM is here or is
+/// an event of its monitor.
+enum Message {
+    /// Answer once everything that came before is done.
+    Sync(oneshot::Sender<()>),
+    /// Replace the live definition.
+    Redefine(Box<Definition>, oneshot::Sender<()>),
+    /// Tell subscribers something about this domain, in order with its other events.
+    Tell(DomainEvent),
+    /// End QEMU.
+    End { why: EndReason, graceful: bool },
+}
+
+/// Why QEMU ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndReason {
+    /// On request.
+    Destroyed,
+    /// The guest powered off.
+    Shutdown,
+    /// The guest crashed.
+    Crashed,
+    /// QEMU ended without having been told to and without saying why.
+    Vanished,
+    /// It was being started and that failed.
+    Failed,
+}
+
+impl EndReason {
+    fn outcome(self) -> (ShutoffReason, StoppedDetail) {
+        match self {
+            Self::Destroyed => (ShutoffReason::Destroyed, StoppedDetail::Destroyed),
+            Self::Shutdown => (ShutoffReason::Shutdown, StoppedDetail::Shutdown),
+            Self::Crashed => (ShutoffReason::Crashed, StoppedDetail::Crashed),
+            Self::Vanished => (ShutoffReason::Crashed, StoppedDetail::Failed),
+            Self::Failed => (ShutoffReason::Failed, StoppedDetail::Failed),
+        }
+    }
+}
+
+impl Vm {
+    /// Announces why the virtual CPUs are about to stop.
+    pub fn announce_pause(&self, reason: PausedReason) {
+        self.lock_intent().pause = Some(reason);
+    }
+
+    /// Announces why the virtual CPUs are about to run.
+    pub fn announce_run(&self, reason: RunningReason) {
+        self.lock_intent().run = Some(reason);
+    }
+
+    /// Announces that the next power-off stands for a reboot (or no longer does).
+    pub fn announce_fake_reboot(&self, fake: bool) {
+        self.lock_intent().fake_reboot = fake;
+    }
+
+    /// Waits until the actor has dealt with everything that was sent and received before.
+    pub async fn sync(&self) {
+        let (done, wait) = oneshot::channel();
+        if self.inbox.send(Message::Sync(done)).is_ok() {
+            let _ = wait.await;
+        }
+    }
+
+    /// Replaces the live definition (status file, snapshot), then returns.
+    pub async fn redefine(&self, definition: Definition) {
+        let (done, wait) = oneshot::channel();
+        if self.inbox.send(Message::Redefine(Box::new(definition), done)).is_ok() {
+            let _ = wait.await;
+        }
+    }
+
+    /// Tells subscribers, in order with the domain's other events.
+    pub fn tell(&self, event: DomainEvent) {
+        let _ = self.inbox.send(Message::Tell(event));
+    }
+
+    /// Has QEMU ended; `graceful` never uses SIGKILL. Returns at once.
+    pub fn end(&self, why: EndReason, graceful: bool) {
+        let _ = self.inbox.send(Message::End { why, graceful });
+    }
+
+    fn lock_intent(&self) -> std::sync::MutexGuard<'_, Intent> {
+        self.intent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the actor starts with.
+pub(super) struct ActorParts {
+    pub engine: Arc<Engine>,
+    pub domain: Arc<Domain>,
+    pub id: i32,
+    pub process: Process,
+    pub monitor: Monitor,
+    pub events: Events,
+    pub policy: PowerPolicy,
+    pub status_file: StatusFile,
+    pub undo: Vec<Undo>,
+    pub made: teardown::Made,
+}
+
+/// Makes the handle, installs it in the domain, and starts the actor.
+pub(super) fn spawn(parts: ActorParts) -> Arc<Vm> {
+    let (inbox, messages) = mpsc::unbounded_channel();
+    let vm = Arc::new(Vm {
+        id: parts.id,
+        process: parts.process,
+        monitor: parts.monitor,
+        intent: Mutex::new(Intent::default()),
+        inbox,
+    });
+    parts.domain.set_vm(Some(Arc::clone(&vm)));
+    let actor = Actor {
+        engine: parts.engine,
+        domain: parts.domain,
+        vm: Arc::clone(&vm),
+        policy: parts.policy,
+        status_file: parts.status_file,
+        undo: parts.undo,
+        made: parts.made,
+        end: None,
+        kill_at: None,
+    };
+    let runtime = actor.engine.runtime().clone();
+    runtime.spawn(actor.run(parts.events, messages));
+    vm
+}
+
+struct Actor {
+    engine: Arc<Engine>,
+    domain: Arc<Domain>,
+    vm: Arc<Vm>,
+    policy: PowerPolicy,
+    status_file: StatusFile,
+    undo: Vec<Undo>,
+    made: teardown::Made,
+    end: Option<EndReason>,
+    kill_at: Option<tokio::time::Instant>,
+}
+
+impl Actor {
+    async fn run(mut self, mut events: Events, mut inbox: mpsc::UnboundedReceiver<Message>) {
+        let mut monitor_open = true;
+        loop {
+            let kill_at = self.kill_at;
+            tokio::select! {
+                // Guest events outrank requests: a verb's report comes after the events it caused.
+                biased;
+                event = events.recv(), if monitor_open => match event {
+                    Some(MonitorEvent::Event(event)) => self.guest_event(&event).await,
+                    Some(MonitorEvent::Closed(_)) | None => {
+                        monitor_open = false;
+                        self.monitor_lost();
+                    }
+                },
+                Some(message) = inbox.recv() => self.message(message).await,
+                _ = self.vm.process.exited() => break,
+                () = sleep_until(kill_at) => self.kill(),
+            }
+        }
+        // What QEMU said last tells why it ended.
+        let drain = async {
+            while let Some(MonitorEvent::Event(event)) = events.recv().await {
+                self.guest_event(&event).await;
+            }
+        };
+        let _ = tokio::time::timeout(LAST_EVENTS, drain).await;
+        self.finish().await;
+        // Those who still wait for this VM are answered by the channel's end.
+        inbox.close();
+    }
+
+    async fn guest_event(&mut self, event: &qmp::Event) {
+        self.tell_raw(event);
+        let translated = meaning(event.kind(), &mut self.vm.lock_intent());
+        for told in translated.tell {
+            let told = self.complete(told);
+            self.tell(told);
+        }
+        let Some(guest_event) = translated.lifecycle else { return };
+        let status = self.domain.snapshot().status;
+        for action in on_guest_event(status, self.policy, guest_event) {
+            self.act(action).await;
+        }
+    }
+
+    async fn act(&mut self, action: Action) {
+        match action {
+            Action::Publish(status) => self.publish(status).await,
+            Action::Emit(event) => self.tell(DomainEvent::Lifecycle(event)),
+            Action::EmitReboot => self.tell(DomainEvent::Reboot),
+            Action::EndQemu => self.begin_end(EndReason::Shutdown, false),
+            Action::EndQemuCrashed => self.begin_end(EndReason::Crashed, false),
+            Action::ResetAndRun => {
+                // A child task: the monitor's answer must not keep the actor from its events.
+                let vm = Arc::clone(&self.vm);
+                self.engine.runtime().spawn(async move {
+                    vm.announce_run(RunningReason::Unpaused);
+                    let reset = vm.monitor.execute(qmp::cmd::system_reset()).await;
+                    let run = vm.monitor.execute(qmp::cmd::cont()).await;
+                    if let Err(error) = reset.and(run) {
+                        tracing::warn!(id = vm.id, %error, "the guest could not be restarted");
+                    }
+                });
+            }
+        }
+    }
+
+    async fn message(&mut self, message: Message) {
+        match message {
+            Message::Sync(done) => {
+                let _ = done.send(());
+            }
+            Message::Redefine(definition, done) => {
+                let pid = self.vm.process.pid();
+                self.status_file.set_definition(&definition);
+                self.write_status().await;
+                let live = Arc::new(Live::new(*definition, pid));
+                self.domain.publish(|snapshot| snapshot.live = Some(live));
+                let _ = done.send(());
+            }
+            Message::Tell(event) => self.tell(event),
+            Message::End { why, graceful } => self.begin_end(why, graceful),
+        }
+    }
+
+    async fn publish(&mut self, status: Status) {
+        self.status_file.set_status(status);
+        self.write_status().await;
+        self.domain.publish(|snapshot| snapshot.status = status);
+        if self.end.is_none() {
+            self.domain.gate.set_phase(Phase::Active(status));
+        }
+    }
+
+    async fn write_status(&self) {
+        let status = self.status_file.clone();
+        let written = tokio::task::spawn_blocking(move || status.write()).await;
+        if let Ok(Err(error)) = written {
+            // The guest goes on; what is lost is only what a restarted daemon would know.
+            tracing::error!(domain = %self.domain.snapshot().name, %error, "status not written");
+        }
+    }
+
+    fn begin_end(&mut self, why: EndReason, graceful: bool) {
+        // The first reason counts, but a request outranks nothing-known.
+        if self.end.is_none() {
+            self.end = Some(why);
+            self.domain.gate.set_phase(Phase::Stopping);
+            self.signal(self.vm.process.terminate());
+        }
+        if !graceful && self.kill_at.is_none() {
+            self.kill_at = Some(tokio::time::Instant::now() + TERM_PATIENCE);
+        }
+    }
+
+    fn kill(&mut self) {
+        self.kill_at = None;
+        tracing::warn!(
+            domain = %self.domain.snapshot().name,
+            pid = self.vm.process.pid(),
+            "QEMU did not end on SIGTERM; killing it"
+        );
+        self.signal(self.vm.process.kill());
+    }
+
+    fn signal(&self, sent: std::io::Result<()>) {
+        if let Err(error) = sent {
+            tracing::error!(pid = self.vm.process.pid(), %error, "QEMU cannot be signalled");
+        }
+    }
+
+    /// QEMU closed its monitor: it is ending, or no longer under control. Either way it must go.
+    fn monitor_lost(&mut self) {
+        if self.kill_at.is_none() {
+            self.kill_at = Some(tokio::time::Instant::now() + TERM_PATIENCE);
+        }
+    }
+
+    /// QEMU is gone: take back what was made for it, then say so.
+    async fn finish(mut self) {
+        let seen_off = matches!(self.domain.snapshot().status, Status::Shutdown(_));
+        let why = match self.end {
+            Some(why) => why,
+            None if seen_off => EndReason::Shutdown,
+            None => EndReason::Vanished,
+        };
+        self.domain.gate.set_phase(Phase::Stopping);
+        if why == EndReason::Vanished {
+            tracing::warn!(
+                domain = %self.domain.snapshot().name,
+                pid = self.vm.process.pid(),
+                exit = ?self.vm.process.try_exited(),
+                "QEMU ended without having been told to"
+            );
+        }
+        let (reason, detail) = why.outcome();
+        let log =
+            self.engine.layout.qemu_log().join(format!("{}.log", self.domain.snapshot().name));
+        let words = format!("shutting down, reason={}", reason.as_str());
+        let _ = tokio::task::spawn_blocking(move || qemu_log::note(&log, &words)).await;
+        let undo = std::mem::take(&mut self.undo);
+        let made = std::mem::take(&mut self.made);
+        teardown::run(&self.engine, &self.domain.snapshot().name, undo, made).await;
+        let status_file = self.status_file.clone();
+        let _ = tokio::task::spawn_blocking(move || status_file.remove()).await;
+        retire(&self.engine, &self.domain, self.vm.id, reason, detail);
+    }
+
+    /// Fills in what QEMU's event does not say but the definition does.
+    fn complete(&self, event: DomainEvent) -> DomainEvent {
+        let snapshot = self.domain.snapshot();
+        let Some(live) = &snapshot.live else { return event };
+        match event {
+            DomainEvent::IoError { alias, action, reason, .. } => {
+                let (alias, source) = super::view::disk_of_drive(&live.definition, &alias);
+                DomainEvent::IoError { source, alias, action, reason }
+            }
+            other => other,
+        }
+    }
+
+    fn tell(&self, event: DomainEvent) {
+        self.engine.events.publish(&Event::Domain(self.domain.reference(), event));
+    }
+
+    fn tell_raw(&self, event: &qmp::Event) {
+        self.engine.events.publish(&Event::Monitor {
+            domain: self.domain.reference(),
+            name: event.name.clone(),
+            seconds: event.timestamp.seconds,
+            micros: u32::try_from(event.timestamp.microseconds).unwrap_or(0),
+            details: (!event.data.is_null()).then(|| event.data.to_string()),
+        });
+    }
+}
+
+/// Publishes that a domain no longer runs, gives its id back, and says so.
+pub(super) fn retire(
+    engine: &Engine,
+    domain: &Arc<Domain>,
+    id: i32,
+    reason: ShutoffReason,
+    detail: StoppedDetail,
+) {
+    let reference = domain.reference();
+    domain.set_vm(None);
+    engine.registry.release_id(id);
+    let snapshot = domain.publish(|snapshot| {
+        snapshot.id = -1;
+        snapshot.status = Status::Shutoff(reason);
+        snapshot.live = None;
+    });
+    if !snapshot.is_persistent() {
+        engine.registry.remove(domain);
+    }
+    let stopped = DomainEvent::Lifecycle(LifecycleEvent::Stopped(detail));
+    engine.events.publish(&Event::Domain(reference, stopped));
+    domain.gate.set_phase(Phase::Inactive);
+}
+
+async fn sleep_until(deadline: Option<tokio::time::Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}

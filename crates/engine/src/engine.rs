@@ -1,0 +1,234 @@
+//! The daemon's world as one value: settings, tables, events, and the threads that work on them.
+
+use crate::caps::CapsStore;
+use crate::domain::registry::Registry;
+use crate::domain::store::{Store, StoreError};
+use crate::events::EventBus;
+use crate::layout::Layout;
+use crate::ports::Ports;
+use crate::settings::{EngineSettings, KvmPolicy};
+use diag::VirError;
+use host::cgroup::{Cgroups, Part};
+use host::files;
+use host::lock::{LockError, PidFile};
+use host::spawn::Helper;
+use host::users::Users;
+use model::capabilities::host::{HostFacts, KvmState};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use tokio::runtime::Handle;
+
+/// What an engine is opened with.
+#[derive(Debug)]
+pub struct EngineConfig {
+    /// Where everything lives.
+    pub layout: Layout,
+    /// Settings.
+    pub settings: EngineSettings,
+    /// How this binary is started as exec helper.
+    pub exec_helper: Helper,
+    /// Where its own tasks run.
+    pub runtime: Handle,
+}
+
+/// Why an engine cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another daemon has the same objects.
+    #[error("another daemon is in charge here: {0}")]
+    Locked(#[from] LockError),
+    /// A folder cannot be made.
+    #[error(transparent)]
+    Folder(#[from] files::FileError),
+    /// The definitions cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// One daemon's world.
+#[derive(Debug)]
+pub struct Engine {
+    /// Where everything lives.
+    pub layout: Layout,
+    /// Settings.
+    pub settings: EngineSettings,
+    /// All domains.
+    pub registry: Registry,
+    /// What happens.
+    pub events: Arc<EventBus>,
+    /// Facts about this machine.
+    pub facts: HostFacts,
+    pub(crate) caps: CapsStore,
+    pub(crate) store: Store,
+    pub(crate) ports: Ports,
+    pub(crate) cgroups: Option<Cgroups>,
+    pub(crate) users: Users,
+    pub(crate) replies: crate::host_view::Replies,
+    exec_helper: Helper,
+    runtime: Handle,
+    /// Held as long as this engine lives, so that no second daemon acts on the same objects.
+    locks: Mutex<Vec<PidFile>>,
+}
+
+impl Engine {
+    /// Makes the folders, takes the locks, reads the definitions. Running guests are taken over by
+    /// [`Engine::reattach`].
+    ///
+    /// # Errors
+    /// When another daemon is in charge, or folders cannot be made or read.
+    pub fn open(config: EngineConfig) -> Result<Arc<Self>, OpenError> {
+        let EngineConfig { layout, mut settings, exec_helper, runtime } = config;
+        make_folders(&layout, &settings)?;
+        let locks = take_locks(&layout)?;
+        let mut facts = crate::host_view::read_facts(&layout);
+        match settings.kvm {
+            KvmPolicy::Auto => {}
+            KvmPolicy::On => facts.kvm = KvmState::Usable,
+            KvmPolicy::Off => {
+                facts.kvm = KvmState::Unusable("ironvirt.conf says kvm = \"off\"".into())
+            }
+        }
+        let ids = settings.qemu.ids.map(|ids| (ids.uid, ids.gid));
+        settings.qemu.vhost_net =
+            Path::new("/dev/vhost-net").exists().then(|| "/dev/vhost-net".to_owned());
+        let kernel = crate::host_view::kernel_release();
+        let engine = Arc::new(Self {
+            caps: CapsStore::new(layout.qemu_cache(), ids, facts.kvm_usable(), &kernel),
+            store: Store::domains(&layout),
+            cgroups: (!layout.session).then(|| Cgroups::detect().ok()).flatten(),
+            users: Users::load(Path::new("/")),
+            registry: Registry::default(),
+            events: Arc::default(),
+            ports: Ports::default(),
+            replies: crate::host_view::Replies::default(),
+            locks: Mutex::new(locks),
+            layout,
+            settings,
+            facts,
+            exec_helper,
+            runtime,
+        });
+        engine.load_definitions()?;
+        Ok(engine)
+    }
+
+    /// The runtime of the engine's own tasks.
+    pub fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+
+    /// The hostname now.
+    pub fn hostname(&self) -> String {
+        crate::host_view::hostname()
+    }
+
+    pub(crate) fn exec_helper(&self) -> &Helper {
+        &self.exec_helper
+    }
+
+    /// Runs `work` as a task of the engine's own, so that it goes on to its end whatever becomes
+    /// of whoever asked for it.
+    pub(crate) async fn detached<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, VirError>> + Send + 'static,
+    ) -> Result<T, VirError> {
+        match self.runtime.spawn(work).await {
+            Ok(result) => result,
+            Err(error) => {
+                tracing::error!(%error, "a job ended unexpectedly");
+                Err(VirError::internal("the job ended unexpectedly; the log says more"))
+            }
+        }
+    }
+
+    /// Lets go of the locks and pid files; guests run on.
+    pub fn close(&self) {
+        let mut locks = self.locks.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        for lock in locks.drain(..) {
+            if let Err(error) = lock.release() {
+                tracing::warn!(%error, "a pid file was not removed");
+            }
+        }
+    }
+}
+
+impl Engine {
+    /// Makes a guest's control groups; returns the files its process has to be written to.
+    pub(crate) fn make_cgroup(
+        &self,
+        domain: &str,
+        cgroup: &plan::Cgroup,
+    ) -> Result<Vec<PathBuf>, VirError> {
+        let Some(cgroups) = &self.cgroups else { return Ok(Vec::new()) };
+        let group = cgroups.machine(&cgroup.partition, &cgroup.name);
+        for part in [Part::Machine, Part::Emulator] {
+            if let Err(error) = group.create(part) {
+                // Accounting is lost, the guest is not.
+                tracing::warn!(domain, %error, "control group not made");
+                return Ok(Vec::new());
+            }
+        }
+        Ok(group.join_files(Part::Emulator))
+    }
+
+    /// Removes a guest's control groups.
+    pub(crate) fn remove_cgroup(&self, name: &str) -> Result<(), String> {
+        let Some(cgroups) = &self.cgroups else { return Ok(()) };
+        let group = cgroups.machine("/machine", name);
+        group.remove(Part::Machine).map_err(|error| error.to_string())
+    }
+}
+
+/// Where libvirt has folders, with its modes.
+fn make_folders(layout: &Layout, settings: &EngineSettings) -> Result<(), OpenError> {
+    let owner = settings.qemu.ids;
+    let qemu = layout.qemu_lib();
+    let plain: &[(PathBuf, u32)] = &[
+        (layout.etc.clone(), 0o755),
+        (layout.domain_config(), 0o755),
+        (layout.domain_autostart(), 0o755),
+        (layout.pool_config(), 0o755),
+        (layout.pool_config().join("autostart"), 0o755),
+        (layout.run.clone(), 0o755),
+        (layout.pool_run(), 0o755),
+        (layout.lib.clone(), 0o755),
+        (layout.cache.clone(), 0o711),
+        (layout.log.clone(), 0o755),
+        (layout.qemu_log(), 0o750),
+    ];
+    for (path, mode) in plain {
+        files::make_folder(path, *mode)?;
+    }
+    let qemus: &[(PathBuf, u32)] = &[
+        (layout.qemu_run(), 0o755),
+        (layout.qemu_run().join("channel"), 0o755),
+        (layout.qemu_run().join("passt"), 0o755),
+        (layout.qemu_run().join("swtpm"), 0o770),
+        (layout.qemu_cache(), 0o751),
+        (qemu.clone(), 0o751),
+        (qemu.join("nvram"), 0o755),
+        (qemu.join("save"), 0o755),
+        (qemu.join("ram"), 0o755),
+    ];
+    for (path, mode) in qemus {
+        files::make_folder(path, *mode)?;
+        if let (Some(ids), false) = (owner, layout.session) {
+            std::os::unix::fs::chown(path, Some(ids.uid), Some(ids.gid)).map_err(|source| {
+                files::FileError { action: "change owner of", path: path.clone(), source }
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// The pid files that libvirtd locks: whoever holds them is in charge.
+fn take_locks(layout: &Layout) -> Result<Vec<PidFile>, OpenError> {
+    if let Some(folder) = layout.pid_file.parent() {
+        files::make_folder(folder, 0o755)?;
+    }
+    let mut locks = vec![PidFile::acquire(&layout.pid_file)?];
+    for folder in [layout.qemu_run(), layout.pool_run()] {
+        locks.push(PidFile::acquire(&folder.join("driver.pid"))?);
+    }
+    Ok(locks)
+}

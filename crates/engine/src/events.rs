@@ -1,0 +1,202 @@
+//! The event bus: what happened, told to whoever subscribed, in the order it happened.
+
+use lifecycle::LifecycleEvent;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use units::Uuid;
+
+/// Name, UUID and id of a domain at the time of an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DomainRef {
+    /// Name.
+    pub name: Arc<str>,
+    /// UUID.
+    pub uuid: Uuid,
+    /// Run-time id, −1 when inactive.
+    pub id: i32,
+}
+
+/// Name and UUID of a storage pool at the time of an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolRef {
+    /// Name.
+    pub name: Arc<str>,
+    /// UUID.
+    pub uuid: Uuid,
+}
+
+/// What happened to a domain. Numbers are those of `virDomainEventID` callbacks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DomainEvent {
+    /// Its life changed.
+    Lifecycle(LifecycleEvent),
+    /// The guest rebooted.
+    Reboot,
+    /// The guest moved its clock; seconds against the host.
+    RtcChange {
+        /// Offset in seconds.
+        offset: i64,
+    },
+    /// The watchdog fired (`virDomainEventWatchdogAction`).
+    Watchdog {
+        /// What QEMU did about it.
+        action: i32,
+    },
+    /// A disk failed (`virDomainEventIOErrorAction`).
+    IoError {
+        /// Source path.
+        source: String,
+        /// Device alias.
+        alias: String,
+        /// What QEMU did about it.
+        action: i32,
+        /// `enospc` or empty.
+        reason: String,
+    },
+    /// A display client came or went.
+    Graphics(Box<GraphicsEvent>),
+    /// A removable medium's tray moved (`virDomainEventTrayChangeReason`).
+    TrayChange {
+        /// Device alias.
+        alias: String,
+        /// 0 opened, 1 closed.
+        reason: i32,
+    },
+    /// Woken up.
+    PmWakeup,
+    /// Suspended to memory.
+    PmSuspend,
+    /// Suspended to disk.
+    PmSuspendDisk,
+    /// The balloon has a new size.
+    BalloonChange {
+        /// Actual size in KiB.
+        actual_kib: u64,
+    },
+    /// A device is gone.
+    DeviceRemoved {
+        /// Its alias.
+        alias: String,
+    },
+    /// A device could not be removed.
+    DeviceRemovalFailed {
+        /// Its alias.
+        alias: String,
+    },
+    /// The guest agent came or went.
+    AgentLifecycle {
+        /// 1 connected, 2 disconnected.
+        state: i32,
+        /// 0 unknown, 1 domain started, 2 channel event.
+        reason: i32,
+    },
+    /// Title, description or metadata changed (`virDomainMetadataType`).
+    MetadataChange {
+        /// 0 description, 1 title, 2 element.
+        kind: i32,
+        /// Namespace of an element.
+        uri: Option<String>,
+    },
+    /// Memory of the guest failed.
+    MemoryFailure {
+        /// 0 hypervisor, 1 guest.
+        recipient: i32,
+        /// 0 ignore, 1 inject, 2 fatal, 3 reset.
+        action: i32,
+        /// 1: action required; 2: recursive.
+        flags: u32,
+    },
+}
+
+/// A display client's connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GraphicsEvent {
+    /// 0 connect, 1 initialize, 2 disconnect.
+    pub phase: i32,
+    /// Family (0 IPv4, 1 IPv6, 2 unix), node, service of our side.
+    pub local: (i32, String, String),
+    /// The same of the client's side.
+    pub remote: (i32, String, String),
+    /// Authentication scheme.
+    pub auth_scheme: String,
+    /// Identities the client proved.
+    pub subject: Vec<(String, String)>,
+}
+
+/// What happened to a storage pool (`virStoragePoolEventID`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PoolEvent {
+    /// 0 defined, 1 undefined, 2 started, 3 stopped, 4 created, 5 deleted.
+    Lifecycle(i32),
+    /// Its volumes were read again.
+    Refresh,
+}
+
+/// One event.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// Of a domain.
+    Domain(DomainRef, DomainEvent),
+    /// Of a storage pool.
+    Pool(PoolRef, PoolEvent),
+    /// A raw event of a domain's monitor, for the qemu program's subscribers.
+    Monitor {
+        /// The domain.
+        domain: DomainRef,
+        /// Name of the event.
+        name: String,
+        /// Seconds of its time stamp.
+        seconds: i64,
+        /// Microseconds of its time stamp.
+        micros: u32,
+        /// Its data as JSON.
+        details: Option<String>,
+    },
+}
+
+/// Gets every event; must not block.
+pub type Subscriber = Arc<dyn Fn(&Event) + Send + Sync>;
+
+/// Tells events to subscribers.
+#[derive(Default)]
+pub struct EventBus {
+    next: AtomicU64,
+    subscribers: RwLock<BTreeMap<u64, Subscriber>>,
+}
+
+impl std::fmt::Debug for EventBus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let subscribers = self.subscribers.read().unwrap_or_else(PoisonError::into_inner);
+        f.debug_struct("EventBus").field("subscribers", &subscribers.len()).finish()
+    }
+}
+
+/// Keeps a subscription alive; dropping it ends it.
+pub struct Subscription {
+    bus: Arc<EventBus>,
+    id: u64,
+}
+
+impl EventBus {
+    /// Has `subscriber` called for every event from now on.
+    pub fn subscribe(self: &Arc<Self>, subscriber: Subscriber) -> Subscription {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        self.subscribers.write().unwrap_or_else(PoisonError::into_inner).insert(id, subscriber);
+        Subscription { bus: Arc::clone(self), id }
+    }
+
+    /// Tells `event` to all subscribers, on this thread.
+    pub fn publish(&self, event: &Event) {
+        let subscribers = self.subscribers.read().unwrap_or_else(PoisonError::into_inner);
+        for subscriber in subscribers.values() {
+            subscriber(event);
+        }
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.bus.subscribers.write().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+    }
+}

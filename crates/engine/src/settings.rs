@@ -1,0 +1,239 @@
+//! The daemon's settings: `qemu.conf` over the defaults of the layout.
+
+use crate::conf::{ConfError, ConfFile};
+use crate::layout::Layout;
+use plan::Ids;
+use plan::qemu::Settings;
+use std::path::Path;
+
+/// User and group names of the machine, for settings that name them.
+pub trait Accounts {
+    /// Numeric id of a user, by name or decimal number.
+    fn user(&self, name: &str) -> Option<u32>;
+    /// Numeric id of a group, by name or decimal number.
+    fn group(&self, name: &str) -> Option<u32>;
+}
+
+/// What `qemu.conf` decides beyond the start of a guest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EngineSettings {
+    /// For the plan of a start.
+    pub qemu: Settings,
+    /// Advertise and use KVM even though the probe says no (or yes): our own setting
+    /// `kvm = "auto" | "on" | "off"` in `ironvirt.conf`.
+    pub kvm: KvmPolicy,
+}
+
+/// Whether KVM is used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KvmPolicy {
+    /// As the probe finds.
+    #[default]
+    Auto,
+    /// Always.
+    On,
+    /// Never.
+    Off,
+}
+
+/// The user QEMU runs as where `qemu.conf` names none (Debian's packages make it).
+const DEFAULT_USER: &str = "libvirt-qemu";
+
+/// The settings for `layout`, with what `qemu.conf` (if there is one) says.
+///
+/// # Errors
+/// Names file, line and setting that cannot be used.
+pub fn load(
+    layout: &Layout,
+    qemu_conf: Option<&str>,
+    own_conf: Option<&str>,
+    accounts: &dyn Accounts,
+) -> Result<EngineSettings, ConfError> {
+    let conf = match qemu_conf {
+        Some(text) => ConfFile::parse(&layout.etc.join("qemu.conf").display().to_string(), text)?,
+        None => ConfFile::default(),
+    };
+    let own = match own_conf {
+        Some(text) => {
+            ConfFile::parse(&layout.etc.join("ironvirt.conf").display().to_string(), text)?
+        }
+        None => ConfFile::default(),
+    };
+    let mut qemu = base(layout);
+    if !layout.session {
+        qemu.ids = ids(&conf, accounts)?;
+        if let Some(on) = conf.switch("dynamic_ownership")? {
+            qemu.dynamic_ownership = on;
+        }
+    }
+    display(&conf, &mut qemu)?;
+    if let Some(n) = conf.number("seccomp_sandbox")? {
+        qemu.sandbox = match n {
+            0 => Some(false),
+            1 => Some(true),
+            _ => None,
+        };
+    }
+    if let Some(on) = conf.switch("dump_guest_core")? {
+        qemu.dump_guest_core = on;
+    }
+    if let Some(on) = conf.switch("log_timestamp")? {
+        qemu.log_timestamp = on;
+    }
+    if let Some(on) = conf.switch("set_process_name")? {
+        qemu.set_process_name = on;
+    }
+    if let Some(dir) = conf.text("memory_backing_dir")? {
+        qemu.memory_backing_dir = dir.to_owned();
+    }
+    for (name, limit) in [("max_processes", "nproc"), ("max_files", "nofile")] {
+        if let Some(n) = conf.number(name)? {
+            let n = u64::try_from(n).map_err(|_| conf.invalid(name, "must not be negative"))?;
+            if n > 0 {
+                qemu.rlimits.push((limit.to_owned(), n));
+            }
+        }
+    }
+    let kvm = match own.text("kvm")? {
+        None | Some("auto") => KvmPolicy::Auto,
+        Some("on") => KvmPolicy::On,
+        Some("off") => KvmPolicy::Off,
+        Some(_) => return Err(own.invalid("kvm", "expected \"auto\", \"on\" or \"off\"")),
+    };
+    Ok(EngineSettings { qemu, kvm })
+}
+
+fn base(layout: &Layout) -> Settings {
+    let text = |path: &Path| path.display().to_string();
+    let lib = text(&layout.qemu_lib());
+    let run = text(&layout.qemu_run());
+    let log = text(&layout.qemu_log());
+    let session = Settings::session(&lib, &run, &log);
+    if layout.session {
+        return session;
+    }
+    Settings {
+        privileged: true,
+        dynamic_ownership: true,
+        swtpm_storage_dir: text(&layout.lib.join("swtpm")),
+        swtpm_log_dir: format!("{}/var/log/swtpm/libvirt/qemu", layout.root.display()),
+        ..session
+    }
+}
+
+fn ids(conf: &ConfFile, accounts: &dyn Accounts) -> Result<Option<Ids>, ConfError> {
+    let named = |key: &str, find: &dyn Fn(&str) -> Option<u32>| match conf.text(key)? {
+        None | Some("") => Ok(find(DEFAULT_USER)),
+        Some(name) => match find(name.trim_start_matches('+')) {
+            Some(id) => Ok(Some(id)),
+            None => Err(conf.invalid(key, &format!("there is no {key} '{name}' on this machine"))),
+        },
+    };
+    let uid = named("user", &|name| accounts.user(name))?;
+    let gid = named("group", &|name| accounts.group(name))?;
+    // A machine without the packages' user has only root to run QEMU as.
+    Ok(Some(Ids { uid: uid.unwrap_or(0), gid: gid.unwrap_or(0) }))
+}
+
+fn display(conf: &ConfFile, qemu: &mut Settings) -> Result<(), ConfError> {
+    if let Some(listen) = conf.text("vnc_listen")? {
+        qemu.vnc.listen = listen.to_owned();
+    }
+    if let Some(password) = conf.text("vnc_password")? {
+        qemu.vnc.password = Some(password.to_owned());
+    }
+    if let Some(on) = conf.switch("vnc_auto_unix_socket")? {
+        qemu.vnc.auto_unix_socket = on;
+    }
+    if conf.switch("vnc_tls")? == Some(true) {
+        let dir = conf.text("vnc_tls_x509_cert_dir")?.unwrap_or("/etc/pki/libvirt-vnc");
+        qemu.vnc.tls_dir = Some(dir.to_owned());
+        qemu.vnc.tls_verify = conf.switch("vnc_tls_x509_verify")?.unwrap_or(false);
+    }
+    if conf.switch("vnc_sasl")? == Some(true) {
+        qemu.vnc.sasl_dir = Some(conf.text("vnc_sasl_dir")?.unwrap_or_default().to_owned());
+    }
+    if let Some(on) = conf.switch("vnc_allow_host_audio")? {
+        qemu.vnc_allow_host_audio = on;
+    }
+    if let Some(listen) = conf.text("spice_listen")? {
+        qemu.spice.listen = listen.to_owned();
+    }
+    if let Some(password) = conf.text("spice_password")? {
+        qemu.spice.password = Some(password.to_owned());
+    }
+    if let Some(on) = conf.switch("spice_auto_unix_socket")? {
+        qemu.spice.auto_unix_socket = on;
+    }
+    if conf.switch("spice_tls")? == Some(true) {
+        let dir = conf.text("spice_tls_x509_cert_dir")?.unwrap_or("/etc/pki/libvirt-spice");
+        qemu.spice.tls_dir = Some(dir.to_owned());
+    }
+    if let Some(on) = conf.switch("nographics_allow_host_audio")? {
+        qemu.nographics_allow_host_audio = on;
+    }
+    let mut ports = qemu.vnc.ports;
+    for (name, slot) in
+        [("remote_display_port_min", &mut ports.0), ("remote_display_port_max", &mut ports.1)]
+    {
+        if let Some(n) = conf.number(name)? {
+            *slot = u16::try_from(n)
+                .ok()
+                .filter(|port| *port >= 5900)
+                .ok_or_else(|| conf.invalid(name, "must be a port from 5900 to 65535"))?;
+        }
+    }
+    if ports.0 > ports.1 {
+        return Err(conf.invalid(
+            "remote_display_port_min",
+            "must not be greater than remote_display_port_max",
+        ));
+    }
+    qemu.vnc.ports = ports;
+    qemu.spice.ports = ports;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Debian;
+
+    impl Accounts for Debian {
+        fn user(&self, name: &str) -> Option<u32> {
+            match name {
+                "libvirt-qemu" => Some(64055),
+                "root" => Some(0),
+                other => other.parse().ok(),
+            }
+        }
+        fn group(&self, name: &str) -> Option<u32> {
+            self.user(name)
+        }
+    }
+
+    fn load_text(text: &str) -> Result<EngineSettings, ConfError> {
+        let layout = Layout::system(Path::new("/srv/x")).expect("short");
+        load(&layout, Some(text), None, &Debian)
+    }
+
+    #[test]
+    fn defaults_run_qemu_as_the_packages_user() {
+        let settings = load_text("").expect("defaults");
+        assert_eq!(settings.qemu.ids, Some(Ids { uid: 64055, gid: 64055 }));
+        assert_eq!(settings.qemu.lib_dir, "/srv/x/var/lib/libvirt/qemu");
+        assert_eq!(settings.kvm, KvmPolicy::Auto);
+    }
+
+    #[test]
+    fn unusable_settings_are_named() {
+        let error = load_text("\nuser = \"nobody-here\"\n").expect_err("no such user");
+        assert_eq!(
+            error.to_string(),
+            "/srv/x/etc/libvirt/qemu.conf:2: user: there is no user 'nobody-here' on this machine"
+        );
+        assert!(load_text("remote_display_port_min = 80").is_err());
+        assert!(load_text("vnc_listen = 5").is_err());
+    }
+}

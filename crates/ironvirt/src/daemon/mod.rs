@@ -1,0 +1,262 @@
+//! The daemon: sockets, engine, signals, readiness, and a clean end that leaves guests running.
+
+mod args;
+mod log;
+mod paths;
+
+use args::{Args, Parsed};
+use dispatch::Libvirt;
+use engine::settings::{self, Accounts};
+use engine::{Engine, EngineConfig, Layout};
+use host::spawn::Helper;
+use host::users::Users;
+use rpc::server::{ListenerKind, ListenerSpec, Server, ServerConfig, ServerHandle, Shards};
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// The hidden argument that makes this binary the exec helper of a guest's start.
+pub const EXEC_HELPER: &str = "__exec";
+
+/// Runs the daemon; returns the exit status. `as_libvirtd`: started under that name.
+pub fn main(args: Vec<OsString>, as_libvirtd: bool) -> i32 {
+    let mut args = match args::parse(args) {
+        Ok(Parsed::Run(args)) => args,
+        Ok(Parsed::Help) => {
+            print!("{}", args::HELP);
+            return 0;
+        }
+        Ok(Parsed::Version) => {
+            println!("ironvirt {}", env!("CARGO_PKG_VERSION"));
+            return 0;
+        }
+        Err(message) => {
+            eprintln!("error: {message}");
+            return 2;
+        }
+    };
+    // libvirtd of an ordinary user is that user's session daemon.
+    let ordinary = !rustix::process::geteuid().is_root();
+    if ordinary && args.root.is_none() && as_libvirtd {
+        args.session = true;
+    }
+    log::start(args.verbose);
+    if args.background {
+        return background();
+    }
+    match run(&args) {
+        Ok(()) => 0,
+        Err(message) => {
+            eprintln!("error: {message}");
+            1
+        }
+    }
+}
+
+/// Starts this program again without `--daemon`, detached, and returns once it is ready.
+fn background() -> i32 {
+    use std::io::{BufRead, BufReader};
+    use std::os::unix::process::CommandExt;
+    use std::process::{Command, Stdio};
+    let mut args = std::env::args_os();
+    let name = args.next().unwrap_or_else(|| "ironvirt".into());
+    let args: Vec<_> = args.filter(|arg| arg != "-d" && arg != "--daemon").collect();
+    let child = Command::new("/proc/self/exe")
+        .arg0(name)
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .process_group(0)
+        .spawn();
+    let Ok(mut child) = child else {
+        eprintln!("error: cannot start the daemon in the background");
+        return 1;
+    };
+    let mut line = String::new();
+    if let Some(stdout) = child.stdout.take() {
+        let _ = BufReader::new(stdout).read_line(&mut line);
+    }
+    if line.starts_with("ready") { 0 } else { 1 }
+}
+
+fn run(args: &Args) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(std::thread::available_parallelism().map_or(2, usize::from).clamp(1, 4))
+        .thread_name("engine")
+        .enable_all()
+        .build()
+        .map_err(|error| format!("cannot start threads: {error}"))?;
+    let handle = runtime.handle().clone();
+    let result = runtime.block_on(serve(args, handle));
+    // Work that is stuck on a disk or a guest must not keep the daemon from ending.
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    result
+}
+
+async fn serve(args: &Args, handle: tokio::runtime::Handle) -> Result<(), String> {
+    // From here on a signal to end is heard, even if it comes while guests are taken over.
+    let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(|error| error.to_string())?;
+    let layout = paths::layout(args)?;
+    let settings = read_settings(&layout)?;
+    let conf = paths::daemon_conf(&layout, args)?;
+    let engine = Engine::open(EngineConfig {
+        layout: layout.clone(),
+        settings,
+        exec_helper: Helper::own_binary(EXEC_HELPER),
+        runtime: handle.clone(),
+    })
+    .map_err(|error| error.to_string())?;
+    engine.reattach().await;
+    let servers = open_doors(&engine, &layout, args, &conf, handle)?;
+    announce_ready(&layout);
+    {
+        let engine = Arc::clone(&engine);
+        tokio::spawn(async move { engine.autostart().await });
+    }
+    if let Some(path) = &args.pid_file {
+        std::fs::write(path, format!("{}\n", std::process::id()))
+            .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+    }
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => tracing::info!("SIGHUP: nothing to read again"),
+            () = idle(&engine, &servers.main, args.timeout) => {
+                tracing::info!("no clients and no guests for a while: ending");
+                break;
+            }
+        }
+    }
+    tell_manager("STOPPING=1");
+    servers.shutdown().await;
+    engine.close();
+    if let Some(path) = &args.pid_file {
+        let _ = std::fs::remove_file(path);
+    }
+    Ok(())
+}
+
+/// The servers of the daemon and the threads they share.
+struct Servers {
+    main: ServerHandle,
+    admin: ServerHandle,
+    _shards: Arc<Shards>,
+}
+
+impl Servers {
+    async fn shutdown(&self) {
+        tokio::join!(self.main.shutdown(), self.admin.shutdown());
+    }
+}
+
+fn open_doors(
+    engine: &Arc<Engine>,
+    layout: &Layout,
+    args: &Args,
+    conf: &paths::DaemonConf,
+    handle: tokio::runtime::Handle,
+) -> Result<Servers, String> {
+    let shards = Shards::start(None).map_err(|error| error.to_string())?;
+    let service = Libvirt::new(Arc::clone(engine));
+    let config = ServerConfig { runtime: Some(handle), ..ServerConfig::default() };
+    let door = |kind, path: PathBuf, mode| {
+        let owner = rustix::process::geteuid().as_raw();
+        let group = conf.socket_group;
+        let spec = ListenerSpec::path(kind, path, mode);
+        let spec = match group {
+            Some(gid) if kind != ListenerKind::Admin => spec.group(gid),
+            _ => spec,
+        };
+        // The file's mode decides on most systems; the peer's identity is checked all the same.
+        spec.allow(move |peer| {
+            peer.uid == 0 || peer.uid == owner || (kind != ListenerKind::Admin && group.is_some())
+        })
+    };
+    let mode = if conf.socket_group.is_some() { 0o660 } else { 0o600 };
+    let mut doors = vec![
+        door(ListenerKind::Main, layout.socket(), mode),
+        door(ListenerKind::ReadOnly, layout.socket_read_only(), mode),
+    ];
+    if args.modular {
+        doors.push(door(ListenerKind::Main, layout.run.join("virtqemud-sock"), mode));
+        doors.push(door(ListenerKind::ReadOnly, layout.run.join("virtqemud-sock-ro"), mode));
+    }
+    let main = Server::start(&shards, Arc::clone(&service), config.clone(), doors)
+        .map_err(|error| error.to_string())?;
+    let admin_config = ServerConfig { name: "admin".into(), ..config };
+    let admin_door = vec![door(ListenerKind::Admin, layout.socket_admin(), 0o600)];
+    let admin = Server::start(&shards, service, admin_config, admin_door)
+        .map_err(|error| error.to_string())?;
+    Ok(Servers { main, admin, _shards: shards })
+}
+
+/// Tells a service manager, if one started us (sd_notify(3)).
+fn tell_manager(state: &str) {
+    if let Ok(socket) = std::env::var("NOTIFY_SOCKET")
+        && let Err(error) = host::notify::notify(&socket, state)
+    {
+        tracing::warn!(socket, %error, "the service manager was not told");
+    }
+}
+
+/// Tells whoever waits that clients may come: service managers, scripts, and people.
+fn announce_ready(layout: &Layout) {
+    tell_manager("READY=1");
+    let mut out = std::io::stdout();
+    // A closed standard output is no reason not to serve.
+    let _ = writeln!(out, "ready: {}", layout.socket().display());
+    let _ = out.flush();
+}
+
+/// Comes to an end when nobody needed the daemon for `timeout`.
+async fn idle(engine: &Engine, server: &ServerHandle, timeout: Option<Duration>) {
+    let Some(timeout) = timeout else { return std::future::pending().await };
+    let mut clients = server.client_count();
+    loop {
+        if *clients.borrow_and_update() == 0 && engine.active_count() == 0 {
+            tokio::select! {
+                () = tokio::time::sleep(timeout) => {
+                    if *clients.borrow() == 0 && engine.active_count() == 0 {
+                        return;
+                    }
+                }
+                changed = clients.changed() => if changed.is_err() { return },
+            }
+        } else {
+            tokio::select! {
+                () = tokio::time::sleep(timeout) => {}
+                changed = clients.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+}
+
+struct MachineAccounts(Users);
+
+impl Accounts for MachineAccounts {
+    fn user(&self, name: &str) -> Option<u32> {
+        self.0.resolve_uid(name)
+    }
+    fn group(&self, name: &str) -> Option<u32> {
+        self.0.resolve_gid(name)
+    }
+}
+
+fn read_settings(layout: &Layout) -> Result<settings::EngineSettings, String> {
+    let read = |path: PathBuf| match std::fs::read_to_string(&path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(format!("cannot read {}: {error}", path.display())),
+    };
+    let qemu_conf = read(layout.etc.join("qemu.conf"))?;
+    let own_conf = read(layout.etc.join("ironvirt.conf"))?;
+    let accounts = MachineAccounts(Users::load(Path::new("/")));
+    settings::load(layout, qemu_conf.as_deref(), own_conf.as_deref(), &accounts)
+        .map_err(|error| error.to_string())
+}

@@ -1,0 +1,65 @@
+//! Where this daemon's tree is, and what libvirtd.conf says about its sockets.
+
+use super::args::Args;
+use engine::Layout;
+use engine::conf::ConfFile;
+use host::users::Users;
+use std::path::{Path, PathBuf};
+
+/// What of libvirtd.conf matters here.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DaemonConf {
+    /// `unix_sock_group`: members may connect.
+    pub socket_group: Option<u32>,
+}
+
+/// The tree of a daemon with these arguments.
+///
+/// # Errors
+/// In words, when a path is too long for sockets or there is no home.
+pub fn layout(args: &Args) -> Result<Layout, String> {
+    if !args.session {
+        let root = args.root.as_deref().unwrap_or(Path::new("/"));
+        let root = std::path::absolute(root).map_err(|error| error.to_string())?;
+        return Layout::system(&root).map_err(|error| error.to_string());
+    }
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    let xdg = |name: &str, below_home: &str| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+            .or_else(|| Some(home.as_ref()?.join(below_home)))
+            .ok_or_else(|| format!("neither {name} nor HOME is set"))
+    };
+    let cache = xdg("XDG_CACHE_HOME", ".cache")?;
+    let config = xdg("XDG_CONFIG_HOME", ".config")?;
+    // Without a run-time directory libvirt's clients look below the cache's.
+    let run = match std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from) {
+        Some(run) if run.is_absolute() => run,
+        _ => cache.clone(),
+    };
+    Layout::session(&config, &run, &cache).map_err(|error| error.to_string())
+}
+
+/// Reads libvirtd.conf, if there is one.
+///
+/// # Errors
+/// In words, naming file and line.
+pub fn daemon_conf(layout: &Layout, args: &Args) -> Result<DaemonConf, String> {
+    let path = args.config.clone().unwrap_or_else(|| layout.etc.join("libvirtd.conf"));
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && args.config.is_none() => {
+            return Ok(DaemonConf::default());
+        }
+        Err(error) => return Err(format!("cannot read {}: {error}", path.display())),
+    };
+    let conf = ConfFile::parse(&path.display().to_string(), &text).map_err(|e| e.to_string())?;
+    let socket_group = match conf.text("unix_sock_group").map_err(|error| error.to_string())? {
+        None => None,
+        Some(name) => Some(Users::load(Path::new("/")).resolve_gid(name).ok_or_else(|| {
+            conf.invalid("unix_sock_group", &format!("there is no group '{name}'")).to_string()
+        })?),
+    };
+    Ok(DaemonConf { socket_group })
+}
