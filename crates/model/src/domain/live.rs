@@ -2,6 +2,7 @@
 
 use super::Domain;
 use super::devices::chardev::{CharSource, CharType, Serial};
+use super::devices::disk::BackingStore;
 use super::devices::graphics::{GraphicsType, ListenType};
 use xml::YesNo;
 
@@ -11,8 +12,60 @@ pub const USER_ALIAS_PREFIX: &str = "ua-";
 /// Prefixes of names that the daemon gives to the host's end of an interface.
 const GENERATED_TAPS: [&str; 4] = ["vnet", "vif", "macvtap", "macvlan"];
 
+/// Whether a domain carries state that only status files show.
+pub(super) fn has_private(d: &Domain) -> bool {
+    let Some(dev) = d.devices.as_ref() else { return false };
+    dev.disks.iter().any(|x| {
+        x.private_data.is_some()
+            || x.mirror.is_some()
+            || x.source.as_ref().is_some_and(|s| s.private_data.is_some())
+            || x.backing_store.is_some()
+    }) || dev.interfaces.iter().any(|x| x.actual.is_some())
+        || dev.hostdevs.iter().any(|x| {
+            x.source.as_ref().is_some_and(|s| s.private_data.is_some() || s.orig_states.is_some())
+        })
+}
+
+/// Takes away the state that only status files show.
+pub(super) fn strip_private(d: &mut Domain) {
+    let dev = d.devices_mut();
+    for x in &mut dev.disks {
+        x.private_data = None;
+        x.disk_secrets_placement = None;
+        if let Some(s) = x.source.as_mut() {
+            s.private_data = None;
+        }
+        strip_chain(x.backing_store.as_deref_mut());
+        if let Some(m) = x.mirror.as_mut() {
+            if let Some(s) = m.source.as_mut() {
+                s.private_data = None;
+            }
+            strip_chain(m.backing_store.as_deref_mut());
+        }
+    }
+    for x in &mut dev.interfaces {
+        x.actual = None;
+    }
+    for x in &mut dev.hostdevs {
+        if let Some(s) = x.source.as_mut() {
+            s.orig_states = None;
+            s.private_data = None;
+        }
+    }
+}
+
+fn strip_chain(mut next: Option<&mut BackingStore>) {
+    while let Some(b) = next {
+        if let Some(s) = b.source.as_mut() {
+            s.private_data = None;
+        }
+        next = b.backing_store.as_deref_mut();
+    }
+}
+
 /// Takes away everything that only a running guest has, so that the configuration remains.
 pub fn strip(d: &mut Domain) {
+    strip_private(d);
     d.id = None;
     super::walk::for_each_info(d, &mut |info| {
         if let Some(a) = info.alias.as_ref()
@@ -29,6 +82,11 @@ pub fn strip(d: &mut Domain) {
         while let Some(s) = source.take() {
             s.seclabels.retain(|l| l.label_skip != Some(YesNo::Yes));
             s.index = None;
+            s.tls_from_config = None;
+            if s.actual_type.take().is_some() {
+                s.file = None;
+                s.dev = None;
+            }
             s.private_data = None;
             if let Some(b) = next {
                 b.index = None;

@@ -17,11 +17,14 @@ pub mod launch_security;
 pub mod lifecycle;
 pub mod live;
 pub mod memory;
+pub mod opaque;
 pub mod os;
 mod prelude;
 pub mod qemu_namespace;
 pub mod scalar;
 pub mod seclabel;
+pub mod status;
+mod status_types;
 pub mod sysinfo;
 mod text;
 pub mod tune;
@@ -29,7 +32,9 @@ pub mod walk;
 
 pub use aliases::assign_aliases;
 pub use definition::{Domain, VirtType};
-pub use text::{FormatFlags, ParseOptions, Parsed, QEMU_NS, format, parse, write_domain};
+pub use text::{
+    FormatFlags, ParseOptions, Parsed, QEMU_NS, file_header, format, parse, write_domain,
+};
 
 impl Domain {
     /// The devices; an empty set is made when there is none.

@@ -59,7 +59,11 @@ pub fn format(domain: &Domain, flags: FormatFlags) -> String {
         indent: 0,
     };
     let mut w = Writer::new(&options);
-    if !flags.live && domain.id.is_some() {
+    if flags.live && live::has_private(domain) {
+        let mut public = domain.clone();
+        live::strip_private(&mut public);
+        write_domain(&public, &mut w);
+    } else if !flags.live && domain.id.is_some() {
         let mut inactive = domain.clone();
         live::strip(&mut inactive);
         write_domain(&inactive, &mut w);
@@ -67,6 +71,17 @@ pub fn format(domain: &Domain, flags: FormatFlags) -> String {
         write_domain(domain, &mut w);
     }
     w.finish()
+}
+
+/// The comment at the head of every file the daemon writes. Two hyphens in a name are set apart: they
+/// must not stand in a comment.
+pub fn file_header(name: &str) -> String {
+    format!(
+        "<!--\nWARNING: THIS IS AN AUTO-GENERATED FILE. CHANGES TO IT ARE LIKELY TO BE\nOVERWRITTEN \
+         AND LOST. Changes to this xml configuration should be made using:\n  virsh edit {}\nor other \
+         application using the libvirt API.\n-->\n\n",
+        name.replace("--", "- -")
+    )
 }
 
 /// Writes the `<domain>` element at the writer's place.

@@ -160,7 +160,7 @@ pub struct DefaultIoThread {
 pub struct ThrottleGroups {
     /// Element `<throttlegroup>`.
     #[xml(child, name = "throttlegroup")]
-    pub groups: Vec<IoTune>,
+    pub groups: Vec<ThrottleGroup>,
 }
 
 /// I/O limits, bytes or operations a second.
@@ -226,6 +226,71 @@ pub struct IoTune {
     /// Element `<write_iops_sec_max_length>`.
     #[xml(child_text)]
     pub write_iops_sec_max_length: Option<u64>,
+}
+
+/// A named I/O limit.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct ThrottleGroup {
+    /// Element `<total_bytes_sec>`.
+    #[xml(child_text)]
+    pub total_bytes_sec: Option<u64>,
+    /// Element `<read_bytes_sec>`.
+    #[xml(child_text)]
+    pub read_bytes_sec: Option<u64>,
+    /// Element `<write_bytes_sec>`.
+    #[xml(child_text)]
+    pub write_bytes_sec: Option<u64>,
+    /// Element `<total_iops_sec>`.
+    #[xml(child_text)]
+    pub total_iops_sec: Option<u64>,
+    /// Element `<read_iops_sec>`.
+    #[xml(child_text)]
+    pub read_iops_sec: Option<u64>,
+    /// Element `<write_iops_sec>`.
+    #[xml(child_text)]
+    pub write_iops_sec: Option<u64>,
+    /// Element `<total_bytes_sec_max>`.
+    #[xml(child_text)]
+    pub total_bytes_sec_max: Option<u64>,
+    /// Element `<read_bytes_sec_max>`.
+    #[xml(child_text)]
+    pub read_bytes_sec_max: Option<u64>,
+    /// Element `<write_bytes_sec_max>`.
+    #[xml(child_text)]
+    pub write_bytes_sec_max: Option<u64>,
+    /// Element `<total_iops_sec_max>`.
+    #[xml(child_text)]
+    pub total_iops_sec_max: Option<u64>,
+    /// Element `<read_iops_sec_max>`.
+    #[xml(child_text)]
+    pub read_iops_sec_max: Option<u64>,
+    /// Element `<write_iops_sec_max>`.
+    #[xml(child_text)]
+    pub write_iops_sec_max: Option<u64>,
+    /// Element `<size_iops_sec>`.
+    #[xml(child_text)]
+    pub size_iops_sec: Option<u64>,
+    /// Element `<total_bytes_sec_max_length>`.
+    #[xml(child_text)]
+    pub total_bytes_sec_max_length: Option<u64>,
+    /// Element `<read_bytes_sec_max_length>`.
+    #[xml(child_text)]
+    pub read_bytes_sec_max_length: Option<u64>,
+    /// Element `<write_bytes_sec_max_length>`.
+    #[xml(child_text)]
+    pub write_bytes_sec_max_length: Option<u64>,
+    /// Element `<total_iops_sec_max_length>`.
+    #[xml(child_text)]
+    pub total_iops_sec_max_length: Option<u64>,
+    /// Element `<read_iops_sec_max_length>`.
+    #[xml(child_text)]
+    pub read_iops_sec_max_length: Option<u64>,
+    /// Element `<write_iops_sec_max_length>`.
+    #[xml(child_text)]
+    pub write_iops_sec_max_length: Option<u64>,
+    /// Element `<group_name>`.
+    #[xml(child_text)]
+    pub group_name: Option<String>,
 }
 
 /// Host scheduling policy.

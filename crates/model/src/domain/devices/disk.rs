@@ -315,6 +315,12 @@ pub struct Disk {
     /// Element `<address>`.
     #[xml(child)]
     pub address: Option<Address>,
+    /// The daemon's own state; only in status files.
+    #[xml(child, name = "privateData", live_only)]
+    pub private_data: Option<Opaque>,
+    /// Where secrets were written; only in status files.
+    #[xml(child, name = "diskSecretsPlacement", live_only)]
+    pub disk_secrets_placement: Option<Opaque>,
 }
 
 /// The `<driver>` of a disk.
@@ -478,6 +484,18 @@ pub struct DiskSource {
     /// Attribute `path`.
     #[xml(attr)]
     pub path: Option<String>,
+    /// Attribute `pool`.
+    #[xml(attr)]
+    pub pool: Option<String>,
+    /// Attribute `volume`.
+    #[xml(attr)]
+    pub volume: Option<String>,
+    /// Attribute `mode`.
+    #[xml(attr)]
+    pub mode: Option<VolumeMode>,
+    /// What the pool volume is; only while running.
+    #[xml(attr, name = "actualType", live_only)]
+    pub actual_type: Option<StorageType>,
     /// Attribute `file`.
     #[xml(attr)]
     pub file: Option<String>,
@@ -505,15 +523,9 @@ pub struct DiskSource {
     /// Attribute `tlsHostname`.
     #[xml(attr, name = "tlsHostname")]
     pub tls_hostname: Option<String>,
-    /// Attribute `pool`.
-    #[xml(attr)]
-    pub pool: Option<String>,
-    /// Attribute `volume`.
-    #[xml(attr)]
-    pub volume: Option<String>,
-    /// Attribute `mode`.
-    #[xml(attr)]
-    pub mode: Option<VolumeMode>,
+    /// Attribute `tlsFromConfig`.
+    #[xml(attr, name = "tlsFromConfig", live_only)]
+    pub tls_from_config: Option<u32>,
     /// Attribute `startupPolicy`.
     #[xml(attr, name = "startupPolicy")]
     pub startup_policy: Option<StartupPolicy>,
@@ -574,9 +586,9 @@ pub struct DiskSource {
     /// Element `<dataStore>`.
     #[xml(child, name = "dataStore")]
     pub data_store: Option<Box<DataStore>>,
-    /// privateData
-    #[xml(raw, name = "privateData", live_only)]
-    pub private_data: Option<RawElement>,
+    /// Element `<privateData>`.
+    #[xml(child, name = "privateData", live_only)]
+    pub private_data: Option<Opaque>,
 }
 
 /// A server.

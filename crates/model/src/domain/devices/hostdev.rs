@@ -152,12 +152,6 @@ pub struct HostdevSource {
     /// Element `<address>`.
     #[xml(child)]
     pub address: Option<SourceAddress>,
-    /// Element `<auth>`.
-    #[xml(child)]
-    pub auth: Option<DiskAuth>,
-    /// Element `<initiator>`.
-    #[xml(child)]
-    pub initiator: Option<Initiator>,
     /// Element `<block>`.
     #[xml(child_text)]
     pub block: Option<String>,
@@ -167,6 +161,18 @@ pub struct HostdevSource {
     /// Element `<interface>`.
     #[xml(child_text)]
     pub interface: Option<String>,
+    /// The daemon's own state; only in status files.
+    #[xml(child, name = "privateData", live_only)]
+    pub private_data: Option<Opaque>,
+    /// Element `<auth>`.
+    #[xml(child)]
+    pub auth: Option<DiskAuth>,
+    /// Element `<initiator>`.
+    #[xml(child)]
+    pub initiator: Option<Initiator>,
+    /// State to restore; only in status files.
+    #[xml(child, name = "origstates", live_only)]
+    pub orig_states: Option<Opaque>,
 }
 
 /// A numeric identity.

@@ -159,6 +159,9 @@ pub struct Interface {
     /// Element `<portForward>`.
     #[xml(child, name = "portForward")]
     pub port_forwards: Vec<PortForward>,
+    /// What a network made of it; only in status files.
+    #[xml(child, live_only)]
+    pub actual: Option<Opaque>,
     /// Element `<script>`.
     #[xml(child)]
     pub script: Option<ScriptRef>,
