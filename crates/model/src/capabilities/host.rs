@@ -127,6 +127,8 @@ pub struct HostFacts {
     pub now: i64,
     /// Time zone offset of the host in seconds east of UTC.
     pub utc_offset: i32,
+    /// Paths of CD-ROM drives of the host, links to them included (`/dev/sr0`, `/dev/cdrom`).
+    pub cdrom_drives: Vec<String>,
     /// DRM render nodes.
     pub render_nodes: Vec<String>,
 }

@@ -119,7 +119,10 @@ impl Build<'_> {
                 Some(CpuFeaturePolicy::Disable | CpuFeaturePolicy::Forbid) => {
                     out.push_str(&format!(",{name}=off"));
                 }
-                Some(CpuFeaturePolicy::Optional) => {}
+                Some(CpuFeaturePolicy::Optional) => {
+                    let word = if self.host_has(name) { "on" } else { "off" };
+                    out.push_str(&format!(",{name}={word}"));
+                }
                 _ => out.push_str(&format!(",{name}=on")),
             }
         }
@@ -159,6 +162,16 @@ impl Build<'_> {
             }
         }
         self.opt("-cpu", &out);
+    }
+
+    /// Whether the host model shows a feature (QEMU's name).
+    fn host_has(&self, name: &str) -> bool {
+        use model::capabilities::qemu::CpuPropValue;
+        let model = self.caps.accel(self.accel).and_then(|accel| accel.host_model.as_ref());
+        model.is_some_and(|model| {
+            let mut props = model.props.iter();
+            props.any(|prop| prop.name == name && prop.value == CpuPropValue::Bool(true))
+        })
     }
 
     /// Refuses a model the emulator does not have.
@@ -238,7 +251,8 @@ impl Build<'_> {
             if on(&kvm.poll_control) {
                 out.push_str(",kvm-poll-control=on");
             }
-            if on(&kvm.pv_ipi) {
+            let off = kvm.pv_ipi.as_ref().is_some_and(|state| state.state == OnOff::Off);
+            if off {
                 out.push_str(",kvm-pv-ipi=off");
             }
         }

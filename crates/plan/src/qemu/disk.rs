@@ -64,6 +64,14 @@ impl Build<'_> {
     /// All disks.
     pub(super) fn disks(&mut self) {
         let orders = self.boot_orders();
+        if self.dev.disks.iter().any(|disk| disk.target.bus == Some(DiskBus::Fdc)) && !self.q35() {
+            // The controller is part of the board.
+            for (unit, letter) in [(0, 'A'), (1, 'B')] {
+                if let Some(boot) = self.floppy_boot_index(unit) {
+                    self.opt("-global", &format!("isa-fdc.bootindex{letter}={boot}"));
+                }
+            }
+        }
         for (position, disk) in self.dev.disks.iter().enumerate() {
             let boot = orders.disks.get(position).copied().flatten();
             self.disk(disk, boot);
@@ -74,7 +82,6 @@ impl Build<'_> {
         let element = format!("<disk> '{}'", disk.target.dev);
         let driver = disk.driver.clone().unwrap_or_default();
         for (used, what) in [
-            (disk.iotune.is_some(), "<iotune>"),
             (disk.throttlefilters.is_some(), "<throttlefilters>"),
             (driver.copy_on_read.is_some_and(Switch::on), "copy_on_read"),
             (driver.metadata_cache.is_some(), "<metadata_cache>"),
@@ -93,6 +100,47 @@ impl Build<'_> {
             return;
         };
         self.drive(disk, &driver, &element, top.as_deref(), boot);
+        self.throttle(disk);
+    }
+
+    /// I/O limits: set through the monitor, once the drive exists.
+    fn throttle(&mut self, disk: &Disk) {
+        let (Some(tune), Some(alias)) = (&disk.iotune, &disk.alias) else {
+            return;
+        };
+        let zero = |value: Option<u64>| value.unwrap_or(0);
+        let mut arguments = Props::default()
+            .set("id", alias.name.clone())
+            .set("bps", zero(tune.total_bytes_sec))
+            .set("bps_rd", zero(tune.read_bytes_sec))
+            .set("bps_wr", zero(tune.write_bytes_sec))
+            .set("iops", zero(tune.total_iops_sec))
+            .set("iops_rd", zero(tune.read_iops_sec))
+            .set("iops_wr", zero(tune.write_iops_sec));
+        for (key, value) in [
+            ("bps_max", tune.total_bytes_sec_max),
+            ("bps_rd_max", tune.read_bytes_sec_max),
+            ("bps_wr_max", tune.write_bytes_sec_max),
+            ("iops_max", tune.total_iops_sec_max),
+            ("iops_rd_max", tune.read_iops_sec_max),
+            ("iops_wr_max", tune.write_iops_sec_max),
+            ("bps_max_length", tune.total_bytes_sec_max_length),
+            ("bps_rd_max_length", tune.read_bytes_sec_max_length),
+            ("bps_wr_max_length", tune.write_bytes_sec_max_length),
+            ("iops_max_length", tune.total_iops_sec_max_length),
+            ("iops_rd_max_length", tune.read_iops_sec_max_length),
+            ("iops_wr_max_length", tune.write_iops_sec_max_length),
+            ("iops_size", tune.size_iops_sec),
+        ] {
+            arguments = arguments.opt(key, value);
+        }
+        arguments = arguments.opt("group", tune.group_name.clone());
+        let command = json!({"execute": "block_set_io_throttle", "arguments": arguments.0});
+        self.commands.push(crate::step::QmpCommand {
+            result: None,
+            json: command.to_string(),
+            secret: false,
+        });
     }
 
     /// The `-blockdev` options of a disk; the name of its top node (`None`: no medium).
@@ -197,7 +245,9 @@ impl Build<'_> {
             }
             props
         };
-        let raw = image.format == "raw";
+        // Since block jobs can name a backing file's format themselves, a raw image needs no node
+        // of its own for it.
+        let raw = image.format == "raw" && self.has("blockjob.backing-mask-protocol");
         if raw {
             let mut props = props.set("read-only", image.readonly);
             let rest = options(Props::default());
@@ -222,7 +272,8 @@ impl Build<'_> {
         };
         if !matches!(
             qemu,
-            "qcow2"
+            "raw"
+                | "qcow2"
                 | "qcow"
                 | "qed"
                 | "vmdk"
@@ -277,7 +328,8 @@ impl Build<'_> {
                     Props::default()
                         .set("driver", "nbd")
                         .set("server", server)
-                        .opt("export", source.name.clone()),
+                        .opt("export", source.name.clone())
+                        .opt("reconnect-delay", source.reconnect.as_ref().and_then(|r| r.delay)),
                 )
             }
             other => {
@@ -294,7 +346,7 @@ impl Build<'_> {
 
     /// Whether a path is a CD-ROM drive of the host.
     fn host_cdrom(&self, path: &str) -> bool {
-        path == "/dev/cdrom" || path.starts_with("/dev/sr")
+        self.host.cdrom_drives.iter().any(|drive| drive == path)
     }
 
     /// A missing image is refused before anything is changed, unless the policy lets it be.
@@ -358,6 +410,10 @@ impl Build<'_> {
         };
         let virtio = bus == DiskBus::Virtio;
         let mut props = Props::device(&name);
+        if virtio && lun {
+            self.need("virtio-blk-pci.scsi", &format!("{element} with device='lun' on virtio"));
+            props = props.set("scsi", true);
+        }
         if virtio {
             props = props
                 .on_off("iommu_platform", driver.virtio.iommu)
@@ -442,16 +498,6 @@ impl Build<'_> {
         });
         props = props.opt("werror", write).opt("rerror", read);
         self.device(props);
-        if bus == DiskBus::Fdc && !self.q35() {
-            let unit = match &disk.address {
-                Some(Address::Drive(drive)) => drive.unit,
-                _ => 0,
-            };
-            if let Some(boot) = boot {
-                let letter = if unit == 0 { 'A' } else { 'B' };
-                self.opt("-global", &format!("isa-fdc.bootindex{letter}={boot}"));
-            }
-        }
     }
 
     /// Where on its bus a disk sits.

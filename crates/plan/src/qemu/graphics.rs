@@ -67,6 +67,12 @@ impl Build<'_> {
     /// All displays.
     pub(super) fn graphics(&mut self) {
         for (index, graphics) in self.dev.graphics.iter().enumerate() {
+            if graphics.listens.iter().any(|listen| listen.kind == ListenType::Network) {
+                self.fail(
+                    "qemu.graphics-listen",
+                    "<listen type='network'>: virtual networks are not available yet",
+                );
+            }
             match graphics.kind {
                 GraphicsType::Vnc => self.vnc(graphics, index),
                 GraphicsType::Spice => self.spice(graphics, index),
@@ -242,6 +248,7 @@ impl Build<'_> {
             out.push_str(text);
         };
         let tls = self.set.spice.tls_dir.clone();
+        let mut tls_used = false;
         match listen.kind {
             ListenType::Address | ListenType::Network => {
                 let address =
@@ -272,6 +279,7 @@ impl Build<'_> {
                         range,
                     );
                     add(&mut out, &format!("tls-port={port}"));
+                    tls_used = true;
                 } else if graphics.tls_port.is_some_and(|port| port > 0) {
                     self.fail(
                         "qemu.spice-tls",
@@ -301,7 +309,7 @@ impl Build<'_> {
             None if self.set.spice.sasl_dir.is_none() => add(&mut out, "disable-ticketing=on"),
             None => {}
         }
-        if let Some(dir) = &tls {
+        if let Some(dir) = tls.as_ref().filter(|_| tls_used) {
             add(&mut out, &format!("x509-dir={}", comma(dir)));
         }
         match graphics.default_mode {

@@ -11,6 +11,7 @@ use model::capabilities::firmware::Firmware;
 use model::capabilities::host::{HostFacts, KvmState};
 use model::capabilities::qemu::{Accel, QemuCaps};
 use model::domain::seclabel::{Seclabel, SeclabelType};
+use model::domain::tune::IoThread;
 use model::domain::{Domain, VirtType};
 
 /// A fault that ends planning at once.
@@ -114,6 +115,7 @@ pub fn launch(domain: &Domain, inputs: &Inputs) -> Result<LaunchPlan, Vec<Diagno
     cpu::resolve(&mut live, caps, host, accel).map_err(|fault| vec![fault])?;
     let short = short_name(inputs.id, &live.name);
     let private_dir = format!("{}/domain-{short}", set.lib_dir);
+    number_io_threads(&mut live);
     disk::number_images(&mut live);
     chardev::choose_paths(&mut live, &set.channel_dir, &short);
     graphics::choose_listens(&mut live, set, &private_dir);
@@ -160,6 +162,22 @@ pub fn launch(domain: &Domain, inputs: &Inputs) -> Result<LaunchPlan, Vec<Diagno
         flags: caps.flags_in_order().collect(),
         live: Box::new(live),
     })
+}
+
+/// Gives every I/O thread an id: the smallest free ones after those that are given.
+fn number_io_threads(live: &mut Domain) {
+    let count = live.io_threads.unwrap_or(0);
+    if count == 0 {
+        return;
+    }
+    let ids = live.io_thread_ids.get_or_insert_with(Default::default);
+    let mut next = 1;
+    while (ids.threads.len() as u64) < u64::from(count) {
+        if !ids.threads.iter().any(|thread| thread.id == next) {
+            ids.threads.push(IoThread { id: next, ..IoThread::default() });
+        }
+        next += 1;
+    }
 }
 
 /// The security label the guest runs under, in the live definition.
@@ -212,7 +230,6 @@ fn command_line(b: &mut Build) {
     b.smp();
     b.io_threads();
     b.numa();
-    b.memory_devices();
     let uuid = b.d.uuid.map_or(String::new(), |uuid| uuid.to_string());
     b.opt("-uuid", &uuid);
     b.smbios();
@@ -230,6 +247,7 @@ fn command_line(b: &mut Build) {
     b.global_controllers();
     b.controllers();
     b.hubs();
+    b.memory_devices();
     b.disks();
     b.interfaces();
     b.serials();
@@ -247,13 +265,13 @@ fn command_line(b: &mut Build) {
     b.balloon();
     b.rngs();
     b.vmcoreinfo();
+    b.own_arguments();
     b.sandbox();
     b.panics();
     b.async_teardown();
     if b.set.log_timestamp {
         b.opt("-msg", "timestamp=on");
     }
-    b.own_arguments();
 }
 
 /// A QMP command.

@@ -90,8 +90,7 @@ impl Build<'_> {
         {
             add(&format!("hpet={}", present.word()));
         }
-        let acpi =
-            self.caps.machine(self.accel, &self.machine).is_none_or(|m| m.acpi != Some(false));
+        let acpi = self.caps.machine(self.accel, &self.machine).and_then(|m| m.acpi) == Some(true);
         if acpi
             && (self.x86() || matches!(self.arch.as_str(), "aarch64" | "riscv64" | "loongarch64"))
         {
@@ -131,8 +130,12 @@ impl Build<'_> {
         }
         if let Some(tseg) = features.smm.and_then(|smm| smm.tseg) {
             self.need("mch.extended-tseg-mbytes", "<tseg>");
-            // Bytes after reading.
-            let mib = tseg.size >> 20;
+            let mib = match tseg.unit.as_deref() {
+                Some("KiB") => tseg.size >> 10,
+                Some("GiB") => tseg.size << 10,
+                Some("B" | "bytes") => tseg.size >> 20,
+                _ => tseg.size,
+            };
             self.opt("-global", &format!("mch.extended-tseg-mbytes={mib}"));
         }
     }
@@ -193,6 +196,11 @@ impl Build<'_> {
     /// Sleep states.
     pub(super) fn power(&mut self) {
         self.flag("-no-shutdown");
+        let known = self.caps.machine(self.accel, &self.machine).is_some_and(|m| m.acpi.is_some());
+        if !known && self.x86() && !self.features().acpi {
+            // Before the machine told whether it has ACPI, an option switched it off.
+            self.flag("-no-acpi");
+        }
         let Some(pm) = self.d.pm.clone() else {
             return;
         };

@@ -4,13 +4,18 @@ use super::build::{Build, Props, Switch};
 use super::words::{Address, YesNo};
 use model::domain::devices::memory::{MemoryDevice, MemoryModel};
 use model::domain::memory::{AllocationMode, MemoryAccess, MemorySourceType};
+use model::domain::tune::{NumaMode, VcpuPlacement};
 
 impl Build<'_> {
-    /// Memory in KiB without what memory devices add.
+    /// Memory in KiB without what memory devices add, in whole MiB.
     fn initial_memory(&self) -> u64 {
+        self.exact_memory().div_ceil(1024) * 1024
+    }
+
+    fn exact_memory(&self) -> u64 {
         let total = self.d.memory.as_ref().map_or(0, |memory| memory.size.0);
         let cells = self.d.cpu.iter().filter_map(|cpu| cpu.numa.as_ref()).flat_map(|n| &n.cells);
-        let cells: u64 = cells.map(|cell| cell.memory).sum();
+        let cells: u64 = cells.map(|cell| cell.memory.div_ceil(1024) * 1024).sum();
         if cells > 0 {
             return cells;
         }
@@ -43,8 +48,67 @@ impl Build<'_> {
         self.caps.machine(self.accel, &self.machine)?.default_ram_id.clone()
     }
 
+    /// Host nodes and policy of a backend, by `<numatune>`.
+    fn host_nodes(&mut self, cell: Option<u32>, device: Option<&MemoryDevice>) -> Props {
+        if let Some(mask) = device.and_then(|device| device.source.as_ref()?.nodemask.clone()) {
+            let list: Vec<u32> = mask.iter().collect();
+            return Props::default().set("host-nodes", list).set("policy", "bind");
+        }
+        let Some(tune) = &self.d.numa_tune else {
+            return Props::default();
+        };
+        let node = tune.nodes.iter().find(|node| Some(node.cell_id) == cell);
+        let general = tune.memory.as_ref();
+        let auto = general.is_some_and(|memory| memory.placement == Some(VcpuPlacement::Auto));
+        let (mode, nodes) = match node {
+            Some(node) => (node.mode, node.nodeset.clone()),
+            None if auto => {
+                self.fail("qemu.numatune", "<numatune>: placement='auto' is not supported yet");
+                return Props::default();
+            }
+            None => (general.and_then(|m| m.mode), general.and_then(|m| m.nodeset.clone())),
+        };
+        let Some(nodes) = nodes else {
+            return Props::default();
+        };
+        let policy = match mode.unwrap_or_default() {
+            NumaMode::Strict => "bind",
+            NumaMode::Preferred => "preferred",
+            NumaMode::Interleave => "interleave",
+            // The kernel's own limit on the process does it.
+            NumaMode::Restrictive => return Props::default(),
+        };
+        let list: Vec<u32> = nodes.iter().collect();
+        Props::default().set("host-nodes", list).set("policy", policy)
+    }
+
     /// A memory backend of `kib`, by the domain's memory backing, for guest cell `cell`.
     pub(super) fn memory_backend(
+        &mut self,
+        id: &str,
+        kib: u64,
+        cell: Option<u32>,
+        device: Option<&MemoryDevice>,
+    ) -> Props {
+        let props = self.plain_backend(id, kib, cell, device);
+        let nodes = self.host_nodes(cell, device);
+        props.extend(nodes)
+    }
+
+    /// A backend; where its pages are allocated at once on given nodes, by threads that run there.
+    fn backend(&mut self, props: Props) {
+        let nodes = props.0.get("host-nodes").cloned();
+        let prealloc = props.0.contains_key("prealloc");
+        let id = props.0.get("id").and_then(|id| id.as_str()).unwrap_or_default().to_string();
+        let Some(nodes) = nodes.filter(|_| prealloc && self.has("thread-context")) else {
+            return self.object(props);
+        };
+        let context = format!("tc-{id}");
+        self.object(Props::object("thread-context", &context).set("node-affinity", nodes));
+        self.object(props.set("prealloc-context", context));
+    }
+
+    fn plain_backend(
         &mut self,
         id: &str,
         kib: u64,
@@ -79,7 +143,10 @@ impl Build<'_> {
             None => pages,
         };
         let size = kib * 1024;
-        let canonical = self.has("memory-backend-file.x-use-canonical-path-for-ramblock-id");
+        // The name of migrated memory must not hold the path, which differs between hosts.
+        let canonical = cell.is_none()
+            && device.is_none()
+            && self.has("memory-backend-file.x-use-canonical-path-for-ramblock-id");
         let nvdimm_path = device.and_then(|d| d.source.as_ref()?.path.clone());
         let immediate =
             backing.allocation.as_ref().and_then(|a| a.mode) == Some(AllocationMode::Immediate);
@@ -107,10 +174,7 @@ impl Build<'_> {
             };
             let mut props = Props::object("memory-backend-file", id)
                 .set("mem-path", format!("{mount}/libvirt/qemu/{}", self.short_name))
-                .opt(
-                    "discard-data",
-                    discard.filter(|_| share == Some(true) || discard == Some(true)),
-                );
+                .opt("discard-data", discard);
             if let Some(share) = share {
                 props = props.set("share", share);
             }
@@ -119,6 +183,8 @@ impl Build<'_> {
             }
             return props.opt("prealloc", prealloc).set("size", size);
         }
+        // Who may map memory is a property of files only.
+        let source = source.or(share.map(|_| MemorySourceType::File));
         match source {
             Some(MemorySourceType::Memfd) => {
                 self.need("memory-backend-memfd", "<source type='memfd'>");
@@ -146,14 +212,6 @@ impl Build<'_> {
                 }
                 props.opt("prealloc", prealloc).set("size", size)
             }
-            _ if share == Some(true) => {
-                // Only a file can be shared: QEMU maps an anonymous one for us.
-                let mut props = Props::object("memory-backend-memfd", id).set("share", true);
-                if canonical {
-                    props = props.set("x-use-canonical-path-for-ramblock-id", false);
-                }
-                props.opt("prealloc", prealloc).set("size", size)
-            }
             _ => {
                 let props = Props::object("memory-backend-ram", id);
                 props.opt("prealloc", prealloc).set("size", size)
@@ -172,7 +230,7 @@ impl Build<'_> {
         if let Some(id) = self.default_ram_id() {
             let kib = self.initial_memory();
             let props = self.memory_backend(&id, kib, None, None);
-            self.object(props);
+            self.backend(props);
         }
         let locked = self.d.memory_backing.as_ref().is_some_and(|backing| backing.locked);
         self.opt("-overcommit", &format!("mem-lock={}", if locked { "on" } else { "off" }));
@@ -237,9 +295,6 @@ impl Build<'_> {
         let Some(numa) = self.d.cpu.as_ref().and_then(|cpu| cpu.numa.clone()) else {
             return;
         };
-        if self.d.numa_tune.as_ref().is_some_and(|tune| !tune.nodes.is_empty()) {
-            self.fail("qemu.numatune", "<memnode> in <numatune> is not supported yet");
-        }
         if self.has_hmat() {
             self.fail(
                 "qemu.hmat",
@@ -249,8 +304,9 @@ impl Build<'_> {
         for (index, cell) in numa.cells.iter().enumerate() {
             let id = cell.id.unwrap_or(index as u32);
             let backend = format!("ram-node{id}");
-            let props = self.memory_backend(&backend, cell.memory, Some(id), None);
-            self.object(props);
+            let props =
+                self.memory_backend(&backend, cell.memory.div_ceil(1024) * 1024, Some(id), None);
+            self.backend(props);
             let mut out = format!("node,nodeid={id}");
             for (first, last) in cell.cpus.iter().flat_map(|cpus| cpus.ranges()) {
                 if first == last {
@@ -289,8 +345,13 @@ impl Build<'_> {
             };
             let backend = format!("mem{id}");
             let cell = device.target.node;
-            let props = self.memory_backend(&backend, device.target.size.0, cell, Some(device));
-            self.object(props);
+            let props = self.memory_backend(
+                &backend,
+                device.target.size.0.div_ceil(2048) * 2048,
+                cell,
+                Some(device),
+            );
+            self.backend(props);
             let mut props =
                 Props::device(driver).opt("node", cell).set("memdev", backend).set("id", id);
             if let Some(Address::Dimm(dimm)) = &device.address {

@@ -128,8 +128,10 @@ struct Candidate<'a> {
 }
 
 impl Candidate<'_> {
+    /// How far the model is from the CPU. A feature too many is twice as bad as one too few: a
+    /// guest that is told of it by the model's name may rely on it.
     fn differences(&self) -> usize {
-        self.require.len() + self.disable.len()
+        self.require.len() + 2 * self.disable.len()
     }
 
     /// Whether this one describes the CPU better than `current` does.

@@ -80,7 +80,9 @@ pub struct Feature {
     pub mask: u32,
     /// Survives migration.
     pub migratable: bool,
-    /// QEMU's other names for it.
+    /// QEMU's name for it.
+    pub qemu_name: &'static str,
+    /// Other names QEMU has or had for it.
     pub aliases: Vec<&'static str>,
 }
 
@@ -202,13 +204,22 @@ impl X86Map {
         register: Register,
     ) {
         let migratable = rest.first() != Some(&"!");
-        let aliases = rest.get(usize::from(!migratable)..).unwrap_or(&[]).to_vec();
+        let words = rest.get(usize::from(!migratable)..).unwrap_or(&[]);
+        let qemu_name = words.iter().find_map(|word| word.strip_prefix('>')).unwrap_or(name);
+        let aliases: Vec<_> = words.iter().map(|word| word.trim_start_matches('>')).collect();
         let index = self.features.len();
         for alias in &aliases {
             self.by_name.entry(alias).or_insert(index);
         }
         self.by_name.insert(name, index);
-        self.features.push(Feature { name, register, mask: hex(Some(mask)), migratable, aliases });
+        self.features.push(Feature {
+            name,
+            register,
+            mask: hex(Some(mask)),
+            migratable,
+            qemu_name,
+            aliases,
+        });
     }
 
     fn add_model(&mut self, name: &'static str, decode: &str, rest: &[&'static str]) {
@@ -280,14 +291,14 @@ impl X86Map {
             .map_or(name, |feature| feature.name)
     }
 
-    /// QEMU's canonical name of a feature: its first alias if it has one, with dashes.
+    /// QEMU's name of a feature.
     pub fn qemu_name<'a>(&self, name: &'a str) -> &'a str
     where
         'static: 'a,
     {
         self.feature_index(name)
             .and_then(|index| self.features.get(index))
-            .map_or(name, |feature| feature.aliases.first().copied().unwrap_or(feature.name))
+            .map_or(name, |feature| feature.qemu_name)
     }
 
     /// A model by name.
@@ -321,5 +332,6 @@ mod tests {
         assert_eq!(nehalem.signatures.len(), 4);
         assert_eq!(map.libvirt_name("pclmulqdq"), "pclmuldq");
         assert_eq!(map.qemu_name("pclmuldq"), "pclmulqdq");
+        assert_eq!(map.qemu_name("nx"), "nx");
     }
 }
