@@ -1,0 +1,145 @@
+//! The guest's console in this terminal.
+
+use super::*;
+use crate::virsh::conn::{Received, Stream, StreamItem};
+use crate::virsh::ctl::say;
+use crate::virsh::fail::fail;
+use crate::virsh::util::os_error;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+use std::io::{IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// `console`
+pub fn cmd_console(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
+    let dom = domain(ctl, cmd)?;
+    let name = cmd.str("devname")?.map(str::to_owned);
+    let flags = cmd.flags(&[("force", 1), ("safe", 2)]);
+    attach(ctl, &dom, name, flags, cmd.has("resume"))
+}
+
+/// Connects this terminal to a console of the domain until the guest or the user ends it.
+pub fn attach(
+    ctl: &mut Ctl,
+    dom: &Dom,
+    dev_name: Option<String>,
+    flags: u32,
+    resume: bool,
+) -> Outcome {
+    let state = call!(ctl, DomainGetState { dom: dom.clone(), flags: 0 })
+        .map_err(|f| f.before("Unable to get domain status"))?
+        .state;
+    if state == 5 {
+        fail!("The domain is not running");
+    }
+    if !std::io::stdin().is_terminal() {
+        fail!("Cannot run interactive console without a controlling TTY");
+    }
+    say!(ctl, "Connected to domain '{}'\n", dom.name);
+    let escape = ctl.escape.clone();
+    say!(ctl, "Escape character is {}", escape.text);
+    let names: Vec<&str> = [(1, "force"), (2, "safe")]
+        .iter()
+        .filter(|(bit, _)| flags & bit != 0)
+        .map(|(_, n)| *n)
+        .collect();
+    if names.is_empty() {
+        say!(ctl, " (Ctrl + {})\n", escape.text.trim_start_matches('^'));
+    } else {
+        say!(ctl, "\n");
+    }
+    ctl.flush();
+    let args = protocol::remote::DomainOpenConsoleArgs { dom: dom.clone(), dev_name, flags };
+    let ((), stream) =
+        ctl.conn()?.open_stream::<protocol::remote::procs::DomainOpenConsole>(&args)?;
+    if resume {
+        call!(ctl, DomainResume { dom: dom.clone() })?;
+    }
+    let saved = raw_mode()?;
+    let result = relay(stream, escape.byte);
+    restore(&saved);
+    println!();
+    result
+}
+
+/// Switches the terminal to raw mode and returns what it was before.
+fn raw_mode() -> Outcome<Termios> {
+    let saved = tcgetattr(std::io::stdin())
+        .map_err(|e| Fail::new(format!("unable to get tty attributes: {}", os_error(&e.into()))))?;
+    let mut raw = saved.clone();
+    raw.make_raw();
+    tcsetattr(std::io::stdin(), OptionalActions::Flush, &raw)
+        .map_err(|e| Fail::new(format!("unable to set tty attributes: {}", os_error(&e.into()))))?;
+    Ok(saved)
+}
+
+fn restore(saved: &Termios) {
+    let _ = tcsetattr(std::io::stdin(), OptionalActions::Flush, saved);
+}
+
+/// Copies both ways; one thread reads the guest, this one the keyboard.
+fn relay(stream: Stream, escape: u8) -> Outcome {
+    let done = AtomicBool::new(false);
+    let result = std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let r = output(&stream, &done);
+            done.store(true, Ordering::Relaxed);
+            r
+        });
+        let typed = input(&stream, &done, escape);
+        done.store(true, Ordering::Relaxed);
+        match reader.join() {
+            Ok(r) => typed.and(r),
+            Err(_) => Err(Fail::silent()),
+        }
+    });
+    if result.is_ok() {
+        // The guest may have ended the stream already: then there is nothing left to say.
+        let _ = stream.abort();
+    }
+    result
+}
+
+fn output(stream: &Stream, done: &AtomicBool) -> Outcome {
+    while !done.load(Ordering::Relaxed) {
+        match stream.recv_timeout(Duration::from_millis(50))? {
+            Received::Item(StreamItem::Data(data)) => {
+                let mut out = std::io::stdout().lock();
+                if out.write_all(&data).and_then(|()| out.flush()).is_err() {
+                    break;
+                }
+            }
+            Received::End => break,
+            Received::Item(StreamItem::Hole(_)) | Received::TimedOut => {}
+        }
+    }
+    Ok(())
+}
+
+fn input(stream: &Stream, done: &AtomicBool, escape: u8) -> Outcome {
+    let stdin = std::io::stdin();
+    let mut buffer = [0u8; 1024];
+    let wait = rustix::event::Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+    while !done.load(Ordering::Relaxed) {
+        let mut fds = [PollFd::new(&stdin, PollFlags::IN)];
+        match poll(&mut fds, Some(&wait)) {
+            Ok(0) | Err(rustix::io::Errno::INTR) => continue,
+            Ok(_) => {}
+            Err(e) => fail!("cannot wait for input: {}", os_error(&e.into())),
+        }
+        let n = match rustix::io::read(&stdin, &mut buffer) {
+            Ok(0) | Err(_) => break,
+            Ok(n) => n,
+        };
+        let typed = &buffer[..n];
+        match typed.iter().position(|b| *b == escape) {
+            Some(i) => {
+                stream.send(&typed[..i])?;
+                break;
+            }
+            None => stream.send(typed)?,
+        }
+    }
+    Ok(())
+}

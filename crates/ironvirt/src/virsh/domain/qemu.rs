@@ -1,0 +1,141 @@
+//! Talking to QEMU itself: monitor and guest agent.
+
+use super::*;
+use crate::virsh::conn::event;
+use crate::virsh::ctl::{put, say};
+use crate::virsh::fail::{Context, fail};
+use protocol::qemu;
+
+fn joined(cmd: &Cmd) -> String {
+    cmd.argv("cmd").join(" ")
+}
+
+fn pretty_json(text: &str) -> Outcome<String> {
+    let value: serde_json::Value = serde_json::from_str(text)
+        .map_err(|e| Fail::new(format!("internal error: cannot parse json {text}: {e}")))?;
+    serde_json::to_string_pretty(&value).map_err(|e| Fail::new(e.to_string()))
+}
+
+/// `qemu-monitor-command`
+pub fn cmd_qemu_monitor_command(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
+    for (a, b) in [("hmp", "pretty"), ("hmp", "return-value"), ("pretty", "return-value")] {
+        cmd.exclusive(a, b)?;
+    }
+    if cmd.has("pass-fds") {
+        fail!("passing file descriptors is not supported by this client");
+    }
+    let dom = domain(ctl, cmd)?;
+    let hmp = cmd.has("hmp");
+    let args = qemu::DomainMonitorCommandArgs { dom, cmd: joined(cmd), flags: u32::from(hmp) };
+    let result = ctl.call::<qemu::procs::DomainMonitorCommand>(&args)?.result;
+    if ctl.json() {
+        let value = if hmp {
+            serde_json::json!({ "output": result })
+        } else {
+            serde_json::from_str(&result).unwrap_or(serde_json::Value::String(result))
+        };
+        ctl.data(value);
+    } else if cmd.has("return-value") {
+        let value: serde_json::Value =
+            serde_json::from_str(&result).map_err(|_| Fail::new("failed to parse QMP reply"))?;
+        match value.get("return") {
+            Some(v) => {
+                let text = serde_json::to_string_pretty(v).map_err(|e| Fail::new(e.to_string()))?;
+                put!(ctl, "{text}\n");
+            }
+            None => fail!("'return' member missing"),
+        }
+    } else if cmd.has("pretty") {
+        put!(ctl, "{}\n", pretty_json(&result)?);
+    } else {
+        put!(ctl, "{result}\n");
+    }
+    Ok(())
+}
+
+/// `qemu-agent-command`
+pub fn cmd_qemu_agent_command(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
+    let mut timeout = -2;
+    let mut ways = 0;
+    if let Some(t) = cmd.int("timeout")? {
+        if t < 1 {
+            fail!("timeout must be positive");
+        }
+        timeout = t;
+        ways += 1;
+    }
+    if cmd.has("async") {
+        timeout = 0;
+        ways += 1;
+    }
+    if cmd.has("block") {
+        timeout = -2;
+        ways += 1;
+    }
+    if ways > 1 {
+        fail!("timeout, async and block options are exclusive");
+    }
+    let dom = domain(ctl, cmd)?;
+    let args = qemu::DomainAgentCommandArgs { dom, cmd: joined(cmd), timeout, flags: 0 };
+    let result = ctl.call::<qemu::procs::DomainAgentCommand>(&args)?.result;
+    if let Some(text) = result {
+        if cmd.has("pretty") {
+            put!(ctl, "{}\n", pretty_json(&text)?);
+        } else {
+            put!(ctl, "{text}\n");
+        }
+    }
+    Ok(())
+}
+
+/// `qemu-attach`
+pub fn cmd_qemu_attach(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
+    let text = cmd.req("pid")?;
+    let Some(pid_value) = crate::virsh::cmd::parse_u64(text).and_then(|v| u32::try_from(v).ok())
+    else {
+        fail!("Numeric value '{text}' for <pid> option is malformed or out of range");
+    };
+    let args = qemu::DomainAttachArgs { pid_value, flags: 0 };
+    let dom = ctl
+        .call::<qemu::procs::DomainAttach>(&args)
+        .ctx(format!("Failed to attach to pid {pid_value}"))?
+        .dom;
+    say!(ctl, "Domain '{}' attached to pid {pid_value}\n", dom.name);
+    Ok(())
+}
+
+/// `qemu-monitor-event`
+pub fn cmd_qemu_monitor_event(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
+    let flags = cmd.flags(&[("regex", 1), ("no-case", 2)]);
+    let wanted = cmd.str("event")?.map(str::to_owned);
+    let timeout = cmd.timeout_ms("timeout")?;
+    let dom = if cmd.has("domain") { Some(domain(ctl, cmd)?) } else { None };
+    let args = qemu::ConnectDomainMonitorEventRegisterArgs { dom, event: wanted, flags };
+    let callback_id =
+        ctl.call::<qemu::procs::ConnectDomainMonitorEventRegister>(&args)?.callback_id;
+    let (pretty, stamp) = (cmd.has("pretty"), cmd.has("timestamp"));
+    let result = super::event::watch(ctl, cmd.has("loop"), timeout, &mut |ctl, raw| {
+        let Some(m) = event::<qemu::events::DomainMonitorEvent>(raw) else {
+            return false;
+        };
+        let mut details = m.details.clone();
+        if pretty && let Some(d) = &details {
+            details = Some(pretty_json(d).unwrap_or_else(|_| d.clone()));
+        }
+        let when = if stamp {
+            format!("{}: ", crate::virsh::util::timestamp_event())
+        } else {
+            String::new()
+        };
+        let time = if stamp { String::new() } else { format!(" at {}.{:06}", m.seconds, m.micros) };
+        put!(ctl, "{when}event {}{time} for domain '{}'", m.event, m.dom.name);
+        match details {
+            Some(d) => put!(ctl, ": {d}\n"),
+            None => put!(ctl, "\n"),
+        }
+        true
+    });
+    let args = qemu::ConnectDomainMonitorEventDeregisterArgs { callback_id };
+    let _ = ctl.call::<qemu::procs::ConnectDomainMonitorEventDeregister>(&args);
+    result
+}

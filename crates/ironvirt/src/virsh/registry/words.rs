@@ -1,0 +1,202 @@
+//! Fixed word lists of option values, for completion and for the verbs that read them.
+
+/// Values of `actions` options.
+pub static ACTIONS: &[&str] =
+    &["destroy", "restart", "rename-restart", "preserve", "coredump-destroy", "coredump-restart"];
+
+/// Values of `algorithms` options.
+pub static ALGORITHMS: &[&str] = &[
+    "zero",
+    "nnsa",
+    "dod",
+    "bsi",
+    "gutmann",
+    "schneier",
+    "pfitzner7",
+    "pfitzner33",
+    "random",
+    "trim",
+];
+
+/// Values of `archs` options.
+pub static ARCHS: &[&str] = &[
+    "none",
+    "alpha",
+    "armv6l",
+    "armv7l",
+    "armv7b",
+    "aarch64",
+    "cris",
+    "i686",
+    "ia64",
+    "lm32",
+    "loongarch64",
+    "m68k",
+    "microblaze",
+    "microblazeel",
+    "mips",
+    "mipsel",
+    "mips64",
+    "mips64el",
+    "openrisc",
+    "parisc",
+    "parisc64",
+    "ppc",
+    "ppcle",
+    "ppc64",
+    "ppc64le",
+    "ppcemb",
+    "riscv32",
+    "riscv64",
+    "s390",
+    "s390x",
+    "sh4",
+    "sh4eb",
+    "sparc",
+    "sparc64",
+    "unicore32",
+    "x86_64",
+    "xtensa",
+    "xtensaeb",
+];
+
+/// Values of `codesets` options.
+pub static CODESETS: &[&str] =
+    &["linux", "xt", "atset1", "atset2", "atset3", "os_x", "xt_kbd", "usb", "win32", "qnum"];
+
+/// Values of `domain_events` options.
+pub static DOMAIN_EVENTS: &[&str] = &[
+    "lifecycle",
+    "reboot",
+    "rtc-change",
+    "watchdog",
+    "io-error",
+    "graphics",
+    "io-error-reason",
+    "control-error",
+    "block-job",
+    "disk-change",
+    "tray-change",
+    "pm-wakeup",
+    "pm-suspend",
+    "balloon-change",
+    "pm-suspend-disk",
+    "device-removed",
+    "block-job-2",
+    "tunable",
+    "agent-lifecycle",
+    "device-added",
+    "migration-iteration",
+    "job-completed",
+    "device-removal-failed",
+    "metadata-change",
+    "block-threshold",
+    "memory-failure",
+    "memory-device-size-change",
+    "nic-mac-change",
+];
+
+/// Values of `domdirtyrate_calc_modes` options.
+pub static DOMDIRTYRATE_CALC_MODES: &[&str] = &["page-sampling", "dirty-bitmap", "dirty-ring"];
+
+/// Values of `domifaddr_sources` options.
+pub static DOMIFADDR_SOURCES: &[&str] = &["lease", "agent", "arp"];
+
+/// Values of `enables` options.
+pub static ENABLES: &[&str] = &[
+    "cmt",
+    "mbmt",
+    "mbml",
+    "cpu_cycles",
+    "instructions",
+    "cache_references",
+    "cache_misses",
+    "branch_instructions",
+    "branch_misses",
+    "bus_cycles",
+    "stalled_cycles_frontend",
+    "stalled_cycles_backend",
+    "ref_cpu_cycles",
+    "cpu_clock",
+    "task_clock",
+    "page_faults",
+    "context_switches",
+    "cpu_migrations",
+    "page_faults_min",
+    "page_faults_maj",
+    "alignment_faults",
+    "emulation_faults",
+];
+
+/// Values of `formats` options.
+pub static FORMATS: &[&str] = &["elf", "kdump-zlib", "kdump-lzo", "kdump-snappy", "win-dmp"];
+
+/// Values of `lifecycle_types` options.
+pub static LIFECYCLE_TYPES: &[&str] = &["poweroff", "reboot", "crash"];
+
+/// Values of `modes` options.
+pub static MODES: &[&str] = &["strict", "preferred", "interleave", "restrictive"];
+
+/// Values of `pool_events` options.
+pub static POOL_EVENTS: &[&str] = &["lifecycle", "refresh"];
+
+/// Values of `pool_types` options.
+pub static POOL_TYPES: &[&str] = &[
+    "dir",
+    "fs",
+    "netfs",
+    "logical",
+    "disk",
+    "iscsi",
+    "iscsi-direct",
+    "scsi",
+    "mpath",
+    "rbd",
+    "sheepdog",
+    "gluster",
+    "zfs",
+    "vstorage",
+];
+
+/// Values of `reboot_modes` options.
+pub static REBOOT_MODES: &[&str] = &["acpi", "agent", "initctl", "signal", "paravirt"];
+
+/// Values of `signames` options.
+pub static SIGNAMES: &[&str] = &[
+    "nop", "hup", "int", "quit", "ill", "trap", "abrt", "bus", "fpe", "kill", "usr1", "segv",
+    "usr2", "pipe", "alrm", "term", "stkflt", "chld", "cont", "stop", "tstp", "ttin", "ttou",
+    "urg", "xcpu", "xfsz", "vtalrm", "prof", "winch", "poll", "pwr", "sys", "rt0", "rt1", "rt2",
+    "rt3", "rt4", "rt5", "rt6", "rt7", "rt8", "rt9", "rt10", "rt11", "rt12", "rt13", "rt14",
+    "rt15", "rt16", "rt17", "rt18", "rt19", "rt20", "rt21", "rt22", "rt23", "rt24", "rt25", "rt26",
+    "rt27", "rt28", "rt29", "rt30", "rt31", "rt32",
+];
+
+/// Values of `sources` options.
+pub static SOURCES: &[&str] = &["agent", "lease"];
+
+/// Values of `source_modes` options.
+pub static SOURCE_MODES: &[&str] = &["server", "client"];
+
+/// Values of `targets` options.
+pub static TARGETS: &[&str] = &["mem", "disk", "hybrid"];
+
+/// Values of `virttypes` options.
+pub static VIRTTYPES: &[&str] = &[
+    "none",
+    "qemu",
+    "kqemu",
+    "kvm",
+    "xen",
+    "lxc",
+    "uml",
+    "openvz",
+    "test",
+    "vmware",
+    "hyperv",
+    "vbox",
+    "phyp",
+    "parallels",
+    "bhyve",
+    "vz",
+    "hvf",
+];
