@@ -81,7 +81,8 @@ pub fn domain_capabilities_xml(
         }
         out.leaf("arch", &[], request.arch);
         let limit = host.kvm_max_vcpus.filter(|_| kvm).unwrap_or(u32::MAX);
-        if let Some(max) = machine.map(|m| m.max_cpus).filter(|max| *max > 0) {
+        let own = caps.machine(request.accel, &machine_name).filter(|_| accel.is_some());
+        if let Some(max) = own.map(|m| m.max_cpus).filter(|max| *max > 0) {
             out.empty("vcpu", &[("max", &max.min(limit).to_string())]);
         }
         out.empty("iothreads", &[("supported", "yes")]);
@@ -118,7 +119,9 @@ fn write_os(out: &mut Out, request: &Request, machine: &str) {
             }
             values(out, "type", &[(true, "rom"), (true, "pflash")]);
             values(out, "readonly", &[(true, "yes"), (true, "no")]);
-            let secure = fitting.iter().any(|f| f.has("secure-boot") && f.has("requires-smm"));
+            // Secure boot needs SMM, which only this board has.
+            let smm = machine == "q35" || machine.starts_with("pc-q35");
+            let secure = smm && fitting.iter().any(|f| f.has("secure-boot") && f.has("requires-smm"));
             values(out, "secure", &[(secure, "yes"), (true, "no")]);
         });
     });
@@ -190,16 +193,19 @@ fn write_cpu(out: &mut Out, host: &HostFacts, request: &Request) {
         )
         .collect();
     listed.sort_by(|a, b| a.name.cmp(&b.name));
+    // Architectures that one company makes.
+    let maker = matches!(request.arch, "s390x" | "ppc64").then_some("IBM");
     mode(out, "custom", !listed.is_empty(), &mut |out| {
         for cpu in &listed {
-            write_model(out, cpu, x86);
+            write_model(out, cpu, x86, maker);
         }
     });
 }
 
-fn write_model(out: &mut Out, cpu: &CpuDefinition, x86: bool) {
+fn write_model(out: &mut Out, cpu: &CpuDefinition, x86: bool, maker: Option<&str>) {
     let map = X86Map::get();
     let vendor = map.model(&cpu.name).filter(|_| x86).and_then(|model| model.vendor);
+    let vendor = vendor.or(maker.filter(|_| !matches!(cpu.name.as_str(), "max" | "qemu")));
     let usable = match cpu.usable {
         Some(on) => yes_no(on),
         None => "unknown",
@@ -209,7 +215,7 @@ fn write_model(out: &mut Out, cpu: &CpuDefinition, x86: bool) {
         attrs.push(("deprecated", "yes"));
     }
     attrs.push(("vendor", vendor.unwrap_or("unknown")));
-    if let Some(canonical) = &cpu.alias_of {
+    if let Some(canonical) = cpu.alias_of.as_deref().filter(|name| !x86 || map.model(name).is_some()) {
         attrs.push(("canonical", canonical));
     }
     out.leaf("model", &attrs, &cpu.name);

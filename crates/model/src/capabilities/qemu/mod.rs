@@ -476,11 +476,18 @@ impl QemuCaps {
 
     /// The machine of this name or alias under `accel`.
     pub fn machine(&self, accel: Accel, name: &str) -> Option<&Machine> {
-        let machines = &self.accel(accel)?.machines;
+        let machines = self.machines(accel);
         machines
             .iter()
             .find(|m| m.name == name)
             .or_else(|| machines.iter().find(|m| m.alias.as_deref() == Some(name)))
+    }
+
+    /// The machine types, under `accel` or else under the other one.
+    fn machines(&self, accel: Accel) -> &[Machine] {
+        let own = self.accel(accel).filter(|caps| !caps.machines.is_empty());
+        let any = own.or(self.kvm.as_ref()).or(self.tcg.as_ref());
+        any.map_or(&[], |caps| &caps.machines)
     }
 
     /// The machine that is used when the domain names none: QEMU's default, but for `virt` on Arm
@@ -490,7 +497,7 @@ impl QemuCaps {
             "aarch64" | "armv7l" | "armv6l" | "riscv32" | "riscv64" | "loongarch64" => "virt",
             _ => "",
         };
-        let machines = &self.accel(accel)?.machines;
+        let machines = self.machines(accel);
         self.machine(accel, preferred)
             .or_else(|| machines.iter().find(|m| m.is_default))
             .or_else(|| machines.first())

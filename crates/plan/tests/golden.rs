@@ -1,0 +1,127 @@
+//! Plans as text: each `golden/NAME.xml` is planned and compared with `NAME.plan.txt`.
+//! `UPDATE=1` rewrites the expectations.
+
+use model::capabilities::firmware::Firmware;
+use model::capabilities::host::{HostFacts, KvmState};
+use model::capabilities::qemu::{CacheKey, QemuCaps};
+use model::domain::{FormatFlags, ParseOptions, assign_aliases, format, parse};
+use plan::Ids;
+use plan::qemu::{Inputs, ResultValue, Results, Settings, launch, observe};
+use std::path::Path;
+
+/// What Debian's QEMU 10.0.2 answered, cut down to a few machines and CPU models.
+fn caps() -> QemuCaps {
+    let key = CacheKey { path: "/usr/bin/qemu-system-x86_64".into(), ..CacheKey::default() };
+    let text = include_str!("data/qemu-10.0-x86_64.json");
+    QemuCaps::from_cache(text, &key).expect("the recorded capabilities")
+}
+
+fn firmware() -> Vec<Firmware> {
+    let descriptor = |code: &str, vars: &str, features: &str| {
+        format!(
+            r#"{{"interface-types":["uefi"],"mapping":{{"device":"flash",
+            "executable":{{"filename":"{code}","format":"raw"}},
+            "nvram-template":{{"filename":"{vars}","format":"raw"}}}},
+            "targets":[{{"architecture":"x86_64","machines":["pc-q35-*"]}}],
+            "features":[{features}]}}"#
+        )
+    };
+    [
+        ("40", "/fw/secure.fd", "/fw/keys.fd", r#""secure-boot","enrolled-keys","requires-smm""#),
+        ("60", "/fw/plain.fd", "/fw/vars.fd", ""),
+    ]
+    .iter()
+    .map(|(name, code, vars, features)| {
+        Firmware::parse(name, &descriptor(code, vars, features)).expect("a descriptor")
+    })
+    .collect()
+}
+
+fn host() -> HostFacts {
+    HostFacts {
+        arch: "x86_64".into(),
+        kvm: KvmState::Unusable("the CPU shows neither vmx nor svm".into()),
+        swtpm_versions: vec!["2.0".into()],
+        ..HostFacts::default()
+    }
+}
+
+fn settings() -> Settings {
+    let ids = Ids { uid: 64055, gid: 64055 };
+    Settings::system("", ids)
+}
+
+fn plan_text(xml: &str) -> String {
+    let parsed = parse(xml, ParseOptions::default());
+    let mut domain =
+        parsed.domain.unwrap_or_else(|| panic!("not a domain: {:?}", parsed.diagnostics));
+    assign_aliases(&mut domain);
+    let (caps, host, firmware, settings) = (caps(), host(), firmware(), settings());
+    let inputs =
+        Inputs { caps: &caps, host: &host, firmware: &firmware, settings: &settings, id: 7 };
+    match launch(&domain, &inputs) {
+        Ok(plan) => plan.to_string(),
+        Err(faults) => faults
+            .iter()
+            .map(|fault| format!("refused [{}] {}\n", fault.rule, fault.message))
+            .collect(),
+    }
+}
+
+#[test]
+fn plans() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let update = std::env::var_os("UPDATE").is_some();
+    let mut checked = 0;
+    for entry in std::fs::read_dir(&folder).expect("the folder of golden files") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_none_or(|extension| extension != "xml") {
+            continue;
+        }
+        let text = plan_text(&std::fs::read_to_string(&path).expect("a file"));
+        let golden = path.with_extension("plan.txt");
+        if update {
+            std::fs::write(&golden, &text).expect("the expectation is written");
+        }
+        let expected = std::fs::read_to_string(&golden).unwrap_or_default();
+        assert!(text == expected, "{} differs:\n{text}", golden.display());
+        checked += 1;
+    }
+    assert!(checked >= 6, "golden files are missing");
+}
+
+#[test]
+fn results_reach_the_live_definition() {
+    let xml = include_str!("golden/pc-plain.xml");
+    let mut domain = parse(xml, ParseOptions::default()).domain.expect("a domain");
+    assign_aliases(&mut domain);
+    let (caps, host, firmware, settings) = (caps(), host(), firmware(), settings());
+    let inputs =
+        Inputs { caps: &caps, host: &host, firmware: &firmware, settings: &settings, id: 7 };
+    let plan = launch(&domain, &inputs).expect("a plan");
+    let json = |text: &str| ResultValue::Json(serde_json::from_str(text).expect("JSON"));
+    let mut results = Results::new();
+    let chardev = r#"[{"label":"charserial0","filename":"pty:/dev/pts/4","frontend-open":true}]"#;
+    let cpus = r#"[{"cpu-index":0,"thread-id":100},{"cpu-index":1,"thread-id":101}]"#;
+    for (name, value) in [
+        ("qmp.chardev", json(chardev)),
+        ("qmp.cpus", json(cpus)),
+        ("vnc.port", ResultValue::Port(5901)),
+    ] {
+        results.insert(plan::ResultName::new(name), value);
+    }
+    let observed = observe(&plan, &results);
+    assert_eq!(observed.vcpu_threads.into_iter().collect::<Vec<_>>(), [(0, 100), (1, 101)]);
+    let flags = FormatFlags { live: true, ..FormatFlags::default() };
+    let live = format(&observed.domain, flags);
+    for expected in [
+        "<domain type='qemu' id='7'>",
+        "<graphics type='vnc' port='5901'",
+        "<console type='pty' tty='/dev/pts/4'>",
+        "<source path='/dev/pts/4'/>",
+        "<source file='/var/lib/libvirt/images/plain.img' index='2'/>",
+        "<label>+64055:+64055</label>",
+    ] {
+        assert!(live.contains(expected), "{expected} is not in\n{live}");
+    }
+}
