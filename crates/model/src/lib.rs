@@ -1,3 +1,4 @@
 //! libvirt's objects as typed values: reading, defaults, validation, writing.
 pub mod capabilities;
 pub mod domain;
+pub mod storage;
