@@ -119,7 +119,7 @@ fn results_reach_the_live_definition() {
         "<graphics type='vnc' port='5901'",
         "<console type='pty' tty='/dev/pts/4'>",
         "<source path='/dev/pts/4'/>",
-        "<source file='/var/lib/libvirt/images/plain.img' index='2'/>",
+        "<source file='/var/lib/libvirt/images/plain.img' index='3'/>",
         "<label>+64055:+64055</label>",
     ] {
         assert!(live.contains(expected), "{expected} is not in\n{live}");

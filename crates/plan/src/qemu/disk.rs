@@ -15,10 +15,11 @@ pub(super) fn number_images(domain: &mut Domain) {
     };
     let mut next = 0;
     for disk in devices.disks.iter_mut().rev() {
+        // An empty drive has a number too, for the medium to come.
+        next += 1;
         if !has_source(disk) {
             continue;
         }
-        next += 1;
         if let Some(source) = disk.source.as_mut() {
             source.index = Some(next);
         }
@@ -227,9 +228,6 @@ impl Build<'_> {
         // The node that the drive shows carries the disk's own options.
         let options = |props: Props| {
             let mut props = props.set("read-only", image.readonly);
-            if let Some(cache) = &cache {
-                props = props.set("cache", cache.clone());
-            }
             if is_top {
                 let discard = driver.discard.map(|mode| match mode {
                     DiscardMode::Unmap => "unmap",
@@ -242,6 +240,9 @@ impl Build<'_> {
                     DetectZeroes::Unmap => "on",
                 });
                 props = props.opt("discard", discard).opt("detect-zeroes", zeroes);
+            }
+            if let Some(cache) = &cache {
+                props = props.set("cache", cache.clone());
             }
             props
         };
@@ -257,7 +258,6 @@ impl Build<'_> {
                     props = props.set(&key, value);
                 }
             }
-            // Key order of a lone storage node: read-only, discard, detect-zeroes, then cache.
             self.json("-blockdev", reorder(props));
             return Some(storage);
         }
@@ -430,12 +430,12 @@ impl Build<'_> {
         if virtio && let Some(index) = disk.acpi.as_ref().and_then(|acpi| acpi.index) {
             props = props.set("acpi-index", index);
         }
-        if disk.shareable && bus != DiskBus::Fdc {
-            props = props.set("share-rw", true);
-        }
         if bus == DiskBus::Scsi && !lun {
             let serial = disk.serial.clone().unwrap_or_else(|| format!("drive-{id}"));
             props = props.set("device_id", serial);
+        }
+        if disk.shareable && bus != DiskBus::Fdc {
+            props = props.set("share-rw", true);
         }
         props = props.opt("drive", node).set("id", id);
         if bus != DiskBus::Fdc {
@@ -555,7 +555,7 @@ fn reorder(props: Props) -> Props {
     for (key, value) in first {
         out = out.set(&key, value);
     }
-    for key in ["read-only", "discard", "cache", "detect-zeroes"] {
+    for key in ["read-only", "discard", "detect-zeroes", "cache"] {
         if let Some((_, value)) = rest.iter().find(|(known, _)| known == key) {
             out = out.set(key, value.clone());
         }
