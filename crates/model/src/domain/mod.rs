@@ -28,6 +28,7 @@ mod status_types;
 pub mod sysinfo;
 mod text;
 pub mod tune;
+pub mod validate;
 pub mod walk;
 
 pub use aliases::assign_aliases;
@@ -35,6 +36,7 @@ pub use definition::{Domain, VirtType};
 pub use text::{
     FormatFlags, ParseOptions, Parsed, QEMU_NS, file_header, format, parse, write_domain,
 };
+pub use validate::validate;
 
 impl Domain {
     /// The devices; an empty set is made when there is none.

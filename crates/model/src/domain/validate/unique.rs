@@ -1,0 +1,146 @@
+//! What must be there only once: names, boot orders, addresses.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Faults;
+use crate::domain::Domain;
+use crate::domain::address::Address;
+
+pub(super) fn check(d: &Domain, out: &mut Faults) {
+    let mut aliases = BTreeSet::new();
+    let mut orders = BTreeSet::new();
+    let mut pci = BTreeMap::new();
+    let mut usb = BTreeSet::new();
+    let mut vio = BTreeSet::new();
+    let mut serial_ports = BTreeSet::new();
+    let mut acpi = BTreeSet::new();
+    // The walk hands out places to write; it writes nothing here.
+    let mut copy = d.clone();
+    let classes_used = d.os.as_ref().is_some_and(|o| !o.boot.is_empty());
+    let mut mixed = false;
+    crate::domain::walk::for_each_info(&mut copy, &mut |i| {
+        let console_copy = i.element == "console" && i.index == 0;
+        if let Some(a) = i.alias.as_ref()
+            && !console_copy
+            && !aliases.insert(a.name.clone())
+        {
+            out.unsupported("domain.alias", format!("non unique alias detected: {}", a.name));
+        }
+        if let Some(Some(b)) = i.boot.as_deref() {
+            if b.order == 0 {
+                out.xml(
+                    "domain.boot-order",
+                    "Invalid value for attribute 'order' in element 'boot': Zero is not permitted",
+                );
+            } else if !orders.insert(b.order) {
+                out.unsupported(
+                    "domain.boot-order",
+                    format!("boot order '{}' used for more than one device", b.order),
+                );
+            }
+            mixed |= classes_used;
+            if let Some(l) = &b.loadparm
+                && !(1..=8).contains(&l.len())
+            {
+                out.internal(
+                    "domain.loadparm",
+                    format!("loadparm value '{l}' must be between 1 and 8 characters"),
+                );
+            }
+        }
+        if let Some(n) = i.acpi.as_ref().and_then(|a| a.index)
+            && !acpi.insert(n)
+        {
+            out.xml("domain.acpi-index", format!("ACPI index '{n}' is used more than once"));
+        }
+        match i.address.as_ref() {
+            Some(Address::Pci(a)) => {
+                pci_range(a, out);
+                let key = (a.domain.0, a.bus.0, a.slot.0, a.function.0);
+                if key != (0, 0, 0, 0) && pci.insert(key, ()).is_some() {
+                    out.xml(
+                        "domain.pci-duplicate",
+                        format!(
+                            "Attempted double use of PCI Address {:04x}:{:02x}:{:02x}.{:x}",
+                            key.0, key.1, key.2, key.3
+                        ),
+                    );
+                }
+            }
+            Some(Address::Usb(a)) => {
+                if let Some(p) = &a.port
+                    && i.element != "controller"
+                    && !usb.insert((a.bus, p.clone()))
+                {
+                    out.xml(
+                        "domain.usb-duplicate",
+                        format!("Duplicate USB address bus {} port {p}", a.bus),
+                    );
+                }
+            }
+            Some(Address::SpaprVio(a)) if !console_copy => {
+                if let Some(r) = a.reg
+                    && !vio.insert(r.0)
+                {
+                    out.xml(
+                        "domain.vio-duplicate",
+                        format!("spapr-vio address 0x{:x} already in use", r.0),
+                    );
+                }
+            }
+            Some(Address::VirtioSerial(a)) => {
+                if let Some(p) = a.port
+                    && !serial_ports.insert((a.controller, p))
+                {
+                    out.internal(
+                        "domain.virtio-serial-duplicate",
+                        format!("virtio serial port {p} is already occupied"),
+                    );
+                }
+            }
+            _ => {}
+        }
+    });
+    if mixed {
+        out.unsupported(
+            "domain.boot-mixed",
+            "per-device boot elements cannot be used together with os/boot elements",
+        );
+    }
+}
+
+fn pci_range(a: &crate::domain::address::PciAddress, out: &mut Faults) {
+    if a.domain.0 > 0xffff {
+        out.xml(
+            "domain.pci-range",
+            format!("Invalid PCI address domain='0x{:x}', must be <= 0xFFFF", a.domain.0),
+        );
+    }
+    if a.bus.0 > 0xff {
+        out.xml(
+            "domain.pci-range",
+            format!("Invalid PCI address bus='0x{:x}', must be <= 0xFF", a.bus.0),
+        );
+    }
+    if a.slot.0 > 0x1f {
+        out.xml(
+            "domain.pci-range",
+            format!("Invalid PCI address slot='0x{:x}', must be <= 0x1F", a.slot.0),
+        );
+    }
+    if a.function.0 > 7 {
+        out.xml(
+            "domain.pci-range",
+            format!("Invalid PCI address function=0x{:x}, must be <= 7", a.function.0),
+        );
+    }
+    if let Some(z) = &a.zpci
+        && let Some(u) = z.uid
+        && !(1..=0xffff).contains(&u.0)
+    {
+        out.xml(
+            "domain.zpci-uid",
+            format!("Invalid PCI address uid='0x{:04x}', must be > 0x0000 and <= 0xffff", u.0),
+        );
+    }
+}
