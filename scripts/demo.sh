@@ -47,6 +47,7 @@ start_daemon() {
     fi
     local arguments=(daemon --root "$state")
     [ "$mode" = system ] || arguments+=(--session)
+    : > "$state/ready.txt"
     setsid "$ironvirt" "${arguments[@]}" </dev/null >"$state/ready.txt" 2>>"$state/daemon.log" &
     pid=$!
     echo "$pid" > "$state/daemon.pid"
@@ -59,6 +60,7 @@ start_daemon() {
     daemon_note=${daemon_note:-started}
 }
 
+# wait_for_end PID: until it is gone, or a zombie that nobody reaps.
 wait_for_end() {
     local waited=0
     while [ -e "/proc/$1" ] && ! grep -q '^State:.Z' "/proc/$1/status" 2>/dev/null; do
@@ -90,6 +92,7 @@ demo_xml() {
     cat <<XML
 <domain type='$1'>
   <name>demo</name>
+  <uuid>de305d54-75b4-431b-adb2-eb6b9e546014</uuid>
   <title>Ironvirt's demo guest</title>
   <memory unit='MiB'>256</memory>
   <vcpu>1</vcpu>
@@ -117,11 +120,11 @@ boot_guest() {
     command -v passt >/dev/null && network=passt
     define_guest "$accel" $network
     if ! show_boot; then
-        [ $network = passt ] || fail "The guest did not start:" "$(tail -n 5 "$state/console.txt")"
-        say "(it did not start with passt: $(grep -m 1 '^error: [^F]' "$state/console.txt"); trying QEMU's own user network)"
-        client undefine demo >/dev/null
+        [ $network = passt ] || fail "The guest did not start:" "$(tail -n 5 "$state/console.txt" | tr -d '\r')"
+        say "(it did not start with passt: $(grep '^error: ' "$state/console.txt" | tail -n 1 | tr -d '\r' | cut -c 8-240); trying QEMU's own user network)"
+        client destroy demo >/dev/null 2>&1 || :
         define_guest "$accel" slirp
-        show_boot || fail "The guest did not start:" "$(tail -n 5 "$state/console.txt")"
+        show_boot || fail "The guest did not start:" "$(tail -n 5 "$state/console.txt" | tr -d '\r')"
     fi
 }
 
@@ -146,6 +149,7 @@ show_boot() {
         -e '/^Script started/d; /^Script done/d' \
         -e 's/\x1b\[[0-9;?]*[A-Za-z]//g; s/\x1bc//g; s/\r//g' -e 's/^/  | /') &
     shower=$!
+    disown "$shower"
     trap leave_console EXIT
     until grep -q "turns it off" "$state/console.txt"; do
         if ! kill -0 "$viewer" 2>/dev/null || grep -q '^Script done' "$state/console.txt"; then
@@ -169,7 +173,6 @@ leave_console() {
     for child in $(cat "/proc/$shower/task/$shower/children" 2>/dev/null); do
         kill "$child" 2>/dev/null || :
     done
-    wait "$shower" 2>/dev/null || :
 }
 
 # Says what the guest's address is and whether this host reaches it.

@@ -2,7 +2,7 @@
 # Sourced, with `top` set to the checkout.
 
 say() { printf '%s\n' "$*"; }
-complain() { printf '%s\n' "$*" >&2; }
+complain() { printf '%s\n' "$@" >&2; }
 fail() {
     complain "$@"
     exit 1
@@ -28,13 +28,16 @@ find_rust() {
         ensure_packages cargo rustc
         have=$(rust_version)
     fi
-    [ -n "$have" ] || fail "There is no Rust toolchain for $(id -un): 'cargo' is neither on PATH nor in ~/.cargo/bin." \
-        "Install Rust $wanted or newer (https://rustup.rs), or name a built program: IRONVIRT_BIN=/path/to/ironvirt $0"
+    if [ -z "$have" ]; then
+        complain "There is no Rust toolchain for $(id -un): 'cargo' is neither on PATH nor in ~/.cargo/bin."
+        complain "Install Rust $wanted or newer (https://rustup.rs), or name a built program:"
+        fail "  IRONVIRT_BIN=/path/to/ironvirt $0"
+    fi
     [ "$(printf '%s\n' "$wanted" "$have" | sort -V | head -n 1)" = "$wanted" ] \
         || fail "This needs Rust $wanted or newer; here is $have. See https://rustup.rs."
 }
 
-rust_version() { cargo --version 2>/dev/null | sed -n 's/^cargo \([0-9.]*\).*/\1/p'; }
+rust_version() { { cargo --version 2>/dev/null || :; } | sed -n 's/^cargo \([0-9.]*\).*/\1/p'; }
 
 candidate_is_enough() {
     local candidate

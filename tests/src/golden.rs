@@ -33,31 +33,46 @@ pub fn check(path: impl AsRef<Path>, actual: &str) {
     }
 }
 
-/// The lines from the first that differs, as `-expected` and `+actual`; `None` when equal.
+/// The lines that differ, as `-expected` and `+actual`, each stretch with the line before it;
+/// `None` when equal.
 pub fn difference(expected: &str, actual: &str) -> Option<String> {
     if expected == actual {
         return None;
     }
     let (old, new): (Vec<_>, Vec<_>) = (expected.lines().collect(), actual.lines().collect());
-    let start = old.iter().zip(&new).take_while(|(old, new)| old == new).count();
-    let tail = old[start..]
-        .iter()
-        .rev()
-        .zip(new[start..].iter().rev())
-        .take_while(|(old, new)| old == new)
-        .count();
-    let mut text = format!("@@ line {} @@\n", start + 1);
-    for line in &old[start.saturating_sub(3)..start] {
-        text.push_str(&format!(" {line}\n"));
-    }
-    for line in &old[start..old.len() - tail] {
-        text.push_str(&format!("-{line}\n"));
-    }
-    for line in &new[start..new.len() - tail] {
-        text.push_str(&format!("+{line}\n"));
-    }
     if old == new {
-        text.push_str("(they differ in the newline at the end)\n");
+        return Some("(they differ in the newline at the end)\n".to_owned());
+    }
+    // Lengths of the longest common sequence of what follows each pair of lines.
+    let mut common = vec![vec![0usize; new.len() + 1]; old.len() + 1];
+    for i in (0..old.len()).rev() {
+        for j in (0..new.len()).rev() {
+            common[i][j] = match old[i] == new[j] {
+                true => common[i + 1][j + 1] + 1,
+                false => common[i + 1][j].max(common[i][j + 1]),
+            };
+        }
+    }
+    let (mut text, mut i, mut j, mut same) = (String::new(), 0, 0, true);
+    while i < old.len() || j < new.len() {
+        if i < old.len() && j < new.len() && old[i] == new[j] {
+            (i, j, same) = (i + 1, j + 1, true);
+            continue;
+        }
+        if same {
+            text.push_str(&format!("@@ line {} @@\n", i + 1));
+            if i > 0 {
+                text.push_str(&format!(" {}\n", old[i - 1]));
+            }
+            same = false;
+        }
+        if j == new.len() || (i < old.len() && common[i + 1][j] >= common[i][j + 1]) {
+            text.push_str(&format!("-{}\n", old[i]));
+            i += 1;
+        } else {
+            text.push_str(&format!("+{}\n", new[j]));
+            j += 1;
+        }
     }
     Some(text)
 }

@@ -3,12 +3,13 @@
 use std::process::Command;
 
 /// The folders that a daemon without `--root` uses; each is an empty one inside the namespace.
+/// All of `/run`, as pid files lie beside `/run/libvirt`.
 pub const FOLDERS: [&str; 5] =
-    ["/etc/libvirt", "/run/libvirt", "/var/lib/libvirt", "/var/cache/libvirt", "/var/log/libvirt"];
+    ["/etc/libvirt", "/run", "/var/lib/libvirt", "/var/cache/libvirt", "/var/log/libvirt"];
 
 const INSIDE: &str = "IRONVIRT_TEST_NAMESPACE";
 
-/// Runs `body` in a mount namespace where all of [`FOLDERS`] are fresh, empty and private.
+/// Runs `body` in mount and process namespaces where all of [`FOLDERS`] are fresh, empty and private.
 ///
 /// The test program is started again for this one test, so `test` must be the test's full name as
 /// `cargo test` prints it. Skips (and says so) when the user may not make namespaces.
@@ -23,10 +24,13 @@ pub fn inside(test: &str, body: impl FnOnce()) {
     }
     let mounts = FOLDERS
         .map(|folder| format!("mkdir -p {folder} && mount -t tmpfs -o mode=755 tmpfs {folder}"));
-    let script = format!("{} && exec \"$@\"", mounts.join(" && "));
+    // The shell stays: as process 1 it reaps orphans at once, like a host's init.
+    let script = format!("{} && {{ \"$@\" & wait $!; }}", mounts.join(" && "));
     let exe = std::env::current_exe().expect("the path of this test");
     let output = Command::new("unshare")
-        .args(["--mount", "--propagation", "private", "sh", "-c", &script, "sh"])
+        // Whatever the test starts ends with its process namespace.
+        .args(["--pid", "--fork", "--kill-child", "--mount-proc", "--mount"])
+        .args(["--propagation", "private", "sh", "-c", &script, "sh"])
         .arg(exe)
         .args(["--exact", test, "--nocapture", "--include-ignored"])
         .env(INSIDE, test)

@@ -20,9 +20,11 @@ pub struct Package {
 
 /// Every package of the build, as `cargo metadata` tells.
 pub fn packages(root: &Path) -> Result<Vec<Package>, String> {
+    // Without the platform, cargo would fetch what only other systems need.
+    let platform = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
-        .args(["metadata", "--format-version", "1", "--offline"])
+        .args(["metadata", "--format-version", "1", "--filter-platform", &platform])
         .current_dir(root)
         .output()
         .map_err(|error| format!("cannot run cargo metadata: {error}"))?;

@@ -47,8 +47,7 @@ impl Boxed {
     pub fn launch(&mut self) -> Duration {
         let root = self.folder.path().display();
         let mut script = String::from("set -e\n");
-        // All of /run, so that pid files are private too.
-        for folder in namespace::FOLDERS.iter().chain(&["/run"]).filter(|f| **f != "/run/libvirt") {
+        for folder in namespace::FOLDERS {
             script.push_str(&format!(
                 "mkdir -p {root}{folder} {folder}; mount --bind {root}{folder} {folder}\n"
             ));

@@ -1,0 +1,138 @@
+//! In libvirtd's place: on its paths, with its files, there and back; never both at once.
+//!
+//! Runs in a mount namespace where libvirt's folders are empty and private. Skips where libvirtd is
+//! not installed or the user is not root.
+
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::Signal;
+use tests::{client, domains, guests, namespace, paths, processes, tool, wait};
+
+const LIBVIRTD: &str = "/usr/sbin/libvirtd";
+
+/// Runs `body` on private copies of libvirt's folders, or skips.
+fn on_libvirts_paths(test: &str, body: impl FnOnce()) {
+    if !std::path::Path::new(LIBVIRTD).exists() {
+        eprintln!("skipped: {test} needs libvirtd to compare with");
+        return;
+    }
+    namespace::inside(test, || {
+        // Without a log daemon beside it.
+        std::fs::write("/etc/libvirt/qemu.conf", "stdio_handler = \"file\"\n").unwrap();
+        body();
+    });
+}
+
+/// A daemon without options; ends when dropped.
+struct Running(Child);
+
+impl Running {
+    fn ours() -> Running {
+        Running::start(Command::new(paths::ironvirt()).arg("daemon"))
+    }
+
+    fn libvirtd() -> Running {
+        Running::start(&mut Command::new(LIBVIRTD))
+    }
+
+    fn start(command: &mut Command) -> Running {
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let running = Running(child.spawn().expect("the daemon starts"));
+        wait::until("the daemon to answer", || (virsh("uri").status == 0).then_some(()));
+        running
+    }
+
+    fn stop(mut self) {
+        processes::signal(self.0.id() as i32, Signal::TERM);
+        self.0.wait().expect("our own child");
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn virsh(line: &str) -> client::Outcome {
+    let uri = client::uri("/run/libvirt/libvirt-sock".as_ref(), false);
+    let mut words = vec!["-c", uri.as_str()];
+    words.extend(line.split_whitespace());
+    tool("virsh", &words, "")
+}
+
+fn define(name: &str) {
+    let disk = format!("/var/lib/libvirt/images/{name}.img");
+    std::fs::create_dir_all("/var/lib/libvirt/images").unwrap();
+    std::fs::write(&disk, guests::boot_sector()).unwrap();
+    let serial = format!("/var/lib/libvirt/images/{name}.serial");
+    let xml = domains::from_disk(name, disk.as_ref(), serial.as_ref());
+    let file = format!("/var/lib/libvirt/images/{name}.xml");
+    std::fs::write(&file, xml).unwrap();
+    virsh(&format!("define {file}")).ok();
+}
+
+#[test]
+fn definitions_go_there_and_back_unchanged() {
+    on_libvirts_paths("definitions_go_there_and_back_unchanged", || {
+        let daemon = Running::libvirtd();
+        define("theirs");
+        virsh("autostart theirs").ok();
+        let theirs = virsh("dumpxml theirs").ok();
+        daemon.stop();
+        let file = std::fs::read("/etc/libvirt/qemu/theirs.xml").unwrap();
+
+        let daemon = Running::ours();
+        assert_eq!(virsh("dumpxml theirs --inactive").ok(), theirs);
+        assert!(virsh("dominfo theirs").ok().contains("Autostart:      enable"));
+        define("ours");
+        let ours = virsh("dumpxml ours").ok();
+        virsh("destroy theirs");
+        daemon.stop();
+        assert_eq!(std::fs::read("/etc/libvirt/qemu/theirs.xml").unwrap(), file, "rewritten");
+
+        let daemon = Running::libvirtd();
+        assert_eq!(virsh("dumpxml theirs --inactive").ok(), theirs);
+        assert_eq!(virsh("dumpxml ours").ok(), ours);
+        virsh("destroy theirs");
+        daemon.stop();
+    });
+}
+
+#[test]
+fn a_running_guest_is_taken_over_and_handed_back() {
+    on_libvirts_paths("a_running_guest_is_taken_over_and_handed_back", || {
+        let daemon = Running::libvirtd();
+        define("moving");
+        virsh("start moving").ok();
+        let id = virsh("domid moving").ok();
+        daemon.stop();
+
+        let daemon = Running::ours();
+        assert_eq!(virsh("domid moving").ok(), id);
+        assert_eq!(virsh("domstate moving --reason").ok().trim(), "running (booted)");
+        virsh("suspend moving").ok();
+        daemon.stop();
+
+        let daemon = Running::libvirtd();
+        assert_eq!(virsh("domid moving").ok(), id);
+        assert_eq!(virsh("domstate moving --reason").ok().trim(), "paused (user)");
+        virsh("destroy moving").ok();
+        daemon.stop();
+    });
+}
+
+#[test]
+fn the_two_refuse_to_run_at_once() {
+    on_libvirts_paths("the_two_refuse_to_run_at_once", || {
+        let daemon = Running::libvirtd();
+        tool("timeout", &["20", &paths::ironvirt().to_string_lossy(), "daemon"], "").failed();
+        virsh("list").ok();
+        daemon.stop();
+        let daemon = Running::ours();
+        tool("timeout", &["20", LIBVIRTD], "").failed();
+        virsh("list").ok();
+        daemon.stop();
+    });
+}
