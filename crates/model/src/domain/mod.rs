@@ -21,6 +21,7 @@ pub mod opaque;
 pub mod os;
 mod prelude;
 pub mod qemu_namespace;
+mod refine;
 pub mod scalar;
 pub mod seclabel;
 pub mod status;
@@ -36,7 +37,7 @@ pub use definition::{Domain, VirtType};
 pub use text::{
     FormatFlags, ParseOptions, Parsed, QEMU_NS, file_header, format, parse, write_domain,
 };
-pub use validate::validate;
+pub use validate::{validate, validate_support};
 
 impl Domain {
     /// The devices; an empty set is made when there is none.

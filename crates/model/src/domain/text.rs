@@ -3,7 +3,7 @@
 use diag::{Diagnostic, Severity};
 use xml::{WriteOptions, Writer, Xml};
 
-use super::{Domain, canonical, live};
+use super::{Domain, canonical, live, refine};
 
 /// The namespace of `<qemu:commandline>` and its siblings.
 pub const QEMU_NS: &str = "http://libvirt.org/schemas/domain/qemu/1.0";
@@ -28,6 +28,7 @@ pub struct Parsed {
 /// Reads a `<domain>` document. All faults are reported at once; any of them leaves no domain.
 pub fn parse(text: &str, options: ParseOptions) -> Parsed {
     let xml::Parsed { value, mut diagnostics } = xml::read_str::<Domain>(text, "domain");
+    refine::refine(&mut diagnostics);
     let domain = value.map(|mut d| {
         canonical::canonicalize(&mut d, &mut diagnostics);
         if !options.live {

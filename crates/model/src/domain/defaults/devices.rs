@@ -273,30 +273,12 @@ pub(super) fn controller_models(
                 if matches!(c.model.as_deref(), None | Some("default")) {
                     match default_usb(m, ctx) {
                         Some(model) => c.model = Some(model.to_owned()),
-                        None => {
-                            c.model = None;
-                            fault(
-                                out,
-                                "domain.usb-model",
-                                ErrorCode::CONFIG_UNSUPPORTED,
-                                format!(
-                                    "Unable to determine model for USB controller idx={}",
-                                    c.index.unwrap_or(0)
-                                ),
-                            );
-                        }
+                        // Stays open; starting the guest is refused.
+                        None => c.model = None,
                     }
-                }
-                if m.is_pseries() && c.model.as_deref() == Some("default") {
-                    c.model = None;
                 }
             }
             ControllerType::Pci => pci(c, m),
-            ControllerType::Ide if m.is_i440fx() => {
-                if c.model.is_none() {
-                    c.model = None;
-                }
-            }
             _ => {}
         }
     }

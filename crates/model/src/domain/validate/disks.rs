@@ -104,13 +104,7 @@ fn one(d: &Domain, x: &Disk, out: &mut Faults) {
         );
     }
     if x.device == DiskDevice::Lun {
-        if bus == DiskBus::Virtio {
-            out.unsupported(
-                "domain.disk-lun",
-                "This QEMU doesn't support SCSI emulation with 'virtio-blk' device",
-            );
-        } else if !matches!(x.kind, StorageType::Block | StorageType::Network | StorageType::Volume)
-        {
+        if !matches!(x.kind, StorageType::Block | StorageType::Network | StorageType::Volume) {
             out.unsupported(
                 "domain.disk-lun",
                 "disk device='lun' is only valid for block type disk source",

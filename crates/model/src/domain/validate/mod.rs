@@ -9,10 +9,13 @@ mod disks;
 mod interfaces;
 mod memory;
 mod platform;
+mod support;
 mod unique;
 mod videos;
 
 use diag::{Diagnostic, ErrorCode, Severity};
+
+pub use support::validate_support;
 
 use super::Domain;
 use super::defaults::Machine;

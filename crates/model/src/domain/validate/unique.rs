@@ -57,7 +57,7 @@ pub(super) fn check(d: &Domain, out: &mut Faults) {
             Some(Address::Pci(a)) => {
                 pci_range(a, out);
                 let key = (a.domain.0, a.bus.0, a.slot.0, a.function.0);
-                if key != (0, 0, 0, 0) && pci.insert(key, ()).is_some() {
+                if key != (0, 0, 0, 0) && !console_copy && pci.insert(key, ()).is_some() {
                     out.xml(
                         "domain.pci-duplicate",
                         format!(

@@ -1,0 +1,162 @@
+//! libvirt's own code and words for faults that the reader finds by the schema alone.
+//!
+//! The reader says "Invalid value for attribute …" for every bad value; in some places libvirt says
+//! something else with another code, and clients look at the code.
+
+use diag::{Diagnostic, ErrorCode, Severity};
+
+/// (attribute, element, code, libvirt's words, `{}` standing for the value).
+type ValueRule = (&'static str, &'static str, ErrorCode, &'static str);
+
+const VALUES: &[ValueRule] = &[
+    ("type", "input", ErrorCode::CONFIG_UNSUPPORTED, "unknown input device type '{}'"),
+    ("bus", "input", ErrorCode::CONFIG_UNSUPPORTED, "unknown input bus type '{}'"),
+    ("offset", "clock", ErrorCode::CONFIG_UNSUPPORTED, "unknown clock offset '{}'"),
+    ("mode", "cpu", ErrorCode::CONFIG_UNSUPPORTED, "Invalid mode attribute '{}'"),
+    ("policy", "feature", ErrorCode::CONFIG_UNSUPPORTED, "Invalid CPU feature policy"),
+    ("type", "hub", ErrorCode::CONFIG_UNSUPPORTED, "unknown hub device type '{}'"),
+    (
+        "type",
+        "redirdev",
+        ErrorCode::CONFIG_UNSUPPORTED,
+        "unknown redirdev character device type '{}'",
+    ),
+    ("type", "serial", ErrorCode::CONFIG_UNSUPPORTED, CHAR),
+    ("type", "parallel", ErrorCode::CONFIG_UNSUPPORTED, CHAR),
+    ("type", "console", ErrorCode::CONFIG_UNSUPPORTED, CHAR),
+    ("type", "channel", ErrorCode::CONFIG_UNSUPPORTED, CHAR),
+    (
+        "type",
+        "target",
+        ErrorCode::CONFIG_UNSUPPORTED,
+        "unknown target type '{}' specified for character device",
+    ),
+    ("cpuset", "vcpu", ErrorCode::INVALID_ARG, "Failed to parse bitmap '{}'"),
+    ("cpuset", "vcpupin", ErrorCode::INVALID_ARG, "Failed to parse bitmap '{}'"),
+    ("cpuset", "emulatorpin", ErrorCode::INVALID_ARG, "Failed to parse bitmap '{}'"),
+    ("cpuset", "iothreadpin", ErrorCode::INVALID_ARG, "Failed to parse bitmap '{}'"),
+    ("nodeset", "memory", ErrorCode::CONFIG_UNSUPPORTED, "Invalid value of 'nodeset': {}"),
+    ("nodeset", "memnode", ErrorCode::CONFIG_UNSUPPORTED, "Invalid value of 'nodeset': {}"),
+    ("address", "mac", ErrorCode::XML_ERROR, "unable to parse mac address '{}'"),
+    ("", "uuid", ErrorCode::INTERNAL_ERROR, "malformed uuid element"),
+    ("", "vcpu", ErrorCode::XML_ERROR, "maximum vcpus count must be an integer"),
+    ("", "on_poweroff", ErrorCode::CONFIG_UNSUPPORTED, "unknown on_poweroff action: {}"),
+    ("", "on_reboot", ErrorCode::CONFIG_UNSUPPORTED, "unknown on_reboot action: {}"),
+    ("", "on_crash", ErrorCode::CONFIG_UNSUPPORTED, "unknown on_crash action: {}"),
+    ("", "type", ErrorCode::OS_TYPE, "{}"),
+];
+
+const CHAR: &str = "unknown type presented to host for character device: {}";
+
+/// (rule, start of the reader's message, code, libvirt's words).
+const MISSING: &[(&str, &str, ErrorCode, &str)] = &[
+    (
+        "xml.missing-element",
+        "Missing required element 'name' in element 'domain'",
+        ErrorCode::NO_NAME,
+        "missing name information",
+    ),
+    (
+        "xml.missing-element",
+        "Missing required element 'target' in element 'disk'",
+        ErrorCode::NO_TARGET,
+        "missing target information for device",
+    ),
+    (
+        "xml.missing-element",
+        "Missing required element 'target' in element 'filesystem'",
+        ErrorCode::NO_TARGET,
+        "missing target information for device",
+    ),
+    ("xml.root", "unexpected root element", ErrorCode::XML_ERROR, ""),
+];
+
+/// Gives each fault the code and words libvirt has for it. The place and the hints stay.
+pub(super) fn refine(list: &mut [Diagnostic]) {
+    for d in list.iter_mut() {
+        if d.rule == "xml.unknown-element"
+            && let Some(name) = between(&d.message, "Unknown element '", "' in element 'features'")
+        {
+            d.message = format!("unexpected feature '{name}'");
+            d.severity = Severity::Error;
+            d.code = ErrorCode::CONFIG_UNSUPPORTED;
+            continue;
+        }
+        if d.rule == "xml.invalid-value" {
+            for (attr, element, code, words) in VALUES {
+                let head = if attr.is_empty() {
+                    format!("Invalid value for element '{element}': '")
+                } else {
+                    format!("Invalid value for attribute '{attr}' in element '{element}': '")
+                };
+                if let Some(rest) = d.message.strip_prefix(&head) {
+                    let value = rest.rsplit_once("'.").map_or(rest, |(v, _)| v).to_owned();
+                    d.message = words.replace("{}", &value);
+                    d.code = *code;
+                    break;
+                }
+            }
+            continue;
+        }
+        for (rule, head, code, words) in MISSING {
+            if d.rule == *rule && d.message.starts_with(head) {
+                d.code = *code;
+                if !words.is_empty() {
+                    d.message = (*words).to_owned();
+                }
+            }
+        }
+    }
+}
+
+fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
+    text.strip_prefix(before)?.strip_suffix(after)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::domain::{ParseOptions, parse};
+    use diag::{ErrorCode, Severity};
+
+    fn check(inner: &str, code: ErrorCode, message: &str) {
+        let text = format!("<domain type='qemu'><name>a</name><memory>1</memory>{inner}</domain>");
+        let p = parse(&text, ParseOptions::default());
+        let errors: Vec<_> =
+            p.diagnostics.iter().filter(|d| d.severity == Severity::Error).collect();
+        assert_eq!(errors.len(), 1, "{inner}: {errors:?}");
+        assert_eq!((errors[0].code, errors[0].message.as_str()), (code, message), "{inner}");
+        assert!(errors[0].span.is_some(), "{inner}");
+        assert!(p.domain.is_none());
+    }
+
+    #[test]
+    fn codes_are_libvirts() {
+        let unsupported = ErrorCode::CONFIG_UNSUPPORTED;
+        check("<clock offset='foo'/>", unsupported, "unknown clock offset 'foo'");
+        check("<on_reboot>foo</on_reboot>", unsupported, "unknown on_reboot action: foo");
+        check("<features><foo/></features>", unsupported, "unexpected feature 'foo'");
+        check("<cpu mode='foo'/>", unsupported, "Invalid mode attribute 'foo'");
+        check("<uuid>xx</uuid>", ErrorCode::INTERNAL_ERROR, "malformed uuid element");
+        check(
+            "<vcpu cpuset='aaa'>1</vcpu>",
+            ErrorCode::INVALID_ARG,
+            "Failed to parse bitmap 'aaa'",
+        );
+        check(
+            "<devices><disk><source file='/a'/></disk></devices>",
+            ErrorCode::NO_TARGET,
+            "missing target information for device",
+        );
+        check("<devices><hub type='foo'/></devices>", unsupported, "unknown hub device type 'foo'");
+    }
+
+    #[test]
+    fn ten_mistakes_are_ten_faults() {
+        let text = "<domain type='qmu'><name>a</name><memory unit='XB'>1</memory><vcpu>x</vcpu>
+            <clock offset='a'/><on_crash>b</on_crash><devices><disk device='c'><target dev='vda'/></disk>
+            <interface type='d'/><graphics type='e'/><watchdog model='f'/><hub type='g'/></devices></domain>";
+        let p = parse(text, ParseOptions::default());
+        let errors = p.diagnostics.iter().filter(|d| d.severity == Severity::Error).count();
+        assert_eq!(errors, 10, "{:#?}", p.diagnostics);
+    }
+}
