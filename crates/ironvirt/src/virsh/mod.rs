@@ -15,7 +15,10 @@ mod handlers;
 pub mod help;
 pub mod hostcmds;
 pub mod lexer;
+pub mod moments;
 mod names;
+pub mod network;
+pub mod objects;
 pub mod opts;
 pub mod parse;
 pub mod registry;
@@ -23,6 +26,7 @@ pub mod session;
 pub mod shell;
 pub mod storage;
 pub mod table;
+pub mod tree;
 pub mod util;
 pub mod xpath;
 

@@ -1,8 +1,270 @@
 //! The commands of the group "network".
 
-use super::{Command, Group};
+use super::{Command, Complete, Group, Opt, nets, words};
+use crate::virsh::handlers::*;
 
 /// The group, in the order of `help`.
 pub static GROUP: Group = Group { title: "Networking", keyword: "network", commands: COMMANDS };
 
-static COMMANDS: &[Command] = &[];
+static COMMANDS: &[Command] = &[
+    Command {
+        name: "net-autostart",
+        help: "autostart a network",
+        desc: Some("Configure a network to be automatically started at boot."),
+        opts: &[
+            Opt::str("network", "network name or uuid").required().positional().complete(Complete::Network(0)),
+            Opt::flag("disable", "disable autostarting"),
+        ],
+        run: cmd_net_autostart,
+        flags: 0,
+    },
+    Command {
+        name: "net-create",
+        help: "create a network from an XML file",
+        desc: Some("Create a network."),
+        opts: &[
+            Opt::str("file", "file containing an XML network description").required().positional().complete(Complete::File),
+            Opt::flag("validate", "validate the XML against the schema"),
+        ],
+        run: cmd_net_create,
+        flags: 0,
+    },
+    Command {
+        name: "net-define",
+        help: "define an inactive persistent virtual network or modify an existing persistent one from an XML file",
+        desc: Some("Define or modify a persistent virtual network."),
+        opts: &[
+            Opt::str("file", "file containing an XML network description").required().positional().complete(Complete::File),
+            Opt::flag("validate", "validate the XML against the schema"),
+        ],
+        run: cmd_net_define,
+        flags: 0,
+    },
+    Command {
+        name: "net-desc",
+        help: "show or set network's description or title",
+        desc: Some("Allows setting or modifying the description or title of a network."),
+        opts: &[
+            Opt::str("network", "network name or uuid").required().positional().complete(Complete::Network(0)),
+            Opt::flag("live", "modify/get running state"),
+            Opt::flag("config", "modify/get persistent configuration"),
+            Opt::flag("current", "modify/get current state configuration"),
+            Opt::flag("title", "modify/get the title instead of description"),
+            Opt::flag("edit", "open an editor to modify the description"),
+            Opt::argv("new-desc", "message").positional(),
+        ],
+        run: cmd_net_desc,
+        flags: 0,
+    },
+    Command {
+        name: "net-destroy",
+        help: "destroy (stop) a network",
+        desc: Some("Forcefully stop a given network."),
+        opts: &[
+            Opt::str("network", "network name or uuid").required().positional().complete(Complete::Network(0)),
+        ],
+        run: cmd_net_destroy,
+        flags: 0,
+    },
+    Command {
+        name: "net-dhcp-leases",
+        help: "print lease info for a given network",
+        desc: Some("Print lease info for a given network"),
+        opts: &[
+            Opt::str("network", "network name or uuid").required().positional().complete(Complete::Network(0)),
+            Opt::str("mac", "MAC address").loose().complete(Complete::InterfaceMacOfDomain),
+        ],
+        run: cmd_net_dhcp_leases,
+        flags: 0,
+    },
+    Command {
+        name: "net-dumpxml",
+        help: "network information in XML",
+        desc: Some("Output the network information as an XML dump to stdout."),
+        opts: &[
+            Opt::str("network", "network name or uuid").required().positional().complete(Complete::Network(0)),
+            Opt::flag("inactive", "show inactive defined XML"),
+            Opt::str("xpath", "xpath expression to filter the XML document").empty_ok().complete(Complete::Nothing),
+            Opt::flag("wrap", "wrap xpath results in an common root element"),
+        ],
+        run: cmd_net_dumpxml,
+        flags: 0,
+    },
+    Command {
+        name: "net-edit",
+        help: "edit XML configuration for a network",
+        desc: Some("Edit the XML configuration for a network."),
+        opts: &[
+            Opt::str("network", "network name or uuid").required().positional().complete(Complete::Network(0)),
+        ],
+        run: cmd_net_edit,
+        flags: 0,
+    },
+    Command {
+        name: "net-event",
+        help: "Network Events",
+        desc: Some("List event types, or wait for network events to occur"),
+        opts: &[
+            Opt::str("network", "filter by network name or uuid").loose().complete(Complete::Network(0)),
+            Opt::str("event", "which event type to wait for").loose().complete(Complete::Words(words::NET_EVENTS)),
+            Opt::flag("loop", "loop until timeout or interrupt, rather than one-shot"),
+            Opt::int("timeout", "timeout seconds").loose(),
+            Opt::flag("list", "list valid event types"),
+            Opt::flag("timestamp", "show timestamp for each printed event"),
+        ],
+        run: cmd_net_event,
+        flags: 0,
+    },
+    Command {
+        name: "net-info",
+        help: "network information",
+        desc: Some("Returns basic information about the network"),
+        opts: &[
+            Opt::str("network", "network name or uuid").required().positional().complete(Complete::Network(0)),
+        ],
+        run: cmd_net_info,
+        flags: 0,
+    },
+    Command {
+        name: "net-list",
+        help: "list networks",
+        desc: Some("Returns list of networks."),
+        opts: &[
+            Opt::flag("inactive", "list inactive networks"),
+            Opt::flag("all", "list inactive & active networks"),
+            Opt::flag("persistent", "list persistent networks"),
+            Opt::flag("transient", "list transient networks"),
+            Opt::flag("autostart", "list networks with autostart enabled"),
+            Opt::flag("no-autostart", "list networks with autostart disabled"),
+            Opt::flag("uuid", "list uuid's only"),
+            Opt::flag("name", "list network names only"),
+            Opt::flag("table", "list table (default)"),
+            Opt::flag("title", "show network title"),
+        ],
+        run: cmd_net_list,
+        flags: 0,
+    },
+    Command {
+        name: "net-metadata",
+        help: "show or set network's custom XML metadata",
+        desc: Some("Shows or modifies the XML metadata of a network."),
+        opts: &[
+            Opt::str("network", "network name or uuid").required().positional().complete(Complete::Network(0)),
+            Opt::str("uri", "URI of the namespace").required().positional(),
+            Opt::flag("live", "modify/get running state"),
+            Opt::flag("config", "modify/get persistent configuration"),
+            Opt::flag("current", "modify/get current state configuration"),
+            Opt::flag("edit", "use an editor to change the metadata"),
+            Opt::str("key", "key to be used as a namespace identifier").loose(),
+            Opt::str("set", "new metadata to set").loose().empty_ok().complete(Complete::Nothing),
+            Opt::flag("remove", "remove the metadata corresponding to an uri"),
+        ],
+        run: cmd_net_metadata,
+        flags: 0,
+    },
+    Command {
+        name: "net-name",
+        help: "convert a network UUID to network name",
+        desc: None,
+        opts: &[
+            Opt::str("network", "network uuid").required().positional().complete(Complete::NetworkUuid),
+        ],
+        run: cmd_net_name,
+        flags: 0,
+    },
+    Command {
+        name: "net-start",
+        help: "start a (previously defined) inactive network",
+        desc: Some("Start a network."),
+        opts: &[
+            Opt::str("network", "network name or uuid").required().positional().complete(Complete::Network(nets::INACTIVE)),
+        ],
+        run: cmd_net_start,
+        flags: 0,
+    },
+    Command {
+        name: "net-undefine",
+        help: "undefine a persistent network",
+        desc: Some("Undefine the configuration for a persistent network."),
+        opts: &[
+            Opt::str("network", "network name or uuid").required().positional().complete(Complete::Network(0)),
+        ],
+        run: cmd_net_undefine,
+        flags: 0,
+    },
+    Command {
+        name: "net-update",
+        help: "update parts of an existing network's configuration",
+        desc: None,
+        opts: &[
+            Opt::str("network", "network name or uuid").required().positional().complete(Complete::Network(0)),
+            Opt::str("command", "type of update (add-first, add-last (add), delete, or modify)").required().positional().empty_ok().complete(Complete::Words(words::COMMANDS)),
+            Opt::str("section", "which section of network configuration to update").required().positional().complete(Complete::Words(words::SECTIONS)),
+            Opt::str("xml", "name of file containing xml (or, if it starts with '<', the complete xml element itself) to add/modify, or to be matched for search").required().positional().complete(Complete::File),
+            Opt::int("parent-index", "which parent object to search through").loose(),
+            Opt::flag("config", "affect next network startup"),
+            Opt::flag("live", "affect running network"),
+            Opt::flag("current", "affect current state of network"),
+        ],
+        run: cmd_net_update,
+        flags: 0,
+    },
+    Command {
+        name: "net-uuid",
+        help: "convert a network name to network UUID",
+        desc: None,
+        opts: &[
+            Opt::str("network", "network name").required().positional().complete(Complete::Network(0)),
+        ],
+        run: cmd_net_uuid,
+        flags: 0,
+    },
+    Command {
+        name: "net-port-list",
+        help: "list network ports",
+        desc: Some("Returns list of network ports."),
+        opts: &[
+            Opt::str("network", "network name or uuid").required().positional().complete(Complete::Network(0)),
+            Opt::flag("uuid", "list uuid's only"),
+            Opt::flag("table", "list table (default)"),
+        ],
+        run: cmd_net_port_list,
+        flags: 0,
+    },
+    Command {
+        name: "net-port-create",
+        help: "create a network port from an XML file",
+        desc: Some("Create a network port."),
+        opts: &[
+            Opt::str("network", "network name or uuid").required().positional().complete(Complete::Network(0)),
+            Opt::str("file", "file containing an XML network port description").required().positional().complete(Complete::File),
+            Opt::flag("validate", "validate the XML against the schema"),
+        ],
+        run: cmd_net_port_create,
+        flags: 0,
+    },
+    Command {
+        name: "net-port-dumpxml",
+        help: "network port information in XML",
+        desc: Some("Output the network port information as an XML dump to stdout."),
+        opts: &[
+            Opt::str("network", "network name or uuid").required().positional().complete(Complete::Network(0)),
+            Opt::str("port", "port UUID").required().positional().complete(Complete::NetworkPort),
+            Opt::str("xpath", "xpath expression to filter the XML document").empty_ok().complete(Complete::Nothing),
+            Opt::flag("wrap", "wrap xpath results in an common root element"),
+        ],
+        run: cmd_net_port_dumpxml,
+        flags: 0,
+    },
+    Command {
+        name: "net-port-delete",
+        help: "delete the specified network port",
+        desc: Some("Delete the specified network port."),
+        opts: &[
+            Opt::str("network", "network name or uuid").required().positional().complete(Complete::Network(0)),
+            Opt::str("port", "port UUID").required().positional().complete(Complete::NetworkPort),
+        ],
+        run: cmd_net_port_delete,
+        flags: 0,
+    },
+];

@@ -60,9 +60,40 @@ pub static ARCHS: &[&str] = &[
     "xtensaeb",
 ];
 
+/// Values of `caps` options.
+pub static CAPS: &[&str] = &[
+    "system",
+    "pci",
+    "usb_device",
+    "usb",
+    "net",
+    "scsi_host",
+    "scsi_target",
+    "scsi",
+    "storage",
+    "fc_host",
+    "vports",
+    "scsi_generic",
+    "drm",
+    "mdev_types",
+    "mdev",
+    "ccw",
+    "css",
+    "vdpa",
+    "ap_card",
+    "ap_queue",
+    "ap_matrix",
+    "vpd",
+    "ccwgroup",
+    "ccwgroup_member",
+];
+
 /// Values of `codesets` options.
 pub static CODESETS: &[&str] =
     &["linux", "xt", "atset1", "atset2", "atset3", "os_x", "xt_kbd", "usb", "win32", "qnum"];
+
+/// Values of `commands` options.
+pub static COMMANDS: &[&str] = &["add", "modify", "delete", "add-last", "add-first"];
 
 /// Values of `domain_events` options.
 pub static DOMAIN_EVENTS: &[&str] = &[
@@ -102,6 +133,9 @@ pub static DOMDIRTYRATE_CALC_MODES: &[&str] = &["page-sampling", "dirty-bitmap",
 /// Values of `domifaddr_sources` options.
 pub static DOMIFADDR_SOURCES: &[&str] = &["lease", "agent", "arp"];
 
+/// Values of `drivers` options.
+pub static DRIVERS: &[&str] = &["default", "kvm", "vfio", "xen"];
+
 /// Values of `enables` options.
 pub static ENABLES: &[&str] = &[
     "cmt",
@@ -137,6 +171,12 @@ pub static LIFECYCLE_TYPES: &[&str] = &["poweroff", "reboot", "crash"];
 /// Values of `modes` options.
 pub static MODES: &[&str] = &["strict", "preferred", "interleave", "restrictive"];
 
+/// Values of `net_events` options.
+pub static NET_EVENTS: &[&str] = &["lifecycle", "metadata-change"];
+
+/// Values of `nodedev_events` options.
+pub static NODEDEV_EVENTS: &[&str] = &["lifecycle", "update"];
+
 /// Values of `pool_events` options.
 pub static POOL_EVENTS: &[&str] = &["lifecycle", "refresh"];
 
@@ -160,6 +200,25 @@ pub static POOL_TYPES: &[&str] = &[
 
 /// Values of `reboot_modes` options.
 pub static REBOOT_MODES: &[&str] = &["acpi", "agent", "initctl", "signal", "paravirt"];
+
+/// Values of `secret_events` options.
+pub static SECRET_EVENTS: &[&str] = &["lifecycle", "value-changed"];
+
+/// Values of `sections` options.
+pub static SECTIONS: &[&str] = &[
+    "bridge",
+    "domain",
+    "ip",
+    "ip-dhcp-host",
+    "ip-dhcp-range",
+    "forward",
+    "forward-interface",
+    "forward-pf",
+    "portgroup",
+    "dns-host",
+    "dns-txt",
+    "dns-srv",
+];
 
 /// Values of `signames` options.
 pub static SIGNAMES: &[&str] = &[

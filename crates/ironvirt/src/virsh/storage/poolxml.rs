@@ -1,7 +1,6 @@
 //! Documents that pool commands build from their options.
 
 use super::*;
-use crate::virsh::fail::fail;
 use crate::virsh::util::escape;
 
 /// Name and XML of the pool that `pool-define-as` and `pool-create-as` describe.
@@ -21,6 +20,9 @@ pub fn pool_xml(cmd: &Cmd) -> Outcome<(String, String)> {
         source.push_str(&format!("    <device path='{d}'/>\n"));
     }
     source.push_str(&adapter(cmd)?);
+    if let Some(i) = get("source-initiator")? {
+        source.push_str(&format!("    <initiator>\n      <iqn name='{i}'/>\n    </initiator>\n"));
+    }
     if let (Some(t), Some(u)) = (get("auth-type")?, get("auth-username")?) {
         let secret = match (get("secret-usage")?, get("secret-uuid")?) {
             (Some(s), _) => format!("      <secret usage='{s}'/>\n"),
@@ -37,9 +39,6 @@ pub fn pool_xml(cmd: &Cmd) -> Outcome<(String, String)> {
     }
     if let Some(v) = get("source-protocol-ver")? {
         source.push_str(&format!("    <protocol ver='{v}'/>\n"));
-    }
-    if let Some(i) = get("source-initiator")? {
-        source.push_str(&format!("    <initiator>\n      <iqn name='{i}'/>\n    </initiator>\n"));
     }
     if !source.is_empty() {
         out.push_str(&format!("  <source>\n{source}  </source>\n"));
@@ -69,7 +68,7 @@ fn adapter(cmd: &Cmd) -> Outcome<String> {
         return Ok(out);
     }
     Ok(match get("adapter-name")? {
-        Some(n) => format!("    <adapter name='{n}'/>\n"),
+        Some(n) => format!("    <adapter type='scsi_host' name='{n}'/>\n"),
         None => String::new(),
     })
 }
@@ -79,9 +78,6 @@ pub fn source_spec(cmd: &Cmd) -> Outcome<Option<String>> {
     let get = |n: &str| -> Outcome<Option<String>> { Ok(cmd.str(n)?.map(escape)) };
     let (host, port, initiator) = (get("host")?, get("port")?, get("initiator")?);
     let Some(host) = host else {
-        if port.is_some() || initiator.is_some() {
-            fail!("host is required when port or initiator are given");
-        }
         return Ok(None);
     };
     let port = port.map_or_else(String::new, |p| format!(" port='{p}'"));

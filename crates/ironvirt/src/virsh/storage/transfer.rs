@@ -11,7 +11,11 @@ const SPARSE: u32 = 1;
 const BLOCK: usize = 256 * 1024;
 
 fn io(what: &str, path: &str, e: &std::io::Error) -> Fail {
-    Fail::new(format!("{what} {path}: {}", os_error(e)))
+    match what {
+        // virsh gives no reason for these two.
+        "cannot read" | "cannot create" => Fail::new(format!("{what} {path}")),
+        _ => Fail::new(format!("{what} {path}: {}", os_error(e))),
+    }
 }
 
 /// `vol-upload`
