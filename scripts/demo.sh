@@ -147,7 +147,7 @@ show_boot() {
     local waited=0
     (tail -n +1 -s 0.1 -F "$state/console.txt" 2>/dev/null | sed -u \
         -e '/^Script started/d; /^Script done/d' \
-        -e 's/\x1b\[[0-9;?]*[A-Za-z]//g; s/\x1bc//g; s/\r//g' -e 's/^/  | /') &
+        -e 's/\x1b\[[0-9;?]*[A-Za-z]//g; s/\x1bc//g; s/\r//g' -e 's/^/  | /') 2>/dev/null &
     shower=$!
     disown "$shower"
     trap leave_console EXIT
