@@ -13,6 +13,8 @@ pub mod defaults;
 pub mod definition;
 pub mod devices;
 pub mod features;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod launch_security;
 pub mod lifecycle;
 pub mod live;

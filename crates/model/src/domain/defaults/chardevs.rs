@@ -1,7 +1,5 @@
 //! Serial ports, consoles and channels.
 
-use xml::XmlValue;
-
 use super::{DefaultsContext, Machine};
 use crate::domain::Domain;
 use crate::domain::devices::chardev::{
@@ -203,9 +201,6 @@ fn source(s: &mut crate::domain::devices::chardev::CharSource) {
             s.protocol.get_or_insert(CharProtocol { kind: ProtocolType::Raw });
             for e in &mut s.sources {
                 e.mode.get_or_insert(SocketMode::Connect);
-                if e.host.is_none() {
-                    e.host = None;
-                }
             }
         }
         CharType::Unix => {
@@ -249,9 +244,6 @@ fn serial_model(kind: CharTargetType, m: &Machine) -> Option<&'static str> {
         CharTargetType::IsaDebug => "isa-debugcon",
         CharTargetType::SystemSerial if m.is_arm() => "pl011",
         CharTargetType::SystemSerial => "16550a",
-        _ => {
-            let _ = ProtocolType::kind();
-            return None;
-        }
+        _ => return None,
     })
 }

@@ -5,7 +5,6 @@ use diag::{Diagnostic, ErrorCode};
 use super::{DefaultsContext, Machine, fault};
 use crate::domain::Domain;
 use crate::domain::address::Address;
-use crate::domain::definition::VirtType;
 use crate::domain::devices::controller::{
     Controller, ControllerModel, ControllerTarget, ControllerType,
 };
@@ -21,15 +20,7 @@ use crate::domain::devices::sound::SoundModel;
 use crate::domain::devices::tpm::{TpmBackendType, TpmModel, TpmVersion};
 
 /// Fills in everything but disks, displays, character devices and controllers.
-pub(super) fn apply(
-    d: &mut Domain,
-    m: &Machine,
-    ctx: &mut DefaultsContext<'_>,
-    out: &mut Vec<Diagnostic>,
-) {
-    let _ = &out;
-    let kvm = d.kind == VirtType::Kvm;
-    let _ = kvm;
+pub(super) fn apply(d: &mut Domain, m: &Machine, ctx: &mut DefaultsContext<'_>) {
     let dev = d.devices_mut();
     for i in &mut dev.interfaces {
         if i.mac.is_none() {
@@ -66,11 +57,6 @@ pub(super) fn apply(
     }
     for f in &mut dev.filesystems {
         f.access_mode.get_or_insert(AccessMode::Passthrough);
-        if f.driver.is_none()
-            && matches!(f.kind, crate::domain::devices::filesystem::FilesystemType::Mount)
-        {
-            // The driver `path` is implied and not written.
-        }
     }
     for i in &mut dev.inputs {
         if i.bus.is_none() && i.kind != InputType::Evdev && i.kind != InputType::Passthrough {
@@ -130,7 +116,7 @@ pub(super) fn apply(
             h.display.get_or_insert(xml::OnOff::Off);
         }
     }
-    memory_devices(dev, m, ctx);
+    memory_devices(dev);
     for r in &mut dev.rngs {
         if r.backend.model == RngBackendModel::Random {
             r.backend.device.get_or_insert_with(|| "/dev/random".to_owned());
@@ -150,7 +136,7 @@ pub(super) fn apply(
         v.model.get_or_insert_default();
         let c = v.cid.get_or_insert_default();
         if c.auto.is_none() {
-            c.auto = Some(if c.address.is_some() { xml::YesNo::No } else { xml::YesNo::No });
+            c.auto = Some(xml::YesNo::No);
         }
         if c.auto == Some(xml::YesNo::Yes) {
             c.address = None;
@@ -158,16 +144,7 @@ pub(super) fn apply(
     }
 }
 
-fn memory_devices(
-    dev: &mut crate::domain::devices::Devices,
-    m: &Machine,
-    ctx: &DefaultsContext<'_>,
-) {
-    for x in &mut dev.memories {
-        if matches!(x.model, MemoryModel::Nvdimm) && m.is_pseries() && x.uuid.is_none() {
-            x.uuid = None;
-        }
-    }
+fn memory_devices(dev: &mut crate::domain::devices::Devices) {
     // DIMMs without an address get the lowest free slot.
     let mut taken: Vec<u32> = dev
         .memories
@@ -177,7 +154,6 @@ fn memory_devices(
             _ => None,
         })
         .collect();
-    let _ = ctx;
     for x in &mut dev.memories {
         if matches!(x.model, MemoryModel::Dimm | MemoryModel::Nvdimm) && x.address.is_none() {
             let slot = (0..).find(|n| !taken.contains(n)).unwrap_or(0);
@@ -230,9 +206,6 @@ fn default_nic(m: &Machine, ctx: &DefaultsContext<'_>) -> Option<&'static str> {
     }
     if m.is_virt() {
         return Some("virtio");
-    }
-    if m.is_ppc64() && !m.is_pseries() && m.name != "g3beige" {
-        // Same choice as for PCs.
     }
     if ctx.devices.has("rtl8139") {
         Some("rtl8139")

@@ -1,14 +1,12 @@
 //! What a disk does not say of itself.
 
-use super::{DefaultsContext, Machine};
 use crate::domain::Domain;
 use crate::domain::devices::disk::{
     Disk, DiskBus, DiskDevice, DiskDriver, NetworkTransport, SnapshotMode, StorageType,
 };
 
 /// Fills in bus, driver and the like of every disk, and puts them in libvirt's order.
-pub(super) fn apply(d: &mut Domain, m: &Machine, ctx: &DefaultsContext<'_>) {
-    let _ = (m, ctx);
+pub(super) fn apply(d: &mut Domain) {
     for disk in &mut d.devices_mut().disks {
         complete(disk);
     }

@@ -1,6 +1,5 @@
 //! Displays, their video card and the audio that goes with them.
 
-use diag::Diagnostic;
 use xml::YesNo;
 
 use super::{DefaultsContext, Machine};
@@ -10,13 +9,7 @@ use crate::domain::devices::graphics::{Graphics, GraphicsType, Listen, ListenTyp
 use crate::domain::devices::video::{Video, VideoModel, VideoType};
 
 /// Fills in displays, video cards and audio backends.
-pub(super) fn apply(
-    d: &mut Domain,
-    m: &Machine,
-    ctx: &DefaultsContext<'_>,
-    out: &mut Vec<Diagnostic>,
-) {
-    let _ = out;
+pub(super) fn apply(d: &mut Domain, m: &Machine, ctx: &DefaultsContext<'_>) {
     let dev = d.devices_mut();
     for g in &mut dev.graphics {
         drop_generated_sockets(g, ctx);
@@ -41,7 +34,7 @@ pub(super) fn apply(
     for m in dev.videos.iter_mut().filter_map(|v| v.model.as_mut()) {
         m.primary = m.primary.filter(|p| *p == YesNo::Yes);
     }
-    audio(d, m, ctx);
+    audio(d, ctx);
 }
 
 /// A VNC socket in the daemon's own folder was made for an earlier run.
@@ -230,8 +223,7 @@ fn default_video(m: &Machine, ctx: &DefaultsContext<'_>) -> VideoType {
     if ctx.devices.has("cirrus-vga") { VideoType::Cirrus } else { VideoType::Vga }
 }
 
-fn audio(d: &mut Domain, m: &Machine, ctx: &DefaultsContext<'_>) {
-    let _ = m;
+fn audio(d: &mut Domain, ctx: &DefaultsContext<'_>) {
     let dev = d.devices_mut();
     if dev.audios.is_empty() {
         let mut kinds: Vec<AudioType> = Vec::new();

@@ -187,7 +187,7 @@ pub(super) fn default_devices(d: &mut Domain, m: &Machine, ctx: &DefaultsContext
     }
     let dev = d.devices_mut();
     if balloon && dev.memballoons.is_empty() {
-        let no_transport = m.is_arm_virt() && !arm_balloon(m);
+        let no_transport = m.is_arm_virt();
         if !no_transport {
             dev.memballoons
                 .push(MemBalloon { model: BalloonModel::Virtio, ..MemBalloon::default() });
@@ -215,13 +215,8 @@ pub(super) fn default_devices(d: &mut Domain, m: &Machine, ctx: &DefaultsContext
     }
 }
 
-/// ARM's `virt` has no balloon of its own accord.
-fn arm_balloon(_m: &Machine) -> bool {
-    false
-}
-
 /// Controllers that disks, channels and the like need.
-pub(super) fn controllers(d: &mut Domain, _m: &Machine, _ctx: &DefaultsContext<'_>) {
+pub(super) fn controllers(d: &mut Domain) {
     let dev = d.devices_mut();
     let mut need: Vec<(ControllerType, u32)> = Vec::new();
     let up_to = |need: &mut Vec<(ControllerType, u32)>, kind, max: Option<u32>| {
@@ -290,7 +285,6 @@ pub(super) fn inputs(d: &mut Domain, m: &Machine) {
         .as_ref()
         .and_then(|f| f.ps2.as_ref())
         .is_some_and(|s| s.state == xml::OnOff::Off);
-    let graphics = d.devices.as_ref().is_some_and(|v| !v.graphics.is_empty());
     let dev = d.devices_mut();
     if m.has_ps2() && !ps2_off {
         for kind in [InputType::Mouse, InputType::Keyboard] {
@@ -300,5 +294,4 @@ pub(super) fn inputs(d: &mut Domain, m: &Machine) {
             }
         }
     }
-    let _ = graphics;
 }

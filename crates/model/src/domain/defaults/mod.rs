@@ -54,19 +54,19 @@ pub fn apply(d: &mut Domain, ctx: &mut DefaultsContext<'_>) -> Vec<Diagnostic> {
     let machine = Machine::of(d);
     implied::default_devices(d, &machine, ctx);
     chardevs::consoles(d, &machine);
-    devices::apply(d, &machine, ctx, &mut out);
-    disks::apply(d, &machine, ctx);
-    graphics::apply(d, &machine, ctx, &mut out);
+    devices::apply(d, &machine, ctx);
+    disks::apply(d);
+    graphics::apply(d, &machine, ctx);
     chardevs::apply(d, &machine, ctx);
     drive_addresses::assign(d, &mut out);
-    implied::controllers(d, &machine, ctx);
+    implied::controllers(d);
     implied::inputs(d, &machine);
-    serial_addresses::assign(d, &machine, ctx);
+    serial_addresses::assign(d);
     devices::controller_models(d, &machine, ctx, &mut out);
-    simple_addresses::assign(d, &machine, ctx, &mut out);
+    simple_addresses::assign(d, &machine, &mut out);
     pci::assign(d, &machine, ctx, &mut out);
     if ctx.abi_update {
-        usb::assign(d, &machine);
+        usb::assign(d);
     }
     out
 }

@@ -25,7 +25,6 @@ pub(super) fn assign(
     ctx: &DefaultsContext<'_>,
     out: &mut Vec<Diagnostic>,
 ) {
-    let _ = ctx;
     if !m.has_pci() {
         return;
     }

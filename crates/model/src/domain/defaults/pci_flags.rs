@@ -183,10 +183,7 @@ pub(super) fn flags(dev: &Devices, m: &Machine, which: Dev) -> u32 {
                 VideoType::Vbox | VideoType::Parallels => 0,
                 _ => pci,
             },
-            Dev::Shmem(i) => {
-                let _ = dev.shmems.get(i)?;
-                pci
-            }
+            Dev::Shmem(_) => pci,
             Dev::Input(i) => {
                 let x = dev.inputs.get(i)?;
                 if x.bus == Some(InputBus::Virtio) { virtio(x.model) } else { 0 }
@@ -200,10 +197,7 @@ pub(super) fn flags(dev: &Devices, m: &Machine, which: Dev) -> u32 {
                 _ => 0,
             },
             Dev::Vsock(i) => virtio(dev.vsocks.get(i)?.model),
-            Dev::Crypto(i) => {
-                let _ = dev.cryptos.get(i)?;
-                pcie
-            }
+            Dev::Crypto(_) => pcie,
             Dev::Iommu(i) => match dev.iommus.get(i)?.model {
                 IommuModel::Virtio => (pcie & !HOTPLUG) | INTEGRATED,
                 _ => 0,
@@ -212,10 +206,7 @@ pub(super) fn flags(dev: &Devices, m: &Machine, which: Dev) -> u32 {
                 Some(PanicModel::Pvpanic) => (pcie & !HOTPLUG) | INTEGRATED,
                 _ => 0,
             },
-            Dev::Pstore(i) => {
-                let _ = dev.pstores.get(i)?;
-                pci
-            }
+            Dev::Pstore(_) => pci,
         })
     };
     get().unwrap_or(0)

@@ -437,11 +437,6 @@ fn features(d: &mut Domain) {
     if let Some(s) = f.smm.as_mut() {
         s.state.get_or_insert(OnOff::On);
     }
-    if let Some(g) = f.gic.as_mut()
-        && g.version.is_none()
-    {
-        g.version = None;
-    }
     if *f == Default::default() {
         d.features = None;
     }

@@ -1,6 +1,6 @@
 //! Ports of virtio-serial controllers, smart card slots.
 
-use super::{DefaultsContext, Machine, implied};
+use super::implied;
 use crate::domain::Domain;
 use crate::domain::address::{Address, CcidAddress, VirtioSerialAddress};
 use crate::domain::devices::chardev::CharTargetType;
@@ -10,8 +10,7 @@ use crate::domain::devices::controller::ControllerType;
 const PORTS: u32 = 31;
 
 /// Assigns what is open.
-pub(super) fn assign(d: &mut Domain, m: &Machine, ctx: &DefaultsContext<'_>) {
-    let _ = (m, ctx);
+pub(super) fn assign(d: &mut Domain) {
     let dev = d.devices_mut();
     let mut taken: Vec<(u32, u32)> = dev
         .channels

@@ -2,7 +2,7 @@
 
 use diag::{Diagnostic, ErrorCode};
 
-use super::{DefaultsContext, Machine, fault};
+use super::{Machine, fault};
 use crate::domain::Domain;
 use crate::domain::address::{Address, CcwAddress, NoAddress, SpaprVioAddress};
 use crate::domain::devices::chardev::CharTargetType;
@@ -10,12 +10,7 @@ use crate::domain::devices::controller::ControllerType;
 use crate::domain::scalar::Hex;
 
 /// Assigns what the machine's own bus takes.
-pub(super) fn assign(
-    d: &mut Domain,
-    m: &Machine,
-    ctx: &DefaultsContext<'_>,
-    out: &mut Vec<Diagnostic>,
-) {
+pub(super) fn assign(d: &mut Domain, m: &Machine, out: &mut Vec<Diagnostic>) {
     if m.is_pseries() {
         spapr(d);
     }
@@ -26,7 +21,6 @@ pub(super) fn assign(
             a.get_or_insert(Address::VirtioMmio(NoAddress::default()));
         });
     }
-    let _ = ctx;
 }
 
 /// Machines whose only virtio transport is memory mapped.

@@ -3,15 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::Faults;
-use crate::domain::Domain;
 use crate::domain::defaults::Machine;
 use crate::domain::devices::Devices;
 use crate::domain::devices::controller::ControllerType;
 use crate::domain::devices::disk::DiskBus;
 use crate::domain::devices::input::InputBus;
 
-pub(super) fn check(d: &Domain, dev: &Devices, m: &Machine, out: &mut Faults) {
-    let _ = d;
+pub(super) fn check(dev: &Devices, m: &Machine, out: &mut Faults) {
     let mut seen: BTreeMap<(ControllerTypeKey, u32), &str> = BTreeMap::new();
     for c in &dev.controllers {
         let index = c.index.unwrap_or(0);

@@ -1,7 +1,6 @@
 //! The other devices.
 
 use super::Faults;
-use crate::domain::Domain;
 use crate::domain::address::Address;
 use crate::domain::defaults::Machine;
 use crate::domain::devices::Devices;
@@ -12,8 +11,7 @@ use crate::domain::devices::iommu::IommuModel;
 use crate::domain::devices::panic::PanicModel;
 use crate::domain::devices::tpm::{TpmModel, TpmVersion};
 
-pub(super) fn check(d: &Domain, dev: &Devices, m: &Machine, out: &mut Faults) {
-    let _ = d;
+pub(super) fn check(dev: &Devices, m: &Machine, out: &mut Faults) {
     counts(dev, out);
     for i in &dev.inputs {
         let ps2 = matches!(i.kind, InputType::Mouse | InputType::Keyboard);
@@ -24,8 +22,10 @@ pub(super) fn check(d: &Domain, dev: &Devices, m: &Machine, out: &mut Faults) {
             );
         }
     }
-    let lists = [&dev.serials, &dev.parallels, &dev.consoles, &dev.channels];
-    for c in lists.into_iter().flatten() {
+    // The first console repeats the first serial port.
+    let copy = usize::from(!dev.serials.is_empty()).min(dev.consoles.len());
+    let consoles = dev.consoles.get(copy..).unwrap_or_default();
+    for c in dev.serials.iter().chain(&dev.parallels).chain(consoles).chain(&dev.channels) {
         source(&c.source, out);
     }
     for c in &dev.channels {

@@ -7,9 +7,7 @@ use crate::domain::Domain;
 use crate::domain::address::Address;
 use crate::domain::defaults::target_index;
 use crate::domain::devices::Devices;
-use crate::domain::devices::disk::{
-    CacheMode, Disk, DiskBus, DiskDevice, IoMode, SnapshotMode, StorageType,
-};
+use crate::domain::devices::disk::{CacheMode, Disk, DiskBus, DiskDevice, IoMode, StorageType};
 
 pub(super) fn check(d: &Domain, dev: &Devices, out: &mut Faults) {
     for (i, x) in dev.disks.iter().enumerate() {
@@ -129,11 +127,6 @@ fn one(d: &Domain, x: &Disk, out: &mut Faults) {
             ),
         );
     }
-    if x.snapshot == Some(SnapshotMode::Internal)
-        && x.driver.as_ref().and_then(|d| d.kind.as_deref()) != Some("qcow2")
-    {
-        // Refused when a snapshot is made, not here.
-    }
     source(x, out);
 }
 
@@ -240,9 +233,8 @@ fn address(x: &Disk, bus: DiskBus, out: &mut Faults) {
 
 fn identity(x: &Disk, bus: DiskBus, out: &mut Faults) {
     if let Some(s) = &x.serial
-        && let Some(c) = s.chars().find(|c| !c.is_ascii_alphanumeric() && !" +-._%/".contains(*c))
+        && s.chars().any(|c| !c.is_ascii_alphanumeric() && !" +-._%/".contains(c))
     {
-        let _ = c;
         out.internal(
             "domain.disk-serial",
             format!("driver serial '{s}' contains unsafe characters"),

@@ -69,11 +69,11 @@ pub fn validate(d: &Domain) -> Vec<Diagnostic> {
     memory::check(d, &mut out);
     unique::check(d, &mut out);
     if let Some(dev) = &d.devices {
-        controllers::check(d, dev, &m, &mut out);
+        controllers::check(dev, &m, &mut out);
         disks::check(d, dev, &mut out);
         interfaces::check(dev, &mut out);
         videos::check(dev, &mut out);
-        devices::check(d, dev, &m, &mut out);
+        devices::check(dev, &m, &mut out);
     }
     out.0
 }
