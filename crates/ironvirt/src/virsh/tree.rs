@@ -6,7 +6,10 @@ pub fn draw(names: &[String], parents: &[Option<String>]) -> String {
     for (i, p) in parents.iter().enumerate() {
         if p.is_none() {
             node(names, parents, i, &mut String::new(), true, true, &mut out);
-            out.push('\n');
+            // A root without children is the last of its own line.
+            if !parents.iter().any(|p| p.as_ref() == names.get(i)) {
+                out.push('\n');
+            }
         }
     }
     out
@@ -52,4 +55,20 @@ fn node(
         }
     }
     indent.truncate(keep);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trees() {
+        let names: Vec<String> = ["s2", "s3", "s4", "s5", "s6"].map(String::from).to_vec();
+        let p = |n: &str| Some(n.to_owned());
+        let parents = [None, None, p("s3"), p("s3"), p("s4")];
+        assert_eq!(
+            draw(&names, &parents),
+            "s2\n\ns3\n  |\n  +- s4\n  |   |\n  |   +- s6\n  |     \n  +- s5\n    \n"
+        );
+    }
 }

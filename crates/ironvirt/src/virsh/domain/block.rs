@@ -165,10 +165,7 @@ pub fn cmd_domblkstat(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
         Ok(r) if r.nparams == 0 => return Ok(()),
         Ok(r) => get(ctl, r.nparams).ctx(failed())?.params,
         // A daemon without the newer call.
-        Err(f) if f.is(3) || f.is(8) && path.is_empty() => {
-            if path.is_empty() && !f.is(3) {
-                return Err(f.before(failed()));
-            }
+        Err(f) if f.is(3) => {
             let s = call!(ctl, DomainBlockStats { dom: dom.clone(), path: path.clone() })
                 .ctx(failed())?;
             [
@@ -183,7 +180,7 @@ pub fn cmd_domblkstat(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
             .map(|(n, v)| protocol::TypedParam::new(n, v))
             .collect()
         }
-        Err(f) => return Err(f.before(failed())),
+        Err(f) => return Err(f),
     };
     if human {
         put!(ctl, "Device: {path}\n");
@@ -258,7 +255,7 @@ pub fn cmd_blockresize(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
         flags |= 1;
     }
     if !cmd.has("size") && !capacity {
-        fail!("Either --size or --capacity is required");
+        fail!("Either --size or --capacity must be provided");
     }
     let dom = domain(ctl, cmd)?;
     call!(ctl, DomainBlockResize { dom, disk: disk.clone(), size, flags })

@@ -169,6 +169,9 @@ fn disk_xml(cmd: &Cmd) -> Outcome<String> {
     }
     for (option, element) in [("serial", "serial"), ("wwn", "wwn")] {
         if let Some(v) = cmd.str(option)? {
+            if option == "wwn" && !(v.len() == 16 && v.bytes().all(|b| b.is_ascii_hexdigit())) {
+                fail!("internal error: Malformed wwn: {v}");
+            }
             out.push_str(&format!("  <{element}>{}</{element}>\n", escape(v)));
         }
     }
@@ -418,15 +421,13 @@ pub fn cmd_change_media(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     let xml = {
         let doc = parse_xml(&xml)?;
         let found = elements(doc.root(), "disk").find(|d| {
-            d.child("target").and_then(|t| t.attr("dev")) == Some(path.as_str())
-                || super::block::source_of(*d) == path
+            matches!(d.attr("device"), Some("cdrom" | "floppy"))
+                && (d.child("target").and_then(|t| t.attr("dev")) == Some(path.as_str())
+                    || super::block::source_of(*d) == path)
         });
         let Some(d) = found else {
             fail!("No disk found whose source path or target is {path}");
         };
-        if !matches!(d.attr("device"), Some("cdrom" | "floppy")) {
-            fail!("The disk device '{path}' is not removable");
-        }
         let has = d.child("source").is_some();
         if eject && !has {
             fail!("The disk device '{path}' doesn't have media");

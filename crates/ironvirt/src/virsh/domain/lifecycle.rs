@@ -253,8 +253,8 @@ fn storage_of(ctl: &mut Ctl, cmd: &Cmd, dom: &Dom) -> Outcome<Vec<Disk>> {
         }
         let vol = call!(ctl, StorageVolLookupByPath { path: source.clone() }).map(|r| r.vol).ok();
         if vol.is_none() {
-            ctl.note(&format!(
-                "Storage volume '{target}'({source}) is not managed by libvirt. Remove it manually.\n"
+            ctl.error(&format!(
+                "Storage volume '{target}'({source}) is not managed by libvirt. Remove it manually."
             ));
         }
         found.push(Disk { target, source, vol });

@@ -12,7 +12,10 @@ fn kib(cmd: &Cmd) -> Outcome<u64> {
 
 /// `setmem`
 pub fn cmd_setmem(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
-    let flags = cmd.affect()?;
+    let mut flags = cmd.affect()?;
+    if flags == 0 && !cmd.has("current") {
+        flags = 1;
+    }
     let dom = domain(ctl, cmd)?;
     let memory = kib(cmd)?;
     if memory == 0 {

@@ -40,13 +40,13 @@ pub fn cmd_qemu_monitor_command(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
             serde_json::from_str(&result).map_err(|_| Fail::new("failed to parse QMP reply"))?;
         match value.get("return") {
             Some(v) => {
-                let text = serde_json::to_string_pretty(v).map_err(|e| Fail::new(e.to_string()))?;
-                put!(ctl, "{text}\n");
+                let text = v.to_string();
+                put!(ctl, "{text}");
             }
             None => fail!("'return' member missing"),
         }
     } else if cmd.has("pretty") {
-        put!(ctl, "{}\n", pretty_json(&result)?);
+        put!(ctl, "{}", pretty_json(&result)?);
     } else {
         put!(ctl, "{result}\n");
     }

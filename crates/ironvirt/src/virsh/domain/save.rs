@@ -118,6 +118,7 @@ pub fn cmd_dump(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
         ("reset", 8),
         ("memory-only", 16),
     ]);
+    let dom = domain(ctl, cmd)?;
     let shown = cmd.req("file")?.to_owned();
     let to = absolute(&shown)?;
     let dumpformat = match cmd.str("format")? {
@@ -134,7 +135,6 @@ pub fn cmd_dump(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
             "format '{other}' is not supported, expecting 'kdump-zlib', 'kdump-lzo', 'kdump-snappy', 'win-dmp' or 'elf'"
         ),
     };
-    let dom = domain(ctl, cmd)?;
     let name = dom.name.clone();
     let done = if dumpformat != 0 {
         call!(ctl, DomainCoreDumpWithFormat { dom, to, dumpformat, flags })

@@ -111,17 +111,7 @@ pub fn cmd_memtune(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
         } else {
             match crate::virsh::cmd::scaled_int(text, 1024, u64::MAX) {
                 Ok(v) => v / 1024,
-                Err(detail) => {
-                    let mut f = Fail::new(format!("Unable to parse integer parameter {option}"));
-                    f.lines.insert(
-                        0,
-                        format!(
-                            "Scaled numeric value '{text}' for <{option}> option is malformed or out of range"
-                        ),
-                    );
-                    f.lines.extend(detail);
-                    return Err(f);
-                }
+                Err(_) => fail!("Unable to parse integer parameter {option}"),
             }
         };
         params.push(TypedParam::new(field, kib));
@@ -316,7 +306,9 @@ pub fn cmd_domthrottlegroupset(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     let flags = cmd.affect()?;
     let dom = domain(ctl, cmd)?;
     let group = cmd.req("group-name")?.to_owned();
-    let params = throttle(cmd)?;
+    let mut params = throttle(cmd)?;
+    // The daemon takes the name from the parameters, not from the argument.
+    params.push(TypedParam::new("group_name", group.as_str()));
     call!(ctl, DomainSetThrottleGroup { dom, group, params, flags })
         .ctx("Unable to change throttle group")?;
     say!(ctl, "Throttle group set successfully\n");
@@ -347,7 +339,7 @@ fn throttle_groups(ctl: &mut Ctl, cmd: &Cmd) -> Outcome<Vec<(String, Vec<(String
                 g.children().map(|c| (c.name().to_owned(), c.text().into_owned())).collect();
             let name = values
                 .iter()
-                .find(|(k, _)| k == "group_name")
+                .find(|(k, _)| k == "group_name" || k == "name")
                 .map(|(_, v)| v.clone())
                 .unwrap_or_default();
             (name, values)

@@ -59,10 +59,17 @@ pub fn cmd_vcpucount(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     if maximum {
         flags |= MAXIMUM;
     }
-    if cmd.has("guest") {
+    let guest = cmd.has("guest");
+    if guest {
         flags |= GUEST;
     }
-    let n = call!(ctl, DomainGetVcpusFlags { dom, flags })?.num;
+    let n = match call!(ctl, DomainGetVcpusFlags { dom, flags }) {
+        Ok(r) => r.num,
+        Err(f) if guest && f.is(8) => {
+            return Err(f.before("Failed to retrieve vCPU count from the guest"));
+        }
+        Err(f) => return Err(f),
+    };
     ctl.member("count", n);
     put!(ctl, "{n}\n");
     Ok(())
@@ -259,6 +266,7 @@ pub fn cmd_emulatorpin(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     let maxcpu = host_cpus(ctl)?;
     if let Some(list) = cmd.str("cpulist")? {
         let cpumap = parse_cpus(list, maxcpu)?;
+        let flags = if flags == 0 && !cmd.has("current") { LIVE } else { flags };
         return call!(ctl, DomainPinEmulator { dom, cpumap, flags });
     }
     let maplen = maxcpu.div_ceil(8) as i32;

@@ -164,7 +164,7 @@ pub fn cmd_hypervisor_cpu_compare(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
 
 /// `hypervisor-cpu-baseline`
 pub fn cmd_hypervisor_cpu_baseline(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
-    let flags = cmd.flags(&[("features", 1), ("migratable", 2), ("ignore-host", 4)]);
+    let flags = cmd.flags(&[("features", 1), ("migratable", 2)]);
     let mut xml_cpus = Vec::new();
     if let Some(file) = cmd.str("file")? {
         xml_cpus = cpus(file)?;

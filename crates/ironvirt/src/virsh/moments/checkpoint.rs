@@ -69,7 +69,7 @@ pub fn cmd_checkpoint_create_as(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     }
     text.push_str("</domaincheckpoint>\n");
     if cmd.has("print-xml") {
-        put!(ctl, "{text}");
+        put!(ctl, "{text}\n");
         return Ok(());
     }
     let dom = domain(ctl, cmd)?;

@@ -45,12 +45,7 @@ fn print_moments(ctl: &mut Ctl, cmd: &Cmd, list: Vec<Moment>, with_state: bool) 
         let parents: Vec<Option<String>> =
             list.iter().map(|m| m.parent.clone().filter(|p| names.contains(p))).collect();
         let text = super::tree::draw(&names, &parents);
-        // The blank line after the last tree comes from the end of the command.
-        put!(
-            ctl,
-            "{}",
-            text.strip_suffix("\n\n").map_or(text.as_str(), |_| &text[..text.len() - 1])
-        );
+        ctl.put(&text);
         return;
     }
     if cmd.has("name") && !ctl.json() {
@@ -93,23 +88,19 @@ fn sort_names<T>(cmd: &Cmd, list: &mut [T], name: impl Fn(&T) -> String) {
     }
 }
 
-/// `--tree` and the options it excludes; `--from` and what needs it.
-fn list_flags(cmd: &Cmd) -> Outcome<u32> {
+/// Options of the lists that exclude each other.
+fn list_flags(cmd: &Cmd) -> Outcome {
     for (a, b) in [
-        ("tree", "parent"),
-        ("tree", "roots"),
-        ("tree", "name"),
         ("parent", "roots"),
         ("parent", "tree"),
         ("roots", "tree"),
         ("roots", "from"),
         ("roots", "current"),
+        ("tree", "name"),
     ] {
         if cmd.def.opts.iter().any(|o| o.name == b) {
-            if cmd.has(a) && cmd.has(b) {
-                fail!("--{a} and --{b} are mutually exclusive");
-            }
+            cmd.exclusive(a, b)?;
         }
     }
-    Ok(0)
+    Ok(())
 }

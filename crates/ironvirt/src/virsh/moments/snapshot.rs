@@ -16,7 +16,7 @@ fn snapshot(ctl: &mut Ctl, cmd: &Cmd, dom: &Dom) -> Outcome<Snapshot> {
     let name = cmd.str("snapshotname")?.map(str::to_owned);
     let current = cmd.def.opts.iter().any(|o| o.name == "current") && cmd.has("current");
     match (name, current) {
-        (Some(_), true) => fail!("Options --current and --snapshotname are mutually exclusive"),
+        (Some(_), true) => fail!("--snapshotname and --current are mutually exclusive"),
         (Some(n), false) => lookup(ctl, dom, &n),
         (None, true) => Ok(call!(ctl, DomainSnapshotCurrent { dom: dom.clone(), flags: 0 })?.snap),
         (None, false) => fail!("--snapshotname or --current is required"),
@@ -52,7 +52,11 @@ fn create(ctl: &mut Ctl, dom: Dom, xml_desc: String, flags: u32, from: Option<&s
 
 /// `snapshot-create`
 pub fn cmd_snapshot_create(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
-    cmd.requires("current", "redefine")?;
+    if cmd.has("current") && !cmd.has("redefine") {
+        fail!(
+            "Flag 'VIR_DOMAIN_SNAPSHOT_CREATE_REDEFINE' is required by flag 'VIR_DOMAIN_SNAPSHOT_CREATE_CURRENT'"
+        );
+    }
     let flags = cmd.flags(CREATE);
     let dom = domain(ctl, cmd)?;
     match cmd.str("xmlfile")?.map(str::to_owned) {
@@ -69,7 +73,6 @@ pub fn cmd_snapshot_create_as(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     let have: Vec<(&str, u32)> =
         CREATE.iter().copied().filter(|(n, _)| cmd.def.opts.iter().any(|o| o.name == *n)).collect();
     let flags = cmd.flags(&have);
-    cmd.exclusive("print-xml", "no-metadata")?;
     let mut text = String::from("<domainsnapshot>\n");
     if let Some(n) = cmd.str("name")? {
         text.push_str(&format!("  <name>{}</name>\n", escape(n)));
@@ -90,7 +93,7 @@ pub fn cmd_snapshot_create_as(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     }
     text.push_str("</domainsnapshot>\n");
     if cmd.has("print-xml") {
-        put!(ctl, "{text}");
+        put!(ctl, "{text}\n");
         return Ok(());
     }
     let dom = domain(ctl, cmd)?;
@@ -279,7 +282,11 @@ pub fn cmd_snapshot_list(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
         ("topological", 1024),
     ]);
     let dom = domain(ctl, cmd)?;
+    if cmd.has("descendants") && from.is_none() && !cmd.has("current") {
+        fail!("--descendants requires either --from or --current");
+    }
     let start = match (&from, cmd.has("current")) {
+        (Some(_), true) => fail!("--from and --current are mutually exclusive"),
         (Some(n), _) => Some(lookup(ctl, &dom, n)?),
         (None, true) => {
             Some(call!(ctl, DomainSnapshotCurrent { dom: dom.clone(), flags: 0 })?.snap)

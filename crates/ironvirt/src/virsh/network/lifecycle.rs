@@ -17,7 +17,6 @@ fn yes_no(v: bool) -> &'static str {
 
 /// `net-list`
 pub fn cmd_net_list(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
-    cmd.exclusive("uuid", "name")?;
     let mut flags = 2;
     if cmd.has("inactive") {
         flags = 1;
@@ -28,7 +27,7 @@ pub fn cmd_net_list(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     flags |=
         cmd.flags(&[("persistent", 4), ("transient", 8), ("autostart", 16), ("no-autostart", 32)]);
     let (uuid, name) = (cmd.has("uuid"), cmd.has("name"));
-    if cmd.has("table") && (uuid || name) {
+    if [cmd.has("table"), uuid, name].into_iter().filter(|b| *b).count() > 1 {
         fail!("Only one argument from --table, --name and --uuid may be specified.");
     }
     let mut nets = call!(ctl, ConnectListAllNetworks { need_results: 1, flags })

@@ -17,9 +17,15 @@ fn filter(ctl: &mut Ctl, cmd: &Cmd) -> Outcome<Filter> {
 
 /// `nwfilter-list`
 pub fn cmd_nwfilter_list(ctl: &mut Ctl, _: &Cmd) -> Outcome {
-    let mut list = call!(ctl, ConnectListAllNwfilters { need_results: 1, flags: 0 })
-        .ctx("Failed to list network filters")?
-        .filters;
+    let mut list = match call!(ctl, ConnectListAllNwfilters { need_results: 1, flags: 0 }) {
+        Ok(r) => r.filters,
+        // Clients then try the older call, and report its failure.
+        Err(f) if f.is(3) => {
+            call!(ctl, ConnectNumOfNwfilters).ctx("Failed to count network filters")?;
+            return Err(f.before("Failed to list network filters"));
+        }
+        Err(f) => return Err(f.before("Failed to list network filters")),
+    };
     list.sort_by_key(|f| (f.name.to_lowercase(), f.name.clone()));
     let mut table = Table::new(["UUID", "Name"]);
     for f in list {

@@ -5,14 +5,27 @@ use protocol::remote::NonnullInterface as Iface;
 
 fn iface(ctl: &mut Ctl, cmd: &Cmd, by_name: bool, by_mac: bool) -> Outcome<Iface> {
     let text = cmd.req("interface")?.to_owned();
-    if by_name && let Ok(r) = call!(ctl, InterfaceLookupByName { name: text.clone() }) {
-        return Ok(r.iface);
+    let mut fail = Fail::default();
+    if by_name {
+        match call!(ctl, InterfaceLookupByName { name: text.clone() }) {
+            Ok(r) => return Ok(r.iface),
+            Err(f) => fail = f,
+        }
     }
-    let failed = format!("failed to get interface '{text}'");
-    if !by_mac {
-        return Err(Fail::new(failed));
+    if by_mac && is_mac(&text) {
+        match call!(ctl, InterfaceLookupByMacString { mac: text.clone() }) {
+            Ok(r) => return Ok(r.iface),
+            Err(f) => fail = f,
+        }
     }
-    Ok(call!(ctl, InterfaceLookupByMacString { mac: text }).ctx(failed)?.iface)
+    Err(fail.before(format!("failed to get interface '{text}'")))
+}
+
+/// Six pairs of hexadecimal digits.
+fn is_mac(text: &str) -> bool {
+    let mut parts = text.split(':');
+    parts.clone().count() == 6
+        && parts.all(|p| matches!(p.len(), 1 | 2) && p.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 /// `iface-list`
@@ -24,9 +37,18 @@ pub fn cmd_iface_list(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     if cmd.has("all") {
         flags = 3;
     }
-    let mut list = call!(ctl, ConnectListAllInterfaces { need_results: 1, flags })
-        .ctx("Failed to list interfaces")?
-        .ifaces;
+    let mut list = match call!(ctl, ConnectListAllInterfaces { need_results: 1, flags }) {
+        Ok(r) => r.ifaces,
+        // Clients then try the older calls, and report their failure.
+        Err(f) if f.is(3) => {
+            if flags & 2 != 0 {
+                call!(ctl, ConnectNumOfInterfaces).ctx("Failed to list active interfaces")?;
+            }
+            call!(ctl, ConnectNumOfDefinedInterfaces).ctx("Failed to list inactive interfaces")?;
+            return Err(f.before("Failed to list interfaces"));
+        }
+        Err(f) => return Err(f.before("Failed to list interfaces")),
+    };
     list.sort_by_key(|i| (i.name.to_lowercase(), i.name.clone()));
     let mut table = Table::new(["Name", "State", "MAC Address"]);
     for i in list {

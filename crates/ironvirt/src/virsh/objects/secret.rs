@@ -12,9 +12,7 @@ fn secret(ctl: &mut Ctl, cmd: &Cmd) -> Outcome<Secret> {
         Some(uuid) => Ok(call!(ctl, SecretLookupByUuid { uuid }).ctx(failed)?.secret),
         None => {
             let mut f = Fail::new(failed);
-            f.lines.push(format!(
-                "invalid argument: uuidstr in virSecretLookupByUUIDString must be a valid UUID"
-            ));
+            f.lines.push("uuidstr in virSecretLookupByUUIDString must be a valid UUID".into());
             Err(f)
         }
     }
@@ -36,9 +34,15 @@ fn usage(kind: i32) -> &'static str {
 pub fn cmd_secret_list(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     let flags =
         cmd.flags(&[("ephemeral", 1), ("no-ephemeral", 2), ("private", 4), ("no-private", 8)]);
-    let mut list = call!(ctl, ConnectListAllSecrets { need_results: 1, flags })
-        .ctx("Failed to list secrets")?
-        .secrets;
+    let mut list = match call!(ctl, ConnectListAllSecrets { need_results: 1, flags }) {
+        Ok(r) => r.secrets,
+        // Clients then try the older call, and report its failure.
+        Err(f) if f.is(3) => {
+            call!(ctl, ConnectNumOfSecrets).ctx("Failed to count secrets")?;
+            return Err(f.before("Failed to list secrets"));
+        }
+        Err(f) => return Err(f.before("Failed to list secrets")),
+    };
     list.sort_by_key(|s| uuid_text(&s.uuid));
     let mut table = Table::new(["UUID", "Usage"]);
     for s in list {
