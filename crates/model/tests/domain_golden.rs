@@ -124,3 +124,58 @@ fn first_difference(a: &str, b: &str) -> String {
         }
     }
 }
+
+#[test]
+fn effective_documents_have_no_fault() {
+    for (path, text) in cases() {
+        assert_eq!(model::domain::validate(&effective(&text)), [], "{path}");
+    }
+}
+
+/// The names a libvirtd 11.3 gave to the devices of this guest when it started it.
+#[test]
+fn device_names_are_libvirts() {
+    let (_, text) = cases().into_iter().find(|c| c.0.ends_with("all-buses.xml")).expect("case");
+    let mut d = effective(&text);
+    model::domain::assign_aliases(&mut d);
+    d.id = Some(1);
+    let live = format(&d, FormatFlags { live: true, ..FormatFlags::default() });
+    let names: Vec<&str> = live
+        .split("<alias name='")
+        .skip(1)
+        .filter_map(|rest| rest.split('\'').next())
+        .filter(|n| !n.starts_with("pci.") && !n.starts_with("pcie."))
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "virtio-disk0",
+            "scsi0-0-0-0",
+            "sata0-0-1",
+            "usb-disk2",
+            "scsi0",
+            "usb",
+            "ide",
+            "virtio-serial0",
+            "net0",
+            "serial0",
+            "serial1",
+            "serial0",
+            "channel0",
+            "input0",
+            "input1",
+            "input2",
+            "sound0",
+            "video0",
+            "hub0",
+            "watchdog0",
+            "watchdog1",
+            "balloon0",
+            "rng0",
+        ]
+    );
+    assert!(live.starts_with("<domain type='qemu' id='1'>\n"));
+    // Back to the configuration: nothing of it is left.
+    let inactive = format(&d, WRITE);
+    assert_eq!(inactive, format(&effective(&text), WRITE));
+}

@@ -89,6 +89,11 @@ pub fn canonicalize(d: &mut Domain, out: &mut Vec<Diagnostic>) {
     if let Some(m) = d.metadata.as_mut() {
         m.keep_one_per_namespace();
     }
+    super::walk::for_each_info(d, &mut |i| {
+        if let Some(p) = i.boot.and_then(|b| b.as_mut()).and_then(|b| b.loadparm.as_mut()) {
+            p.make_ascii_uppercase();
+        }
+    });
     let Some(dev) = d.devices.as_mut() else { return };
     for disk in &mut dev.disks {
         if let Some(s) = disk.source.as_mut() {

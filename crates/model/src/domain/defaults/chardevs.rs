@@ -8,12 +8,12 @@ use crate::domain::devices::chardev::{
 };
 
 /// The first console and the first serial port are one device: each implies the other.
-pub(super) fn consoles(d: &mut Domain, m: &Machine) {
+pub(super) fn consoles(d: &mut Domain) {
     let dev = d.devices_mut();
     for c in &mut dev.consoles {
         let t = c.target.get_or_insert_default();
         if t.kind.is_none() {
-            t.kind = Some(if m.is_s390() { CharTargetType::Sclp } else { CharTargetType::Serial });
+            t.kind = Some(CharTargetType::Serial);
         }
     }
     let has_serial = !dev.serials.is_empty();

@@ -261,7 +261,7 @@ fn default_scsi(m: &Machine, ctx: &DefaultsContext<'_>) -> Option<&'static str> 
     if m.is_pseries() {
         return Some("ibmvscsi");
     }
-    if m.is_s390() || m.is_virt() {
+    if m.is_s390() {
         return Some("virtio-scsi");
     }
     if ctx.devices.has("lsi") {
@@ -300,7 +300,7 @@ fn default_usb(m: &Machine, ctx: &DefaultsContext<'_>) -> Option<&'static str> {
     if m.is_x86() {
         return first(&[("piix3-usb-uhci", "piix3-uhci")]);
     }
-    first(&[("piix3-usb-uhci", "piix3-uhci"), ("pci-ohci", "pci-ohci")])
+    first(&[("pci-ohci", "pci-ohci"), ("piix3-usb-uhci", "piix3-uhci")])
 }
 
 fn pci(c: &mut Controller, m: &Machine) {

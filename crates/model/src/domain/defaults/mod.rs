@@ -53,7 +53,7 @@ pub fn apply(d: &mut Domain, ctx: &mut DefaultsContext<'_>) -> Vec<Diagnostic> {
     platform::apply(d, ctx, &mut out);
     let machine = Machine::of(d);
     implied::default_devices(d, &machine, ctx);
-    chardevs::consoles(d, &machine);
+    chardevs::consoles(d);
     devices::apply(d, &machine, ctx);
     disks::apply(d);
     graphics::apply(d, &machine, ctx);

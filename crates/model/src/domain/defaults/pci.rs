@@ -7,7 +7,7 @@ use diag::{Diagnostic, ErrorCode};
 use xml::OnOff;
 
 use super::pci_bus::{Bus, connect::*};
-use super::pci_flags::{Dev, address, all, controller_flags, flags};
+use super::pci_flags::{Dev, address, address_of, all, controller_flags, flags};
 use super::{DefaultsContext, Machine, fault, implied};
 use crate::domain::Domain;
 use crate::domain::address::{Address, PciAddress};
@@ -28,7 +28,44 @@ pub(super) fn assign(
     if !m.has_pci() {
         return;
     }
-    let mut dry = d.clone();
+    // What the first pass cannot place the second one reports.
+    if anything_open(d, m) {
+        add_bridges(d, m);
+        super::devices::controller_models(d, m, ctx, &mut Vec::new());
+    }
+    let Some(mut set) = Set::new(d, m, out) else { return };
+    set.collect(d, m);
+    set.place_all(d, m, out);
+    set.multifunction(d, m);
+    options(d, m);
+    if m.is_s390() {
+        zpci(d, m);
+    }
+}
+
+/// Whether a device waits for an address or a bus is missing. A stored guest has neither.
+fn anything_open(d: &Domain, m: &Machine) -> bool {
+    let Some(set) = Set::new(d, m, &mut Vec::new()) else { return false };
+    set.buses.iter().any(|b| b.added)
+        || d.devices.as_ref().is_some_and(|dev| {
+            all(dev).into_iter().any(|x| {
+                let root = matches!(x, Dev::Controller(i) if dev.controllers.get(i)
+                    .is_some_and(|c| c.model.as_deref().is_some_and(|m| m.ends_with("-root"))));
+                !root
+                    && flags(dev, m, x) != 0
+                    && match address_of(dev, x) {
+                        None => true,
+                        Some(Address::Pci(a)) => is_open(a),
+                        _ => false,
+                    }
+            })
+        })
+}
+
+/// The first pass: finds out which bridges and root ports are missing, and adds them.
+fn add_bridges(d: &mut Domain, m: &Machine) {
+    let out = &mut Vec::new();
+    let mut dry = Domain { devices: d.devices.clone(), ..Domain::default() };
     let Some(mut set) = Set::new(&dry, m, out) else { return };
     set.grow = true;
     let everything_taken = {
@@ -63,12 +100,6 @@ pub(super) fn assign(
     for (i, model) in models {
         implied::ensure_controller(d, ControllerType::Pci, i as u32, Some(&model));
     }
-    super::devices::controller_models(d, m, ctx, &mut Vec::new());
-    let Some(mut set) = Set::new(d, m, out) else { return };
-    set.collect(d, m);
-    set.place_all(d, m, out);
-    set.multifunction(d, m);
-    options(d, m);
 }
 
 /// The buses of one guest.
@@ -102,18 +133,14 @@ impl Set {
         }
         // A gap in the numbers, or an address on a bus beyond, means a bridge that is not named.
         let highest = d
-            .clone()
             .devices
-            .map(|mut v| {
-                all(&v)
-                    .into_iter()
-                    .filter_map(|x| match address(&mut v, x) {
-                        Some(Some(Address::Pci(a))) => Some(a.bus.0 as usize),
-                        _ => None,
-                    })
-                    .max()
-                    .unwrap_or(0)
+            .iter()
+            .flat_map(|v| all(v).into_iter().filter_map(|x| address_of(v, x)))
+            .map(|a| match a {
+                Address::Pci(a) => a.bus.0 as usize,
+                _ => 0,
             })
+            .max()
             .unwrap_or(0);
         if highest < MAX_BUSES && buses.len() <= highest {
             buses.resize(highest + 1, None);
@@ -531,6 +558,41 @@ fn options(d: &mut Domain, m: &Machine) {
             _ => {}
         }
         c.target = (t != ControllerTarget::default()).then_some(t);
+    }
+}
+
+/// On s390 a PCI device is known by two numbers of its own, each the lowest that is free.
+fn zpci(d: &mut Domain, m: &Machine) {
+    let Some(dev) = d.devices.as_mut() else { return };
+    let (mut uids, mut fids) = (Vec::new(), Vec::new());
+    for x in all(dev) {
+        if let Some(Address::Pci(a)) = address_of(dev, x)
+            && let Some(z) = &a.zpci
+        {
+            uids.extend(z.uid.map(|u| u.0));
+            fids.extend(z.fid.map(|f| f.0));
+        }
+    }
+    let next = |taken: &mut Vec<u64>, first: u64| {
+        let n = (first..).find(|n| !taken.contains(n)).unwrap_or(first);
+        taken.push(n);
+        n
+    };
+    for x in all(dev) {
+        let root = matches!(x, Dev::Controller(i) if dev.controllers.get(i)
+            .is_some_and(|c| c.model.as_deref().is_some_and(|m| m.ends_with("-root"))));
+        if root || flags(dev, m, x) == 0 {
+            continue;
+        }
+        if let Some(Some(Address::Pci(a))) = address(dev, x) {
+            let z = a.zpci.get_or_insert_default();
+            if z.uid.is_none() {
+                z.uid = Some(Hex::from(next(&mut uids, 1)));
+            }
+            if z.fid.is_none() {
+                z.fid = Some(Hex::from(next(&mut fids, 0)));
+            }
+        }
     }
 }
 

@@ -100,6 +100,31 @@ pub(super) fn address(dev: &mut Devices, which: Dev) -> Option<&mut Option<Addre
     })
 }
 
+/// The address of a device, to look at.
+pub(super) fn address_of(dev: &Devices, which: Dev) -> Option<&Address> {
+    match which {
+        Dev::Controller(i) => dev.controllers.get(i)?.address.as_ref(),
+        Dev::Filesystem(i) => dev.filesystems.get(i)?.address.as_ref(),
+        Dev::Interface(i) => dev.interfaces.get(i)?.address.as_ref(),
+        Dev::Sound(i) => dev.sounds.get(i)?.address.as_ref(),
+        Dev::Disk(i) => dev.disks.get(i)?.address.as_ref(),
+        Dev::Hostdev(i) => dev.hostdevs.get(i)?.address.as_ref(),
+        Dev::Balloon(i) => dev.memballoons.get(i)?.address.as_ref(),
+        Dev::Rng(i) => dev.rngs.get(i)?.address.as_ref(),
+        Dev::Watchdog(i) => dev.watchdogs.get(i)?.address.as_ref(),
+        Dev::Video(i) => dev.videos.get(i)?.address.as_ref(),
+        Dev::Shmem(i) => dev.shmems.get(i)?.address.as_ref(),
+        Dev::Input(i) => dev.inputs.get(i)?.address.as_ref(),
+        Dev::Serial(i) => dev.serials.get(i)?.address.as_ref(),
+        Dev::Memory(i) => dev.memories.get(i)?.address.as_ref(),
+        Dev::Vsock(i) => dev.vsocks.get(i)?.address.as_ref(),
+        Dev::Crypto(i) => dev.cryptos.get(i)?.address.as_ref(),
+        Dev::Iommu(i) => dev.iommus.get(i)?.address.as_ref(),
+        Dev::Panic(i) => dev.panics.get(i)?.address.as_ref(),
+        Dev::Pstore(i) => dev.pstores.get(i)?.address.as_ref(),
+    }
+}
+
 /// What a controller of this model wants to be plugged into.
 pub(super) fn controller_flags(model: &str) -> u32 {
     match model {

@@ -10,6 +10,8 @@ use crate::domain::cpu::{
     Cpu, CpuCheck, CpuFallback, CpuFeaturePolicy, CpuMatch, CpuMode, CpuModel,
 };
 use crate::domain::definition::VirtType;
+use crate::domain::devices::iommu::{Iommu, IommuModel};
+use crate::domain::features::{IoApic, IoApicDriver};
 use crate::domain::lifecycle::LifecycleAction;
 use crate::domain::memory::Memory;
 use crate::domain::os::{BootDev, Os, OsBoot, OsTypeName};
@@ -38,6 +40,7 @@ pub fn apply(d: &mut Domain, ctx: &mut DefaultsContext<'_>, out: &mut Vec<Diagno
     boot(d);
     cpu(d, ctx);
     features(d);
+    many_vcpus(d, ctx);
     d.on_poweroff.get_or_insert(LifecycleAction::Destroy);
     d.on_reboot.get_or_insert(LifecycleAction::Restart);
     d.on_crash.get_or_insert(LifecycleAction::Destroy);
@@ -430,6 +433,15 @@ fn numa(n: &mut crate::domain::cpu::Numa, vcpus: Option<u32>) {
 }
 
 fn features(d: &mut Domain) {
+    if super::Machine::of(d).is_arm_virt() {
+        // The interrupt controller that every host can emulate.
+        d.features
+            .get_or_insert_default()
+            .gic
+            .get_or_insert_default()
+            .version
+            .get_or_insert_with(|| "2".to_owned());
+    }
     let Some(f) = d.features.as_mut() else { return };
     for s in [&mut f.hap, &mut f.pvspinlock, &mut f.pmu, &mut f.vmcoreinfo].into_iter().flatten() {
         s.state.get_or_insert(OnOff::On);
@@ -440,6 +452,29 @@ fn features(d: &mut Domain) {
     if *f == Default::default() {
         d.features = None;
     }
+}
+
+/// Above 255 virtual CPUs a PC needs interrupt remapping with extended interrupt mode.
+fn many_vcpus(d: &mut Domain, ctx: &DefaultsContext<'_>) {
+    let machine = super::Machine::of(d);
+    let many = d.vcpu.as_ref().is_some_and(|v| v.maximum > 255);
+    if !ctx.abi_update || !many || !machine.is_q35() {
+        return;
+    }
+    let list = &mut d.devices_mut().iommus;
+    if list.is_empty() {
+        list.push(Iommu { model: IommuModel::Intel, ..Iommu::default() });
+    }
+    let Some(driver) = list
+        .first_mut()
+        .filter(|i| i.model == IommuModel::Intel)
+        .map(|i| i.driver.get_or_insert_default())
+    else {
+        return;
+    };
+    driver.int_remap.get_or_insert(OnOff::On);
+    driver.eim.get_or_insert(OnOff::On);
+    d.features.get_or_insert_default().ioapic.get_or_insert(IoApic { driver: IoApicDriver::Qemu });
 }
 
 fn clock(d: &mut Domain) {

@@ -17,7 +17,7 @@ pub(super) fn assign(d: &mut Domain, m: &Machine, out: &mut Vec<Diagnostic>) {
     if m.is_ccw() {
         ccw(d, out);
     } else if needs_mmio(m) {
-        for_each_virtio(d, &mut |a| {
+        for_each_virtio(d, false, &mut |a| {
             a.get_or_insert(Address::VirtioMmio(NoAddress::default()));
         });
     }
@@ -28,21 +28,38 @@ fn needs_mmio(m: &Machine) -> bool {
     m.is_microvm() || m.is_arm() && !m.is_arm_virt() && m.name.starts_with("vexpress")
 }
 
-/// Calls `f` with the address of every virtio device, in libvirt's order.
-pub(super) fn for_each_virtio(d: &mut Domain, f: &mut dyn FnMut(&mut Option<Address>)) {
+/// Calls `f` with the address of every virtio device, and with those of host devices that sit on the
+/// channel bus when asked to, in libvirt's order.
+fn for_each_virtio(d: &mut Domain, hostdevs: bool, f: &mut dyn FnMut(&mut Option<Address>)) {
     use crate::domain::devices::disk::DiskBus;
+    use crate::domain::devices::hostdev::HostdevType;
     use crate::domain::devices::input::InputBus;
     let Some(dev) = d.devices.as_mut() else { return };
-    for x in dev.filesystems.iter_mut() {
-        f(&mut x.address);
+    for x in &mut dev.disks {
+        if x.target.bus == Some(DiskBus::Virtio) {
+            f(&mut x.address);
+        }
     }
     for x in &mut dev.interfaces {
         if x.model.as_ref().is_some_and(|m| m.kind.starts_with("virtio")) {
             f(&mut x.address);
         }
     }
-    for x in &mut dev.disks {
-        if x.target.bus == Some(DiskBus::Virtio) {
+    for h in &mut dev.hostdevs {
+        let ccw = h.kind == Some(HostdevType::Mdev) && h.model.as_deref() == Some("vfio-ccw")
+            || h.kind == Some(HostdevType::ScsiHost);
+        if ccw && hostdevs {
+            f(&mut h.address);
+        }
+    }
+    for x in &mut dev.filesystems {
+        f(&mut x.address);
+    }
+    for x in &mut dev.videos {
+        if x.model
+            .as_ref()
+            .is_some_and(|m| m.kind == crate::domain::devices::video::VideoType::Virtio)
+        {
             f(&mut x.address);
         }
     }
@@ -54,6 +71,11 @@ pub(super) fn for_each_virtio(d: &mut Domain, f: &mut dyn FnMut(&mut Option<Addr
             f(&mut x.address);
         }
     }
+    for x in &mut dev.inputs {
+        if x.bus == Some(InputBus::Virtio) {
+            f(&mut x.address);
+        }
+    }
     for x in &mut dev.memballoons {
         if x.model != crate::domain::devices::memballoon::BalloonModel::None {
             f(&mut x.address);
@@ -61,19 +83,6 @@ pub(super) fn for_each_virtio(d: &mut Domain, f: &mut dyn FnMut(&mut Option<Addr
     }
     for x in &mut dev.rngs {
         f(&mut x.address);
-    }
-    for x in &mut dev.inputs {
-        if x.bus == Some(InputBus::Virtio) {
-            f(&mut x.address);
-        }
-    }
-    for x in &mut dev.videos {
-        if x.model
-            .as_ref()
-            .is_some_and(|m| m.kind == crate::domain::devices::video::VideoType::Virtio)
-        {
-            f(&mut x.address);
-        }
     }
     for x in &mut dev.vsocks {
         f(&mut x.address);
@@ -126,17 +135,7 @@ fn ccw(d: &mut Domain, out: &mut Vec<Diagnostic>) {
             }
         }
     };
-    for_each_virtio(d, &mut give);
-    if let Some(dev) = d.devices.as_mut() {
-        use crate::domain::devices::hostdev::HostdevType;
-        for h in &mut dev.hostdevs {
-            let ccw = h.kind == Some(HostdevType::Mdev) && h.model.as_deref() == Some("vfio-ccw")
-                || h.kind == Some(HostdevType::ScsiHost);
-            if ccw {
-                give(&mut h.address);
-            }
-        }
-    }
+    for_each_virtio(d, true, &mut give);
     if full {
         fault(out, "domain.ccw-full", ErrorCode::INTERNAL_ERROR, "out of CCW addresses");
     }
