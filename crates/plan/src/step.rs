@@ -148,7 +148,8 @@ pub enum Action {
         path: String,
         /// Reading only, or both.
         access: Access,
-        /// Create it (0600) and append, as for a log file.
+        /// Create it (0600) and only append, as for a log file: write-only whatever `access` says,
+        /// because QEMU takes a descriptor only for just the access it asks for.
         create_append: bool,
     },
     /// Open QEMU's log (append, 0600, the daemon's owner): stdout and stderr of the exec.

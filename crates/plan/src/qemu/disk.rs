@@ -109,9 +109,18 @@ impl Build<'_> {
         let (Some(tune), Some(alias)) = (&disk.iotune, &disk.alias) else {
             return;
         };
+        // The block back end of a virtio disk hangs below the transport's device.
+        let target = match disk.target.bus {
+            Some(DiskBus::Virtio) => format!("/machine/peripheral/{}/virtio-backend", alias.name),
+            Some(DiskBus::Usb) => {
+                self.fail("qemu.disk", "<iotune> of a USB disk is not supported yet");
+                return;
+            }
+            _ => alias.name.clone(),
+        };
         let zero = |value: Option<u64>| value.unwrap_or(0);
         let mut arguments = Props::default()
-            .set("id", alias.name.clone())
+            .set("id", target)
             .set("bps", zero(tune.total_bytes_sec))
             .set("bps_rd", zero(tune.read_bytes_sec))
             .set("bps_wr", zero(tune.write_bytes_sec))
