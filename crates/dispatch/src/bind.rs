@@ -69,12 +69,13 @@ where
     P::Args: Send + 'static,
     P::Ret: Send + 'static,
 {
-    later::<P, _>(request, move |args| async move {
-        match tokio::task::spawn_blocking(move || answer(args)).await {
-            Ok(result) => result,
-            Err(_) => Err(VirError::internal("the call ended unexpectedly; the log says more")),
-        }
-    })
+    match arguments::<P>(&request) {
+        Ok(args) => Outcome::blocking(move || match answer(args) {
+            Ok(ret) => encode(&ret),
+            Err(error) => Outcome::Error(error),
+        }),
+        Err(error) => Outcome::Error(error),
+    }
 }
 
 /// Appends an answer to the connection's output.

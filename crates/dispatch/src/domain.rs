@@ -1,6 +1,6 @@
 //! Domains: look-ups, lists, definitions, and their lives.
 
-use crate::bind::{Request, later, now};
+use crate::bind::{Request, blocking, later, now};
 use crate::connect::{no_flags, only_flags};
 use crate::{Bound, Libvirt, Session};
 use diag::VirError;
@@ -73,7 +73,7 @@ pub(crate) fn call<'a, 'b>(
         Procedure::ConnectNumOfDefinedDomains => {
             now::<procs::ConnectNumOfDefinedDomains>(request, |()| {
                 let mut num = 0;
-                engine.registry.for_each(|d| num += usize::from(!d.snapshot().is_active()));
+                engine.registry.for_each(|_, snapshot| num += usize::from(!snapshot.is_active()));
                 Ok(remote::ConnectNumOfDefinedDomainsRet { num: count(num) })
             })
         }
@@ -81,8 +81,7 @@ pub(crate) fn call<'a, 'b>(
             now::<procs::ConnectListDefinedDomains>(request, |args| {
                 let max = limit(args.maxnames);
                 let mut names = Vec::new();
-                engine.registry.for_each(|domain| {
-                    let snapshot = domain.snapshot();
+                engine.registry.for_each(|_, snapshot| {
                     if names.len() < max && !snapshot.is_active() {
                         names.push(snapshot.name.to_string());
                     }
@@ -90,32 +89,28 @@ pub(crate) fn call<'a, 'b>(
                 Ok(remote::ConnectListDefinedDomainsRet { names })
             })
         }
-        Procedure::DomainDefineXml => {
-            later::<procs::DomainDefineXml, _>(request, |args| async move {
-                let options = DefineOptions::default();
-                let dom = engine.define(args.xml, options, &client).await?;
-                Ok(remote::DomainDefineXmlRet { dom: crate::events::wire_domain(&dom) })
-            })
-        }
+        Procedure::DomainDefineXml => blocking::<procs::DomainDefineXml>(request, move |args| {
+            let options = DefineOptions::default();
+            let dom = engine.define(&args.xml, options, &client)?;
+            Ok(remote::DomainDefineXmlRet { dom: crate::events::wire_domain(&dom) })
+        }),
         Procedure::DomainDefineXmlFlags => {
-            later::<procs::DomainDefineXmlFlags, _>(request, |args| async move {
+            blocking::<procs::DomainDefineXmlFlags>(request, move |args| {
                 only_flags(args.flags, 1)?;
                 let options = DefineOptions { validate: args.flags & 1 != 0 };
-                let dom = engine.define(args.xml, options, &client).await?;
+                let dom = engine.define(&args.xml, options, &client)?;
                 Ok(remote::DomainDefineXmlFlagsRet { dom: crate::events::wire_domain(&dom) })
             })
         }
-        Procedure::DomainUndefine => {
-            later::<procs::DomainUndefine, _>(request, |args| async move {
-                let domain = find(&engine, &args.dom)?;
-                engine.undefine(&domain, UndefineOptions::default(), &client).await
-            })
-        }
+        Procedure::DomainUndefine => blocking::<procs::DomainUndefine>(request, move |args| {
+            let domain = find(&engine, &args.dom)?;
+            engine.undefine(&domain, UndefineOptions::default(), &client)
+        }),
         Procedure::DomainUndefineFlags => {
-            later::<procs::DomainUndefineFlags, _>(request, |args| async move {
+            blocking::<procs::DomainUndefineFlags>(request, move |args| {
                 let options = undefine_options(args.flags)?;
                 let domain = find(&engine, &args.dom)?;
-                engine.undefine(&domain, options, &client).await
+                engine.undefine(&domain, options, &client)
             })
         }
         Procedure::DomainCreate => later::<procs::DomainCreate, _>(request, |args| async move {
@@ -185,16 +180,16 @@ pub(crate) fn call<'a, 'b>(
             Ok(remote::DomainGetAutostartRet { autostart: i32::from(snapshot.autostart) })
         }),
         Procedure::DomainSetAutostart => {
-            later::<procs::DomainSetAutostart, _>(request, |args| async move {
+            blocking::<procs::DomainSetAutostart>(request, move |args| {
                 let domain = find(&engine, &args.dom)?;
-                engine.set_autostart(&domain, args.autostart != 0, &client).await
+                engine.set_autostart(&domain, args.autostart != 0, &client)
             })
         }
-        Procedure::DomainRename => later::<procs::DomainRename, _>(request, |args| async move {
+        Procedure::DomainRename => blocking::<procs::DomainRename>(request, move |args| {
             no_flags(args.flags)?;
             let domain = find(&engine, &args.dom)?;
             let new_name = args.new_name.unwrap_or_default();
-            engine.rename(&domain, new_name, &client).await?;
+            engine.rename(&domain, new_name, &client)?;
             Ok(remote::DomainRenameRet { retcode: 0 })
         }),
         Procedure::DomainGetXmlDesc => now::<procs::DomainGetXmlDesc>(request, |args| {
@@ -219,9 +214,8 @@ fn list_all(
     let filter = ListFilter(args.flags);
     let mut domains = Vec::new();
     let mut ret = 0_u32;
-    engine.registry.for_each(|domain| {
-        let snapshot = domain.snapshot();
-        if filter.admits(&snapshot) {
+    engine.registry.for_each(|domain, snapshot| {
+        if filter.admits(snapshot) {
             ret += 1;
             if args.need_results != 0 && domains.len() <= LIST_MAX {
                 domains.push(NonnullDomain {

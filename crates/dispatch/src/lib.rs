@@ -10,10 +10,13 @@ mod connect;
 mod domain;
 mod domain_info;
 mod domain_live;
+mod empty;
 pub mod events;
 mod node;
 mod qemu;
 mod session;
+mod storage;
+mod volume;
 
 pub use session::Session;
 
@@ -52,7 +55,16 @@ impl Libvirt {
             );
         }
         let mut request = request;
-        for bind in [connect::call, domain::call, domain_info::call, domain_live::call, node::call]
+        for bind in [
+            connect::call,
+            domain::call,
+            domain_info::call,
+            domain_live::call,
+            node::call,
+            storage::call,
+            volume::call,
+            empty::call,
+        ]
         {
             match bind(self, session, procedure, request) {
                 Bound::Done(outcome) => return outcome,

@@ -137,7 +137,7 @@ impl CapsStore {
     fn key(&self, emulator: &str) -> Result<CacheKey, VirError> {
         let metadata = std::fs::metadata(emulator).map_err(|error| {
             VirError::new(
-                ErrorCode::INVALID_ARG,
+                ErrorCode::SYSTEM_ERROR,
                 format!(
                     "Cannot check QEMU binary {emulator}: {}",
                     crate::domain::store::os_words(&error)
@@ -234,23 +234,35 @@ impl Engine {
     /// Makes sure that the capabilities which reading `xml` needs are known, probing them where
     /// waiting hurts nobody.
     pub(crate) async fn capabilities_ready(self: &Arc<Self>, xml: &str) -> Result<(), VirError> {
-        let named = emulator_in(xml).map(str::to_owned);
-        let emulator = match named.or_else(|| self.default_emulator()) {
-            Some(emulator) if Path::new(&emulator).exists() => emulator,
-            // A definition may name an emulator that is not installed (yet).
-            _ => return Ok(()),
-        };
+        let Some(emulator) = self.emulator_for(xml) else { return Ok(()) };
         if self.caps.known(&emulator).is_some() {
             return Ok(());
         }
         let engine = Arc::clone(self);
         crate::blocking(move || {
-            if let Err(error) = engine.caps.get(&emulator) {
-                tracing::warn!(emulator, error = %error.detail, "capabilities not known");
-            }
+            engine.learn(&emulator);
             Ok(())
         })
         .await
+    }
+
+    /// The same where blocking is allowed.
+    pub(crate) fn learn_capabilities(&self, xml: &str) {
+        if let Some(emulator) = self.emulator_for(xml) {
+            self.learn(&emulator);
+        }
+    }
+
+    fn learn(&self, emulator: &str) {
+        if let Err(error) = self.caps.get(emulator) {
+            tracing::warn!(emulator, error = %error.detail, "capabilities not known");
+        }
+    }
+
+    /// The emulator that a definition is for, if it is installed.
+    fn emulator_for(&self, xml: &str) -> Option<String> {
+        let named = emulator_in(xml).map(str::to_owned);
+        named.or_else(|| self.default_emulator()).filter(|path| Path::new(path).exists())
     }
 
     /// Installed firmware, by file name; a file in a more specific folder hides its namesakes, and

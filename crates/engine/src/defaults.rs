@@ -60,9 +60,14 @@ impl Engine {
             None => self.default_emulator(),
         };
         let accel = if written.kind == VirtType::Kvm { Accel::Kvm } else { Accel::Tcg };
-        let shared = match named.as_deref().or(default.as_deref()) {
-            Some(emulator) => self.caps.defaults_for(emulator, accel),
-            None => None,
+        let shared = match (named.as_deref(), default.as_deref()) {
+            // One that is named must be there; without any, the definition stays as it is.
+            (Some(emulator), _) => {
+                self.caps.get(emulator)?;
+                self.caps.defaults_for(emulator, accel)
+            }
+            (None, Some(emulator)) => self.caps.defaults_for(emulator, accel),
+            (None, None) => None,
         };
         let nothing = EmulatorDefaults { machines: Vec::new(), devices: DeviceSupport::default() };
         let (machines, devices) = match &shared {
@@ -92,6 +97,10 @@ impl Engine {
         let diagnostics = defaults::apply(&mut written, &mut context);
         if starved {
             return Err(VirError::internal("the kernel gave no random bytes"));
+        }
+        let mut diagnostics = diagnostics;
+        if shared.is_some() {
+            diagnostics.extend(model::domain::validate_support(&written, devices));
         }
         crate::domain::refuse_faults(Some(written), &diagnostics, "")
     }

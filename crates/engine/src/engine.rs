@@ -7,6 +7,7 @@ use crate::events::EventBus;
 use crate::layout::Layout;
 use crate::ports::Ports;
 use crate::settings::{EngineSettings, KvmPolicy};
+use crate::storage::Pools;
 use diag::VirError;
 use host::cgroup::{Cgroups, Part};
 use host::files;
@@ -14,6 +15,8 @@ use host::lock::{LockError, PidFile};
 use host::spawn::Helper;
 use host::users::Users;
 use model::capabilities::host::{HostFacts, KvmState};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use tokio::runtime::Handle;
@@ -29,6 +32,8 @@ pub struct EngineConfig {
     pub exec_helper: Helper,
     /// Where its own tasks run.
     pub runtime: Handle,
+    /// What guests take over of the daemon's environment: PATH, USER, LOGNAME.
+    pub environment: BTreeMap<String, OsString>,
 }
 
 /// Why an engine cannot be opened.
@@ -56,6 +61,8 @@ pub struct Engine {
     pub registry: Registry,
     /// What happens.
     pub events: Arc<EventBus>,
+    /// All storage pools.
+    pub pools: Pools,
     /// Facts about this machine.
     pub facts: HostFacts,
     pub(crate) caps: CapsStore,
@@ -64,6 +71,7 @@ pub struct Engine {
     pub(crate) cgroups: Option<Cgroups>,
     pub(crate) users: Users,
     pub(crate) replies: crate::host_view::Replies,
+    pub(crate) environment: BTreeMap<String, OsString>,
     exec_helper: Helper,
     runtime: Handle,
     /// Held as long as this engine lives, so that no second daemon acts on the same objects.
@@ -77,7 +85,7 @@ impl Engine {
     /// # Errors
     /// When another daemon is in charge, or folders cannot be made or read.
     pub fn open(config: EngineConfig) -> Result<Arc<Self>, OpenError> {
-        let EngineConfig { layout, mut settings, exec_helper, runtime } = config;
+        let EngineConfig { layout, mut settings, exec_helper, runtime, environment } = config;
         make_folders(&layout, &settings)?;
         let locks = take_locks(&layout)?;
         let mut facts = crate::host_view::read_facts(&layout);
@@ -92,23 +100,27 @@ impl Engine {
         settings.qemu.vhost_net =
             Path::new("/dev/vhost-net").exists().then(|| "/dev/vhost-net".to_owned());
         let kernel = crate::host_view::kernel_release();
+        let events = Arc::<EventBus>::default();
         let engine = Arc::new(Self {
             caps: CapsStore::new(layout.qemu_cache(), ids, facts.kvm_usable(), &kernel),
             store: Store::domains(&layout),
             cgroups: (!layout.session).then(|| Cgroups::detect().ok()).flatten(),
             users: Users::load(Path::new("/")),
             registry: Registry::default(),
-            events: Arc::default(),
+            pools: Pools::new(&layout, &events),
+            events,
             ports: Ports::default(),
             replies: crate::host_view::Replies::default(),
             locks: Mutex::new(locks),
             layout,
             settings,
             facts,
+            environment,
             exec_helper,
             runtime,
         });
         engine.load_definitions()?;
+        engine.pools.load()?;
         Ok(engine)
     }
 

@@ -6,7 +6,7 @@ use crate::engine::Engine;
 use crate::events::{DomainEvent, DomainRef, Event};
 use diag::{Diagnostic, ErrorCode, ErrorDomain, Severity, VirError};
 use lifecycle::{LifecycleEvent, Request};
-use model::domain::{Domain as Definition, ParseOptions};
+use model::domain::{Domain as Definition, ParseOptions, validate};
 use std::sync::Arc;
 use units::Uuid;
 
@@ -37,10 +37,10 @@ impl Engine {
     ///
     /// # Errors
     /// libvirt's error of the first fault, with all further faults behind it.
-    pub fn read_definition(&self, xml: &str, validate: bool) -> Result<Definition, VirError> {
+    pub fn read_definition(&self, xml: &str, strict: bool) -> Result<Definition, VirError> {
         let parsed = model::domain::parse(xml, ParseOptions::default());
         let mut diagnostics = parsed.diagnostics;
-        if validate {
+        if strict {
             for diagnostic in &mut diagnostics {
                 if diagnostic.severity == Severity::Warning {
                     diagnostic.severity = Severity::Error;
@@ -51,31 +51,30 @@ impl Engine {
         let written = refuse_faults(parsed.domain, &diagnostics, xml)?;
         log_unknown_content(&written.name, &diagnostics, xml);
         let effective = self.with_defaults(written)?;
-        refuse_faults(Some(effective.clone()), &faults_of(&effective), xml)
+        {
+            let faults = validate(&effective);
+            refuse_faults(Some(effective), &faults, xml)
+        }
     }
 
-    /// Adds or replaces a persistent definition. A running guest is not touched.
+    /// Adds or replaces a persistent definition. A running guest is not touched. Writes files:
+    /// call where blocking is allowed, as with all of this module.
     ///
     /// # Errors
     /// Faults of the text, a name or UUID that belongs to another domain, a full disk. Nothing is
     /// changed then.
-    pub async fn define(
+    pub fn define(
         self: &Arc<Self>,
-        xml: String,
+        xml: &str,
         options: DefineOptions,
         client: &Arc<str>,
     ) -> Result<DomainRef, VirError> {
-        self.capabilities_ready(&xml).await?;
-        let engine = Arc::clone(self);
-        let client = Arc::clone(client);
-        crate::blocking(move || {
-            let definition = engine.read_definition(&xml, options.validate)?;
-            engine.define_now(&definition, &client)
-        })
-        .await
+        self.learn_capabilities(xml);
+        let definition = self.read_definition(xml, options.validate)?;
+        self.define_now(&definition, client)
     }
 
-    /// The same with a definition that was read, on a thread that may block.
+    /// The same with a definition that was read.
     fn define_now(
         self: &Arc<Self>,
         definition: &Definition,
@@ -83,14 +82,17 @@ impl Engine {
     ) -> Result<DomainRef, VirError> {
         let uuid = uuid_of(definition)?;
         let config = Arc::new(Config::of(definition));
-        let (domain, new) = self
+        let (domain, _) = self
             .registry
             .claim(&definition.name, &uuid, || Domain::inactive(uuid, &definition.name, None))?;
         let result = (|| {
             let admission = self.wait_for_job(&domain, Request::Define, "define", client)?;
+            // In the tables before in the file, so that the name stays this domain's.
+            self.registry.publish(&domain, |_| {})?;
             self.store.write(&definition.name, &config.xml).map_err(|error| error.to_vir())?;
             let was_persistent = domain.snapshot().is_persistent();
-            domain.publish(|snapshot| snapshot.config = Some(Arc::clone(&config)));
+            self.registry
+                .publish(&domain, |snapshot| snapshot.config = Some(Arc::clone(&config)))?;
             let event = if was_persistent {
                 LifecycleEvent::DefinedUpdated
             } else {
@@ -100,8 +102,8 @@ impl Engine {
             drop(admission);
             Ok(reference)
         })();
-        if result.is_err() && new {
-            self.registry.remove(&domain);
+        if result.is_err() {
+            self.registry.remove_if_gone(&domain);
         }
         result
     }
@@ -110,38 +112,30 @@ impl Engine {
     ///
     /// # Errors
     /// When the domain is transient, or has things that were not said to be removed.
-    pub async fn undefine(
+    pub fn undefine(
         self: &Arc<Self>,
         domain: &Arc<Domain>,
         options: UndefineOptions,
         client: &Arc<str>,
     ) -> Result<(), VirError> {
-        let engine = Arc::clone(self);
-        let domain = Arc::clone(domain);
-        let client = Arc::clone(client);
-        crate::blocking(move || {
-            let _job = engine.wait_for_job(&domain, Request::Undefine, "undefine", &client)?;
-            let snapshot = domain.snapshot();
-            let Some(config) = snapshot.config.clone() else {
-                return Err(VirError::invalid_state("cannot undefine transient domain"));
-            };
-            let nvram = engine.nvram_of(&config);
-            engine.check_leftovers(&snapshot.name, nvram.as_deref(), options)?;
-            engine.store.remove(&snapshot.name).map_err(|error| error.to_vir())?;
-            if let (Some(path), true) = (nvram, options.nvram) {
-                remove_nvram(&path)?;
-            }
-            let snapshot = domain.publish(|snapshot| {
-                snapshot.config = None;
-                snapshot.autostart = false;
-            });
-            if !snapshot.is_active() {
-                engine.registry.remove(&domain);
-            }
-            engine.tell(&domain, DomainEvent::Lifecycle(LifecycleEvent::UndefinedRemoved));
-            Ok(())
-        })
-        .await
+        let _job = self.wait_for_job(domain, Request::Undefine, "undefine", client)?;
+        let snapshot = domain.snapshot();
+        let Some(config) = snapshot.config.clone() else {
+            return Err(VirError::invalid_state("cannot undefine transient domain"));
+        };
+        let nvram = self.nvram_of(&config);
+        self.check_leftovers(&snapshot.name, nvram.as_deref(), options)?;
+        self.store.remove(&snapshot.name).map_err(|error| error.to_vir())?;
+        if let (Some(path), true) = (nvram, options.nvram) {
+            remove_nvram(&path)?;
+        }
+        domain.publish(|snapshot| {
+            snapshot.config = None;
+            snapshot.autostart = false;
+        });
+        self.registry.remove_if_gone(domain);
+        self.tell(domain, DomainEvent::Lifecycle(LifecycleEvent::UndefinedRemoved));
+        Ok(())
     }
 
     /// The variable store of an inactive definition, if it has one that exists.
@@ -186,82 +180,70 @@ impl Engine {
     ///
     /// # Errors
     /// For a transient domain, or when the link cannot be written.
-    pub async fn set_autostart(
+    pub fn set_autostart(
         self: &Arc<Self>,
         domain: &Arc<Domain>,
         autostart: bool,
         client: &Arc<str>,
     ) -> Result<(), VirError> {
-        let engine = Arc::clone(self);
-        let domain = Arc::clone(domain);
-        let client = Arc::clone(client);
-        crate::blocking(move || {
-            let _job = engine.wait_for_job(&domain, Request::ModifyConfig, "autostart", &client)?;
-            let snapshot = domain.snapshot();
-            if !snapshot.is_persistent() {
-                return Err(VirError::invalid_state("cannot set autostart for transient domain"));
-            }
-            if snapshot.autostart != autostart {
-                engine
-                    .store
-                    .set_autostart(&snapshot.name, autostart)
-                    .map_err(|error| error.to_vir())?;
-                domain.publish(|snapshot| snapshot.autostart = autostart);
-            }
-            Ok(())
-        })
-        .await
+        let _job = self.wait_for_job(domain, Request::ModifyConfig, "autostart", client)?;
+        let snapshot = domain.snapshot();
+        if !snapshot.is_persistent() {
+            return Err(VirError::invalid_state("cannot set autostart for transient domain"));
+        }
+        if snapshot.autostart != autostart {
+            self.store.set_autostart(&snapshot.name, autostart).map_err(|error| error.to_vir())?;
+            domain.publish(|snapshot| snapshot.autostart = autostart);
+        }
+        Ok(())
     }
 
     /// Gives an inactive domain a new name.
     ///
     /// # Errors
     /// When it runs, is transient, or the name is taken or cannot be one.
-    pub async fn rename(
+    pub fn rename(
         self: &Arc<Self>,
         domain: &Arc<Domain>,
         new_name: String,
         client: &Arc<str>,
     ) -> Result<(), VirError> {
-        let engine = Arc::clone(self);
-        let domain = Arc::clone(domain);
-        let client = Arc::clone(client);
-        crate::blocking(move || {
-            let _job = engine.wait_for_job(&domain, Request::Rename, "rename", &client)?;
-            let snapshot = domain.snapshot();
-            let Some(config) = snapshot.config.clone() else {
-                return Err(VirError::invalid_state("cannot rename a transient domain"));
-            };
-            let mut definition = engine.definition_of(&config)?;
-            definition.name.clone_from(&new_name);
-            let faults = faults_of(&definition);
-            let definition = refuse_faults(Some(definition), &faults, "")?;
-            let name: Arc<str> = Arc::from(new_name);
-            let old = Arc::clone(&snapshot.name);
-            engine.registry.rename(&domain, &name)?;
-            let config = Arc::new(Config::of(&definition));
-            let written = (|| {
-                engine.store.write(&name, &config.xml)?;
-                if snapshot.autostart {
-                    engine.store.set_autostart(&name, true)?;
-                }
-                engine.store.remove(&old)
-            })();
-            if let Err(error) = written {
-                // The old definition is still there, so the old name stays the name.
-                let _ = engine.store.remove(&name);
-                let _ = engine.registry.rename(&domain, &old);
-                return Err(error.to_vir());
+        let _job = self.wait_for_job(domain, Request::Rename, "rename", client)?;
+        let snapshot = domain.snapshot();
+        let Some(config) = snapshot.config.clone() else {
+            return Err(VirError::invalid_state("cannot rename a transient domain"));
+        };
+        if *snapshot.name == *new_name {
+            return Err(VirError::invalid_state("Can't rename domain to itself"));
+        }
+        let mut definition = self.definition_of(&config)?;
+        definition.name.clone_from(&new_name);
+        let faults = validate(&definition);
+        let definition = refuse_faults(Some(definition), &faults, "")?;
+        let name: Arc<str> = Arc::from(new_name);
+        let old = Arc::clone(&snapshot.name);
+        self.registry.rename(domain, &name)?;
+        let config = Arc::new(Config::of(&definition));
+        let written = (|| {
+            self.store.write(&name, &config.xml)?;
+            if snapshot.autostart {
+                self.store.set_autostart(&name, true)?;
             }
-            engine.tell(&domain, DomainEvent::Lifecycle(LifecycleEvent::UndefinedRenamed));
-            domain.publish(|snapshot| {
-                snapshot.name = Arc::clone(&name);
-                snapshot.config = Some(config);
-            });
-            engine.tell(&domain, DomainEvent::Lifecycle(LifecycleEvent::DefinedRenamed));
-            Ok(())
-        })
-        .await
+            self.store.remove(&old)
+        })();
+        if let Err(error) = written {
+            // The old definition is still there, so the old name stays the name.
+            let _ = self.store.remove(&name);
+            let _ = self.registry.rename(domain, &old);
+            return Err(error.to_vir());
+        }
+        self.tell(domain, DomainEvent::Lifecycle(LifecycleEvent::UndefinedRenamed));
+        domain.publish(|snapshot| {
+            snapshot.name = Arc::clone(&name);
+            snapshot.config = Some(config);
+        });
+        self.tell(domain, DomainEvent::Lifecycle(LifecycleEvent::DefinedRenamed));
+        Ok(())
     }
 
     /// Changes the persistent definition by `change`, checks it, and writes it.
@@ -281,7 +263,7 @@ impl Engine {
         };
         let mut definition = self.definition_of(config)?;
         change(&mut definition)?;
-        let faults = faults_of(&definition);
+        let faults = validate(&definition);
         let definition = refuse_faults(Some(definition), &faults, "")?;
         let config = Arc::new(Config::of(&definition));
         self.store.write(&snapshot.name, &config.xml).map_err(|error| error.to_vir())?;
@@ -363,10 +345,4 @@ fn remove_nvram(path: &str) -> Result<(), VirError> {
             super::store::os_words(&error)
         ))
     })
-}
-
-/// What is wrong with a definition that was read and completed.
-fn faults_of(definition: &Definition) -> Vec<Diagnostic> {
-    let _ = definition;
-    Vec::new()
 }

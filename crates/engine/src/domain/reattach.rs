@@ -147,7 +147,7 @@ impl Engine {
                         &guest.domain,
                         guest.id,
                         lifecycle::ShutoffReason::Unknown,
-                        lifecycle::StoppedDetail::Failed,
+                        Some(lifecycle::StoppedDetail::Failed),
                     );
                     return;
                 }

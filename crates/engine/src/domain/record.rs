@@ -88,6 +88,11 @@ impl Snapshot {
         self.config.is_some()
     }
 
+    /// It runs or is defined; anything else is on its way in or out and shown to nobody.
+    pub fn is_there(&self) -> bool {
+        self.is_active() || self.is_persistent()
+    }
+
     /// The facts of what runs, else of what is defined.
     pub fn summary(&self) -> Summary {
         match (&self.live, &self.config) {

@@ -1,6 +1,6 @@
 //! Names, UUIDs and ids of all domains: the one place that knows them all.
 
-use super::record::Domain;
+use super::record::{Domain, Snapshot};
 use diag::{ErrorCode, VirError};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -23,12 +23,12 @@ pub struct Registry {
 impl Registry {
     /// The domain with this UUID.
     pub fn by_uuid(&self, uuid: &Uuid) -> Option<Arc<Domain>> {
-        self.read(|tables| tables.by_uuid.get(uuid).cloned())
+        self.read(|tables| tables.by_uuid.get(uuid).cloned()).filter(|d| d.snapshot().is_there())
     }
 
     /// The domain with this name.
     pub fn by_name(&self, name: &str) -> Option<Arc<Domain>> {
-        self.read(|tables| tables.by_name.get(name).cloned())
+        self.read(|tables| tables.by_name.get(name).cloned()).filter(|d| d.snapshot().is_there())
     }
 
     /// The running domain with this id.
@@ -36,9 +36,16 @@ impl Registry {
         self.read(|tables| tables.by_id.get(&id).cloned())
     }
 
-    /// Calls `visit` with every domain in the order of names.
-    pub fn for_each(&self, mut visit: impl FnMut(&Arc<Domain>)) {
-        self.read(|tables| tables.by_name.values().for_each(&mut visit));
+    /// Calls `visit` with every domain and what is published of it, in the order of names.
+    pub fn for_each(&self, mut visit: impl FnMut(&Arc<Domain>, &Snapshot)) {
+        self.read(|tables| {
+            for domain in tables.by_name.values() {
+                let snapshot = domain.snapshot();
+                if snapshot.is_there() {
+                    visit(domain, &snapshot);
+                }
+            }
+        });
     }
 
     /// How many domains there are.
@@ -91,14 +98,47 @@ impl Registry {
         })
     }
 
-    /// Takes a domain out of all tables.
-    pub fn remove(&self, domain: &Domain) {
+    /// Takes a domain out of all tables unless it runs or has a definition: whoever still holds
+    /// it may have given it one meanwhile.
+    pub fn remove_if_gone(&self, domain: &Arc<Domain>) {
         self.write(|tables| {
             let snapshot = domain.snapshot();
-            tables.by_uuid.remove(&domain.uuid);
-            tables.by_name.remove(&snapshot.name);
-            tables.by_id.retain(|_, other| other.uuid != domain.uuid);
+            if snapshot.is_there() {
+                return;
+            }
+            let is_it =
+                |other: Option<&Arc<Domain>>| other.is_some_and(|other| Arc::ptr_eq(other, domain));
+            if is_it(tables.by_uuid.get(&domain.uuid)) {
+                tables.by_uuid.remove(&domain.uuid);
+            }
+            if is_it(tables.by_name.get(&snapshot.name)) {
+                tables.by_name.remove(&snapshot.name);
+            }
         });
+    }
+
+    /// Changes what is published of a domain and makes sure that it is in the tables, both at
+    /// once: a domain that was just about to go stays.
+    ///
+    /// # Errors
+    /// When its name or UUID was given to another domain meanwhile.
+    pub fn publish(
+        &self,
+        domain: &Arc<Domain>,
+        change: impl FnOnce(&mut Snapshot),
+    ) -> Result<Arc<Snapshot>, VirError> {
+        self.write(|tables| {
+            let name = Arc::clone(&domain.snapshot().name);
+            let by_uuid = tables.by_uuid.entry(domain.uuid).or_insert_with(|| Arc::clone(domain));
+            let by_name =
+                tables.by_name.entry(Arc::clone(&name)).or_insert_with(|| Arc::clone(domain));
+            if !Arc::ptr_eq(by_uuid, domain) || !Arc::ptr_eq(by_name, domain) {
+                return Err(exists(&format!(
+                    "domain '{name}' was replaced by another one meanwhile; try again"
+                )));
+            }
+            Ok(domain.publish(change))
+        })
     }
 
     /// Moves a domain to a new name.

@@ -101,7 +101,7 @@ impl Results {
         }
         let mut spec = SpawnSpec::new(&exec.program, log);
         spec.args = args;
-        spec.env = environment(exec);
+        spec.env = environment(engine, exec);
         spec.directory = PathBuf::from(&exec.cwd);
         if let Some(ids) = exec.owner {
             spec.user = Some(Credentials {
@@ -125,13 +125,13 @@ impl Results {
 }
 
 /// The environment as the plan says; values it leaves to the daemon are the daemon's own.
-fn environment(exec: &Exec) -> Vec<(OsString, OsString)> {
+fn environment(engine: &Engine, exec: &Exec) -> Vec<(OsString, OsString)> {
     exec.env
         .iter()
         .filter_map(|(name, value)| {
             let value = match value {
                 Some(value) => OsString::from(value),
-                None => std::env::var_os(name)?,
+                None => engine.environment.get(name)?.clone(),
             };
             Some((name.into(), value))
         })

@@ -13,7 +13,6 @@ use crate::events::{DomainEvent, DomainRef};
 use diag::{ErrorCode, ErrorDomain, VirError};
 use lifecycle::{
     LifecycleEvent, PausedReason, Phase, Request, RunningReason, ShutoffReason, Status,
-    StoppedDetail,
 };
 use model::domain::Domain as Definition;
 use plan::LaunchPlan;
@@ -92,8 +91,8 @@ impl Engine {
                 Ok(domain.reference())
             }
             .await;
-            if result.is_err() && new && !domain.snapshot().is_persistent() {
-                engine.registry.remove(&domain);
+            if result.is_err() && new {
+                engine.registry.remove_if_gone(&domain);
             }
             result
         })
@@ -103,8 +102,7 @@ impl Engine {
     /// Starts all domains that are to start with the host; failures are logged.
     pub async fn autostart(self: &Arc<Self>) {
         let mut wanted = Vec::new();
-        self.registry.for_each(|domain| {
-            let snapshot = domain.snapshot();
+        self.registry.for_each(|domain, snapshot| {
             if snapshot.autostart && !snapshot.is_active() {
                 wanted.push(Arc::clone(domain));
             }
@@ -181,6 +179,19 @@ impl Engine {
         domain.begin_start(abort);
         domain.gate.set_phase(Phase::Starting);
         let id = self.registry.assign_id(domain);
+        // Seen by everybody from here on, so that a start that takes long can be destroyed.
+        let shown = self.registry.publish(domain, |snapshot| {
+            snapshot.id = id;
+            snapshot.status = Status::Paused(PausedReason::StartingUp);
+            snapshot.live =
+                Some(Arc::new(Live::new(Definition { id: Some(id), ..definition.clone() }, 0)));
+        });
+        if let Err(error) = shown {
+            self.registry.release_id(id);
+            domain.end_start();
+            domain.gate.set_phase(Phase::Inactive);
+            return Err(error);
+        }
         let result = self.bring_up(domain, definition, id, options, aborted).await;
         domain.end_start();
         if let Err(error) = &result {
@@ -242,8 +253,7 @@ impl Engine {
         if !options.paused {
             self.first_run(domain, &resume).await?;
         } else {
-            self.tell(domain, DomainEvent::Lifecycle(LifecycleEvent::StartedBooted));
-            self.tell(domain, DomainEvent::Lifecycle(LifecycleEvent::SuspendedPaused));
+            self.stay_paused(domain).await;
         }
         Ok(())
     }
@@ -292,6 +302,14 @@ impl Engine {
         Ok(())
     }
 
+    /// Leaves a freshly started guest as it is: stopped, by the user's wish.
+    async fn stay_paused(&self, domain: &Arc<Domain>) {
+        let Some(vm) = domain.vm() else { return };
+        vm.settle(Status::Paused(PausedReason::User)).await;
+        self.tell(domain, DomainEvent::Lifecycle(LifecycleEvent::StartedBooted));
+        self.tell(domain, DomainEvent::Lifecycle(LifecycleEvent::SuspendedPaused));
+    }
+
     /// Lets a freshly started guest run.
     async fn first_run(
         self: &Arc<Self>,
@@ -319,14 +337,7 @@ impl Engine {
             // The actor is there: it publishes the end itself.
             return;
         }
-        let was_published = domain.snapshot().is_active();
-        if was_published {
-            vm::retire(self, domain, id, ShutoffReason::Failed, StoppedDetail::Failed);
-        } else {
-            self.registry.release_id(id);
-            domain.publish(|snapshot| snapshot.status = Status::Shutoff(ShutoffReason::Failed));
-            domain.gate.set_phase(Phase::Inactive);
-        }
+        vm::retire(self, domain, id, ShutoffReason::Failed, None);
     }
 
     fn write_log_head(&self, plan: &LaunchPlan) {

@@ -37,8 +37,9 @@ pub(super) fn perform(
         Action::RequireFile { path, role } => require_file(path, role),
         Action::Grant(grant) => grant_access(engine, grant),
         Action::OpenFile { path, access, create_append } => {
+            // QEMU takes a descriptor only for just the access it asks for: a log is only written.
             let file = fs::File::options()
-                .read(true)
+                .read(!create_append)
                 .write(*access == Access::ReadWrite && !create_append)
                 .append(*create_append)
                 .create(*create_append)
@@ -187,9 +188,9 @@ fn require_file(path: &str, role: &str) -> Result<(), VirError> {
     match fs::metadata(path) {
         Ok(_) => Ok(()),
         // libvirt's words for a missing disk, which scripts look for.
-        Err(error) if role == "disk" || role == "cdrom" || role == "floppy" => {
+        Err(error) if role.starts_with("<disk>") => {
             Err(system(&format!("Cannot access storage file '{path}'"), &error)
-                .hint(format!("the {role}'s source must exist before the guest can start")))
+                .hint(format!("the source of {role} must exist before the guest can start")))
         }
         Err(error) => Err(system(&format!("cannot access {role} '{path}'"), &error)),
     }

@@ -48,6 +48,8 @@ pub struct Vm {
 enum Message {
     /// Answer once everything that came before is done.
     Sync(oneshot::Sender<()>),
+    /// Take this as the status: nothing of QEMU's will say so.
+    Settle(Status, oneshot::Sender<()>),
     /// Replace the live definition.
     Redefine(Box<Definition>, oneshot::Sender<()>),
     /// Tell subscribers something about this domain, in order with its other events.
@@ -103,6 +105,14 @@ impl Vm {
     pub async fn sync(&self) {
         let (done, wait) = oneshot::channel();
         if self.inbox.send(Message::Sync(done)).is_ok() {
+            let _ = wait.await;
+        }
+    }
+
+    /// Sets a status that no event of QEMU announces, then returns.
+    pub async fn settle(&self, status: Status) {
+        let (done, wait) = oneshot::channel();
+        if self.inbox.send(Message::Settle(status, done)).is_ok() {
             let _ = wait.await;
         }
     }
@@ -220,6 +230,9 @@ impl Actor {
         let translated = meaning(event.kind(), &mut self.vm.lock_intent());
         for told in translated.tell {
             let told = self.complete(told);
+            if let DomainEvent::BalloonChange { actual_kib } = told {
+                self.balloon_changed(actual_kib).await;
+            }
             self.tell(told);
         }
         let Some(guest_event) = translated.lifecycle else { return };
@@ -256,8 +269,13 @@ impl Actor {
             Message::Sync(done) => {
                 let _ = done.send(());
             }
+            Message::Settle(status, done) => {
+                self.publish(status).await;
+                let _ = done.send(());
+            }
             Message::Redefine(definition, done) => {
                 let pid = self.vm.process.pid();
+                self.policy = super::view::power_policy(&definition);
                 self.status_file.set_definition(&definition);
                 self.write_status().await;
                 let live = Arc::new(Live::new(*definition, pid));
@@ -267,6 +285,17 @@ impl Actor {
             Message::Tell(event) => self.tell(event),
             Message::End { why, graceful } => self.begin_end(why, graceful),
         }
+    }
+
+    /// The guest gave memory back or took some: that is its memory now.
+    async fn balloon_changed(&mut self, kib: u64) {
+        let Some(live) = self.domain.snapshot().live.clone() else { return };
+        let mut definition = live.definition.clone();
+        definition.current_memory = Some(model::domain::scalar::Kib(kib));
+        self.status_file.set_definition(&definition);
+        self.write_status().await;
+        let live = Arc::new(Live::new(definition, self.vm.process.pid()));
+        self.domain.publish(|snapshot| snapshot.live = Some(live));
     }
 
     async fn publish(&mut self, status: Status) {
@@ -349,7 +378,7 @@ impl Actor {
         teardown::run(&self.engine, &self.domain.snapshot().name, undo, made).await;
         let status_file = self.status_file.clone();
         let _ = tokio::task::spawn_blocking(move || status_file.remove()).await;
-        retire(&self.engine, &self.domain, self.vm.id, reason, detail);
+        retire(&self.engine, &self.domain, self.vm.id, reason, Some(detail));
     }
 
     /// Fills in what QEMU's event does not say but the definition does.
@@ -380,27 +409,28 @@ impl Actor {
     }
 }
 
-/// Publishes that a domain no longer runs, gives its id back, and says so.
+/// Publishes that a domain no longer runs, gives its id back, and says so. `detail`: none for one
+/// that was never said to have started.
 pub(super) fn retire(
     engine: &Engine,
     domain: &Arc<Domain>,
     id: i32,
     reason: ShutoffReason,
-    detail: StoppedDetail,
+    detail: Option<StoppedDetail>,
 ) {
     let reference = domain.reference();
     domain.set_vm(None);
     engine.registry.release_id(id);
-    let snapshot = domain.publish(|snapshot| {
+    domain.publish(|snapshot| {
         snapshot.id = -1;
         snapshot.status = Status::Shutoff(reason);
         snapshot.live = None;
     });
-    if !snapshot.is_persistent() {
-        engine.registry.remove(domain);
+    engine.registry.remove_if_gone(domain);
+    if let Some(detail) = detail {
+        let stopped = DomainEvent::Lifecycle(LifecycleEvent::Stopped(detail));
+        engine.events.publish(&Event::Domain(reference, stopped));
     }
-    let stopped = DomainEvent::Lifecycle(LifecycleEvent::Stopped(detail));
-    engine.events.publish(&Event::Domain(reference, stopped));
     domain.gate.set_phase(Phase::Inactive);
 }
 

@@ -21,7 +21,7 @@ pub struct Args {
     pub modular: bool,
     /// `--verbose`.
     pub verbose: bool,
-    /// `--pid-file`.
+    /// `--pid-file`: locked in place of run/libvirtd.pid.
     pub pid_file: Option<PathBuf>,
 }
 
@@ -46,7 +46,7 @@ Usage: ironvirt daemon [OPTION]…
   --timeout SECS   end after SECS without clients and running guests
   --daemon         go on in the background once ready
   --modular        also listen on the sockets of libvirt's modular daemons
-  --pid-file FILE  write the process id to FILE
+  --pid-file FILE  lock FILE instead of run/libvirtd.pid
   --verbose        log more
   --help, --version
 

@@ -109,6 +109,10 @@ async fn serve(args: &Args, handle: tokio::runtime::Handle) -> Result<(), String
         settings,
         exec_helper: Helper::own_binary(EXEC_HELPER),
         runtime: handle.clone(),
+        environment: ["PATH", "USER", "LOGNAME"]
+            .into_iter()
+            .filter_map(|name| Some((name.to_owned(), std::env::var_os(name)?)))
+            .collect(),
     })
     .map_err(|error| error.to_string())?;
     engine.reattach().await;
@@ -117,10 +121,6 @@ async fn serve(args: &Args, handle: tokio::runtime::Handle) -> Result<(), String
     {
         let engine = Arc::clone(&engine);
         tokio::spawn(async move { engine.autostart().await });
-    }
-    if let Some(path) = &args.pid_file {
-        std::fs::write(path, format!("{}\n", std::process::id()))
-            .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
     }
     loop {
         tokio::select! {
@@ -136,9 +136,6 @@ async fn serve(args: &Args, handle: tokio::runtime::Handle) -> Result<(), String
     tell_manager("STOPPING=1");
     servers.shutdown().await;
     engine.close();
-    if let Some(path) = &args.pid_file {
-        let _ = std::fs::remove_file(path);
-    }
     Ok(())
 }
 

@@ -18,6 +18,14 @@ pub struct DaemonConf {
 /// # Errors
 /// In words, when a path is too long for sockets or there is no home.
 pub fn layout(args: &Args) -> Result<Layout, String> {
+    let mut layout = tree(args)?;
+    if let Some(path) = &args.pid_file {
+        layout.pid_file = std::path::absolute(path).map_err(|error| error.to_string())?;
+    }
+    Ok(layout)
+}
+
+fn tree(args: &Args) -> Result<Layout, String> {
     if !args.session {
         let root = args.root.as_deref().unwrap_or(Path::new("/"));
         let root = std::path::absolute(root).map_err(|error| error.to_string())?;

@@ -68,6 +68,9 @@ pub enum Outcome {
     /// The answer comes later. The future always runs to its end, even if the client goes away; then only the
     /// answer is dropped. [`Outcome::Reply`] from it means an empty reply.
     Later(BoxFuture<Outcome>),
+    /// The answer comes from work that blocks (files): it runs on a thread for that, handed over directly and
+    /// answered directly, and like [`Outcome::Later`] always to its end.
+    Blocking(Box<dyn FnOnce() -> Outcome + Send>),
     /// The call opens a stream: `reply` is the reply's payload; then `start` is called and its future run.
     ///
     /// The future's end is the stream's: `Ok` answers the client's finish (now, or when it comes), an error goes to
@@ -86,6 +89,11 @@ impl Outcome {
     /// Shorthand for [`Outcome::Later`].
     pub fn later(future: impl Future<Output = Outcome> + Send + 'static) -> Self {
         Self::Later(Box::pin(future))
+    }
+
+    /// Shorthand for [`Outcome::Blocking`].
+    pub fn blocking(work: impl FnOnce() -> Outcome + Send + 'static) -> Self {
+        Self::Blocking(Box::new(work))
     }
 
     /// Shorthand for [`Outcome::Stream`].
@@ -113,6 +121,7 @@ impl std::fmt::Debug for Outcome {
             }
             Self::Error(error) => write!(f, "Error({error:?})"),
             Self::Later(_) => f.write_str("Later"),
+            Self::Blocking(_) => f.write_str("Blocking"),
             Self::Stream { .. } => f.write_str("Stream"),
             Self::Close(payload) => write!(f, "Close({} bytes)", payload.len()),
         }

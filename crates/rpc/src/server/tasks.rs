@@ -96,6 +96,29 @@ pub(crate) fn later(mailbox: &Arc<Mailbox>, call: Header, future: BoxFuture<Outc
     });
 }
 
+/// Runs the work of a blocking answer on a thread for that.
+pub(crate) fn blocking(
+    mailbox: &Arc<Mailbox>,
+    call: Header,
+    work: Box<dyn FnOnce() -> Outcome + Send>,
+) {
+    let report = AnswerReport { mailbox: Arc::clone(mailbox), call, outcome: None };
+    let run = move || {
+        let outcome = match catch_unwind(AssertUnwindSafe(work)) {
+            Ok(outcome) => outcome,
+            Err(panic) => {
+                let client = report.mailbox.peer.id;
+                Outcome::Error(panicked(&*panic, &call, client))
+            }
+        };
+        report.post(outcome);
+    };
+    match &mailbox.core.config.runtime {
+        Some(handle) => handle.spawn_blocking(run),
+        None => tokio::task::spawn_blocking(run),
+    };
+}
+
 /// Runs a stream's handler to its end.
 pub(crate) fn stream(
     mailbox: &Arc<Mailbox>,

@@ -24,6 +24,10 @@ impl<S: Service> Conn<S> {
                 self.running += 1;
                 tasks::later(&self.life.mailbox, call, future);
             }
+            Outcome::Blocking(work) => {
+                self.running += 1;
+                tasks::blocking(&self.life.mailbox, call, work);
+            }
             Outcome::Stream { reply, start } => {
                 put_reply(out, &call, &reply);
                 if self.closing.is_some() {
