@@ -27,8 +27,8 @@ pub fn parse(text: &str) -> ParsedStatus {
             j.flags.get_or_insert_with(|| "0x0".to_owned());
             j.async_started.get_or_insert(0);
         }
-        s.nodename.get_or_insert_with(|| StatusIndex { index: 0 });
-        s.fdset.get_or_insert_with(|| StatusIndex { index: 0 });
+        s.nodename.get_or_insert(StatusIndex { index: 0 });
+        s.fdset.get_or_insert(StatusIndex { index: 0 });
         s.agent_timeout.get_or_insert(DEFAULT_AGENT_TIMEOUT);
         s
     });

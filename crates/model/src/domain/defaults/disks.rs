@@ -41,10 +41,10 @@ fn complete(disk: &mut Disk) {
     if disk.snapshot == Some(SnapshotMode::No) && disk.readonly {
         disk.snapshot = None;
     }
-    if matches!(disk.device, DiskDevice::Cdrom | DiskDevice::Floppy) {
-        if disk.target.tray == Some(crate::domain::devices::disk::TrayState::Closed) {
-            disk.target.tray = None;
-        }
+    if matches!(disk.device, DiskDevice::Cdrom | DiskDevice::Floppy)
+        && disk.target.tray == Some(crate::domain::devices::disk::TrayState::Closed)
+    {
+        disk.target.tray = None;
     }
     if disk.encryption.is_some() || disk.source.as_ref().is_some_and(|s| s.encryption.is_some()) {
         let inner = disk.source.as_mut().and_then(|s| s.encryption.as_mut());

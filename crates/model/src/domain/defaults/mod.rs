@@ -14,6 +14,7 @@ mod implied;
 mod machine;
 mod pci;
 mod pci_bus;
+mod pci_chipset;
 mod pci_flags;
 mod platform;
 mod serial_addresses;

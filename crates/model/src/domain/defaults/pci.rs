@@ -12,7 +12,6 @@ use super::{DefaultsContext, Machine, fault, implied};
 use crate::domain::Domain;
 use crate::domain::address::{Address, PciAddress};
 use crate::domain::devices::controller::{Controller, ControllerTarget, ControllerType};
-use crate::domain::devices::video::VideoType;
 use crate::domain::scalar::Hex;
 
 /// Most buses a guest can have.
@@ -103,7 +102,7 @@ fn add_bridges(d: &mut Domain, m: &Machine) {
 }
 
 /// The buses of one guest.
-struct Set {
+pub(super) struct Set {
     buses: Vec<Bus>,
     /// Whether missing buses are added.
     grow: bool,
@@ -167,11 +166,11 @@ impl Set {
                 self.mark(bus as usize, slot as usize, function as u8, f);
             }
         }
-        chipset(self, d, m);
+        super::pci_chipset::reserve(self, d, m);
     }
 
     /// Marks one function as used.
-    fn mark(&mut self, bus: usize, slot: usize, function: u8, flags: u32) {
+    pub(super) fn mark(&mut self, bus: usize, slot: usize, function: u8, flags: u32) {
         if let Some(b) = self.buses.get_mut(bus)
             && let Some(used) = b.used.get_mut(slot)
         {
@@ -182,14 +181,14 @@ impl Set {
         }
     }
 
-    fn is_free(&self, bus: usize, slot: usize, function: u8) -> bool {
+    pub(super) fn is_free(&self, bus: usize, slot: usize, function: u8) -> bool {
         self.buses
             .get(bus)
             .and_then(|b| b.used.get(slot))
             .is_some_and(|u| u & 1u8.checked_shl(u32::from(function)).unwrap_or(0) == 0)
     }
 
-    fn slot_is_free(&self, bus: usize, slot: usize) -> bool {
+    pub(super) fn slot_is_free(&self, bus: usize, slot: usize) -> bool {
         self.buses.get(bus).and_then(|b| b.used.get(slot)).is_some_and(|u| *u == 0)
     }
 
@@ -197,7 +196,8 @@ impl Set {
     fn reserve(&mut self, flags: u32) -> Option<PciAddress> {
         loop {
             for (i, b) in self.buses.iter().enumerate() {
-                if !b.accepts(flags) && !(flags & INTEGRATED != 0 && b.flags & INTEGRATED != 0) {
+                let on_root = flags & INTEGRATED != 0 && b.flags & INTEGRATED != 0;
+                if !(b.accepts(flags) || on_root) {
                     continue;
                 }
                 if let Some((slot, function)) = b.find(flags) {
@@ -341,7 +341,7 @@ impl Set {
     }
 }
 
-fn at(bus: u64, slot: u64, function: u64) -> PciAddress {
+pub(super) fn at(bus: u64, slot: u64, function: u64) -> PciAddress {
     PciAddress {
         domain: Hex::from(0),
         bus: Hex::from(bus),
@@ -353,7 +353,7 @@ fn at(bus: u64, slot: u64, function: u64) -> PciAddress {
 }
 
 /// Writes an address; what an open one said beside the place is kept.
-fn set(dev: &mut crate::domain::devices::Devices, x: Dev, mut a: PciAddress) {
+pub(super) fn set(dev: &mut crate::domain::devices::Devices, x: Dev, mut a: PciAddress) {
     if let Some(slot) = address(dev, x) {
         if let Some(Address::Pci(old)) = slot.as_ref() {
             a.multifunction = a.multifunction.or(old.multifunction);
@@ -368,7 +368,7 @@ pub(super) fn is_open(a: &PciAddress) -> bool {
     a.domain.0 == 0 && a.bus.0 == 0 && a.slot.0 == 0 && a.function.0 == 0
 }
 
-fn usb2_function(c: &Controller) -> Option<u8> {
+pub(super) fn usb2_function(c: &Controller) -> Option<u8> {
     if c.kind != ControllerType::Usb {
         return None;
     }
@@ -379,137 +379,6 @@ fn usb2_function(c: &Controller) -> Option<u8> {
         "ich9-uhci3" => 2,
         _ => return None,
     })
-}
-
-/// Places that belong to the chipset, and devices that have a fixed place on it.
-fn chipset(s: &mut Set, d: &mut Domain, m: &Machine) {
-    let Some(dev) = d.devices.as_mut() else { return };
-    if m.is_i440fx() {
-        // 00:01.x is the PIIX3: ISA bridge, IDE, USB, power management.
-        for i in 0..dev.controllers.len() {
-            let c = &dev.controllers[i];
-            let fixed = match c.kind {
-                ControllerType::Ide if c.index == Some(0) => Some(1),
-                ControllerType::Usb
-                    if c.index == Some(0)
-                        && matches!(c.model.as_deref(), Some("piix3-uhci") | None) =>
-                {
-                    Some(2)
-                }
-                _ => None,
-            };
-            let open = match &c.address {
-                None => true,
-                Some(Address::Pci(a)) => is_open(a),
-                _ => false,
-            };
-            if let Some(f) = fixed
-                && open
-            {
-                set(dev, Dev::Controller(i), at(0, 1, f));
-            }
-        }
-        for f in 0..8 {
-            s.mark(0, 1, f, 0);
-        }
-        primary_video(s, dev, 2);
-    } else if m.is_q35() {
-        let mut sata_done = false;
-        for i in 0..dev.controllers.len() {
-            let c = &dev.controllers[i];
-            let open = match &c.address {
-                None => true,
-                Some(Address::Pci(a)) => is_open(a),
-                _ => false,
-            };
-            match c.kind {
-                ControllerType::Sata if c.index == Some(0) && open && !sata_done => {
-                    sata_done = true;
-                    if s.is_free(0, 0x1f, 2) {
-                        set(dev, Dev::Controller(i), at(0, 0x1f, 2));
-                        s.mark(0, 0x1f, 2, 0);
-                    }
-                }
-                ControllerType::Usb if open => {
-                    if let Some(f) = usb2_function(c) {
-                        // The two USB 2 slots of the chipset; parts of one controller together.
-                        let index = c.index;
-                        let partner = dev.controllers.iter().any(|x| {
-                            x.kind == ControllerType::Usb
-                                && x.index == index
-                                && usb2_function(x).is_some()
-                                && matches!(&x.address, Some(Address::Pci(a)) if !is_open(a) && a.slot.0 != 0x1d && a.slot.0 != 0x1a)
-                        });
-                        let used_by_other = |slot: u64| {
-                            dev.controllers.iter().any(|x| {
-                                x.kind == ControllerType::Usb
-                                    && x.index != index
-                                    && matches!(&x.address, Some(Address::Pci(a)) if a.bus.0 == 0 && a.slot.0 == slot)
-                            })
-                        };
-                        if !partner {
-                            let slot = [0x1d, 0x1a].into_iter().find(|slot| {
-                                !used_by_other(*slot) && s.is_free(0, *slot as usize, f)
-                            });
-                            if let Some(slot) = slot {
-                                s.mark(0, slot as usize, f, 0);
-                                let mut a = at(0, slot, u64::from(f));
-                                if f == 0 {
-                                    a.multifunction = Some(OnOff::On);
-                                }
-                                set(dev, Dev::Controller(i), a);
-                            }
-                        }
-                    }
-                }
-                ControllerType::Pci if open && c.model.as_deref() == Some("dmi-to-pci-bridge") => {
-                    if s.slot_is_free(0, 0x1e) {
-                        set(dev, Dev::Controller(i), at(0, 0x1e, 0));
-                        s.mark(0, 0x1e, 0, 0);
-                    }
-                }
-                _ => {}
-            }
-        }
-        // ISA bridge and SMBus.
-        s.mark(0, 0x1f, 0, 0);
-        s.mark(0, 0x1f, 3, 0);
-        for i in 0..dev.sounds.len() {
-            let x = &dev.sounds[i];
-            let open = match &x.address {
-                None => true,
-                Some(Address::Pci(a)) => is_open(a),
-                _ => false,
-            };
-            if open
-                && x.model == crate::domain::devices::sound::SoundModel::Ich9
-                && s.slot_is_free(0, 0x1b)
-            {
-                set(dev, Dev::Sound(i), at(0, 0x1b, 0));
-                s.mark(0, 0x1b, 0, 0);
-                break;
-            }
-        }
-        primary_video(s, dev, 1);
-    }
-}
-
-/// The first video card sits at a fixed slot where that is free.
-fn primary_video(s: &mut Set, dev: &mut crate::domain::devices::Devices, slot: u64) {
-    let Some(v) = dev.videos.first() else { return };
-    let kind = v.model.as_ref().map(|m| m.kind);
-    if matches!(kind, None | Some(VideoType::None | VideoType::Ramfb)) {
-        return;
-    }
-    let open = match &v.address {
-        None => true,
-        Some(Address::Pci(a)) => is_open(a),
-        _ => false,
-    };
-    if open && s.slot_is_free(0, slot as usize) {
-        set(dev, Dev::Video(0), at(0, slot, 0));
-        s.mark(0, slot as usize, 0, 0);
-    }
 }
 
 /// What PCI controllers show of themselves: chassis, port, bus numbers.
@@ -546,10 +415,8 @@ fn options(d: &mut Domain, m: &Machine) {
                     t.port.get_or_insert(Hex::from(slot));
                 }
             }
-            "pci-expander-bus" | "pcie-expander-bus" => {
-                if t.bus_nr.is_none() {
-                    t.bus_nr = bus_number;
-                }
+            "pci-expander-bus" | "pcie-expander-bus" if t.bus_nr.is_none() => {
+                t.bus_nr = bus_number;
             }
             "pci-root" if m.is_pseries() => {
                 t.index.get_or_insert(phb);

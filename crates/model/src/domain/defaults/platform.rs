@@ -65,17 +65,16 @@ fn memory_sizes(d: &mut Domain, abi_update: bool) {
         Some(c) if c.0 > 0 && *c <= total => {}
         _ => d.current_memory = Some(total),
     }
-    if let Some(b) = d.memory_backing.as_mut() {
-        if b.access.is_none()
-            && b.source.is_none()
-            && b.allocation.is_none()
-            && b.hugepages.is_none()
-            && !b.discard
-            && !b.locked
-            && !b.nosharepages
-        {
-            d.memory_backing = None;
-        }
+    if let Some(b) = d.memory_backing.as_mut()
+        && b.access.is_none()
+        && b.source.is_none()
+        && b.allocation.is_none()
+        && b.hugepages.is_none()
+        && !b.discard
+        && !b.locked
+        && !b.nosharepages
+    {
+        d.memory_backing = None;
     }
     if let Some(t) = d.mem_tune.as_mut() {
         for limit in

@@ -138,10 +138,10 @@ fn counts(dev: &Devices, out: &mut Faults) {
 fn source(s: &CharSource, out: &mut Faults) {
     let first = s.sources.first();
     match s.kind {
-        CharType::Dev | CharType::File | CharType::Pipe => {
-            if first.and_then(|e| e.path.as_ref()).is_none() {
-                out.internal("domain.char-path", "Missing source path attribute for char device");
-            }
+        CharType::Dev | CharType::File | CharType::Pipe
+            if first.and_then(|e| e.path.as_ref()).is_none() =>
+        {
+            out.internal("domain.char-path", "Missing source path attribute for char device");
         }
         CharType::Tcp => {
             if first.and_then(|e| e.host.as_ref()).is_none() {

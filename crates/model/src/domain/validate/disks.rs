@@ -101,13 +101,13 @@ fn one(d: &Domain, x: &Disk, out: &mut Faults) {
             format!("Unknown disk name '{dev}' and no address specified"),
         );
     }
-    if x.device == DiskDevice::Lun {
-        if !matches!(x.kind, StorageType::Block | StorageType::Network | StorageType::Volume) {
-            out.unsupported(
-                "domain.disk-lun",
-                "disk device='lun' is only valid for block type disk source",
-            );
-        }
+    if x.device == DiskDevice::Lun
+        && !matches!(x.kind, StorageType::Block | StorageType::Network | StorageType::Volume)
+    {
+        out.unsupported(
+            "domain.disk-lun",
+            "disk device='lun' is only valid for block type disk source",
+        );
     }
     driver(d, x, out);
     address(x, bus, out);

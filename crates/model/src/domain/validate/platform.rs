@@ -184,7 +184,7 @@ fn features(d: &Domain, m: &Machine, out: &mut Faults) {
             out.unsupported("domain.tseg", "SMM TSEG is only supported with q35 machine type");
         }
         let bytes = crate::domain::scalar::scale(t.size, t.unit.as_deref(), 1).unwrap_or(0);
-        if bytes % (1 << 20) != 0 {
+        if !bytes.is_multiple_of(1 << 20) {
             out.unsupported("domain.tseg", "SMM TSEG size must be divisible by 1 MiB");
         }
     }
