@@ -121,7 +121,8 @@ fn write_os(out: &mut Out, request: &Request, machine: &str) {
             values(out, "readonly", &[(true, "yes"), (true, "no")]);
             // Secure boot needs SMM, which only this board has.
             let smm = machine == "q35" || machine.starts_with("pc-q35");
-            let secure = smm && fitting.iter().any(|f| f.has("secure-boot") && f.has("requires-smm"));
+            let secure =
+                smm && fitting.iter().any(|f| f.has("secure-boot") && f.has("requires-smm"));
             values(out, "secure", &[(secure, "yes"), (true, "no")]);
         });
     });
@@ -215,7 +216,9 @@ fn write_model(out: &mut Out, cpu: &CpuDefinition, x86: bool, maker: Option<&str
         attrs.push(("deprecated", "yes"));
     }
     attrs.push(("vendor", vendor.unwrap_or("unknown")));
-    if let Some(canonical) = cpu.alias_of.as_deref().filter(|name| !x86 || map.model(name).is_some()) {
+    if let Some(canonical) =
+        cpu.alias_of.as_deref().filter(|name| !x86 || map.model(name).is_some())
+    {
         attrs.push(("canonical", canonical));
     }
     out.leaf("model", &attrs, &cpu.name);

@@ -170,6 +170,16 @@ impl Firmware {
     }
 }
 
+/// Feeds bytes to the reader of descriptors; for fuzz targets.
+#[doc(hidden)]
+pub fn fuzz_one(data: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(data)
+        && let Ok(firmware) = Firmware::parse("fuzz", text)
+    {
+        let _ = firmware.fits("x86_64", "pc-q35-10.0");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::matches;

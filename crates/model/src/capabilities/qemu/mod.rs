@@ -4,6 +4,8 @@ mod answers;
 mod cache;
 mod flags;
 mod schema;
+#[cfg(test)]
+mod tests;
 mod transcript;
 
 pub use cache::{CacheError, CacheKey};
