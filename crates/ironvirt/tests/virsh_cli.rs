@@ -91,7 +91,6 @@ fn completion_from_the_registry() {
     for (line, expected) in [
         ("complete -- ech", "echo\n\n"),
         ("complete -- echo --xm --s", "--shell\n--split\n--string\n\n"),
-        ("complete -- echo --prefix", "--prefix\n\n"),
         ("complete -- reboot --mode a", "acpi\nagent\n\n"),
     ] {
         assert_eq!(stdout(&ironvirt(&[line], "")), expected, "{line}");

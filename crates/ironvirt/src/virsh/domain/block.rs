@@ -394,7 +394,7 @@ fn waiting(cmd: &Cmd) -> Outcome<bool> {
 }
 
 /// Waits until the job ended (or, for jobs with two phases, is ready).
-fn wait_for_job(
+pub(super) fn wait_for_job(
     ctl: &mut Ctl,
     cmd: &Cmd,
     dom: &Dom,

@@ -136,6 +136,9 @@ pub static DOMIFADDR_SOURCES: &[&str] = &["lease", "agent", "arp"];
 /// Values of `drivers` options.
 pub static DRIVERS: &[&str] = &["default", "kvm", "vfio", "xen"];
 
+/// Values of `dump_formats` options.
+pub static DUMP_FORMATS: &[&str] = &["elf", "kdump-zlib", "kdump-lzo", "kdump-snappy", "win-dmp"];
+
 /// Values of `enables` options.
 pub static ENABLES: &[&str] = &[
     "cmt",
@@ -163,7 +166,10 @@ pub static ENABLES: &[&str] = &[
 ];
 
 /// Values of `formats` options.
-pub static FORMATS: &[&str] = &["elf", "kdump-zlib", "kdump-lzo", "kdump-snappy", "win-dmp"];
+pub static FORMATS: &[&str] = &[
+    "none", "raw", "dir", "bochs", "cloop", "dmg", "iso", "vpc", "vdi", "fat", "vhd", "ploop",
+    "cow", "qcow", "qcow2", "qed", "vmdk",
+];
 
 /// Values of `lifecycle_types` options.
 pub static LIFECYCLE_TYPES: &[&str] = &["poweroff", "reboot", "crash"];

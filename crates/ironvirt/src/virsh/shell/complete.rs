@@ -69,12 +69,12 @@ pub fn candidates(ctl: &mut Ctl, words: &[String]) -> Vec<String> {
         return command_names(partial);
     };
     let Some(def) = registry::find(verb) else {
-        return Vec::new();
+        return command_names("");
     };
     let line = Line::read(def, args);
     let mut out = if let Some(opt) = line.pending {
         values(ctl, &line, opt, partial)
-    } else if partial.starts_with('-') {
+    } else if partial.is_empty() || partial.starts_with('-') {
         options(&line)
     } else {
         let mut found = options(&line);
@@ -167,12 +167,16 @@ fn values(ctl: &mut Ctl, line: &Line, opt: &Opt, partial: &str) -> Vec<String> {
     match opt.complete {
         Complete::Options => options(line),
         Complete::Nothing => Vec::new(),
-        Complete::Words(words) => owned(words),
-        Complete::Command => {
-            let mut names = command_names("");
-            names.extend(GROUPS.iter().map(|g| g.keyword.to_owned()));
-            names
-        }
+        Complete::Words(words) => match partial.rsplit_once(',') {
+            // A list: its last item is completed.
+            Some((head, _)) => words
+                .iter()
+                .filter(|w| !head.split(',').any(|h| h == **w))
+                .map(|w| format!("{head},{w}"))
+                .collect(),
+            None => owned(words),
+        },
+        Complete::Command => command_names(""),
         Complete::File => files(partial),
         other => super::super::names::names(ctl, other, |n| line.value(n).map(str::to_owned))
             .unwrap_or_default(),

@@ -9,7 +9,7 @@ use rustyline::error::ReadlineError;
 
 use super::cmd::Cmd;
 use super::ctl::{Ctl, put};
-use super::fail::Outcome;
+use super::fail::{Fail, Outcome};
 use super::parse;
 use super::session::greeting;
 
@@ -137,8 +137,12 @@ fn history_size() -> usize {
 /// `complete`: what could stand in the place of the last word.
 pub fn cmd_complete(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     let words: Vec<String> = cmd.argv("string").into_iter().map(str::to_owned).collect();
-    for candidate in complete::candidates(ctl, &words) {
+    let found = complete::candidates(ctl, &words);
+    for candidate in &found {
         put!(ctl, "{candidate}\n");
+    }
+    if found.is_empty() {
+        return Err(Fail::silent());
     }
     Ok(())
 }
