@@ -17,6 +17,7 @@ mod layout;
 mod ports;
 mod random;
 pub mod settings;
+pub mod storage;
 
 pub use engine::{Engine, EngineConfig, OpenError};
 pub use host_view::{DomainCapsQuery, NodeInfo};

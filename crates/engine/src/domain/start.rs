@@ -99,8 +99,9 @@ impl Engine {
         .await
     }
 
-    /// Starts all domains that are to start with the host; failures are logged.
+    /// Starts all pools and domains that are to start with the host; failures are logged.
     pub async fn autostart(self: &Arc<Self>) {
+        self.pools.autostart().await;
         let mut wanted = Vec::new();
         self.registry.for_each(|domain, snapshot| {
             if snapshot.autostart && !snapshot.is_active() {
