@@ -129,7 +129,7 @@ fn yes_no(on: bool) -> &'static str {
 fn short_size(bytes: u64) -> (String, &'static str) {
     const UNITS: [(u32, &str); 3] = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
     for (shift, unit) in UNITS {
-        if bytes != 0 && bytes % (1 << shift) == 0 {
+        if bytes != 0 && bytes.trailing_zeros() >= shift {
             return ((bytes >> shift).to_string(), unit);
         }
     }

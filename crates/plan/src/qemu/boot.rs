@@ -205,11 +205,10 @@ impl Build<'_> {
             return;
         };
         match (loader.kind, &loader.path) {
-            (Some(LoaderType::Pflash), _) => {
-                if loader.secure == Some(YesNo::Yes) {
-                    self.opt("-global", "driver=cfi.pflash01,property=secure,value=on");
-                }
+            (Some(LoaderType::Pflash), _) if loader.secure == Some(YesNo::Yes) => {
+                self.opt("-global", "driver=cfi.pflash01,property=secure,value=on");
             }
+            (Some(LoaderType::Pflash), _) => {}
             (_, Some(path)) => {
                 let path = path.clone();
                 self.grant(&path, Access::Read, true, "<loader>");

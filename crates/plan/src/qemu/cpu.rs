@@ -7,7 +7,7 @@ use model::capabilities::cpu::{CpuKind, X86Map, decode, from_host_model};
 use model::capabilities::host::HostFacts;
 use model::capabilities::qemu::{Accel, QemuCaps};
 use model::domain::Domain;
-use model::domain::clock::{TimerMode, TimerName};
+use model::domain::clock::{TickPolicy, TimerMode, TimerName};
 use model::domain::cpu::*;
 
 fn fault(rule: &'static str, code: ErrorCode, message: String) -> Diagnostic {
@@ -86,7 +86,11 @@ impl Build<'_> {
         match cpu.mode {
             Some(CpuMode::HostPassthrough) => {
                 if !kvm {
-                    self.fail("qemu.cpu-mode", "CPU mode 'host-passthrough' for x86_64 qemu domain on x86_64 host is not supported by hypervisor".replace("x86_64 qemu", &format!("{} qemu", self.arch)).replace("x86_64 host", &format!("{} host", self.host.arch)));
+                    let message = format!(
+                        "CPU mode 'host-passthrough' for {} qemu domain on {} host is not supported by hypervisor",
+                        self.arch, self.host.arch
+                    );
+                    self.fail("qemu.cpu-mode", message);
                 }
                 out.push_str("host");
                 if self.has("cpu.migratable") {
@@ -126,7 +130,7 @@ impl Build<'_> {
                 _ => out.push_str(&format!(",{name}=on")),
             }
         }
-        self.cpu_timers(&mut out, &cpu);
+        self.cpu_timers(&mut out);
         self.cpu_features(&mut out);
         if let Some(cache) = &cpu.cache {
             let host = matches!(cpu.mode, Some(CpuMode::HostPassthrough | CpuMode::Maximum));
@@ -189,8 +193,7 @@ impl Build<'_> {
     }
 
     /// Clock sources that are CPU properties.
-    fn cpu_timers(&mut self, out: &mut String, cpu: &Cpu) {
-        let _ = cpu;
+    fn cpu_timers(&mut self, out: &mut String) {
         for timer in self.d.clock.iter().flat_map(|clock| &clock.timers) {
             match timer.name {
                 TimerName::Kvmclock => {
@@ -198,10 +201,8 @@ impl Build<'_> {
                         out.push_str(&format!(",kvmclock={}", present.word()));
                     }
                 }
-                TimerName::Hypervclock => {
-                    if timer.present.is_some_and(Switch::on) {
-                        out.push_str(",hv-time=on");
-                    }
+                TimerName::Hypervclock if timer.present.is_some_and(Switch::on) => {
+                    out.push_str(",hv-time=on");
                 }
                 TimerName::Tsc => {
                     if timer.mode == Some(TimerMode::Emulate) {
@@ -211,11 +212,11 @@ impl Build<'_> {
                         out.push_str(&format!(",tsc-frequency={frequency}"));
                     }
                 }
-                TimerName::Armvtimer => {
-                    if timer.tick_policy == Some(model::domain::clock::TickPolicy::Discard) {
-                        out.push_str(",kvm-no-adjvtime=off");
-                    }
-                }
+                TimerName::Armvtimer => match timer.tick_policy {
+                    Some(TickPolicy::Delay) => out.push_str(",kvm-no-adjvtime=off"),
+                    Some(TickPolicy::Discard) => out.push_str(",kvm-no-adjvtime=on"),
+                    _ => {}
+                },
                 _ => {}
             }
         }

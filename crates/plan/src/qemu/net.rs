@@ -188,11 +188,6 @@ impl Build<'_> {
         let (socket, pid_file) = (format!("{base}.socket"), format!("{base}.pid"));
         let mut args: Vec<String> =
             ["--one-off", "--socket", &socket, "--pid", &pid_file].map(String::from).into();
-        if let Some(mac) = &nic.mac
-            && self.set.privileged
-        {
-            let _ = mac;
-        }
         let backend = nic.backend.clone().unwrap_or_default();
         if let Some(log) = &backend.log_file {
             args.extend(["--log-file".into(), log.clone()]);
