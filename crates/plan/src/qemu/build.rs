@@ -51,6 +51,29 @@ pub(super) fn comma(text: &str) -> String {
     text.replace(',', ",,")
 }
 
+/// Properties as `HEAD,key=value,…`, for emulators that take no JSON there.
+fn flat(props: &Props, head: &str) -> String {
+    fn text(value: &Value) -> String {
+        match value {
+            Value::Bool(on) => if *on { "on" } else { "off" }.to_string(),
+            Value::String(text) => comma(text),
+            other => other.to_string(),
+        }
+    }
+    let mut out = props.0.get(head).map(text).unwrap_or_default();
+    for (key, value) in props.0.iter().filter(|(key, _)| *key != head) {
+        // Lists of `{"str": …}` are the option given several times.
+        let values: Vec<String> = match value {
+            Value::Array(items) => items.iter().map(|i| text(i.get("str").unwrap_or(i))).collect(),
+            value => vec![text(value)],
+        };
+        for value in values {
+            out.push_str(&format!(",{key}={value}"));
+        }
+    }
+    out
+}
+
 /// A JSON object that keeps the order of its members.
 #[derive(Clone, Default)]
 pub(super) struct Props(pub(super) Map<String, Value>);
@@ -174,7 +197,23 @@ impl<'a> Build<'a> {
     /// `-device`, with the domain's overrides applied.
     pub(super) fn device(&mut self, props: Props) {
         let props = self.overridden(props);
-        self.json("-device", props);
+        // Devices given as JSON could not be unplugged before this.
+        if self.has("device.json+hotplug") {
+            self.json("-device", props);
+        } else {
+            let text = flat(&props, "driver");
+            self.opt("-device", &text);
+        }
+    }
+
+    /// `-netdev`.
+    pub(super) fn netdev(&mut self, props: Props) {
+        if self.has("netdev.json") {
+            self.json("-netdev", props);
+        } else {
+            let text = flat(&props, "type");
+            self.opt("-netdev", &text);
+        }
     }
 
     /// `-object`.

@@ -295,7 +295,7 @@ impl Build<'_> {
                         .set("type", "user")
                         .set("guestfwd", json!([{"str": text}]))
                         .set("id", alias);
-                    self.json("-netdev", props);
+                    self.netdev(props);
                 }
                 Some(CharTargetType::Virtio) => {
                     self.virtio_port("virtserialport", channel, &alias, chardev, &target);

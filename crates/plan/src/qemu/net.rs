@@ -67,7 +67,7 @@ impl Build<'_> {
             return;
         };
         let id = format!("host{alias}");
-        self.json("-netdev", netdev.set("id", id.clone()));
+        self.netdev(netdev.set("id", id.clone()));
         self.device_net(nic, &driver, virtio, queues, Some(id), &alias, boot, &element);
     }
 
