@@ -160,7 +160,10 @@ impl Ctl {
         let object =
             self.out.data.get_or_insert_with(|| serde_json::Value::Object(serde_json::Map::new()));
         if let serde_json::Value::Object(map) = object {
-            map.insert(key.to_lowercase().replace([' ', '/', '(', ')'], "-"), value.into());
+            map.insert(
+                key.to_lowercase().replace(['(', ')'], "").replace([' ', '/'], "-"),
+                value.into(),
+            );
         }
     }
 

@@ -111,13 +111,16 @@ fn edit_file(path: &std::path::Path) -> Outcome {
         .iter()
         .find_map(|v| std::env::var(v).ok().filter(|s| !s.is_empty()))
         .unwrap_or_else(|| "vi".to_owned());
-    let mut words = editor.split_whitespace();
-    let program = words.next().unwrap_or("vi");
-    let status = Command::new(program)
-        .args(words)
-        .arg(path)
-        .status()
-        .map_err(|e| Fail::new(format!("cannot execute '{editor}': {}", os_error(&e))))?;
+    // An editor with more than plain words in it is a shell command.
+    let plain = |c: char| c.is_ascii_alphanumeric() || " -_./:@".contains(c);
+    let status = if editor.chars().all(plain) {
+        let mut words = editor.split_whitespace();
+        Command::new(words.next().unwrap_or("vi")).args(words).arg(path).status()
+    } else {
+        Command::new("sh").arg("-c").arg(format!("{editor} {}", path.display())).status()
+    };
+    let status =
+        status.map_err(|e| Fail::new(format!("cannot execute '{editor}': {}", os_error(&e))))?;
     if !status.success() {
         fail!("{editor}: the editor failed ({status})");
     }

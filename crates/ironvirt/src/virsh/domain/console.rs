@@ -38,17 +38,10 @@ pub fn attach(
     }
     say!(ctl, "Connected to domain '{}'\n", dom.name);
     let escape = ctl.escape.clone();
-    say!(ctl, "Escape character is {}", escape.text);
-    let names: Vec<&str> = [(1, "force"), (2, "safe")]
-        .iter()
-        .filter(|(bit, _)| flags & bit != 0)
-        .map(|(_, n)| *n)
-        .collect();
-    if names.is_empty() {
-        say!(ctl, " (Ctrl + {})\n", escape.text.trim_start_matches('^'));
-    } else {
-        say!(ctl, "\n");
-    }
+    let typed = escape.text.trim_start_matches('^').to_owned();
+    let how =
+        if escape.text.starts_with('^') { format!(" (Ctrl + {typed})") } else { String::new() };
+    say!(ctl, "Escape character is {}{how}\n", escape.text);
     ctl.flush();
     let args = protocol::remote::DomainOpenConsoleArgs { dom: dom.clone(), dev_name, flags };
     let ((), stream) =
@@ -59,7 +52,6 @@ pub fn attach(
     let saved = raw_mode()?;
     let result = relay(stream, escape.byte);
     restore(&saved);
-    println!();
     result
 }
 

@@ -152,8 +152,9 @@ pub fn cmd_screenshot(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
         let stamp = crate::virsh::util::timestamp(crate::virsh::util::now().as_secs() as i64);
         format!("{name}-{}{suffix}", stamp.replace(' ', "-"))
     });
-    let mut file = std::fs::File::create(&path)
-        .map_err(|e| Fail::new(format!("cannot create file {path}: {}", os_error(&e))))?;
+    let Ok(mut file) = std::fs::File::create(&path) else {
+        fail!("cannot create file {path}");
+    };
     while let Some(item) =
         stream.recv().ctx(format!("could not receive data from domain '{name}'"))?
     {
