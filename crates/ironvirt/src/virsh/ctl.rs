@@ -217,12 +217,6 @@ impl Ctl {
         }
     }
 
-    /// Prints a warning or note on stderr as it is.
-    pub fn note(&mut self, line: &str) {
-        self.flush();
-        let _ = writeln!(std::io::stderr(), "{line}");
-    }
-
     /// One call of the open connection.
     pub fn call<P: protocol::Procedure>(&mut self, args: &P::Args) -> Outcome<P::Ret> {
         self.conn()?.call::<P>(args)
@@ -240,11 +234,6 @@ impl Ctl {
             self.conn = Some(conn);
         }
         self.conn.as_ref().ok_or_else(Fail::silent)
-    }
-
-    /// The connection, if one is open.
-    pub fn open_conn(&self) -> Option<&Conn> {
-        self.conn.as_ref()
     }
 
     /// Ends the connection.

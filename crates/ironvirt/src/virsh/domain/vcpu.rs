@@ -448,7 +448,13 @@ pub fn cmd_cpu_stats(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     let get = |ctl: &mut Ctl, nparams: u32| {
         call!(
             ctl,
-            DomainGetCpuStats { dom: dom.clone(), nparams, start_cpu: -1, ncpus: 1, flags: 4 }
+            DomainGetCpuStats {
+                dom: dom.clone(),
+                nparams,
+                start_cpu: -1,
+                ncpus: 1,
+                flags: STRING_OK
+            }
         )
     };
     let n = get(ctl, 0).ctx(failed())?.nparams;
@@ -477,7 +483,10 @@ fn print_times(ctl: &mut Ctl, params: &[TypedParam]) {
 
 fn per_cpu(ctl: &mut Ctl, dom: &Dom, start: i32, count: Option<i32>, failed: &str) -> Outcome {
     let get = |ctl: &mut Ctl, nparams: u32, start_cpu: i32, ncpus: u32| {
-        call!(ctl, DomainGetCpuStats { dom: dom.clone(), nparams, start_cpu, ncpus, flags: 4 })
+        call!(
+            ctl,
+            DomainGetCpuStats { dom: dom.clone(), nparams, start_cpu, ncpus, flags: STRING_OK }
+        )
     };
     let max = get(ctl, 0, 0, 0).ctx(failed)?.nparams;
     if start >= max {
