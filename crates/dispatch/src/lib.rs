@@ -8,6 +8,8 @@
 mod bind;
 mod connect;
 mod domain;
+mod domain_agent;
+mod domain_display;
 mod domain_info;
 mod domain_live;
 mod empty;

@@ -1,14 +1,96 @@
-//! Being written.
+//! The qemu program: what only QEMU guests have (raw monitor and agent commands, monitor events).
 
-use crate::bind::{Request, unsupported};
-use crate::{Libvirt, Session};
+use crate::bind::{Request, later, now, rpc_error, unsupported};
+use crate::connect::only_flags;
+use crate::domain::find;
+use crate::events::{Family, MonitorFilter};
+use crate::{Libvirt, Session, listen};
+use diag::{ErrorCode, ErrorDomain, VirError};
+use engine::domain::agent_calls::AgentPatience;
+use protocol::qemu::{self, Procedure, procs};
 use rpc::server::Outcome;
 use std::sync::Arc;
+use units::Uuid;
 
-pub(crate) fn call(
-    _service: &Libvirt,
-    _session: &Arc<Session>,
-    request: Request<'_, '_>,
-) -> Outcome {
-    Outcome::Error(unsupported(request.call.program, request.call.procedure))
+/// `VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP`: the human monitor's language instead of JSON.
+const HMP: u32 = 1;
+
+/// `VIR_CONNECT_DOMAIN_QEMU_MONITOR_EVENT_REGISTER_REGEX` and `…_NOCASE`.
+const REGEX: u32 = 1;
+const NOCASE: u32 = 2;
+
+pub(crate) fn call(service: &Libvirt, session: &Arc<Session>, request: Request<'_, '_>) -> Outcome {
+    let number = request.call.procedure;
+    let Ok(procedure) = Procedure::try_from(number) else {
+        return Outcome::Error(rpc_error(&format!("unknown procedure: {number}")));
+    };
+    if !session.is_open() {
+        return Outcome::Error(
+            VirError::internal("hypervisor connection not open").from_domain(ErrorDomain::RPC),
+        );
+    }
+    let engine = Arc::clone(&service.engine);
+    let client = Arc::clone(&session.label);
+    match procedure {
+        Procedure::DomainMonitorCommand => {
+            later::<procs::DomainMonitorCommand, _>(request, |args| async move {
+                only_flags(args.flags, HMP)?;
+                let domain = find(&engine, &args.dom)?;
+                let human = args.flags & HMP != 0;
+                let result =
+                    engine.monitor_command(&domain, args.cmd, human, Vec::new(), &client).await?;
+                Ok(qemu::DomainMonitorCommandRet { result })
+            })
+        }
+        Procedure::DomainMonitorCommandWithFiles => {
+            let mut request = request;
+            let fds = std::mem::take(&mut request.call.fds);
+            later::<procs::DomainMonitorCommandWithFiles, _>(request, |args| async move {
+                only_flags(args.flags, HMP)?;
+                let domain = find(&engine, &args.dom)?;
+                let human = args.flags & HMP != 0;
+                let result = engine.monitor_command(&domain, args.cmd, human, fds, &client).await?;
+                Ok(qemu::DomainMonitorCommandWithFilesRet { result })
+            })
+        }
+        Procedure::DomainAgentCommand => {
+            later::<procs::DomainAgentCommand, _>(request, |args| async move {
+                only_flags(args.flags, 0)?;
+                let patience = AgentPatience::from_seconds(args.timeout)?;
+                let domain = find(&engine, &args.dom)?;
+                let result = engine.agent_command(&domain, &args.cmd, patience, &client).await?;
+                Ok(qemu::DomainAgentCommandRet { result })
+            })
+        }
+        Procedure::ConnectDomainMonitorEventRegister => {
+            let outcome = now::<procs::ConnectDomainMonitorEventRegister>(request, |args| {
+                only_flags(args.flags, REGEX | NOCASE)?;
+                if args.flags & REGEX != 0 && args.event.is_some() {
+                    return Err(VirError::new(
+                        ErrorCode::ARGUMENT_UNSUPPORTED,
+                        "monitor events are chosen by name here, not by regular expression",
+                    ));
+                }
+                let only = args.dom.map(|dom| Uuid(dom.uuid));
+                if let Some(uuid) = &only {
+                    engine.domain_by_uuid(uuid)?;
+                }
+                let nocase = args.flags & NOCASE != 0;
+                let filter = match args.event {
+                    None => MonitorFilter::All,
+                    Some(text) => MonitorFilter::Name { text, nocase },
+                };
+                let callback_id = session.callbacks().add_monitor(only, filter);
+                Ok(qemu::ConnectDomainMonitorEventRegisterRet { callback_id })
+            });
+            listen(&service.engine, session);
+            outcome
+        }
+        Procedure::ConnectDomainMonitorEventDeregister => {
+            now::<procs::ConnectDomainMonitorEventDeregister>(request, |args| {
+                session.callbacks().remove(Family::Monitor, args.callback_id)
+            })
+        }
+        _ => Outcome::Error(unsupported(qemu::PROGRAM, number)),
+    }
 }

@@ -71,6 +71,7 @@ pub struct Engine {
     pub(crate) cgroups: Option<Cgroups>,
     pub(crate) users: Users,
     pub(crate) replies: crate::host_view::Replies,
+    pub(crate) consoles: Arc<crate::domain::console::Consoles>,
     pub(crate) environment: BTreeMap<String, OsString>,
     exec_helper: Helper,
     runtime: Handle,
@@ -111,6 +112,7 @@ impl Engine {
             events,
             ports: Ports::default(),
             replies: crate::host_view::Replies::default(),
+            consoles: Arc::default(),
             locks: Mutex::new(locks),
             layout,
             settings,
@@ -132,6 +134,12 @@ impl Engine {
     /// The hostname now.
     pub fn hostname(&self) -> String {
         crate::host_view::hostname()
+    }
+
+    /// The names of a user and of a group, where they have one.
+    pub fn account_names(&self, uid: u32, gid: u32) -> (Option<String>, Option<String>) {
+        let user = self.users.user_by_id(uid).map(|user| user.name.clone());
+        (user, self.users.group_by_id(gid).map(|group| group.name.clone()))
     }
 
     pub(crate) fn exec_helper(&self) -> &Helper {

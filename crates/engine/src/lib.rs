@@ -13,6 +13,7 @@ pub mod domain;
 mod engine;
 pub mod events;
 mod host_view;
+pub mod ksm;
 mod layout;
 mod ports;
 mod random;

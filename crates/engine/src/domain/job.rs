@@ -119,6 +119,11 @@ impl JobGate {
         }
     }
 
+    /// A job is held.
+    pub fn is_busy(&self) -> bool {
+        self.lock().job.is_some()
+    }
+
     /// The phase now.
     pub fn phase(&self) -> Phase {
         self.lock().phase

@@ -1,12 +1,22 @@
 //! Domains: tables, jobs, definitions on disk, and the running ones with their actors.
 
+mod actions;
+pub mod affect;
+pub mod agent_calls;
+pub mod block;
+pub mod console;
 mod define;
+pub mod display;
 mod grants;
 mod guest_events;
+pub mod input;
 pub mod job;
+mod keycodes;
 mod launch;
 mod links;
 mod load;
+pub mod memory;
+pub mod metadata;
 mod power;
 mod qemu_log;
 mod query;
@@ -15,11 +25,13 @@ pub mod record;
 pub mod registry;
 mod results;
 mod start;
+pub mod stats;
 mod status;
 mod steps;
 pub mod store;
 mod teardown;
 mod threads;
+pub mod vcpus;
 pub mod view;
 pub mod vm;
 

@@ -1,0 +1,198 @@
+//! What a guest's agent is asked and told.
+
+use crate::bind::{Request, later, now};
+use crate::connect::{no_flags, only_flags};
+use crate::domain::find;
+use crate::domain_info::running;
+use crate::node::int;
+use crate::{Bound, Libvirt, Session};
+use diag::{ErrorCode, ErrorDomain, VirError};
+use engine::domain::agent_calls::AgentPatience;
+use protocol::remote::{self, Procedure, procs};
+use std::sync::Arc;
+
+/// `virDomainInterfaceAddressesSource`.
+mod source {
+    pub const LEASE: u32 = 0;
+    pub const AGENT: u32 = 1;
+    pub const ARP: u32 = 2;
+}
+
+/// `VIR_DOMAIN_GET_HOSTNAME_LEASE` and `…_AGENT`.
+const HOSTNAME_LEASE: u32 = 1;
+const HOSTNAME_AGENT: u32 = 2;
+
+/// `VIR_DOMAIN_TIME_SYNC`: take the hardware clock's time.
+const TIME_SYNC: u32 = 1;
+
+/// `VIR_DOMAIN_PASSWORD_ENCRYPTED`.
+const PASSWORD_ENCRYPTED: u32 = 1;
+
+const NANOS: i64 = 1_000_000_000;
+
+pub(crate) fn call<'a, 'b>(
+    service: &Libvirt,
+    session: &Arc<Session>,
+    procedure: Procedure,
+    request: Request<'a, 'b>,
+) -> Bound<'a, 'b> {
+    let engine = Arc::clone(&service.engine);
+    let client = Arc::clone(&session.label);
+    Bound::Done(match procedure {
+        Procedure::DomainGetHostname => {
+            later::<procs::DomainGetHostname, _>(request, |args| async move {
+                only_flags(args.flags, HOSTNAME_LEASE | HOSTNAME_AGENT)?;
+                let domain = find(&engine, &args.dom)?;
+                let snapshot = running(&domain)?;
+                if args.flags & HOSTNAME_LEASE != 0 {
+                    // Leases belong to networks, which have none to give.
+                    return Err(VirError::new(
+                        ErrorCode::NO_HOSTNAME,
+                        format!("no hostname found for domain {}", snapshot.name),
+                    ));
+                }
+                let hostname = engine.guest_hostname(&domain, &client).await?;
+                Ok(remote::DomainGetHostnameRet { hostname })
+            })
+        }
+        Procedure::DomainGetTime => later::<procs::DomainGetTime, _>(request, |args| async move {
+            no_flags(args.flags)?;
+            let domain = find(&engine, &args.dom)?;
+            let time = engine.guest_time(&domain, &client).await?;
+            let nseconds = u32::try_from(time.rem_euclid(NANOS)).unwrap_or(0);
+            Ok(remote::DomainGetTimeRet { seconds: time.div_euclid(NANOS), nseconds })
+        }),
+        Procedure::DomainSetTime => later::<procs::DomainSetTime, _>(request, |args| async move {
+            only_flags(args.flags, TIME_SYNC)?;
+            let domain = find(&engine, &args.dom)?;
+            let time = if args.flags & TIME_SYNC != 0 {
+                None
+            } else {
+                let nanos = args.seconds.checked_mul(NANOS);
+                let nanos = nanos.and_then(|nanos| nanos.checked_add(i64::from(args.nseconds)));
+                Some(nanos.ok_or_else(|| {
+                    VirError::invalid_arg(format!(
+                        "Time '{}' is too big for guest agent",
+                        args.seconds
+                    ))
+                })?)
+            };
+            engine.set_guest_time(&domain, time, &client).await
+        }),
+        Procedure::DomainFsfreeze => {
+            later::<procs::DomainFsfreeze, _>(request, |args| async move {
+                no_flags(args.flags)?;
+                let domain = find(&engine, &args.dom)?;
+                let count = engine.guest_freeze(&domain, args.mountpoints, &client).await?;
+                Ok(remote::DomainFsfreezeRet { filesystems: int(count) })
+            })
+        }
+        Procedure::DomainFsthaw => later::<procs::DomainFsthaw, _>(request, |args| async move {
+            no_flags(args.flags)?;
+            let domain = find(&engine, &args.dom)?;
+            if !args.mountpoints.is_empty() {
+                return Err(VirError::new(
+                    ErrorCode::OPERATION_UNSUPPORTED,
+                    "specifying mountpoints is not supported",
+                ));
+            }
+            let count = engine.guest_thaw(&domain, &client).await?;
+            Ok(remote::DomainFsthawRet { filesystems: int(count) })
+        }),
+        Procedure::DomainFstrim => later::<procs::DomainFstrim, _>(request, |args| async move {
+            no_flags(args.flags)?;
+            if args.mount_point.is_some() {
+                return Err(VirError::new(
+                    ErrorCode::ARGUMENT_UNSUPPORTED,
+                    "Specifying mount point is not supported for now",
+                ));
+            }
+            let domain = find(&engine, &args.dom)?;
+            engine.guest_trim(&domain, args.minimum, &client).await
+        }),
+        Procedure::DomainSetUserPassword => {
+            later::<procs::DomainSetUserPassword, _>(request, |args| async move {
+                only_flags(args.flags, PASSWORD_ENCRYPTED)?;
+                let (Some(user), Some(password)) = (args.user, args.password) else {
+                    return Err(VirError::invalid_arg(
+                        "user and password in virDomainSetUserPassword must not be NULL",
+                    )
+                    .from_domain(ErrorDomain::DOMAIN));
+                };
+                let crypted = args.flags & PASSWORD_ENCRYPTED != 0;
+                let domain = find(&engine, &args.dom)?;
+                engine.set_guest_password(&domain, &user, &password, crypted, &client).await
+            })
+        }
+        Procedure::DomainPmSuspendForDuration => {
+            later::<procs::DomainPmSuspendForDuration, _>(request, |args| async move {
+                no_flags(args.flags)?;
+                if args.duration != 0 {
+                    return Err(VirError::new(
+                        ErrorCode::ARGUMENT_UNSUPPORTED,
+                        "Duration not supported. Use 0 for now",
+                    ));
+                }
+                let domain = find(&engine, &args.dom)?;
+                engine.guest_suspend(&domain, args.target, &client).await
+            })
+        }
+        Procedure::DomainPmWakeup => {
+            later::<procs::DomainPmWakeup, _>(request, |args| async move {
+                no_flags(args.flags)?;
+                let domain = find(&engine, &args.dom)?;
+                engine.wakeup(&domain, &client).await
+            })
+        }
+        Procedure::DomainAgentSetResponseTimeout => {
+            now::<procs::DomainAgentSetResponseTimeout>(request, |args| {
+                no_flags(args.flags)?;
+                AgentPatience::from_seconds(args.timeout)?;
+                find(&engine, &args.dom)?;
+                // Only raw agent commands can wait otherwise than by default, and they say how.
+                Err::<remote::DomainAgentSetResponseTimeoutRet, _>(VirError::new(
+                    ErrorCode::OPERATION_UNSUPPORTED,
+                    "the time that agent commands may take cannot be set for a domain",
+                ))
+            })
+        }
+        Procedure::DomainInterfaceAddresses => {
+            later::<procs::DomainInterfaceAddresses, _>(request, |args| async move {
+                no_flags(args.flags)?;
+                let domain = find(&engine, &args.dom)?;
+                running(&domain)?;
+                match args.source {
+                    // Leases belong to networks, and those have no guests yet.
+                    source::LEASE => Ok(remote::DomainInterfaceAddressesRet { ifaces: Vec::new() }),
+                    source::ARP => {
+                        let ifaces = engine.arp_addresses(&domain);
+                        let ifaces = ifaces.into_iter().map(interface).collect();
+                        Ok(remote::DomainInterfaceAddressesRet { ifaces })
+                    }
+                    source::AGENT => {
+                        let ifaces = engine.guest_interfaces(&domain, &client).await?;
+                        let ifaces = ifaces.into_iter().map(interface).collect();
+                        Ok(remote::DomainInterfaceAddressesRet { ifaces })
+                    }
+                    other => Err(VirError::new(
+                        ErrorCode::ARGUMENT_UNSUPPORTED,
+                        format!("Unknown IP address data source {other}"),
+                    )),
+                }
+            })
+        }
+        _ => return Bound::NotMine(request),
+    })
+}
+
+fn interface(interface: engine::domain::agent_calls::GuestInterface) -> remote::DomainInterface {
+    remote::DomainInterface {
+        name: interface.name,
+        hwaddr: interface.mac,
+        addrs: interface
+            .addresses
+            .into_iter()
+            .map(|(v6, addr, prefix)| remote::DomainIpAddr { r#type: v6.into(), addr, prefix })
+            .collect(),
+    }
+}

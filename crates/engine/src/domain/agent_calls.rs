@@ -1,0 +1,623 @@
+//! Questions and orders to the guest agent, and raw commands to QEMU's monitor.
+
+use super::affect::{acquire, running};
+use super::power::{agent_socket, monitor_error};
+use super::record::Domain;
+use super::vm::Vm;
+use crate::engine::Engine;
+use diag::{ErrorCode, VirError};
+use host::agent::{Agent, AgentError};
+use host::monitor::MonitorError;
+use lifecycle::Request;
+use qmp::{Command, Value, cmd};
+use serde::de::DeserializeOwned;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long the agent may take to show that it is there.
+const SYNC_DEADLINE: Duration = Duration::from_secs(5);
+
+/// How long it may take for an answer: libvirt waits for ever, which holds the domain's job; an
+/// hour is longer than any agent command runs and still ends.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(3600);
+
+/// How long an error is waited for after a command that has no answer on success.
+const SILENCE: Duration = Duration::from_secs(1);
+
+/// How long raw monitor commands may take.
+const MONITOR_DEADLINE: Duration = Duration::from_secs(120);
+
+/// How long a call waits for the agent's answer (`virDomainAgentResponseTimeoutValues`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AgentPatience {
+    /// As long as it takes (-2).
+    Block,
+    /// libvirt's own 5 seconds (-1).
+    Default,
+    /// Do not wait at all (0).
+    NoWait,
+    /// This long.
+    Seconds(u32),
+}
+
+impl AgentPatience {
+    /// From the wire's number.
+    ///
+    /// # Errors
+    /// For numbers below -2.
+    pub fn from_seconds(seconds: i32) -> Result<Self, VirError> {
+        match seconds {
+            -2 => Ok(Self::Block),
+            -1 => Ok(Self::Default),
+            0 => Ok(Self::NoWait),
+            other => u32::try_from(other).map(Self::Seconds).map_err(|_| {
+                VirError::invalid_arg(format!(
+                    "guest agent timeout '{other}' is less than the minimum '-2'"
+                ))
+            }),
+        }
+    }
+
+    fn duration(self) -> Duration {
+        match self {
+            Self::Block => ANSWER_DEADLINE,
+            Self::Default => SYNC_DEADLINE,
+            // An answer that is there at once is still taken.
+            Self::NoWait => Duration::from_millis(50),
+            Self::Seconds(seconds) => Duration::from_secs(u64::from(seconds)),
+        }
+    }
+}
+
+impl Engine {
+    /// Asks the guest agent under a query job.
+    ///
+    /// # Errors
+    /// When the domain does not run, has no agent, or the agent does not answer.
+    pub(crate) async fn ask_agent<R: DeserializeOwned + Send + 'static>(
+        self: &Arc<Self>,
+        domain: &Arc<Domain>,
+        command: Command<R>,
+        verb: &'static str,
+        client: &Arc<str>,
+    ) -> Result<R, VirError> {
+        let patience = AgentPatience::Block;
+        self.agent_exchange(domain, command, patience, Request::QueryLive, verb, client).await
+    }
+
+    async fn agent_exchange<R: DeserializeOwned + Send + 'static>(
+        self: &Arc<Self>,
+        domain: &Arc<Domain>,
+        command: Command<R>,
+        patience: AgentPatience,
+        request: Request,
+        verb: &'static str,
+        client: &Arc<str>,
+    ) -> Result<R, VirError> {
+        let job = acquire(domain, request, verb, client).await?;
+        let domain = Arc::clone(domain);
+        self.detached(async move {
+            let _job = job;
+            let mut agent = connect(&domain).await?;
+            agent
+                .execute(command, SYNC_DEADLINE, patience.duration())
+                .await
+                .map_err(|error| agent_error(&error))
+        })
+        .await
+    }
+
+    /// Orders something from the agent that it does not answer when it succeeds.
+    ///
+    /// # Errors
+    /// As [`Engine::ask_agent`].
+    pub(crate) async fn order_agent(
+        self: &Arc<Self>,
+        domain: &Arc<Domain>,
+        command: Command<qmp::Ack>,
+        verb: &'static str,
+        client: &Arc<str>,
+    ) -> Result<(), VirError> {
+        let job = acquire(domain, Request::ModifyLive, verb, client).await?;
+        let domain = Arc::clone(domain);
+        self.detached(async move {
+            let _job = job;
+            let mut agent = connect(&domain).await?;
+            agent
+                .execute_silent(command, SYNC_DEADLINE, SILENCE)
+                .await
+                .map_err(|error| agent_error(&error))
+        })
+        .await
+    }
+
+    /// Sends a raw command to the agent and returns its raw answer.
+    ///
+    /// # Errors
+    /// When it is no JSON command, and as [`Engine::ask_agent`].
+    pub async fn agent_command(
+        self: &Arc<Self>,
+        domain: &Arc<Domain>,
+        text: &str,
+        patience: AgentPatience,
+        client: &Arc<str>,
+    ) -> Result<Option<String>, VirError> {
+        let command = command_from(text)?;
+        let value: Value = self
+            .agent_exchange(
+                domain,
+                command,
+                patience,
+                Request::ModifyLive,
+                "qemu-agent-command",
+                client,
+            )
+            .await?;
+        Ok(Some(serde_json::json!({ "return": value }).to_string()))
+    }
+
+    /// Sends a raw command to QEMU's monitor, in its human or its JSON language, with descriptors
+    /// for `getfd` and the like.
+    ///
+    /// # Errors
+    /// When the domain does not run, the text is no JSON command, or QEMU does not answer. QEMU's
+    /// own refusals are answers.
+    pub async fn monitor_command(
+        self: &Arc<Self>,
+        domain: &Arc<Domain>,
+        text: String,
+        human: bool,
+        fds: Vec<OwnedFd>,
+        client: &Arc<str>,
+    ) -> Result<String, VirError> {
+        let command: Command<Value> = if human {
+            cmd::human_monitor_command(&text, None).with_reply()
+        } else {
+            command_from(&text)?
+        };
+        let job = acquire(domain, Request::ModifyLive, "qemu-monitor-command", client).await?;
+        let vm = running(domain)?;
+        tracing::info!(
+            domain = %domain.snapshot().name,
+            command = command.name(),
+            "a raw monitor command: the guest is tainted"
+        );
+        self.detached(async move {
+            let _job = job;
+            let monitor = vm.monitor.with_timeout(MONITOR_DEADLINE);
+            let answer = monitor.execute_with_fds(command, fds).await;
+            vm.sync().await;
+            match answer {
+                Ok(value) if human => Ok(value.as_str().unwrap_or_default().to_owned()),
+                Ok(value) => Ok(serde_json::json!({ "return": value }).to_string()),
+                Err(MonitorError::Qmp(error)) if !human => Ok(serde_json::json!({
+                    "error": { "class": error.class, "desc": error.desc }
+                })
+                .to_string()),
+                Err(error) => Err(monitor_error(&error)),
+            }
+        })
+        .await
+    }
+
+    /// The guest's name for itself, from its agent.
+    ///
+    /// # Errors
+    /// As [`Engine::ask_agent`].
+    pub async fn guest_hostname(
+        self: &Arc<Self>,
+        domain: &Arc<Domain>,
+        client: &Arc<str>,
+    ) -> Result<String, VirError> {
+        let command = cmd::guest::get_host_name();
+        let answer = self.ask_agent(domain, command, "domhostname", client).await?;
+        match answer.get("host-name").and_then(Value::as_str) {
+            Some(name) => Ok(name.to_owned()),
+            None => Err(malformed("guest-get-host-name", "host-name")),
+        }
+    }
+
+    /// The guest's clock, nanoseconds since 1970.
+    ///
+    /// # Errors
+    /// As [`Engine::ask_agent`].
+    pub async fn guest_time(
+        self: &Arc<Self>,
+        domain: &Arc<Domain>,
+        client: &Arc<str>,
+    ) -> Result<i64, VirError> {
+        self.ask_agent(domain, cmd::guest::get_time(), "domtime", client).await
+    }
+
+    /// Sets the guest's clock; `None` takes its hardware clock's time. Missed timer ticks are not
+    /// made up for afterwards.
+    ///
+    /// # Errors
+    /// As [`Engine::ask_agent`].
+    pub async fn set_guest_time(
+        self: &Arc<Self>,
+        domain: &Arc<Domain>,
+        nanoseconds: Option<i64>,
+        client: &Arc<str>,
+    ) -> Result<(), VirError> {
+        let job = acquire(domain, Request::ModifyLive, "domtime", client).await?;
+        let vm = running(domain)?;
+        let domain = Arc::clone(domain);
+        self.detached(async move {
+            let _job = job;
+            let mut agent = connect(&domain).await?;
+            agent
+                .execute(cmd::guest::set_time(nanoseconds), SYNC_DEADLINE, ANSWER_DEADLINE)
+                .await
+                .map_err(|error| agent_error(&error))?;
+            // Only machines with an interrupt-driven clock have ticks to make up for.
+            let reset = Command::<qmp::Ack>::new("rtc-reset-reinjection");
+            match vm.monitor.execute(reset).await {
+                Err(MonitorError::Qmp(error)) if error.is_command_not_found() => Ok(()),
+                other => other.map(|_| ()).map_err(|error| monitor_error(&error)),
+            }
+        })
+        .await
+    }
+
+    /// Freezes the guest's file systems, all or those mounted at the given places; how many.
+    ///
+    /// # Errors
+    /// As [`Engine::ask_agent`].
+    pub async fn guest_freeze(
+        self: &Arc<Self>,
+        domain: &Arc<Domain>,
+        places: Vec<String>,
+        client: &Arc<str>,
+    ) -> Result<i64, VirError> {
+        let command = if places.is_empty() {
+            cmd::guest::fsfreeze_freeze()
+        } else {
+            Command::new("guest-fsfreeze-freeze-list").arg("mountpoints", places)
+        };
+        let patience = AgentPatience::Block;
+        self.agent_exchange(domain, command, patience, Request::ModifyLive, "domfsfreeze", client)
+            .await
+    }
+
+    /// Thaws all of the guest's file systems; how many.
+    ///
+    /// # Errors
+    /// As [`Engine::ask_agent`].
+    pub async fn guest_thaw(
+        self: &Arc<Self>,
+        domain: &Arc<Domain>,
+        client: &Arc<str>,
+    ) -> Result<i64, VirError> {
+        let command = cmd::guest::fsfreeze_thaw();
+        let patience = AgentPatience::Block;
+        self.agent_exchange(domain, command, patience, Request::ModifyLive, "domfsthaw", client)
+            .await
+    }
+
+    /// Gives blocks that the guest's file systems do not use back to its disks.
+    ///
+    /// # Errors
+    /// As [`Engine::ask_agent`].
+    pub async fn guest_trim(
+        self: &Arc<Self>,
+        domain: &Arc<Domain>,
+        minimum: u64,
+        client: &Arc<str>,
+    ) -> Result<(), VirError> {
+        let command = Command::<qmp::Ack>::new("guest-fstrim").arg("minimum", minimum);
+        let patience = AgentPatience::Block;
+        self.agent_exchange(domain, command, patience, Request::ModifyLive, "domfstrim", client)
+            .await
+            .map(|_| ())
+    }
+
+    /// Sets a password inside the guest.
+    ///
+    /// # Errors
+    /// As [`Engine::ask_agent`].
+    pub async fn set_guest_password(
+        self: &Arc<Self>,
+        domain: &Arc<Domain>,
+        user: &str,
+        password: &str,
+        crypted: bool,
+        client: &Arc<str>,
+    ) -> Result<(), VirError> {
+        let command = Command::<qmp::Ack>::new("guest-set-user-password")
+            .arg("username", user)
+            .arg("password", base64(password.as_bytes()))
+            .arg("crypted", crypted);
+        let patience = AgentPatience::Block;
+        let verb = "set-user-password";
+        self.agent_exchange(domain, command, patience, Request::ModifyLive, verb, client)
+            .await
+            .map(|_| ())
+    }
+
+    /// Has the guest suspend itself: 0 to memory, 1 to disk, 2 to both.
+    ///
+    /// # Errors
+    /// Another target, and as [`Engine::ask_agent`].
+    pub async fn guest_suspend(
+        self: &Arc<Self>,
+        domain: &Arc<Domain>,
+        target: u32,
+        client: &Arc<str>,
+    ) -> Result<(), VirError> {
+        let command = match target {
+            0 => cmd::guest::suspend_ram(),
+            1 => cmd::guest::suspend_disk(),
+            2 => cmd::guest::suspend_hybrid(),
+            other => {
+                return Err(VirError::invalid_arg(format!("Unknown suspend target: {other}")));
+            }
+        };
+        self.order_agent(domain, command, "dompmsuspend", client).await
+    }
+
+    /// The guest's network interfaces as its agent tells them.
+    ///
+    /// # Errors
+    /// As [`Engine::ask_agent`].
+    pub async fn guest_interfaces(
+        self: &Arc<Self>,
+        domain: &Arc<Domain>,
+        client: &Arc<str>,
+    ) -> Result<Vec<GuestInterface>, VirError> {
+        let command = cmd::guest::network_get_interfaces();
+        let answer = self.ask_agent(domain, command, "domifaddr", client).await?;
+        Ok(answer.iter().filter_map(GuestInterface::from_json).take(MAX_INTERFACES).collect())
+    }
+}
+
+impl Engine {
+    /// Addresses of the guest's network interfaces as the host's neighbour table has them
+    /// (`/proc/net/arp`).
+    pub fn arp_addresses(&self, domain: &Domain) -> Vec<GuestInterface> {
+        let snapshot = domain.snapshot();
+        let Some(live) = &snapshot.live else { return Vec::new() };
+        let table = std::fs::read_to_string("/proc/net/arp").unwrap_or_default();
+        let interfaces = live.definition.devices.iter().flat_map(|devices| &devices.interfaces);
+        interfaces
+            .into_iter()
+            .filter_map(|interface| {
+                let name = interface.target.as_ref()?.dev.clone()?;
+                let mac = interface.mac.as_ref()?.address.to_string();
+                let addresses = neighbours(&table, &mac);
+                (!addresses.is_empty()).then_some(GuestInterface {
+                    name,
+                    mac: Some(mac),
+                    addresses,
+                })
+            })
+            .collect()
+    }
+}
+
+/// The IPv4 addresses of a hardware address in the kernel's table. Its netmasks are of no use.
+fn neighbours(table: &str, mac: &str) -> Vec<(bool, String, u32)> {
+    table
+        .lines()
+        .skip(1)
+        .filter_map(|line| {
+            let mut fields = line.split_ascii_whitespace();
+            let address = fields.next()?;
+            let known = fields.nth(2)?.eq_ignore_ascii_case(mac);
+            known.then(|| (false, address.to_owned(), 0))
+        })
+        .collect()
+}
+
+/// Most interfaces and addresses taken from a guest's answer.
+const MAX_INTERFACES: usize = 2048;
+
+/// A network interface inside the guest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GuestInterface {
+    /// Its name there.
+    pub name: String,
+    /// Its hardware address.
+    pub mac: Option<String>,
+    /// Addresses with the lengths of their prefixes; true for IPv6.
+    pub addresses: Vec<(bool, String, u32)>,
+}
+
+impl GuestInterface {
+    fn from_json(value: &Value) -> Option<Self> {
+        let text = |value: &Value, key| value.get(key)?.as_str().map(str::to_owned);
+        let addresses = value.get("ip-addresses").and_then(Value::as_array);
+        Some(Self {
+            name: text(value, "name")?,
+            mac: text(value, "hardware-address"),
+            addresses: addresses
+                .into_iter()
+                .flatten()
+                .take(MAX_INTERFACES)
+                .filter_map(|address| {
+                    let v6 = address.get("ip-address-type")?.as_str()? == "ipv6";
+                    let prefix = u32::try_from(address.get("prefix")?.as_u64()?).ok()?;
+                    Some((v6, text(address, "ip-address")?, prefix))
+                })
+                .collect(),
+        })
+    }
+}
+
+/// A connection to the agent of a running guest, once QEMU says that the guest holds its end.
+async fn connect(domain: &Arc<Domain>) -> Result<Agent, VirError> {
+    let vm = running(domain)?;
+    let (path, chardev) = agent_channel(domain)?;
+    if !is_connected(&vm, &chardev).await? {
+        return Err(not_connected());
+    }
+    Agent::connect(&path).await.map_err(|error| agent_error(&error.into()))
+}
+
+/// The agent's socket and QEMU's name of its device.
+fn agent_channel(domain: &Domain) -> Result<(PathBuf, String), VirError> {
+    let not_configured =
+        || VirError::new(ErrorCode::ARGUMENT_UNSUPPORTED, "QEMU guest agent is not configured");
+    let path = agent_socket(domain).ok_or_else(not_configured)?;
+    let snapshot = domain.snapshot();
+    let live = snapshot.live.as_ref().ok_or_else(not_configured)?;
+    let channels = live.definition.devices.iter().flat_map(|devices| &devices.channels);
+    let alias = channels
+        .filter(|channel| {
+            let target = channel.target.as_ref();
+            target.and_then(|t| t.name.as_deref()) == Some("org.qemu.guest_agent.0")
+        })
+        .find_map(|channel| channel.alias.as_ref())
+        .ok_or_else(not_configured)?;
+    Ok((path, format!("char{}", alias.name)))
+}
+
+async fn is_connected(vm: &Vm, chardev: &str) -> Result<bool, VirError> {
+    let devices =
+        vm.monitor.execute(cmd::query_chardev()).await.map_err(|error| monitor_error(&error))?;
+    Ok(devices.iter().any(|device| device.label == chardev && device.frontend_open))
+}
+
+fn not_connected() -> VirError {
+    VirError::new(ErrorCode::AGENT_UNRESPONSIVE, "QEMU guest agent is not connected")
+}
+
+fn agent_error(error: &AgentError) -> VirError {
+    match error {
+        AgentError::Agent(refusal) => VirError::new(
+            ErrorCode::AGENT_COMMAND_FAILED,
+            format!("unable to execute QEMU agent command: {refusal}"),
+        ),
+        AgentError::Timeout { command } => VirError::new(
+            ErrorCode::AGENT_COMMAND_TIMEOUT,
+            format!("Guest agent not responding to '{command}' in time"),
+        ),
+        AgentError::NotResponding => VirError::new(
+            ErrorCode::AGENT_UNRESPONSIVE,
+            "Guest agent not available for now: it does not answer",
+        ),
+        AgentError::Closed => not_connected(),
+        other => VirError::new(ErrorCode::AGENT_UNRESPONSIVE, other.to_string()),
+    }
+}
+
+fn malformed(command: &str, member: &str) -> VirError {
+    VirError::internal(format!("malformed return value of '{command}': no '{member}'"))
+}
+
+/// A command from its JSON text.
+fn command_from(text: &str) -> Result<Command<Value>, VirError> {
+    let refused = |why: String| VirError::internal(format!("cannot parse json {text}: {why}"));
+    let value: Value = serde_json::from_str(text).map_err(|error| refused(error.to_string()))?;
+    let Value::Object(mut object) = value else {
+        return Err(refused("not an object".to_owned()));
+    };
+    let oob = object.contains_key("exec-oob");
+    let name = object.remove("execute").or_else(|| object.remove("exec-oob"));
+    let Some(Value::String(name)) = name else {
+        return Err(refused("no command to 'execute'".to_owned()));
+    };
+    let command = match object.remove("arguments") {
+        None => Command::new(name),
+        Some(Value::Object(arguments)) => Command::new(name).args(arguments),
+        Some(_) => return Err(refused("'arguments' is not an object".to_owned())),
+    };
+    Ok(if oob { command.out_of_band() } else { command })
+}
+
+/// Base64 (RFC 4648), for what the agent wants in it.
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let mut word = 0_u32;
+        for index in 0..3 {
+            word = word << 8 | u32::from(chunk.get(index).copied().unwrap_or(0));
+        }
+        for index in 0..4_usize {
+            if index > chunk.len() {
+                out.push('=');
+            } else {
+                let digit = word >> (18 - 6 * index) & 63;
+                out.push(char::from(DIGITS.get(digit as usize).copied().unwrap_or(b'=')));
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_read_from_their_text() {
+        let check = |text: &str, expected: Result<&str, &str>| {
+            let got = command_from(text);
+            match (got, expected) {
+                (Ok(command), Ok(wire)) => {
+                    assert_eq!(String::from_utf8_lossy(&command.encode(None)).trim(), wire);
+                }
+                (Err(error), Err(part)) => assert!(error.detail.contains(part), "{error}"),
+                (got, _) => panic!("{text}: {got:?}"),
+            }
+        };
+        check("{\"execute\":\"query-status\"}", Ok("{\"execute\":\"query-status\"}"));
+        check(
+            "{ \"arguments\": {\"a\": 1}, \"execute\": \"x\", \"id\": \"libvirt-1\" }",
+            Ok("{\"execute\":\"x\",\"arguments\":{\"a\":1}}"),
+        );
+        check("{\"exec-oob\":\"x\"}", Ok("{\"exec-oob\":\"x\"}"));
+        check("", Err("cannot parse json"));
+        check("[]", Err("not an object"));
+        check("{\"a\":1}", Err("no command"));
+        check("{\"execute\":\"x\",\"arguments\":3}", Err("not an object"));
+    }
+
+    #[test]
+    fn neighbours_by_hardware_address() {
+        let table = "IP address  HW type  Flags  HW address  Mask  Device\n\
+            10.0.0.2 0x1 0x2 52:54:00:AA:00:01 * virbr0\n10.0.0.3 0x1 0x0 00:00:00:00:00:00 * x\n";
+        let found = neighbours(table, "52:54:00:aa:00:01");
+        assert_eq!(found, [(false, "10.0.0.2".to_owned(), 0)]);
+        assert_eq!(neighbours("", "52:54:00:aa:00:01"), []);
+    }
+
+    #[test]
+    fn base64_of_the_rfc() {
+        for (text, expected) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("fooba", "Zm9vYmE="),
+            ("foobar", "Zm9vYmFy"),
+        ] {
+            assert_eq!(base64(text.as_bytes()), expected);
+        }
+    }
+
+    #[test]
+    fn interfaces_of_odd_guests_do_no_harm() {
+        let value = serde_json::json!({
+            "name": "eth0", "hardware-address": "52:54:00:00:00:01",
+            "ip-addresses": [
+                {"ip-address": "10.0.2.15", "ip-address-type": "ipv4", "prefix": 24},
+                {"ip-address": "fe80::1", "ip-address-type": "ipv6", "prefix": 64},
+                {"ip-address": 3}, null,
+            ],
+        });
+        let interface = GuestInterface::from_json(&value).expect("an interface");
+        assert_eq!(
+            interface.addresses,
+            [(false, "10.0.2.15".into(), 24), (true, "fe80::1".into(), 64)]
+        );
+        for odd in [serde_json::json!(null), serde_json::json!({"name": 3}), serde_json::json!([])]
+        {
+            assert_eq!(GuestInterface::from_json(&odd), None);
+        }
+    }
+}

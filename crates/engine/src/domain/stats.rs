@@ -1,0 +1,563 @@
+//! Statistics of many domains at once.
+//!
+//! All running guests are asked at the same time: the questions to all monitors are sent before
+//! the first answer is waited for, and only questions whose answers are wanted. What the host
+//! knows (processor time, memory, network counters, image sizes) is not asked of QEMU at all. A
+//! guest that does not answer lacks what only it could have told; the others do not wait for it
+//! longer than the deadline.
+
+use super::block::{BlockCounters, alias_of, disks, entry_of, image_info, is_qcow2};
+use super::memory::balloon;
+use super::record::{Domain, Live, Snapshot};
+use super::vcpus::{io_thread_ids, online_vcpus, thread_names, vcpu_thread};
+use super::view::source_path;
+use super::vm::Vm;
+use crate::engine::Engine;
+use crate::events::DomainRef;
+use diag::{ErrorDomain, VirError};
+use host::monitor::PendingReply;
+use model::domain::devices::interface::InterfaceType;
+use model::domain::{Domain as Definition, VirtType};
+use qmp::{Command, Value, cmd};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a guest's QEMU may take to answer.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// The groups of statistics (`virDomainStatsTypes`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StatsGroups(pub u32);
+
+impl StatsGroups {
+    const STATE: u32 = 1;
+    const CPU: u32 = 1 << 1;
+    const BALLOON: u32 = 1 << 2;
+    const VCPU: u32 = 1 << 3;
+    const INTERFACE: u32 = 1 << 4;
+    const BLOCK: u32 = 1 << 5;
+    const IOTHREAD: u32 = 1 << 7;
+    const DIRTYRATE: u32 = 1 << 9;
+
+    /// All that libvirt 11.3 knows.
+    pub const KNOWN: u32 = (1 << 11) - 1;
+
+    fn has(self, group: u32) -> bool {
+        self.0 & group != 0
+    }
+}
+
+/// A value, in the width that libvirt gives it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StatValue {
+    /// Signed 32 bits.
+    Int(i32),
+    /// Unsigned 32 bits.
+    UInt(u32),
+    /// Signed 64 bits.
+    LLong(i64),
+    /// Unsigned 64 bits.
+    ULLong(u64),
+    /// Text.
+    Text(String),
+}
+
+macro_rules! from {
+    ($($kind:ty => $variant:ident),*) => {$(
+        impl From<$kind> for StatValue {
+            fn from(value: $kind) -> Self { Self::$variant(value) }
+        }
+    )*};
+}
+from!(i32 => Int, u32 => UInt, i64 => LLong, u64 => ULLong, String => Text);
+
+/// The statistics of one domain, by libvirt's names and in its order.
+#[derive(Clone, Debug)]
+pub struct DomainStats {
+    /// Which domain.
+    pub domain: DomainRef,
+    /// Names and values.
+    pub stats: Vec<(String, StatValue)>,
+}
+
+/// The questions on their way to one guest.
+#[derive(Default)]
+struct Asked {
+    balloon: Option<PendingReply>,
+    block: Option<PendingReply>,
+    iothreads: Option<PendingReply>,
+    dirty_rate: Option<PendingReply>,
+}
+
+/// The answers of one guest; null where there is none.
+#[derive(Default)]
+struct Answers {
+    balloon: Value,
+    block: Value,
+    iothreads: Value,
+    dirty_rate: Value,
+}
+
+/// One domain while its statistics are collected.
+struct Row {
+    domain: Arc<Domain>,
+    snapshot: Arc<Snapshot>,
+    vm: Option<Arc<Vm>>,
+    answers: Answers,
+}
+
+impl Engine {
+    /// Statistics of `domains`, those of `groups` only.
+    pub async fn domain_stats(
+        self: &Arc<Self>,
+        domains: Vec<Arc<Domain>>,
+        groups: StatsGroups,
+    ) -> Vec<DomainStats> {
+        let mut rows = Vec::with_capacity(domains.len());
+        let mut asked = Vec::new();
+        for domain in domains {
+            let snapshot = domain.snapshot();
+            let vm = domain.vm().filter(|_| snapshot.live.is_some());
+            if let (Some(vm), Some(live)) = (&vm, &snapshot.live) {
+                asked.push((rows.len(), ask(vm, &live.definition, groups)));
+            }
+            rows.push(Row { domain, snapshot, vm, answers: Answers::default() });
+        }
+        for (index, questions) in asked {
+            let answers = questions.answers().await;
+            if let Some(row) = rows.get_mut(index) {
+                row.answers = answers;
+            }
+        }
+        let engine = Arc::clone(self);
+        // Reading files and definitions of thousands of domains keeps a thread busy.
+        tokio::task::spawn_blocking(move || {
+            let nics =
+                if groups.has(StatsGroups::INTERFACE) { nic_counters() } else { HashMap::new() };
+            rows.iter().map(|row| engine.collect(row, groups, &nics)).collect()
+        })
+        .await
+        .unwrap_or_default()
+    }
+
+    /// Counters of a running guest's network device, named by the host's end or by the guest's
+    /// hardware address.
+    ///
+    /// # Errors
+    /// When the domain does not run or has no such device.
+    pub fn interface_counters(&self, domain: &Domain, name: &str) -> Result<NicCounters, VirError> {
+        let snapshot = domain.snapshot();
+        let live = snapshot.live.as_ref().ok_or_else(super::affect::not_running)?;
+        let interfaces = live.definition.devices.iter().flat_map(|devices| &devices.interfaces);
+        let unknown = || {
+            VirError::invalid_arg(format!("'{name}' is not a known interface"))
+                .from_domain(ErrorDomain::DOMAIN)
+        };
+        let interface = interfaces
+            .into_iter()
+            .find(|interface| {
+                let target = interface.target.as_ref().and_then(|target| target.dev.as_deref());
+                let mac = interface.mac.as_ref().map(|mac| mac.address.to_string());
+                target == Some(name) || mac.is_some_and(|mac| mac.eq_ignore_ascii_case(name))
+            })
+            .ok_or_else(unknown)?;
+        let Some(target) = interface.target.as_ref().and_then(|target| target.dev.as_deref())
+        else {
+            return Err(
+                VirError::internal("Interface name not provided").from_domain(ErrorDomain::NONE)
+            );
+        };
+        let counters = nic_counters().remove(target).ok_or_else(|| {
+            VirError::internal(format!("/proc/net/dev: Interface '{target}' not found"))
+                .from_domain(ErrorDomain::NONE)
+        })?;
+        let own_end = interface.kind == InterfaceType::Direct;
+        Ok(if own_end { counters } else { counters.swapped() })
+    }
+
+    /// User and system time of a running guest in nanoseconds.
+    pub fn cpu_times(&self, domain: &Domain) -> (u64, u64) {
+        let pid = domain.vm().map(|vm| vm.process.pid());
+        pid.and_then(|pid| host::process::cpu_time(pid, None)).unwrap_or((0, 0))
+    }
+
+    fn collect(
+        &self,
+        row: &Row,
+        groups: StatsGroups,
+        nics: &HashMap<String, NicCounters>,
+    ) -> DomainStats {
+        let snapshot = &row.snapshot;
+        let mut out = Out(Vec::with_capacity(16));
+        let live = snapshot.live.as_ref().filter(|_| row.vm.is_some());
+        if groups.has(StatsGroups::STATE) {
+            out.add("state.state", snapshot.status.number());
+            out.add("state.reason", snapshot.status.reason_number());
+        }
+        if let (true, Some(live)) = (groups.has(StatsGroups::CPU), live) {
+            cpu(&mut out, live);
+        }
+        let summary = snapshot.summary();
+        if groups.has(StatsGroups::BALLOON) {
+            out.add("balloon.current", summary.memory_kib);
+            out.add("balloon.maximum", summary.memory_max_kib);
+            if let Some(live) = live {
+                balloon_group(&mut out, live, &row.answers.balloon);
+            }
+        }
+        if groups.has(StatsGroups::VCPU) {
+            out.add("vcpu.current", summary.vcpus);
+            out.add("vcpu.maximum", summary.vcpus_max);
+            if let Some(live) = live {
+                vcpu_group(&mut out, live);
+            }
+        }
+        if let (true, Some(live)) = (groups.has(StatsGroups::INTERFACE), live) {
+            net_group(&mut out, &live.definition, nics);
+        }
+        if groups.has(StatsGroups::BLOCK) {
+            match live {
+                Some(live) => block_group(&mut out, &live.definition, Some(&row.answers.block)),
+                None => {
+                    let definition =
+                        snapshot.config.as_ref().and_then(|config| self.definition_of(config).ok());
+                    if let Some(definition) = definition {
+                        block_group(&mut out, &definition, None);
+                    }
+                }
+            }
+        }
+        if let (true, Some(live)) = (groups.has(StatsGroups::IOTHREAD), live) {
+            iothread_group(&mut out, &live.definition, &row.answers.iothreads);
+        }
+        if groups.has(StatsGroups::DIRTYRATE) {
+            dirty_rate_group(&mut out, &row.answers.dirty_rate);
+        }
+        let domain =
+            DomainRef { name: Arc::clone(&snapshot.name), uuid: row.domain.uuid, id: snapshot.id };
+        DomainStats { domain, stats: out.0 }
+    }
+}
+
+fn ask(vm: &Vm, definition: &Definition, groups: StatsGroups) -> Asked {
+    let submit = |command: Command| vm.monitor.submit(command, Vec::new());
+    let mut asked = Asked::default();
+    // A balloon that does not collect numbers has none to give.
+    if let (true, Some(balloon)) = (groups.has(StatsGroups::BALLOON), balloon(definition))
+        && let (Some(alias), Some(_)) = (&balloon.alias, &balloon.stats)
+    {
+        let path = format!("/machine/peripheral/{}", alias.name);
+        asked.balloon = Some(submit(cmd::qom_get(&path, "guest-stats")));
+    }
+    if groups.has(StatsGroups::BLOCK) && !disks(definition).is_empty() {
+        asked.block = Some(submit(cmd::query_blockstats().with_reply()));
+    }
+    if groups.has(StatsGroups::IOTHREAD) && !io_thread_ids(definition).is_empty() {
+        asked.iothreads = Some(submit(cmd::query_iothreads().with_reply()));
+    }
+    if groups.has(StatsGroups::DIRTYRATE) {
+        asked.dirty_rate = Some(submit(Command::new("query-dirty-rate")));
+    }
+    asked
+}
+
+impl Asked {
+    async fn answers(self) -> Answers {
+        let wait = async |reply: Option<PendingReply>| match reply {
+            Some(reply) => reply.wait(DEADLINE).await.unwrap_or(Value::Null),
+            None => Value::Null,
+        };
+        Answers {
+            balloon: wait(self.balloon).await,
+            block: wait(self.block).await,
+            iothreads: wait(self.iothreads).await,
+            dirty_rate: wait(self.dirty_rate).await,
+        }
+    }
+}
+
+/// Statistics being written down.
+struct Out(Vec<(String, StatValue)>);
+
+impl Out {
+    fn add(&mut self, name: impl Into<String>, value: impl Into<StatValue>) {
+        self.0.push((name.into(), value.into()));
+    }
+
+    fn count(&mut self, name: &str, count: usize) {
+        self.add(name, u32::try_from(count).unwrap_or(u32::MAX));
+    }
+}
+
+fn cpu(out: &mut Out, live: &Live) {
+    if let Some((user, system)) = host::process::cpu_time(live.pid, None) {
+        out.add("cpu.time", user.saturating_add(system));
+        out.add("cpu.user", user);
+        out.add("cpu.system", system);
+    }
+    out.add("cpu.cache.monitor.count", 0_u32);
+    if live.definition.kind == VirtType::Kvm {
+        if let Some((success, fail)) = halt_polling(live.pid) {
+            out.add("cpu.haltpoll.success.time", success);
+            out.add("cpu.haltpoll.fail.time", fail);
+        }
+    } else {
+        // Only KVM polls.
+        out.add("cpu.haltpoll.success.time", 0_u64);
+        out.add("cpu.haltpoll.fail.time", 0_u64);
+    }
+}
+
+/// What KVM tells about polling before halting (debugfs), summed over the virtual CPUs.
+fn halt_polling(pid: u32) -> Option<(u64, u64)> {
+    let prefix = format!("{pid}-");
+    let mut folders = std::fs::read_dir("/sys/kernel/debug/kvm").ok()?.flatten();
+    let folder = folders
+        .find(|entry| entry.file_name().to_str().is_some_and(|name| name.starts_with(&prefix)))?;
+    let mut sums = (0_u64, 0_u64);
+    for entry in std::fs::read_dir(folder.path()).ok()?.flatten() {
+        let number = |name| -> Option<u64> {
+            std::fs::read_to_string(entry.path().join(name)).ok()?.trim().parse().ok()
+        };
+        sums.0 = sums.0.saturating_add(number("halt_poll_success_ns").unwrap_or(0));
+        sums.1 = sums.1.saturating_add(number("halt_poll_fail_ns").unwrap_or(0));
+    }
+    Some(sums)
+}
+
+fn balloon_group(out: &mut Out, live: &Live, answer: &Value) {
+    if balloon(&live.definition).is_some() {
+        let numbers = super::memory::balloon_numbers(answer);
+        let mut updated = false;
+        for stat in &numbers {
+            updated |= stat.name == "last-update";
+            out.add(format!("balloon.{}", stat.name), stat.value);
+        }
+        if !updated {
+            out.add("balloon.last-update", 0_u64);
+        }
+    }
+    if let Some(bytes) = host::process::resident_memory(live.pid) {
+        out.add("balloon.rss", bytes / 1024);
+    }
+}
+
+fn vcpu_group(out: &mut Out, live: &Live) {
+    let threads = thread_names(live.pid);
+    for number in online_vcpus(&live.definition) {
+        let Some(thread) = vcpu_thread(&threads, number) else { continue };
+        let time = host::process::cpu_time(live.pid, Some(thread));
+        // 1: running, which is all that the host can see of a virtual CPU that is plugged.
+        out.add(format!("vcpu.{number}.state"), 1_i32);
+        let time = time.map_or(0, |(user, system)| user.saturating_add(system));
+        out.add(format!("vcpu.{number}.time"), time);
+        let (wait, delay) = scheduling(live.pid, thread);
+        out.add(format!("vcpu.{number}.wait"), wait);
+        out.add(format!("vcpu.{number}.delay"), delay);
+    }
+}
+
+/// Nanoseconds a thread waited for something, and waited for a processor.
+fn scheduling(pid: u32, thread: u32) -> (u64, u64) {
+    let read = |name: &str| {
+        std::fs::read_to_string(format!("/proc/{pid}/task/{thread}/{name}")).unwrap_or_default()
+    };
+    let delay = read("schedstat").split_ascii_whitespace().nth(1).and_then(|f| f.parse().ok());
+    // Kernels without statistics of the scheduler do not have the line.
+    let wait = read("sched").lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        let millis: f64 = name.contains("wait_sum").then(|| value.trim().parse().ok())??;
+        Some((millis * 1e6) as u64)
+    });
+    (wait.unwrap_or(0), delay.unwrap_or(0))
+}
+
+/// Counters of a network device of the host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NicCounters {
+    /// Received: bytes, packets, errors, dropped.
+    pub rx: [u64; 4],
+    /// Sent: bytes, packets, errors, dropped.
+    pub tx: [u64; 4],
+}
+
+impl NicCounters {
+    /// Seen from the other end of the cable: what a tap device receives, its guest has sent.
+    #[must_use]
+    pub fn swapped(self) -> Self {
+        Self { rx: self.tx, tx: self.rx }
+    }
+}
+
+/// Counters of all network devices, by name (`/proc/net/dev`).
+pub(crate) fn nic_counters() -> HashMap<String, NicCounters> {
+    parse_net_dev(&std::fs::read_to_string("/proc/net/dev").unwrap_or_default())
+}
+
+fn parse_net_dev(text: &str) -> HashMap<String, NicCounters> {
+    text.lines()
+        .filter_map(|line| {
+            let (name, rest) = line.split_once(':')?;
+            let mut fields = rest.split_ascii_whitespace().map(|field| field.parse().ok());
+            let mut numbers = [0_u64; 16];
+            for number in &mut numbers {
+                *number = fields.next()??;
+            }
+            let [rb, rp, re, rd, _, _, _, _, tb, tp, te, td, ..] = numbers;
+            let counters = NicCounters { rx: [rb, rp, re, rd], tx: [tb, tp, te, td] };
+            Some((name.trim().to_owned(), counters))
+        })
+        .collect()
+}
+
+fn net_group(out: &mut Out, definition: &Definition, nics: &HashMap<String, NicCounters>) {
+    let interfaces = definition.devices.as_ref().map_or(&[][..], |devices| &devices.interfaces);
+    if interfaces.is_empty() {
+        return;
+    }
+    out.count("net.count", interfaces.len());
+    for (index, interface) in interfaces.iter().enumerate() {
+        let Some(name) = interface.target.as_ref().and_then(|target| target.dev.as_deref()) else {
+            continue;
+        };
+        out.add(format!("net.{index}.name"), name.to_owned());
+        let Some(counters) = nics.get(name) else { continue };
+        // A macvtap is the guest's own end, a tap the host's.
+        let own_end = interface.kind == InterfaceType::Direct;
+        let counters = if own_end { *counters } else { counters.swapped() };
+        for (way, numbers) in [("rx", counters.rx), ("tx", counters.tx)] {
+            for (what, number) in ["bytes", "pkts", "errs", "drop"].into_iter().zip(numbers) {
+                out.add(format!("net.{index}.{way}.{what}"), number);
+            }
+        }
+    }
+}
+
+/// `answer`: of `query-blockstats`, for a running guest.
+fn block_group(out: &mut Out, definition: &Definition, answer: Option<&Value>) {
+    let disks = disks(definition);
+    if disks.is_empty() && answer.is_none() {
+        return;
+    }
+    out.count("block.count", disks.len());
+    for (index, disk) in disks.iter().enumerate() {
+        let name = |what: &str| format!("block.{index}.{what}");
+        out.add(name("name"), disk.target.dev.clone());
+        let source = source_path(disk);
+        if let Some(path) = source {
+            out.add(name("path"), path.to_owned());
+        }
+        let live_index = disk.source.as_ref().and_then(|source| source.index);
+        if let (Some(_), Some(backing)) = (answer, live_index.filter(|_| source.is_some())) {
+            out.add(name("backingIndex"), backing);
+        }
+        let entry = answer
+            .and_then(Value::as_array)
+            .and_then(|entries| entry_of(entries, alias_of(disk)))
+            .map(BlockCounters::from_json);
+        if let Some(counters) = entry {
+            out.add(name("rd.reqs"), counters.rd_operations);
+            out.add(name("rd.bytes"), counters.rd_bytes);
+            out.add(name("rd.times"), counters.rd_total_times);
+            out.add(name("wr.reqs"), counters.wr_operations);
+            out.add(name("wr.bytes"), counters.wr_bytes);
+            out.add(name("wr.times"), counters.wr_total_times);
+            out.add(name("fl.reqs"), counters.flush_operations);
+            out.add(name("fl.times"), counters.flush_total_times);
+        }
+        let Some(path) = source.filter(|path| path.starts_with('/')) else { continue };
+        let Ok(info) = image_info(path, is_qcow2(disk)) else { continue };
+        match entry {
+            Some(counters) => {
+                out.add(name("allocation"), counters.highest_offset);
+                out.add(name("capacity"), info.capacity);
+                out.add(name("physical"), info.allocation);
+            }
+            None => {
+                out.add(name("allocation"), info.allocation);
+                out.add(name("capacity"), info.capacity);
+                out.add(name("physical"), info.physical);
+            }
+        }
+    }
+}
+
+fn iothread_group(out: &mut Out, definition: &Definition, answer: &Value) {
+    let ids = io_thread_ids(definition);
+    if ids.is_empty() {
+        return;
+    }
+    out.count("iothread.count", ids.len());
+    let entries = answer.as_array().map_or(&[][..], Vec::as_slice);
+    for id in ids {
+        let own = format!("iothread{id}");
+        let entry =
+            entries.iter().find(|entry| entry.get("id").and_then(Value::as_str) == Some(&own));
+        let Some(entry) = entry else { continue };
+        let number = |name| entry.get(name).and_then(Value::as_u64);
+        if let Some(max) = number("poll-max-ns") {
+            out.add(format!("iothread.{id}.poll-max-ns"), max);
+        }
+        for name in ["poll-grow", "poll-shrink"] {
+            if let Some(value) = number(name).and_then(|value| u32::try_from(value).ok()) {
+                out.add(format!("iothread.{id}.{name}"), value);
+            }
+        }
+    }
+}
+
+fn dirty_rate_group(out: &mut Out, answer: &Value) {
+    let Some(status) = answer.get("status").and_then(Value::as_str) else { return };
+    let number = |name| answer.get(name).and_then(Value::as_i64);
+    let status = match status {
+        "unstarted" => 0,
+        "measuring" => 1,
+        _ => 2,
+    };
+    out.add("dirtyrate.calc_status", status);
+    out.add("dirtyrate.calc_start_time", number("start-time").unwrap_or(0));
+    let period = number("calc-time").and_then(|seconds| i32::try_from(seconds).ok());
+    out.add("dirtyrate.calc_period", period.unwrap_or(0));
+    if let Some(mode) = answer.get("mode").and_then(Value::as_str) {
+        out.add("dirtyrate.calc_mode", mode.to_owned());
+    }
+    if let (2, Some(rate)) = (status, number("dirty-rate")) {
+        out.add("dirtyrate.megabytes_per_second", rate);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_of_network_devices() {
+        let text = "Inter-|   Receive | Transmit\n face |bytes packets\n\
+                    \x20 lo: 1 2 3 4 0 0 0 0 5 6 7 8 0 0 0 0\nvnet0:9 8 7 6 0 0 0 0 1 2 3 4 0 0 0 0\n\
+                    odd: 1 2\n";
+        let nics = parse_net_dev(text);
+        assert_eq!(nics.len(), 2);
+        assert_eq!(nics["lo"], NicCounters { rx: [1, 2, 3, 4], tx: [5, 6, 7, 8] });
+        assert_eq!(nics["vnet0"].swapped().rx, [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn a_dirty_rate_that_was_never_measured() {
+        let mut out = Out(Vec::new());
+        let answer = serde_json::json!({
+            "status": "unstarted", "start-time": 0, "calc-time": 0, "mode": "page-sampling",
+        });
+        dirty_rate_group(&mut out, &answer);
+        let expected: [(&str, StatValue); 4] = [
+            ("dirtyrate.calc_status", StatValue::Int(0)),
+            ("dirtyrate.calc_start_time", StatValue::LLong(0)),
+            ("dirtyrate.calc_period", StatValue::Int(0)),
+            ("dirtyrate.calc_mode", StatValue::Text("page-sampling".into())),
+        ];
+        assert_eq!(out.0, expected.map(|(name, value)| (name.to_owned(), value)));
+        let mut out = Out(Vec::new());
+        dirty_rate_group(&mut out, &Value::Null);
+        assert_eq!(out.0, []);
+    }
+}
