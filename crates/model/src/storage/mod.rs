@@ -14,6 +14,8 @@ mod permissions;
 mod pool;
 mod size;
 mod source;
+#[cfg(test)]
+mod tests;
 mod types;
 mod volume;
 
