@@ -69,11 +69,14 @@ pub fn write_atomic(path: &Path, content: &[u8], how: WriteMode) -> Result<(), F
     if how.durable { sync_folder(path) } else { Ok(()) }
 }
 
+/// What new files are created with: nobody else reads what is only half there.
+const CREATED_MODE: u32 = 0o600;
+
 fn write_new(path: &Path, content: &[u8], how: WriteMode) -> Result<(), FileError> {
     let mut file = File::options()
         .write(true)
         .create_new(true)
-        .mode(0o600)
+        .mode(CREATED_MODE)
         .open(path)
         .map_err(FileError::at("create", path))?;
     file.write_all(content).map_err(FileError::at("write", path))?;
@@ -81,9 +84,12 @@ fn write_new(path: &Path, content: &[u8], how: WriteMode) -> Result<(), FileErro
         std::os::unix::fs::fchown(&file, Some(uid), Some(gid))
             .map_err(FileError::at("change owner of", path))?;
     }
-    // After chown, which clears set-id bits; and by descriptor, which the umask does not touch.
-    let mode = rustix::fs::Mode::from_raw_mode(how.mode);
-    rustix::fs::fchmod(&file, mode).map_err(|e| FileError::at("change mode of", path)(e.into()))?;
+    if how.mode != CREATED_MODE || how.owner.is_some() {
+        // After chown, which clears set-id bits; and by descriptor, which the umask does not touch.
+        let mode = rustix::fs::Mode::from_raw_mode(how.mode);
+        rustix::fs::fchmod(&file, mode)
+            .map_err(|e| FileError::at("change mode of", path)(e.into()))?;
+    }
     if how.durable {
         file.sync_all().map_err(FileError::at("sync", path))?;
     }

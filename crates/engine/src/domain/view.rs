@@ -39,13 +39,21 @@ impl Config {
     pub fn of(definition: &Definition) -> Self {
         let flags = FormatFlags { secure: true, ..FormatFlags::default() };
         let xml = model::domain::format(definition, flags);
-        let open = model::domain::format(definition, FormatFlags::default());
         Self {
-            has_secrets: open != xml,
+            has_secrets: has_secrets(definition),
             xml: xml.into_boxed_str(),
             summary: Summary::of(definition),
         }
     }
+}
+
+/// True if the definition holds something that is shown only on request: what `<graphics>` marks
+/// as secret.
+fn has_secrets(definition: &Definition) -> bool {
+    let graphics = definition.devices.iter().flat_map(|devices| &devices.graphics);
+    graphics.into_iter().any(|one| {
+        one.passwd.is_some() || one.passwd_valid_to.is_some() || one.connected.is_some()
+    })
 }
 
 impl Live {
