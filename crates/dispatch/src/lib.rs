@@ -5,6 +5,7 @@
 //!
 //! Invariant: no state but the sessions', no decisions but those of the wire's forms.
 
+pub mod admin;
 mod bind;
 mod connect;
 mod domain;
@@ -34,12 +35,14 @@ use std::sync::Arc;
 pub struct Libvirt {
     /// The world they act on.
     pub engine: Arc<Engine>,
+    /// What the admin program steers.
+    pub control: admin::Control,
 }
 
 impl Libvirt {
     /// The procedures acting on `engine`.
     pub fn new(engine: Arc<Engine>) -> Arc<Self> {
-        Arc::new(Self { engine })
+        Arc::new(Self { engine, control: admin::Control::default() })
     }
 
     fn remote(&self, session: &Arc<Session>, request: Request<'_, '_>) -> Outcome {
@@ -114,6 +117,7 @@ impl Service for Libvirt {
         match program {
             remote::PROGRAM => self.remote(session, request),
             qemu_program::PROGRAM => qemu::call(self, session, request),
+            admin_program::PROGRAM => admin::call(self, session, request),
             _ => Outcome::Error(unsupported(program, procedure)),
         }
     }

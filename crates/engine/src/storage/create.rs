@@ -7,7 +7,7 @@ use super::query::unsupported_flags;
 use super::record::Pool;
 use super::volume::Place;
 use diag::{ErrorCode, VirError};
-use model::storage::{Parsing, Permissions, Size, Volume, VolumeTarget, VolumeType};
+use model::storage::{Parsing, Permissions, Size, Volume, VolumeType};
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -65,8 +65,7 @@ impl Pools {
         let folder = definition.target_path().unwrap_or_default().to_owned();
         let path = dir::path_of(&folder, &wanted.name)?;
         if volumes.contains_key(wanted.name.as_str()) {
-            let detail = format!("'{}'", wanted.name);
-            return Err(storage(ErrorCode::STORAGE_VOL_EXIST, detail));
+            return Err(storage(ErrorCode::STORAGE_VOL_EXIST, wanted.name));
         }
         wanted.target.path = Some(path.clone());
         let gate = Arc::clone(&pool.gate).lock_owned().await;
@@ -298,10 +297,13 @@ fn allocate(file: &File, path: &str, bytes: u64) -> Result<(), VirError> {
 }
 
 /// Options of `qemu-img create` and `convert`.
-fn image_options(target: &VolumeTarget, format: &str, flags: VolumeFlags) -> Vec<String> {
+fn image_options(wanted: &Volume, format: &str, flags: VolumeFlags) -> Vec<String> {
+    let target = &wanted.target;
     let mut options = Vec::new();
     if flags.preallocate_metadata {
-        options.push("preallocation=metadata".to_owned());
+        // As libvirt does it: whoever wants all of the space gets it at once.
+        let whole = wanted.allocation >= wanted.capacity;
+        options.push(format!("preallocation={}", if whole { "falloc" } else { "metadata" }));
     }
     if format == "qcow2" {
         if let Some(compat) = &target.compat {
@@ -320,7 +322,7 @@ fn image_options(target: &VolumeTarget, format: &str, flags: VolumeFlags) -> Vec
 }
 
 fn image(wanted: &Volume, path: &str, format: &str, flags: VolumeFlags) -> Result<(), VirError> {
-    let mut options = image_options(&wanted.target, format, flags);
+    let mut options = image_options(wanted, format, flags);
     if let Some(backing) = &wanted.backing {
         let below = backing.path.as_deref().unwrap_or_default();
         fs::metadata(below)
@@ -354,7 +356,7 @@ fn copy(wanted: &Volume, path: &str, format: &str, source: &Volume) -> Result<()
     let format = raw(format);
     let mut arguments = ["convert", "-f"].map(str::to_owned).to_vec();
     arguments.extend([raw(from_format), "-O".to_owned(), format.clone()]);
-    let options = image_options(&wanted.target, &format, VolumeFlags::default());
+    let options = image_options(wanted, &format, VolumeFlags::default());
     if !options.is_empty() {
         arguments.extend(["-o".to_owned(), options.join(",")]);
     }

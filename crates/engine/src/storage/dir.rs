@@ -23,7 +23,7 @@ pub struct Space {
     pub capacity: u64,
     /// Used.
     pub allocation: u64,
-    /// Free for ordinary users.
+    /// Free.
     pub available: u64,
 }
 
@@ -70,7 +70,8 @@ pub fn space(path: &str) -> Result<Space, VirError> {
     })?;
     let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
     let capacity = bytes(stat.f_blocks);
-    let available = bytes(stat.f_bavail);
+    // With what is kept for root, as libvirt counts it.
+    let available = bytes(stat.f_bfree);
     Ok(Space { capacity, available, allocation: capacity.saturating_sub(available) })
 }
 

@@ -19,6 +19,8 @@ mod probe;
 mod query;
 mod record;
 mod table;
+#[cfg(test)]
+mod tests;
 mod transfer;
 mod volume;
 

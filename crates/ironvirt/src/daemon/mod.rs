@@ -122,12 +122,21 @@ async fn serve(args: &Args, handle: tokio::runtime::Handle) -> Result<(), String
         let engine = Arc::clone(&engine);
         tokio::spawn(async move { engine.autostart().await });
     }
+    let control = &servers.service.control;
+    control.set_timeout(args.timeout);
+    let mut timeout = control.timeout();
     loop {
+        let patience = *timeout.borrow_and_update();
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             _ = hangup.recv() => tracing::info!("SIGHUP: nothing to read again"),
-            () = idle(&engine, &servers.main, args.timeout) => {
+            _ = timeout.changed() => {}
+            () = control.shutdown_requested() => {
+                tracing::info!("an admin client asks the daemon to end");
+                break;
+            }
+            () = idle(&engine, &servers.main, patience) => {
                 tracing::info!("no clients and no guests for a while: ending");
                 break;
             }
@@ -143,11 +152,13 @@ async fn serve(args: &Args, handle: tokio::runtime::Handle) -> Result<(), String
 struct Servers {
     main: ServerHandle,
     admin: ServerHandle,
+    service: Arc<Libvirt>,
     _shards: Arc<Shards>,
 }
 
 impl Servers {
     async fn shutdown(&self) {
+        self.service.control.manage(Vec::new());
         tokio::join!(self.main.shutdown(), self.admin.shutdown());
     }
 }
@@ -188,9 +199,10 @@ fn open_doors(
         .map_err(|error| error.to_string())?;
     let admin_config = ServerConfig { name: "admin".into(), ..config };
     let admin_door = vec![door(ListenerKind::Admin, layout.socket_admin(), 0o600)];
-    let admin = Server::start(&shards, service, admin_config, admin_door)
+    let admin = Server::start(&shards, Arc::clone(&service), admin_config, admin_door)
         .map_err(|error| error.to_string())?;
-    Ok(Servers { main, admin, _shards: shards })
+    service.control.manage(vec![main.clone(), admin.clone()]);
+    Ok(Servers { main, admin, service, _shards: shards })
 }
 
 /// Tells a service manager, if one started us (sd_notify(3)).

@@ -191,10 +191,7 @@ mod source_element {
     use super::Source;
     use xml::{Content, Element, Reader, Schema, Writer, Xml};
     pub fn read(el: Element<'_>, cx: &mut Reader) -> Option<Source> {
-        match cx.child_optional::<Source>(el, "source".into()) {
-            Some(source) => Some(source.unwrap_or_default()),
-            None => None,
-        }
+        cx.child_optional::<Source>(el, "source".into()).map(Option::unwrap_or_default)
     }
     pub fn write_attrs(_: &Source, _: &mut Writer) {}
     pub fn write_children(source: &Source, w: &mut Writer) {
@@ -437,17 +434,16 @@ impl Pool {
                     return faults
                         .xml("'wwnn' and 'wwpn' must be specified for adapter type 'fchost'");
                 }
-                for (name, wwn) in [
-                    ("wwnn", &adapter.wwnn),
-                    ("wwpn", &adapter.wwpn),
-                    ("parent_wwnn", &adapter.parent_wwnn),
-                    ("parent_wwpn", &adapter.parent_wwpn),
-                    ("parent_fabric_wwn", &adapter.parent_fabric_wwn),
-                ] {
-                    let Some(wwn) = wwn else { continue };
+                let names = [
+                    &adapter.wwnn,
+                    &adapter.wwpn,
+                    &adapter.parent_wwnn,
+                    &adapter.parent_wwpn,
+                    &adapter.parent_fabric_wwn,
+                ];
+                for wwn in names.into_iter().flatten() {
                     if wwn.len() != 16 || !wwn.bytes().all(|c| c.is_ascii_hexdigit()) {
-                        let _ = name;
-                        faults.xml("malformed wwn: ".to_owned() + wwn);
+                        faults.xml(format!("malformed wwn: {wwn}"));
                     }
                 }
                 if adapter.parent_wwnn.is_some() != adapter.parent_wwpn.is_some() {
@@ -512,7 +508,6 @@ impl Pool {
                 faults.xml("no rbd option value specified");
             }
         }
-        self.source.protocol = self.source.protocol.take();
     }
 
     fn drop_unused(&mut self) {
