@@ -267,7 +267,11 @@ impl Engine {
 
     /// Free memory of the host in bytes.
     pub fn free_memory(&self) -> u64 {
-        facts::memory_info(Path::new(ROOT)).free
+        let cells = facts::numa_cells(Path::new(ROOT));
+        if cells.is_empty() {
+            return facts::memory_info(Path::new(ROOT)).free;
+        }
+        cells.iter().map(|cell| cell.free).sum()
     }
 
     /// Free memory of NUMA nodes in bytes, from node `start` on, at most `count`.

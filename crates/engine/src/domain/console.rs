@@ -262,7 +262,7 @@ mod tests {
             <alias name='serial0'/></console>\
             <console type='pty'><source path='/dev/pts/2'/><target type='virtio'/>\
             <alias name='console1'/></console></devices></domain>";
-        let options = model::domain::ParseOptions::default();
+        let options = model::domain::ParseOptions { live: true };
         model::domain::parse(text, options).domain.expect("a definition")
     }
 

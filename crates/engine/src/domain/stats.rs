@@ -15,6 +15,7 @@ use super::vm::Vm;
 use crate::engine::Engine;
 use crate::events::DomainRef;
 use diag::{ErrorDomain, VirError};
+use host::cgroup::{Controller, Part};
 use host::monitor::PendingReply;
 use model::domain::devices::interface::InterfaceType;
 use model::domain::{Domain as Definition, VirtType};
@@ -179,7 +180,17 @@ impl Engine {
     /// User and system time of a running guest in nanoseconds.
     pub fn cpu_times(&self, domain: &Domain) -> (u64, u64) {
         let pid = domain.vm().map(|vm| vm.process.pid());
-        pid.and_then(|pid| host::process::cpu_time(pid, None)).unwrap_or((0, 0))
+        pid.and_then(|pid| self.cpu_times_of(pid)).unwrap_or((0, 0))
+    }
+
+    /// The same, as exactly as the guest's control group counts (v2), else as its process does.
+    fn cpu_times_of(&self, pid: u32) -> Option<(u64, u64)> {
+        let grouped = || {
+            let group = self.cgroups.as_ref()?.machine_of(pid)?;
+            let folder = group.folder(Part::Machine, Controller::Cpu)?;
+            group_times(&std::fs::read_to_string(folder.join("cpu.stat")).ok()?)
+        };
+        grouped().or_else(|| host::process::cpu_time(pid, None))
     }
 
     fn collect(
@@ -196,7 +207,7 @@ impl Engine {
             out.add("state.reason", snapshot.status.reason_number());
         }
         if let (true, Some(live)) = (groups.has(StatsGroups::CPU), live) {
-            cpu(&mut out, live);
+            cpu(&mut out, live, self.cpu_times_of(live.pid));
         }
         let summary = snapshot.summary();
         if groups.has(StatsGroups::BALLOON) {
@@ -290,8 +301,17 @@ impl Out {
     }
 }
 
-fn cpu(out: &mut Out, live: &Live) {
-    if let Some((user, system)) = host::process::cpu_time(live.pid, None) {
+/// User and system time in nanoseconds from a control group's `cpu.stat`.
+fn group_times(text: &str) -> Option<(u64, u64)> {
+    let number = |name: &str| -> Option<u64> {
+        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+        line.trim().parse::<u64>().ok()?.checked_mul(1000)
+    };
+    Some((number("user_usec ")?, number("system_usec ")?))
+}
+
+fn cpu(out: &mut Out, live: &Live, times: Option<(u64, u64)>) {
+    if let Some((user, system)) = times {
         out.add("cpu.time", user.saturating_add(system));
         out.add("cpu.user", user);
         out.add("cpu.system", system);
@@ -540,6 +560,13 @@ mod tests {
         assert_eq!(nics.len(), 2);
         assert_eq!(nics["lo"], NicCounters { rx: [1, 2, 3, 4], tx: [5, 6, 7, 8] });
         assert_eq!(nics["vnet0"].swapped().rx, [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn times_of_a_control_group() {
+        let text = "usage_usec 30\nuser_usec 20\nsystem_usec 10\nnr_periods 0\n";
+        assert_eq!(group_times(text), Some((20_000, 10_000)));
+        assert_eq!(group_times("usage_usec 30\n"), None);
     }
 
     #[test]

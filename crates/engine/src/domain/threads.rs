@@ -12,7 +12,10 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 /// When a thread is not there, or the kernel refuses a setting.
 pub(super) fn apply(settings: &[ThreadSetting], results: &Results) -> Result<(), VirError> {
     for setting in settings {
-        let threads = results.threads_of(&setting.thread);
+        let threads = match setting.thread.as_str() {
+            "emulator" => emulator_threads(results),
+            name => results.threads_of(name),
+        };
         if threads.is_empty() {
             return Err(VirError::internal(format!("QEMU has no thread '{}'", setting.thread)));
         }
@@ -28,6 +31,14 @@ pub(super) fn apply(settings: &[ThreadSetting], results: &Results) -> Result<(),
         }
     }
     Ok(())
+}
+
+/// The threads of QEMU that run neither virtual CPUs nor I/O, found through one that does.
+fn emulator_threads(results: &Results) -> Vec<u32> {
+    let Some(&thread) = results.threads_of("vcpu0").first() else { return Vec::new() };
+    let status = std::fs::read_to_string(format!("/proc/{thread}/status")).unwrap_or_default();
+    let pid = status.lines().find_map(|line| line.strip_prefix("Tgid:")?.trim().parse().ok());
+    pid.map(super::vcpus::emulator_threads).unwrap_or_default()
 }
 
 /// Binds a thread to host CPUs, given as a list (`0-3,^2`).

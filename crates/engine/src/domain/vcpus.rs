@@ -492,11 +492,7 @@ impl Pinned {
         match self {
             Self::Vcpu(number) => vcpu_thread(&names, number).into_iter().collect(),
             Self::IoThread(id) => io_thread_thread(&names, id).into_iter().collect(),
-            Self::Emulator => names
-                .iter()
-                .filter(|(_, name)| !name.starts_with("CPU ") && !name.starts_with("IO "))
-                .map(|(thread, _)| *thread)
-                .collect(),
+            Self::Emulator => emulator_threads(pid),
         }
     }
 
@@ -594,6 +590,15 @@ pub(crate) fn thread_names(pid: u32) -> Vec<(u32, String)> {
             Some((thread, std::fs::read_to_string(path).ok()?.trim_end().to_owned()))
         })
         .collect()
+}
+
+/// The threads of a QEMU that run neither virtual CPUs nor I/O.
+pub(crate) fn emulator_threads(pid: u32) -> Vec<u32> {
+    let names = thread_names(pid);
+    let others = names.iter().filter(|(_, name)| {
+        !["CPU ", "ALL CPUs/", "IO "].iter().any(|start| name.starts_with(start))
+    });
+    others.map(|(thread, _)| *thread).collect()
 }
 
 /// The thread of a virtual CPU: `CPU 0/KVM`, `CPU 0/TCG`; one thread runs all of them without
