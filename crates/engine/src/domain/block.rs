@@ -97,6 +97,27 @@ pub(crate) fn disks(definition: &Definition) -> &[Disk] {
     definition.devices.as_ref().map_or(&[], |devices| &devices.disks)
 }
 
+/// The disks of a stored definition, read out of its text without reading all of it: bulk
+/// statistics ask thousands of definitions for nothing else.
+///
+/// Relies on the layout in which we write definitions: devices stand after everything that may
+/// hold foreign elements (metadata, at a place of its own before them), at a depth of four spaces.
+pub(crate) fn disks_in(xml: &str) -> Vec<Disk> {
+    let Some((_, mut rest)) = xml.rsplit_once("\n  <devices>") else { return Vec::new() };
+    let (open, close) = ("\n    <disk ", "\n    </disk>");
+    let mut disks = Vec::new();
+    while let Some(start) = rest.find(open) {
+        let from = rest.get(start..).unwrap_or_default();
+        let Some(end) = from.find(close) else { break };
+        let (text, after) = from.split_at(end + close.len());
+        if let Ok(document) = xml::Document::parse(text.trim_start()) {
+            disks.extend(xml::read::<Disk>(&document, "disk").value);
+        }
+        rest = after;
+    }
+    disks
+}
+
 /// The entry of `query-blockstats` about the disk with this alias.
 pub(crate) fn entry_of<'a>(entries: &'a [Value], alias: &str) -> Option<&'a Value> {
     entries.iter().find(|entry| {
@@ -251,6 +272,23 @@ mod tests {
             let found = entry_of(&entries, alias);
             assert_eq!(found, expected.map(|index: usize| &entries[index]), "{alias}");
         }
+    }
+
+    #[test]
+    fn disks_are_read_out_of_the_text() {
+        let written = "<domain type='qemu'><name>x</name><memory>1024</memory>\
+            <metadata><d:disk xmlns:d='urn:d' type='file'><d:target dev='no'/></d:disk></metadata>\
+            <os><type>hvm</type></os><devices><disk type='file'><driver name='qemu' type='qcow2'/>\
+            <source file='/a&amp;b'/><target dev='vda' bus='virtio'/></disk>\
+            <disk type='file' device='cdrom'><target dev='hda' bus='ide'/></disk></devices></domain>";
+        let options = model::domain::ParseOptions::default();
+        let definition = model::domain::parse(written, options).domain.expect("a definition");
+        let text = model::domain::format(&definition, model::domain::FormatFlags::default());
+        let found = disks_in(&text);
+        assert_eq!(found, disks(&definition), "{text}");
+        assert_eq!(found.len(), 2);
+        assert_eq!(disks_in("<domain/>"), []);
+        assert_eq!(disks_in("\n  <devices>\n    <disk type='file'>"), []);
     }
 
     #[test]

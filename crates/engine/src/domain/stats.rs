@@ -6,7 +6,7 @@
 //! guest that does not answer lacks what only it could have told; the others do not wait for it
 //! longer than the deadline.
 
-use super::block::{BlockCounters, alias_of, disks, entry_of, image_info, is_qcow2};
+use super::block::{BlockCounters, alias_of, disks, disks_in, entry_of, image_info, is_qcow2};
 use super::memory::balloon;
 use super::record::{Domain, Live, Snapshot};
 use super::vcpus::{io_thread_ids, online_vcpus, thread_names, vcpu_thread};
@@ -17,6 +17,7 @@ use crate::events::DomainRef;
 use diag::{ErrorDomain, VirError};
 use host::cgroup::{Controller, Part};
 use host::monitor::PendingReply;
+use model::domain::devices::disk::Disk;
 use model::domain::devices::interface::InterfaceType;
 use model::domain::{Domain as Definition, VirtType};
 use qmp::{Command, Value, cmd};
@@ -229,13 +230,12 @@ impl Engine {
         }
         if groups.has(StatsGroups::BLOCK) {
             match live {
-                Some(live) => block_group(&mut out, &live.definition, Some(&row.answers.block)),
+                Some(live) => {
+                    block_group(&mut out, disks(&live.definition), Some(&row.answers.block));
+                }
                 None => {
-                    let definition =
-                        snapshot.config.as_ref().and_then(|config| self.definition_of(config).ok());
-                    if let Some(definition) = definition {
-                        block_group(&mut out, &definition, None);
-                    }
+                    let text = snapshot.config.as_ref().map_or("", |config| &config.xml);
+                    block_group(&mut out, &disks_in(text), None);
                 }
             }
         }
@@ -455,8 +455,7 @@ fn net_group(out: &mut Out, definition: &Definition, nics: &HashMap<String, NicC
 }
 
 /// `answer`: of `query-blockstats`, for a running guest.
-fn block_group(out: &mut Out, definition: &Definition, answer: Option<&Value>) {
-    let disks = disks(definition);
+fn block_group(out: &mut Out, disks: &[Disk], answer: Option<&Value>) {
     if disks.is_empty() && answer.is_none() {
         return;
     }
