@@ -185,6 +185,20 @@ pub(crate) fn call<'a, 'b>(
                 engine.set_autostart(&domain, args.autostart != 0, &client)
             })
         }
+        Procedure::DomainGetAutostartOnce => {
+            now::<procs::DomainGetAutostartOnce>(request, |args| {
+                let snapshot = find(&engine, &args.dom)?.snapshot();
+                Ok(remote::DomainGetAutostartOnceRet {
+                    autostart: i32::from(snapshot.autostart_once),
+                })
+            })
+        }
+        Procedure::DomainSetAutostartOnce => {
+            blocking::<procs::DomainSetAutostartOnce>(request, move |args| {
+                let domain = find(&engine, &args.dom)?;
+                engine.set_autostart_once(&domain, args.autostart != 0, &client)
+            })
+        }
         Procedure::DomainRename => blocking::<procs::DomainRename>(request, move |args| {
             no_flags(args.flags)?;
             let domain = find(&engine, &args.dom)?;

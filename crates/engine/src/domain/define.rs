@@ -132,6 +132,7 @@ impl Engine {
         domain.publish(|snapshot| {
             snapshot.config = None;
             snapshot.autostart = false;
+            snapshot.autostart_once = false;
         });
         self.registry.remove_if_gone(domain);
         self.tell(domain, DomainEvent::Lifecycle(LifecycleEvent::UndefinedRemoved));
@@ -198,6 +199,28 @@ impl Engine {
         Ok(())
     }
 
+    /// Starts a domain with the next boot of the host only, or no longer.
+    ///
+    /// # Errors
+    /// For a transient domain, or when the link cannot be written.
+    pub fn set_autostart_once(
+        self: &Arc<Self>,
+        domain: &Arc<Domain>,
+        once: bool,
+        client: &Arc<str>,
+    ) -> Result<(), VirError> {
+        let _job = self.wait_for_job(domain, Request::ModifyConfig, "autostart", client)?;
+        let snapshot = domain.snapshot();
+        if !snapshot.is_persistent() {
+            return Err(VirError::invalid_state("cannot set autostart for transient domain"));
+        }
+        if snapshot.autostart_once != once {
+            self.store.set_autostart_once(&snapshot.name, once).map_err(|error| error.to_vir())?;
+            domain.publish(|snapshot| snapshot.autostart_once = once);
+        }
+        Ok(())
+    }
+
     /// Gives an inactive domain a new name.
     ///
     /// # Errors
@@ -228,6 +251,9 @@ impl Engine {
             self.store.write(&name, &config.xml)?;
             if snapshot.autostart {
                 self.store.set_autostart(&name, true)?;
+            }
+            if snapshot.autostart_once {
+                self.store.set_autostart_once(&name, true)?;
             }
             self.store.remove(&old)
         })();

@@ -56,8 +56,11 @@ impl Engine {
         if !new {
             return Err(VirError::internal("the stored domain is there twice"));
         }
-        if file.autostart {
-            domain.publish(|snapshot| snapshot.autostart = true);
+        if file.autostart || file.autostart_once {
+            domain.publish(|snapshot| {
+                snapshot.autostart = file.autostart;
+                snapshot.autostart_once = file.autostart_once;
+            });
         }
         Ok(())
     }

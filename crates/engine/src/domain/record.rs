@@ -69,6 +69,8 @@ pub struct Snapshot {
     pub status: Status,
     /// Started with the host.
     pub autostart: bool,
+    /// Started with the next boot of the host, and then no more.
+    pub autostart_once: bool,
     /// The persistent definition, if there is one.
     pub config: Option<Arc<Config>>,
     /// The running definition, if it runs.
@@ -127,6 +129,7 @@ impl Domain {
                 id: -1,
                 status: Status::Shutoff(ShutoffReason::Unknown),
                 autostart: false,
+                autostart_once: false,
                 config,
                 live: None,
                 generation: 0,

@@ -100,19 +100,38 @@ impl Engine {
     }
 
     /// Starts all pools and domains that are to start with the host; failures are logged.
+    ///
+    /// Domains start once after each boot of the host, as with libvirt: a file in the folder of what runs says
+    /// that it was done.
     pub async fn autostart(self: &Arc<Self>) {
         self.pools.autostart().await;
+        let marker = self.layout.qemu_run().join("autostarted");
+        if marker.exists() {
+            return;
+        }
+        if let Err(error) = std::fs::write(&marker, b"") {
+            tracing::warn!(path = %marker.display(), %error, "not written");
+        }
         let mut wanted = Vec::new();
         self.registry.for_each(|domain, snapshot| {
-            if snapshot.autostart && !snapshot.is_active() {
+            if snapshot.autostart || snapshot.autostart_once {
                 wanted.push(Arc::clone(domain));
             }
         });
         let client: Arc<str> = Arc::from("autostart");
         for domain in wanted {
-            if let Err(error) = self.start(&domain, StartOptions::default(), &client).await {
-                let name = domain.snapshot().name.clone();
+            let snapshot = domain.snapshot();
+            if !snapshot.is_active()
+                && let Err(error) = self.start(&domain, StartOptions::default(), &client).await
+            {
+                let name = &snapshot.name;
                 tracing::error!(domain = %name, error = %error.message(), "not autostarted");
+            }
+            if snapshot.autostart_once
+                && let Err(error) = self.set_autostart_once(&domain, false, &client)
+            {
+                let name = &snapshot.name;
+                tracing::error!(domain = %name, error = %error.message(), "stays marked");
             }
         }
     }
@@ -402,8 +421,5 @@ fn already_active(error: VirError, domain: &Domain) -> VirError {
         return error;
     }
     let name = domain.snapshot().name.clone();
-    VirError::new(
-        ErrorCode::OPERATION_INVALID,
-        format!("domain '{name}' is already active as uuid {}", domain.uuid),
-    )
+    VirError::new(ErrorCode::OPERATION_INVALID, format!("domain '{name}' is already active"))
 }

@@ -11,6 +11,10 @@ use std::path::{Path, PathBuf};
 /// Largest definition that is read from disk.
 const FILE_MAX: u64 = 16 << 20;
 
+/// Ends of the names of the links in the autostart folder.
+const LINK: &str = ".xml";
+const LINK_ONCE: &str = ".xml.once";
+
 /// What is wrong with a file of the store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -90,6 +94,8 @@ pub struct StoredFile {
     pub path: PathBuf,
     /// An autostart link points at it.
     pub autostart: bool,
+    /// A link for one start only points at it.
+    pub autostart_once: bool,
 }
 
 impl Store {
@@ -143,8 +149,9 @@ impl Store {
             if entry.file_type().map_err(read)?.is_dir() {
                 continue;
             }
-            let autostart = links.binary_search(&name).is_ok();
-            found.push(StoredFile { name, path, autostart });
+            let linked = |suffix| links.binary_search(&format!("{name}{suffix}")).is_ok();
+            let (autostart, autostart_once) = (linked(LINK), linked(LINK_ONCE));
+            found.push(StoredFile { name, path, autostart, autostart_once });
         }
         found.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(found)
@@ -176,6 +183,7 @@ impl Store {
     /// When something is there and cannot be removed.
     pub fn remove(&self, name: &str) -> Result<(), StoreError> {
         self.set_autostart(name, false)?;
+        self.set_autostart_once(name, false)?;
         remove_if_there(&self.path_of(name))
     }
 
@@ -184,9 +192,21 @@ impl Store {
     /// # Errors
     /// When the link cannot be made or removed.
     pub fn set_autostart(&self, name: &str, autostart: bool) -> Result<(), StoreError> {
-        let link = self.autostart.join(format!("{name}.xml"));
+        self.set_link(name, LINK, autostart)
+    }
+
+    /// Makes or removes the link by which `name` starts with the next boot only.
+    ///
+    /// # Errors
+    /// When the link cannot be made or removed.
+    pub fn set_autostart_once(&self, name: &str, once: bool) -> Result<(), StoreError> {
+        self.set_link(name, LINK_ONCE, once)
+    }
+
+    fn set_link(&self, name: &str, suffix: &str, wanted: bool) -> Result<(), StoreError> {
+        let link = self.autostart.join(format!("{name}{suffix}"));
         remove_if_there(&link)?;
-        if autostart {
+        if wanted {
             fs::create_dir_all(&self.autostart)
                 .and_then(|()| symlink(self.path_of(name), &link))
                 .map_err(|source| StoreError::write(&link, source))?;
@@ -199,10 +219,11 @@ impl Store {
         self.folder.join(format!("{name}.xml"))
     }
 
+    /// The file names of all links, sorted.
     fn autostart_names(&self) -> Vec<String> {
         let Ok(entries) = fs::read_dir(&self.autostart) else { return Vec::new() };
         let mut names: Vec<_> =
-            entries.flatten().filter_map(|entry| definition_name(&entry.path())).collect();
+            entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
         names.sort();
         names
     }

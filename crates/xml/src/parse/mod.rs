@@ -316,8 +316,13 @@ impl<'s> Parser<'s> {
                 format!("Opening and ending tag mismatch: {open_name} line {line} and {name}");
             let hint = format!("Close <{open_name}> with </{open_name}>.");
             self.pos = b;
-            let end = b + usize::from(self.peek() == b'>');
-            self.soft(start, end, &message, &hint)?;
+            self.skip_space();
+            if self.peek() != b'>' {
+                // The first fault for libvirt, and what stands here says nothing more.
+                let at = self.pos;
+                return self.hard(at, at, "expected '>'", "");
+            }
+            self.soft(start, self.pos + 1, &message, &hint)?;
             // The end tag of an outer element closes all that stands open inside it.
             let outer = self.open.iter().rposition(|o| {
                 let n = &self.doc.nodes[o.node as usize];
