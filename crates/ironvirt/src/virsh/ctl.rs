@@ -256,6 +256,12 @@ impl Ctl {
             for line in &fail.lines {
                 self.error(line);
             }
+            // A document that is no XML at all has its picture in libvirt's own words already.
+            if let Some((xml, file)) = &fail.document
+                && !fail.is(diag::ErrorCode::XML_DETAIL.0)
+            {
+                super::explain::domain(xml, file);
+            }
         }
         if self.json() {
             self.flush_json();

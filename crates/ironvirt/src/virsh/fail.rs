@@ -9,6 +9,8 @@ pub struct Fail {
     pub lines: Vec<String>,
     /// libvirt's error code, when the daemon reported one.
     pub code: Option<u32>,
+    /// The document that was refused and its file's name: shown with carets after the lines.
+    pub document: Option<(String, String)>,
 }
 
 /// The result of a command.
@@ -17,7 +19,7 @@ pub type Outcome<T = ()> = Result<T, Fail>;
 impl Fail {
     /// One line.
     pub fn new(line: impl Into<String>) -> Self {
-        Self { lines: vec![line.into()], code: None }
+        Self { lines: vec![line.into()], ..Self::default() }
     }
     /// A failure whose text is already on the terminal (or that has none).
     pub fn silent() -> Self {
@@ -27,6 +29,12 @@ impl Fail {
     #[must_use]
     pub fn before(mut self, line: impl Into<String>) -> Self {
         self.lines.insert(0, line.into());
+        self
+    }
+    /// Names the document that was refused.
+    #[must_use]
+    pub fn about(mut self, xml: &str, file: &str) -> Self {
+        self.document = Some((xml.to_owned(), file.to_owned()));
         self
     }
     /// The code equals `code`.

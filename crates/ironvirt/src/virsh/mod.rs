@@ -10,6 +10,7 @@ pub mod conn;
 pub mod ctl;
 pub mod domain;
 pub mod edit;
+pub mod explain;
 pub mod fail;
 mod handlers;
 pub mod help;

@@ -147,7 +147,10 @@ pub fn escape(text: &str) -> String {
 /// Parses XML that the daemon sent or the user gave.
 pub fn parse_xml(text: &str) -> Outcome<xml::Document<'_>> {
     xml::Document::parse(text)
-        .map_err(|d| Fail { lines: d.iter().map(|d| d.message.clone()).collect(), code: None })
+        .map_err(|d| Fail {
+            lines: d.iter().map(|d| d.message.clone()).collect(),
+            ..Fail::default()
+        })
         .ctx("could not parse XML")
 }
 

@@ -12,7 +12,7 @@ pub use rpc::client::{RawEvent, Received, Stream, StreamItem};
 
 impl From<VirError> for Fail {
     fn from(e: VirError) -> Self {
-        Self { lines: vec![e.message()], code: Some(e.code.0) }
+        Self { lines: vec![e.message()], code: Some(e.code.0), ..Self::default() }
     }
 }
 

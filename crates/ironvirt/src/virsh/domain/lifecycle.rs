@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::virsh::ctl::{put, say};
+use crate::virsh::explain;
 use crate::virsh::fail::{Context, fail};
 use crate::virsh::util::{read_file, uuid_text};
 
@@ -9,12 +10,16 @@ use crate::virsh::util::{read_file, uuid_text};
 pub fn cmd_define(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     let from = cmd.req("file")?;
     let xml = read_file(from)?;
+    let text = xml.clone();
     let r = if cmd.has("validate") {
         call!(ctl, DomainDefineXmlFlags { xml, flags: 1 }).map(|r| r.dom)
     } else {
         call!(ctl, DomainDefineXml { xml }).map(|r| r.dom)
     };
-    let dom = r.ctx(format!("Failed to define domain from {from}"))?;
+    let dom = r
+        .ctx(format!("Failed to define domain from {from}"))
+        .map_err(|fail| fail.about(&text, from))?;
+    explain::left_out(&text, from);
     ctl.member("name", dom.name.clone());
     ctl.member("uuid", uuid_text(&dom.uuid));
     say!(ctl, "Domain '{}' defined from {from}\n", dom.name);
@@ -32,9 +37,12 @@ pub fn cmd_create(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
         ("validate", 1 << 4),
         ("reset-nvram", 1 << 5),
     ]);
+    let text = xml_desc.clone();
     let dom = call!(ctl, DomainCreateXml { xml_desc, flags })
-        .ctx(format!("Failed to create domain from {from}"))?
+        .ctx(format!("Failed to create domain from {from}"))
+        .map_err(|fail| fail.about(&text, from))?
         .dom;
+    explain::left_out(&text, from);
     ctl.member("name", dom.name.clone());
     ctl.member("uuid", uuid_text(&dom.uuid));
     ctl.member("id", dom.id);
