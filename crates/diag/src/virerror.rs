@@ -11,6 +11,8 @@ pub struct VirError {
     pub domain: ErrorDomain,
     /// The detail alone ("no domain with matching name 'x'"); `str2` on the wire.
     pub detail: String,
+    /// The detail is the whole message.
+    pub verbatim: bool,
     /// What to do about it, each a sentence.
     pub hints: Vec<String>,
     /// All faults found, for our own client.
@@ -24,6 +26,7 @@ impl VirError {
             code,
             domain: ErrorDomain::QEMU,
             detail: detail.into(),
+            verbatim: false,
             hints: Vec::new(),
             diagnostics: Vec::new(),
         }
@@ -33,6 +36,14 @@ impl VirError {
     #[must_use]
     pub fn from_domain(mut self, domain: ErrorDomain) -> Self {
         self.domain = domain;
+        self
+    }
+
+    /// The same error whose detail is the whole message: libvirt has no sentence of the code in
+    /// front of some ("unsupported flags (0x40) in function qemuDomainReset").
+    #[must_use]
+    pub fn verbatim(mut self) -> Self {
+        self.verbatim = true;
         self
     }
 
@@ -48,13 +59,15 @@ impl VirError {
 impl VirError {
     /// The whole text clients print: "Domain not found: no domain with matching name 'x'".
     pub fn message(&self) -> String {
-        self.code.message(&self.detail)
+        if self.verbatim { self.detail.clone() } else { self.code.message(&self.detail) }
     }
 
     /// The sentence of the code, `%1$s` standing for the detail; without a detail, the short one.
     /// `str1` on the wire.
     pub fn template(&self) -> String {
-        if self.detail.is_empty() {
+        if self.verbatim {
+            "%s".to_owned()
+        } else if self.detail.is_empty() {
             self.code.short_message().to_owned()
         } else {
             self.code.template()
@@ -94,6 +107,7 @@ impl VirError {
             code: first.code,
             domain: if syntax { ErrorDomain::XML } else { domain },
             detail,
+            verbatim: false,
             hints: first.hints.clone(),
             diagnostics,
         }

@@ -33,7 +33,7 @@ pub fn now<P: Procedure>(
 ) -> Outcome {
     match arguments::<P>(&request).and_then(answer) {
         Ok(ret) => append(request.reply, &ret),
-        Err(error) => Outcome::Error(error),
+        Err(error) => refused::<P>(error),
     }
 }
 
@@ -52,7 +52,7 @@ where
             Outcome::later(async move {
                 match answer.await {
                     Ok(ret) => encode(&ret),
-                    Err(error) => Outcome::Error(error),
+                    Err(error) => refused::<P>(error),
                 }
             })
         }
@@ -72,10 +72,22 @@ where
     match arguments::<P>(&request) {
         Ok(args) => Outcome::blocking(move || match answer(args) {
             Ok(ret) => encode(&ret),
-            Err(error) => Outcome::Error(error),
+            Err(error) => refused::<P>(error),
         }),
         Err(error) => Outcome::Error(error),
     }
+}
+
+/// The answer to a call that failed. Refused flags are said to be refused by the driver's function,
+/// as libvirt words it.
+fn refused<P: Procedure>(mut error: VirError) -> Outcome {
+    let flags = error.verbatim && error.detail.starts_with("unsupported flags (");
+    if flags && error.detail.ends_with(')') {
+        let api = api_name(P::PROGRAM, P::NUMBER);
+        let function = api.strip_prefix("vir").unwrap_or(api);
+        error.detail.push_str(&format!(" in function qemu{function}"));
+    }
+    Outcome::Error(error)
 }
 
 /// Appends an answer to the connection's output.

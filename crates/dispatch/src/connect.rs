@@ -265,6 +265,7 @@ pub(crate) fn only_flags(flags: u32, known: u32) -> Result<(), VirError> {
     }
 }
 
-fn unknown_flags(flags: u32) -> VirError {
-    VirError::invalid_arg(format!("unsupported flags (0x{flags:x})"))
+pub(crate) fn unknown_flags(flags: u32) -> VirError {
+    // The function's name is added where it is known: see `bind`.
+    VirError::invalid_arg(format!("unsupported flags (0x{flags:x})")).verbatim()
 }

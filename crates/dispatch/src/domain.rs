@@ -283,8 +283,7 @@ fn start_options(flags: u32) -> Result<StartOptions, VirError> {
 }
 
 fn power_modes(flags: u32) -> Result<PowerModes, VirError> {
-    PowerModes::from_flags(flags)
-        .ok_or_else(|| VirError::invalid_arg(format!("unsupported flags (0x{:x})", flags & !3)))
+    PowerModes::from_flags(flags).ok_or_else(|| crate::connect::unknown_flags(flags & !3))
 }
 
 fn xml_options(flags: u32) -> Result<XmlOptions, VirError> {

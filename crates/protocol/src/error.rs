@@ -115,6 +115,7 @@ impl From<WireError> for VirError {
             }
         }
         e.detail = shown;
+        e.verbatim = true;
         e
     }
 }

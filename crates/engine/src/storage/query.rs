@@ -35,7 +35,7 @@ pub struct VolumeInfo {
 /// libvirt's refusal of flags a function does not know.
 pub fn unsupported_flags(flags: u32, function: &str) -> VirError {
     let detail = format!("unsupported flags (0x{flags:x}) in function {function}");
-    storage(ErrorCode::INVALID_ARG, detail)
+    storage(ErrorCode::INVALID_ARG, detail).verbatim()
 }
 
 impl Pool {
