@@ -12,7 +12,8 @@
 //!
 //! Standard output stands as it is, then standard error with `! ` before each line, then the exit
 //! status unless it is 0. A line `| text` after the command is its standard input. UUIDs, MACs and
-//! paths are redacted. With `UPDATE=1` the file is rewritten to what came out.
+//! paths are redacted. Lines of advice (`hint: …`), which our daemon adds below libvirt's words, are
+//! left out, so that one script holds for libvirtd and for us. With `UPDATE=1` the file is rewritten to what came out.
 
 use std::path::Path;
 
@@ -112,7 +113,8 @@ fn shown(outcome: &Outcome) -> String {
     if !text.is_empty() && !text.ends_with('\n') {
         text.push_str("[no newline]\n");
     }
-    outcome.stderr.lines().for_each(|line| text.push_str(&format!("! {line}\n")));
+    let said = outcome.stderr.lines().filter(|line| !line.starts_with("hint: "));
+    said.for_each(|line| text.push_str(&format!("! {line}\n")));
     if outcome.status != 0 {
         text.push_str(&format!("[exit {}]\n", outcome.status));
     }

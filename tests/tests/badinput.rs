@@ -20,7 +20,7 @@ fn every_fault_of_malformed_xml_is_reported_with_its_place() {
 ",
     );
     let said = daemon.ironvirt(&format!("define {}", file.display())).failed();
-    for part in ["MoB", "many", "explode", "^", "line 3", "line 4", "line 6"] {
+    for part in ["MoB", "many", "explode", "^", "faults.xml:3:", "faults.xml:4:", "faults.xml:6:"] {
         assert!(said.contains(part), "{part:?} is not in:\n{said}");
     }
     assert_eq!(daemon.virsh("list --all --name").ok().trim(), "");

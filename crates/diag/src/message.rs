@@ -111,7 +111,7 @@ const fn form(code: u32) -> Form {
         87 => Colon("resource busy"),
         88 => Colon("access denied"),
         89 => Colon("error from service"),
-        90 => Colon("storage volume exists already"),
+        90 => Pair("this storage volume exists already", "storage volume %1$s exists already"),
         91 => Colon("the CPU is incompatible with host CPU"),
         92 => Colon("XML document failed to validate against schema"),
         93 => Colon("migration successfully aborted"),

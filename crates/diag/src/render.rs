@@ -117,12 +117,13 @@ fn json_string(s: &str, out: &mut String) {
 /// A fault of syntax in the words of libvirt's clients: "at line 2: …", the line, and a caret
 /// below the byte where the span ends.
 pub(crate) fn parser_detail(message: &str, span: Span, source: &SourceText<'_>) -> String {
-    // At the very end of a text that ends in a line break, the caret stands after the last line.
     let mut end = span.end.min(source.text.len());
-    if end == source.text.len() && source.text.ends_with('\n') {
-        end -= 1;
-    }
     let at = source.position(end);
+    // At the very end of a text that ends in line breaks, the caret stands after the last line
+    // that has text, while the number stays that of the end.
+    if end == source.text.len() {
+        end = source.text.trim_end_matches(['\n', '\r']).len();
+    }
     let (mut line, column) = source.line_at(end);
     if source.text.is_empty() {
         // What libvirt prints for a text that is not there.
@@ -198,6 +199,11 @@ mod tests {
         assert_eq!(
             parser_detail("no name", Span { start: 8, end: 9 }, &source),
             "at line 2: no name\né\t & x</a>\n--\t--^"
+        );
+        let text = "<a>\n<b\n\n";
+        assert_eq!(
+            parser_detail("no end", Span { start: 8, end: 8 }, &SourceText::new("x", text)),
+            "at line 4: no end\n<b\n--^"
         );
     }
 }

@@ -65,7 +65,7 @@ impl Pools {
         let folder = definition.target_path().unwrap_or_default().to_owned();
         let path = dir::path_of(&folder, &wanted.name)?;
         if volumes.contains_key(wanted.name.as_str()) {
-            return Err(storage(ErrorCode::STORAGE_VOL_EXIST, wanted.name));
+            return Err(storage(ErrorCode::STORAGE_VOL_EXIST, format!("'{}'", wanted.name)));
         }
         wanted.target.path = Some(path.clone());
         let gate = Arc::clone(&pool.gate).lock_owned().await;
