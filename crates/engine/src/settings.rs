@@ -39,6 +39,9 @@ pub enum KvmPolicy {
 /// The user QEMU runs as where `qemu.conf` names none (Debian's packages make it).
 const DEFAULT_USER: &str = "libvirt-qemu";
 
+/// The user swtpm runs as where `qemu.conf` names none.
+const SWTPM_USER: &str = "tss";
+
 /// The settings for `layout`, with what `qemu.conf` (if there is one) says.
 ///
 /// # Errors
@@ -62,6 +65,7 @@ pub fn load(
     let mut qemu = base(layout);
     if !layout.session {
         qemu.ids = ids(&conf, accounts)?;
+        qemu.swtpm_ids = swtpm_ids(&conf, accounts)?;
         if let Some(on) = conf.switch("dynamic_ownership")? {
             qemu.dynamic_ownership = on;
         }
@@ -133,6 +137,19 @@ fn ids(conf: &ConfFile, accounts: &dyn Accounts) -> Result<Option<Ids>, ConfErro
     let gid = named("group", &|name| accounts.group(name))?;
     // A machine without the packages' user has only root to run QEMU as.
     Ok(Some(Ids { uid: uid.unwrap_or(0), gid: gid.unwrap_or(0) }))
+}
+
+/// The user of swtpm: qemu.conf's, else the one its package makes, else root.
+fn swtpm_ids(conf: &ConfFile, accounts: &dyn Accounts) -> Result<Option<Ids>, ConfError> {
+    let named = |key: &str, find: &dyn Fn(&str) -> Option<u32>| match conf.text(key)? {
+        None | Some("") => Ok(find(SWTPM_USER).unwrap_or(0)),
+        Some(name) => find(name.trim_start_matches('+')).ok_or_else(|| {
+            conf.invalid(key, &format!("there is no {key} '{name}' on this machine"))
+        }),
+    };
+    let uid = named("swtpm_user", &|name| accounts.user(name))?;
+    let gid = named("swtpm_group", &|name| accounts.group(name))?;
+    Ok(Some(Ids { uid, gid }))
 }
 
 fn display(conf: &ConfFile, qemu: &mut Settings) -> Result<(), ConfError> {

@@ -249,6 +249,12 @@ fn start_helper(helper: &Helper, results: &Results) -> Result<(), VirError> {
         system(&format!("cannot start '{}'", helper.program), &error)
             .hint(format!("install the package that has '{}'", helper.program))
     })?;
+    if let (Some(path), false, false) = (&helper.pid_file, helper.daemonizes, helper.one_shot) {
+        // One that stays in the foreground writes none itself.
+        let text = format!("{}\n", child.id());
+        files::write_atomic(Path::new(path), text.as_bytes(), WriteMode::RUNTIME)
+            .map_err(|error| system(&format!("cannot write '{path}'"), &error.source))?;
+    }
     let deadline = Instant::now() + HELPER_DEADLINE;
     let ended_well = helper.daemonizes || helper.one_shot;
     loop {

@@ -2,7 +2,7 @@
 
 use super::build::{Build, Props, comma};
 use super::words::Address;
-use crate::step::{Access, Action, Arg, Helper, Step, Undo};
+use crate::step::{Access, Action, Arg, Helper, Ids, Step, Undo};
 use model::domain::devices::tpm::*;
 
 impl Build<'_> {
@@ -102,9 +102,7 @@ impl Build<'_> {
         let name = &self.d.name;
         let log = format!("{}/{name}-swtpm.log", self.set.swtpm_log_dir);
         let owner = self.set.swtpm_ids;
-        for (path, mode, ids) in [(&state, 0o711, owner), (&run, 0o770, self.ids())] {
-            self.steps.push(Step::new(Action::MakeDir { path: path.clone(), mode, owner: ids }));
-        }
+        self.swtpm_folders(&uuid, &state, &run);
         let two = (version == "2.0").then_some("--tpm2");
         let words = |list: &[&str]| -> Vec<Arg> {
             list.iter().copied().chain(two).map(Arg::from).collect()
@@ -115,7 +113,8 @@ impl Build<'_> {
             owner,
             pid_file: (!one_shot).then(|| pid_file.clone()),
             socket: (!one_shot).then(|| socket.clone()),
-            daemonizes: !one_shot,
+            // Root writes the pid file: what ends a process by it must not trust swtpm's user.
+            daemonizes: false,
             log: None,
             one_shot,
         };
@@ -136,7 +135,6 @@ impl Build<'_> {
         self.steps.push(Step::new(Action::Helper(helper("swtpm_setup", setup, true))));
         let args = words(&[
             "socket",
-            "--daemon",
             "--ctrl",
             &format!("type=unixio,path={socket},mode=0600"),
             "--tpmstate",
@@ -144,8 +142,6 @@ impl Build<'_> {
             "--log",
             &format!("file={log}"),
             "--terminate",
-            "--pid",
-            &format!("file={pid_file}"),
         ]);
         let step = Step::new(Action::Helper(helper("swtpm", args, false)));
         self.steps.push(step.undone_by(Undo::EndHelper { pid_file: pid_file.clone() }));
@@ -162,5 +158,34 @@ impl Build<'_> {
             })));
         }
         socket
+    }
+
+    /// The folders of swtpm's state, sockets and log, with libvirt's modes.
+    fn swtpm_folders(&mut self, uuid: &str, state: &str, run: &str) {
+        let (set, owner) = (self.set, self.set.swtpm_ids);
+        let storage = &set.swtpm_storage_dir;
+        // QEMU's user owns the sockets' folder, swtpm's group may make sockets in it.
+        let both = self.ids().map(|ids| Ids { gid: owner.unwrap_or(ids).gid, ..ids });
+        let mut folders = vec![(storage.clone(), 0o711, None)];
+        folders.push((format!("{storage}/{uuid}"), 0o711, None));
+        folders.push((state.to_string(), 0o700, owner));
+        folders.push((run.to_string(), 0o770, both));
+        let log = &set.swtpm_log_dir;
+        if set.privileged {
+            // Its own parents are swtpm's alone; those above belong to the system.
+            let mut above: Vec<&str> = Vec::new();
+            let mut path = log.as_str();
+            while let Some((parent, _)) =
+                path.rsplit_once('/').filter(|(p, _)| p.contains("/swtpm"))
+            {
+                above.push(parent);
+                path = parent;
+            }
+            folders.extend(above.into_iter().rev().map(|path| (path.to_string(), 0o711, None)));
+        }
+        folders.push((log.clone(), 0o730, owner));
+        for (path, mode, owner) in folders {
+            self.steps.push(Step::new(Action::MakeDir { path, mode, owner }));
+        }
     }
 }
