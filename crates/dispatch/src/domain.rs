@@ -43,6 +43,7 @@ pub(crate) fn call<'a, 'b>(
 ) -> Bound<'a, 'b> {
     let engine = Arc::clone(&service.engine);
     let client = Arc::clone(&session.label);
+    let session = Arc::clone(session);
     Bound::Done(match procedure {
         Procedure::DomainLookupById => now::<procs::DomainLookupById>(request, |args| {
             Ok(remote::DomainLookupByIdRet { dom: wire(&*engine.domain_by_id(args.id)?) })
@@ -122,6 +123,7 @@ pub(crate) fn call<'a, 'b>(
                 let options = start_options(args.flags)?;
                 let domain = find(&engine, &args.dom)?;
                 engine.start(&domain, options, &client).await?;
+                tie(&engine, &session, &domain, args.flags).await?;
                 Ok(remote::DomainCreateWithFlagsRet { dom: wire(&domain) })
             })
         }
@@ -129,6 +131,7 @@ pub(crate) fn call<'a, 'b>(
             later::<procs::DomainCreateXml, _>(request, |args| async move {
                 let options = start_options(args.flags)?;
                 let dom = engine.create(args.xml_desc, options, &client).await?;
+                tie(&engine, &session, &engine.domain_by_uuid(&dom.uuid)?, args.flags).await?;
                 Ok(remote::DomainCreateXmlRet { dom: crate::events::wire_domain(&dom) })
             })
         }
@@ -267,14 +270,23 @@ fn undefine_options(flags: u32) -> Result<UndefineOptions, VirError> {
     Ok(options)
 }
 
+/// Ties a guest that was just started to its client's connection, where that is wanted.
+async fn tie(
+    engine: &Arc<Engine>,
+    session: &Session,
+    domain: &Arc<Domain>,
+    flags: u32,
+) -> Result<(), VirError> {
+    if flags & create_flag::AUTODESTROY != 0 && !session.tie(domain) {
+        // The client left while the guest was being started.
+        engine.destroy(domain, false).await?;
+    }
+    Ok(())
+}
+
 fn start_options(flags: u32) -> Result<StartOptions, VirError> {
     use create_flag::{AUTODESTROY, BYPASS_CACHE, FORCE_BOOT, PAUSED, RESET_NVRAM, VALIDATE};
     only_flags(flags, PAUSED | AUTODESTROY | BYPASS_CACHE | FORCE_BOOT | VALIDATE | RESET_NVRAM)?;
-    if flags & AUTODESTROY != 0 {
-        return Err(VirError::config(
-            "ending a guest with its client's connection (autodestroy) is not supported yet",
-        ));
-    }
     Ok(StartOptions {
         paused: flags & PAUSED != 0,
         validate: flags & VALIDATE != 0,

@@ -69,8 +69,7 @@ impl Libvirt {
             storage::call,
             volume::call,
             empty::call,
-        ]
-        {
+        ] {
             match bind(self, session, procedure, request) {
                 Bound::Done(outcome) => return outcome,
                 Bound::NotMine(back) => request = back,
@@ -124,6 +123,14 @@ impl Service for Libvirt {
 
     fn disconnected(&self, session: &Arc<Session>) {
         session.close();
+        for domain in session.untie() {
+            let engine = Arc::clone(&self.engine);
+            self.engine.runtime().spawn(async move {
+                if let Err(error) = engine.destroy(&domain, false).await {
+                    tracing::warn!(uuid = %domain.uuid, error = %error.message(), "not ended with its client");
+                }
+            });
+        }
     }
 }
 

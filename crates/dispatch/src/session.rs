@@ -1,6 +1,7 @@
 //! What is kept for each connection.
 
 use crate::events::Callbacks;
+use engine::domain::Domain;
 use rpc::server::{Outbox, Peer};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,6 +17,16 @@ pub struct Session {
     opened: AtomicBool,
     read_only: AtomicBool,
     callbacks: Mutex<Callbacks>,
+    tied: Mutex<Tied>,
+}
+
+/// Guests that end with the connection.
+#[derive(Default)]
+struct Tied {
+    /// The connection is over: nothing can be tied to it any more.
+    over: bool,
+    /// The domain and the id of the run that was tied.
+    guests: Vec<(Arc<Domain>, i32)>,
 }
 
 impl Session {
@@ -32,6 +43,7 @@ impl Session {
             opened: AtomicBool::new(false),
             read_only: AtomicBool::new(peer.read_only),
             callbacks: Mutex::default(),
+            tied: Mutex::default(),
         }
     }
 
@@ -55,6 +67,27 @@ impl Session {
     pub fn close(&self) {
         self.opened.store(false, Ordering::Relaxed);
         self.callbacks().clear();
+    }
+
+    /// Has this run of a domain end with the connection; false if that is over already.
+    pub fn tie(&self, domain: &Arc<Domain>) -> bool {
+        let mut tied = self.tied.lock().unwrap_or_else(PoisonError::into_inner);
+        if !tied.over {
+            tied.guests.push((Arc::clone(domain), domain.snapshot().id));
+        }
+        !tied.over
+    }
+
+    /// The guests that have to end now; called when the connection is over.
+    pub fn untie(&self) -> Vec<Arc<Domain>> {
+        let mut tied = self.tied.lock().unwrap_or_else(PoisonError::into_inner);
+        tied.over = true;
+        let guests = std::mem::take(&mut tied.guests);
+        guests
+            .into_iter()
+            .filter(|(domain, id)| domain.snapshot().id == *id)
+            .map(|(domain, _)| domain)
+            .collect()
     }
 
     /// The client may only read.
