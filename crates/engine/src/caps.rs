@@ -34,6 +34,40 @@ struct Slot {
     known: Option<Known>,
 }
 
+/// QEMU's names of the architectures that libvirt knows.
+const TARGETS: [&str; 30] = [
+    "aarch64",
+    "alpha",
+    "arm",
+    "avr",
+    "cris",
+    "hppa",
+    "i386",
+    "lm32",
+    "loongarch64",
+    "m68k",
+    "microblaze",
+    "microblazeel",
+    "mips",
+    "mips64",
+    "mips64el",
+    "mipsel",
+    "or1k",
+    "ppc",
+    "ppc64",
+    "riscv32",
+    "riscv64",
+    "rx",
+    "s390x",
+    "sh4",
+    "sh4eb",
+    "sparc",
+    "sparc64",
+    "x86_64",
+    "xtensa",
+    "xtensaeb",
+];
+
 /// Capabilities of the binaries that were asked for.
 #[derive(Debug)]
 pub struct CapsStore {
@@ -74,9 +108,8 @@ impl CapsStore {
                 let name = entry.file_name();
                 let name = name.to_str()?;
                 let target = name.strip_prefix("qemu-system-")?;
-                // Wrappers such as qemu-system-x86_64-microvm are no targets of their own.
-                let target = target.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-                target.then(|| format!("{folder}/{name}"))
+                // Other names (qemu-system-amd64, qemu-system-x86_64-microvm) are wrappers.
+                TARGETS.contains(&target).then(|| format!("{folder}/{name}"))
             }));
         }
         found.sort();

@@ -7,7 +7,7 @@ use diag::{ErrorCode, VirError};
 use host::facts;
 use lifecycle::Status;
 use model::capabilities::domain::{Request as DomainCapsRequest, domain_capabilities_xml};
-use model::capabilities::host::{Cell, CellCpu, HostCpu, HostFacts, KvmState};
+use model::capabilities::host::{CacheBank, Cell, CellCpu, HostCpu, HostFacts, KvmState};
 use model::capabilities::qemu::{Accel, QemuCaps};
 use model::capabilities::{GuestCaps, SecModel, capabilities_xml};
 use std::path::Path;
@@ -108,8 +108,23 @@ pub(crate) fn read_facts(layout: &Layout) -> HostFacts {
             clusters: 1,
             cores,
             threads: if even { threads } else { 1 },
+            microcode: facts::microcode(root),
+            phys_bits: facts::physical_address_bits(root),
+            // libvirt says so whatever the hypervisor below does.
+            phys_bits_emulated: true,
             ..HostCpu::default()
         },
+        caches: facts::caches(root)
+            .into_iter()
+            .map(|cache| CacheBank {
+                id: cache.id,
+                level: cache.level,
+                kind: cache.kind.to_owned(),
+                size: cache.size,
+                cpus: cache.cpus,
+            })
+            .collect(),
+        cdrom_drives: cdrom_drives(root),
         page_sizes_kib: page_sizes(root),
         cells: cells(root, &places),
         kvm,
@@ -119,6 +134,13 @@ pub(crate) fn read_facts(layout: &Layout) -> HostFacts {
         render_nodes: render_nodes(),
         ..HostFacts::default()
     }
+}
+
+/// The facts with the time of now.
+pub(crate) fn dated(facts: &HostFacts) -> HostFacts {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let now = now.ok().and_then(|now| i64::try_from(now.as_secs()).ok()).unwrap_or(0);
+    HostFacts { now, utc_offset: facts::utc_offset(now), ..facts.clone() }
 }
 
 /// The machine's UUID: its firmware's, else one made of its machine id, which is as lasting.
@@ -175,6 +197,23 @@ fn swtpm_versions(_layout: &Layout) -> Vec<String> {
     let installed =
         ["/usr/bin/swtpm", "/usr/local/bin/swtpm"].iter().any(|p| Path::new(p).exists());
     if installed { vec!["1.2".into(), "2.0".into()] } else { Vec::new() }
+}
+
+/// The kernel's CD-ROM drives and the links to them.
+fn cdrom_drives(root: &Path) -> Vec<String> {
+    let info = std::fs::read_to_string(root.join("proc/sys/dev/cdrom/info")).unwrap_or_default();
+    let names = info.lines().find_map(|line| line.strip_prefix("drive name:"));
+    let mut drives: Vec<String> = names
+        .map(|names| names.split_whitespace().map(|name| format!("/dev/{name}")).collect())
+        .unwrap_or_default();
+    for link in ["/dev/cdrom", "/dev/cdrw", "/dev/dvd", "/dev/dvdrw"] {
+        let target = std::fs::canonicalize(link).ok();
+        let target = target.and_then(|target| target.to_str().map(str::to_owned));
+        if target.is_some_and(|target| drives.contains(&target)) {
+            drives.push(link.to_owned());
+        }
+    }
+    drives
 }
 
 fn render_nodes() -> Vec<String> {

@@ -8,12 +8,15 @@ mod exec;
 mod inherit;
 mod lock;
 mod netdev;
+mod time;
 
 pub use cpuid::{CpuidLeaf, cpuid};
 pub use exec::Exec;
 pub use inherit::{close_on_exec_from, take_inherited};
 pub use lock::{LockKind, LockOwner, lock_holder, set_lock};
 pub use netdev::{
-    Tap, add_to_bridge, create_bridge, delete_bridge, interface_mac, kvm_api_version, open_tap,
-    remove_from_bridge, set_interface_mac, set_interface_mtu, set_interface_up,
+    Tap, add_to_bridge, configure_macvtap, create_bridge, delete_bridge, interface_mac,
+    interface_mtu, kvm_api_version, open_tap, remove_from_bridge, set_interface_mac,
+    set_interface_mtu, set_interface_up, tap_name,
 };
+pub use time::utc_offset;

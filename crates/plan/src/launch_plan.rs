@@ -30,6 +30,8 @@ pub struct LaunchPlan {
     pub resume: QmpCommand,
     /// `qemuCaps` flags this start relied on, for the status file.
     pub flags: Vec<&'static str>,
+    /// The CPU as the definition has it, where the live definition is more precise.
+    pub configured_cpu: Option<model::domain::cpu::Cpu>,
     /// The live definition as far as it is known before QEMU answers.
     pub live: Box<model::domain::Domain>,
 }
@@ -41,6 +43,15 @@ impl LaunchPlan {
             Action::Exec(exec) => Some(exec),
             _ => None,
         })
+    }
+
+    /// Gives the guest a fresh variable store, whether it has one or not.
+    pub fn reset_nvram(&mut self) {
+        for step in &mut self.steps {
+            if let Action::CopyFile { reset, .. } = &mut step.action {
+                *reset = true;
+            }
+        }
     }
 
     /// The QMP prelude's commands.

@@ -50,11 +50,29 @@ impl Engine {
         }
         let written = refuse_faults(parsed.domain, &diagnostics, xml)?;
         log_unknown_content(&written.name, &diagnostics, xml);
-        let effective = self.with_defaults(written)?;
-        {
-            let faults = validate(&effective);
-            refuse_faults(Some(effective), &faults, xml)
+        let mut effective = self.with_defaults(written)?;
+        self.choose_firmware(&mut effective)?;
+        let faults = validate(&effective);
+        refuse_faults(Some(effective), &faults, xml)
+    }
+
+    /// Settles which firmware a new definition boots with, so that it keeps it when others are
+    /// installed later.
+    fn choose_firmware(&self, definition: &mut Definition) -> Result<(), VirError> {
+        let Some(os) = definition.os.as_ref() else { return Ok(()) };
+        if os.firmware.is_none() && os.loader.is_none() {
+            return Ok(());
         }
+        let (machine, arch) = (os.kind.machine.clone(), os.kind.arch.clone());
+        let arch = arch.unwrap_or_else(|| self.facts.arch.clone());
+        plan::qemu::select_firmware(
+            definition,
+            &self.firmware(),
+            &self.settings.qemu.nvram_dir,
+            &machine.unwrap_or_default(),
+            &arch,
+        )
+        .map_err(|error| VirError::failed(error.0))
     }
 
     /// Adds or replaces a persistent definition. A running guest is not touched. Writes files:
@@ -128,6 +146,11 @@ impl Engine {
         self.store.remove(&snapshot.name).map_err(|error| error.to_vir())?;
         if let (Some(path), true) = (nvram, options.nvram) {
             remove_nvram(&path)?;
+        }
+        let keeps_tpm = options.keep_tpm || snapshot.is_active() && !options.tpm;
+        if !keeps_tpm && config.xml.contains("<tpm ") {
+            let definition = self.definition_of(&config)?;
+            super::tpm::forget(&self.settings.qemu, &definition, options.tpm)?;
         }
         domain.publish(|snapshot| {
             snapshot.config = None;

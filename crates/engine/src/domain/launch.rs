@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 /// How long QEMU may take from exec to its greeting.
@@ -38,6 +39,10 @@ pub(super) struct Launch {
     done: usize,
     results: Results,
     process: Option<Process>,
+    /// Pid and start time of the exec helper, which is waited for when the launch ends early.
+    helper: Option<(u32, u64)>,
+    /// The writing down under way: it goes on when the launch is aborted.
+    writing: Option<JoinHandle<Result<(), VirError>>>,
     log: Option<(PathBuf, u64)>,
 }
 
@@ -54,6 +59,8 @@ impl Launch {
             done: 0,
             results: Results::default(),
             process: None,
+            helper: None,
+            writing: None,
             log: None,
         }
     }
@@ -146,7 +153,12 @@ impl Launch {
         // From here on a process exists: it may only go on once a file knows of it.
         let (write, made) = (Arc::clone(write_down), self.results.made());
         let (pid, start_time) = (prepared.pid(), prepared.start_time());
-        crate::blocking(move || write(pid, start_time, made)).await?;
+        let writing =
+            self.writing.insert(tokio::task::spawn_blocking(move || write(pid, start_time, made)));
+        let written = writing.await;
+        self.writing = None;
+        written
+            .map_err(|_| VirError::internal("the call ended unexpectedly; the log says more"))??;
         let process = prepared.go().await.map_err(|error| self.spawn_error(&exec, &error))?;
         self.process = Some(process);
         self.done = exec_at + 1;
@@ -160,6 +172,7 @@ impl Launch {
         let mut prepared = host::spawn::prepare(self.engine.exec_helper(), spec)
             .await
             .map_err(|error| self.spawn_error(exec, &error))?;
+        self.helper = Some((prepared.pid(), prepared.start_time()));
         prepared.ready().await.map_err(|error| self.spawn_error(exec, &error))?;
         Ok(prepared)
     }
@@ -219,6 +232,10 @@ impl Launch {
                 Err(MonitorError::Closed) => {
                     return Err(self.qemu_error(&MonitorError::Closed).await);
                 }
+                // What only makes the live XML more precise may be missing.
+                Err(error) if command_name(command) == "qom-get" => {
+                    tracing::debug!(%error, command = command.json, "not answered");
+                }
                 Err(error) => {
                     return Err(VirError::internal(format!(
                         "unable to execute QEMU command '{}': {error}",
@@ -237,6 +254,15 @@ impl Launch {
                 tracing::error!(pid = process.pid(), %error, "QEMU cannot be killed");
             }
             let _ = process.exited().await;
+        } else if let Some((pid, start_time)) = self.helper.take()
+            && let Ok(Some(helper)) = Process::reopen(pid, start_time)
+        {
+            // Dropping it has killed it; while it is there, its control groups cannot go.
+            let _ = helper.exited().await;
+        }
+        // A status file written after it was removed would stay.
+        if let Some(writing) = self.writing.take() {
+            let _ = writing.await;
         }
         let undo = self.plan.rollback(self.done).into_iter().cloned().collect();
         let results = std::mem::take(&mut self.results);

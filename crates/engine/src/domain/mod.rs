@@ -31,6 +31,7 @@ mod steps;
 pub mod store;
 mod teardown;
 mod threads;
+mod tpm;
 pub mod vcpus;
 pub mod view;
 pub mod vm;

@@ -7,7 +7,7 @@ use super::record::{Domain, Live};
 use super::status::{Sidecar, StatusFile};
 use super::view::power_policy;
 use super::vm::{self, ActorParts, EndReason};
-use super::{qemu_log, steps};
+use super::{qemu_log, steps, teardown};
 use crate::engine::Engine;
 use crate::events::{DomainEvent, DomainRef};
 use diag::{ErrorCode, ErrorDomain, VirError};
@@ -45,7 +45,8 @@ impl Engine {
     ) -> Result<(), VirError> {
         let job = domain.gate.acquire(Request::Start, "start", client).await?;
         let Some(config) = domain.snapshot().config.clone() else {
-            return Err(VirError::internal("an inactive domain without a definition"));
+            // It was transient and ended while this waited: looking it up again says so.
+            return Err(self.gone(domain));
         };
         let engine = Arc::clone(self);
         let domain = Arc::clone(domain);
@@ -146,7 +147,6 @@ impl Engine {
         id: i32,
         options: StartOptions,
     ) -> Result<LaunchPlan, VirError> {
-        let _ = options.reset_nvram;
         let emulator =
             definition.devices.as_ref().and_then(|devices| devices.emulator.clone()).ok_or_else(
                 || VirError::config("the domain names no emulator and there is no default"),
@@ -155,15 +155,25 @@ impl Engine {
         definition.id = Some(id);
         model::domain::assign_aliases(definition);
         let firmware = self.firmware();
+        let variable = definition
+            .clock
+            .as_ref()
+            .is_some_and(|clock| clock.offset == model::domain::clock::ClockOffset::Variable);
+        // Only a clock that is set off from now needs to know when that is.
+        let dated = variable.then(|| crate::host_view::dated(&self.facts));
         let inputs = plan::qemu::Inputs {
             caps: &caps,
-            host: &self.facts,
+            host: dated.as_ref().unwrap_or(&self.facts),
             firmware: &firmware,
             settings: &self.settings.qemu,
             id,
         };
-        plan::qemu::launch(definition, &inputs)
-            .map_err(|faults| VirError::from_diagnostics(ErrorDomain::QEMU, faults, None))
+        let mut plan = plan::qemu::launch(definition, &inputs)
+            .map_err(|faults| VirError::from_diagnostics(ErrorDomain::QEMU, faults, None))?;
+        if options.reset_nvram {
+            plan.reset_nvram();
+        }
+        Ok(plan)
     }
 
     /// What starting a definition would run, as text for people (`domxml-to-native`).
@@ -269,7 +279,7 @@ impl Engine {
                 return Err(error);
             }
         };
-        self.take_charge(domain, &plan, status, undo, launched)?;
+        self.take_charge(domain, &plan, status, undo, launched).await?;
         if !options.paused {
             self.first_run(domain, &resume).await?;
         } else {
@@ -279,7 +289,10 @@ impl Engine {
     }
 
     /// QEMU is there, stopped: publish it and start its actor.
-    fn take_charge(
+    ///
+    /// # Errors
+    /// When that cannot be written down; QEMU is ended then.
+    async fn take_charge(
         self: &Arc<Self>,
         domain: &Arc<Domain>,
         plan: &LaunchPlan,
@@ -298,9 +311,13 @@ impl Engine {
         status_file.set_definition(&definition);
         status_file.set_vcpu_threads(observed.vcpu_threads.values().copied().collect());
         status_file.set_status(Status::Paused(PausedReason::User));
-        status_file
-            .write()
-            .map_err(|error| steps::system("cannot write the status file", &error))?;
+        if let Err(error) = status_file.write() {
+            let _ = launched.process.kill();
+            let _ = launched.process.exited().await;
+            teardown::run(self, &plan.domain, undo, made).await;
+            let _ = status_file.remove();
+            return Err(steps::system("cannot write the status file", &error));
+        }
         domain.publish(|snapshot| {
             snapshot.id = id;
             snapshot.status = status;

@@ -19,7 +19,7 @@ pub(super) struct Made {
     pub created: BTreeSet<String>,
     /// Ports by the name of their result.
     pub ports: std::collections::BTreeMap<plan::ResultName, u16>,
-    /// Network devices by the name of their result.
+    /// Network devices by the name of their result, and what their removal needs.
     pub links: std::collections::BTreeMap<plan::ResultName, String>,
 }
 
@@ -57,10 +57,7 @@ fn take_back(engine: &Engine, step: &Undo, made: &Made) -> Result<(), String> {
         Undo::RemoveIfCreated(path) if made.created.contains(path) => there(fs::remove_file(path)),
         Undo::RemoveIfCreated(_) | Undo::EndHelper { .. } | Undo::EndQemu => Ok(()),
         Undo::RestoreOwner(path) => super::grants::restore(engine, path),
-        Undo::RemoveLink(name) => match made.links.get(name) {
-            Some(link) => super::links::remove(link),
-            None => Ok(()),
-        },
+        Undo::RemoveLink(name) => super::links::remove(name, made),
         Undo::ReleasePort(name) => {
             if let Some(port) = made.ports.get(name) {
                 engine.ports.release(*port);
@@ -73,13 +70,29 @@ fn take_back(engine: &Engine, step: &Undo, made: &Made) -> Result<(), String> {
 
 /// Ends the process a pid file names, if it is (still) that process.
 async fn end_helper(domain: &str, pid_file: &str) {
-    let Some(pid) = host::lock::written_pid(std::path::Path::new(pid_file)) else { return };
-    let Ok(process) = Process::open(pid) else { return };
+    let path = std::path::Path::new(pid_file);
+    let Some(pid) = host::lock::written_pid(path) else { return };
+    // One that ended together with QEMU leaves its files all the same.
+    if let Ok(process) = Process::open(pid) {
+        end_process(domain, pid_file, pid, &process).await;
+    }
+    for leftover in ["pid", "sock", "socket"] {
+        let _ = fs::remove_file(path.with_extension(leftover));
+    }
+}
+
+async fn end_process(domain: &str, pid_file: &str, pid: u32, process: &Process) {
+    // The number alone proves nothing: the helper may be gone and its user may have written
+    // another one. It was given its paths on its command line, which all begin alike.
+    let stem = pid_file.strip_suffix(".pid").unwrap_or(pid_file);
+    let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    if !String::from_utf8_lossy(&command).contains(stem) {
+        return;
+    }
     if process.terminate().is_ok()
         && tokio::time::timeout(HELPER_PATIENCE, process.exited()).await.is_err()
     {
         tracing::warn!(domain, pid, pid_file, "a helper did not end; killing it");
         let _ = process.kill();
     }
-    let _ = fs::remove_file(pid_file);
 }

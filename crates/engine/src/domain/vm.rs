@@ -420,6 +420,12 @@ pub(super) fn retire(
 ) {
     let reference = domain.reference();
     domain.set_vm(None);
+    let snapshot = domain.snapshot();
+    if let (Some(live), false) = (&snapshot.live, snapshot.is_persistent())
+        && let Err(error) = super::tpm::forget(&engine.settings.qemu, &live.definition, false)
+    {
+        tracing::warn!(domain = %snapshot.name, error = %error.detail, "TPM state stays");
+    }
     engine.registry.release_id(id);
     domain.publish(|snapshot| {
         snapshot.id = -1;

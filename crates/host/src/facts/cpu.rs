@@ -152,6 +152,26 @@ pub fn cpu_clock_mhz(root: &Path) -> u32 {
     mhz.map_or(0, |mhz| mhz as u32)
 }
 
+/// Microcode revision of the first processor.
+pub fn microcode(root: &Path) -> Option<u32> {
+    let text = cpu_info(root, "microcode")?;
+    u32::from_str_radix(text.strip_prefix("0x")?, 16).ok()
+}
+
+/// Physical address bits of the first processor.
+pub fn physical_address_bits(root: &Path) -> Option<u32> {
+    cpu_info(root, "address sizes")?.split_once(" bits physical")?.0.trim().parse().ok()
+}
+
+/// The first value of a key of `/proc/cpuinfo`.
+fn cpu_info(root: &Path, key: &str) -> Option<String> {
+    let info = text(root.join("proc/cpuinfo"))?;
+    info.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        (name.trim() == key).then(|| value.trim().to_owned())
+    })
+}
+
 /// The processor we run on; `None` on other architectures than x86.
 pub fn cpu_identity() -> Option<CpuIdentity> {
     let zero = cpuid(0, 0)?;
@@ -190,7 +210,8 @@ fn signature_parts(eax: u32) -> (u32, u32, u32) {
 /// The CPUID words that name features: (leaf, subleaf, registers), for those the processor knows.
 /// Empty on other architectures than x86.
 pub fn cpuid_words() -> Vec<(u32, u32, CpuidLeaf)> {
-    const WORDS: [(u32, u32); 20] = [
+    const WORDS: [(u32, u32); 21] = [
+        (0x0000_0000, 0),
         (0x0000_0001, 0),
         (0x0000_0005, 0),
         (0x0000_0006, 0),

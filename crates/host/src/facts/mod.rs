@@ -2,14 +2,16 @@
 //!
 //! Functions with a `root` read below it, so that tests can show them other machines.
 
+mod cache;
 mod cpu;
 mod firmware;
 mod kvm;
 mod memory;
 
+pub use cache::{Cache, caches};
 pub use cpu::{
     CpuIdentity, CpuPlace, CpuTimes, cpu_clock_mhz, cpu_identity, cpu_list, cpu_places, cpu_times,
-    cpuid_words, format_cpu_list, parse_cpu_list,
+    cpuid_words, format_cpu_list, microcode, parse_cpu_list, physical_address_bits,
 };
 pub use firmware::{Smbios, machine_id, smbios};
 pub use kvm::{KvmState, kvm_state};
@@ -40,6 +42,11 @@ pub fn uptime() -> Option<f64> {
 /// The host's name as the kernel has it.
 pub fn hostname() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// Seconds that the host's local time is ahead of UTC at `time` (seconds since the epoch).
+pub fn utc_offset(time: i64) -> i32 {
+    host_sys::utc_offset(time)
 }
 
 /// The machine's architecture as the kernel names it, for example `x86_64`.

@@ -8,6 +8,7 @@ use super::devices::chardev::CharTargetType;
 use super::devices::controller::{Controller, ControllerType};
 use super::devices::disk::{Disk, DiskBus};
 use super::devices::interface::InterfaceType;
+use super::devices::memballoon::BalloonModel;
 use super::devices::memory::MemoryModel;
 use super::devices::panic::PanicModel;
 
@@ -75,7 +76,13 @@ pub fn assign_aliases(d: &mut Domain) {
     number!(dev.redirdevs, "redir");
     number!(dev.hubs, "hub");
     number!(dev.watchdogs, "watchdog");
-    number!(dev.memballoons, "balloon");
+    let mut n = next_number(dev.memballoons.iter().map(|x| &x.alias), "balloon");
+    for x in dev.memballoons.iter_mut().filter(|x| x.alias.is_none()) {
+        if x.model != BalloonModel::None {
+            give(&mut x.alias, format!("balloon{n}"));
+            n += 1;
+        }
+    }
     number!(dev.rngs, "rng");
     number!(dev.shmems, "shmem");
     number!(dev.cryptos, "crypto");

@@ -21,6 +21,14 @@ pub(super) fn has_private(d: &Domain) -> bool {
             || x.source.as_ref().is_some_and(|s| s.private_data.is_some())
             || x.backing_store.is_some()
     }) || dev.interfaces.iter().any(|x| x.actual.is_some())
+        || dev.graphics.iter().any(|x| {
+            x.websocket_generated.is_some()
+                || x.listens.iter().any(|l| l.from_config.is_some() || l.auto_generated.is_some())
+        })
+        || [&dev.serials, &dev.parallels, &dev.consoles, &dev.channels]
+            .into_iter()
+            .flatten()
+            .any(|c| c.source.sources.iter().any(|e| e.tls_from_config.is_some()))
         || dev.hostdevs.iter().any(|x| {
             x.source.as_ref().is_some_and(|s| s.private_data.is_some() || s.orig_states.is_some())
         })
@@ -46,6 +54,21 @@ pub(super) fn strip_private(d: &mut Domain) {
     for x in &mut dev.interfaces {
         x.actual = None;
     }
+    for x in &mut dev.graphics {
+        x.websocket_generated = None;
+        for l in &mut x.listens {
+            l.from_config = None;
+            l.auto_generated = None;
+        }
+    }
+    for c in [&mut dev.serials, &mut dev.parallels, &mut dev.consoles, &mut dev.channels]
+        .into_iter()
+        .flatten()
+    {
+        for e in &mut c.source.sources {
+            e.tls_from_config = None;
+        }
+    }
     for x in &mut dev.hostdevs {
         if let Some(s) = x.source.as_mut() {
             s.orig_states = None;
@@ -65,7 +88,6 @@ fn strip_chain(mut next: Option<&mut BackingStore>) {
 
 /// Takes away everything that only a running guest has, so that the configuration remains.
 pub fn strip(d: &mut Domain) {
-    strip_private(d);
     d.id = None;
     super::walk::for_each_info(d, &mut |info| {
         if let Some(a) = info.alias.as_ref()
@@ -156,6 +178,7 @@ pub fn strip(d: &mut Domain) {
             }
             if l.auto_generated == Some(YesNo::Yes) {
                 l.socket = None;
+                g.socket = None;
             }
             l.from_config = None;
             l.auto_generated = None;
@@ -175,6 +198,7 @@ pub fn strip(d: &mut Domain) {
         }
         l.image_label = None;
     }
+    strip_private(d);
 }
 
 /// Paths of pseudo-terminals are chosen anew at each start.
@@ -187,6 +211,8 @@ fn strip_source(s: &mut CharSource) {
         s.sources.retain(|e| !e.seclabels.is_empty());
     }
     for e in &mut s.sources {
-        e.tls_from_config = None;
+        if e.tls_from_config.take().is_some_and(|from| from == "1") {
+            e.tls = None;
+        }
     }
 }

@@ -13,6 +13,20 @@ pub(super) fn choose_paths(domain: &mut Domain, channel_dir: &str, short_name: &
     let Some(devices) = domain.devices.as_mut() else {
         return;
     };
+    let lists = [
+        &mut devices.serials,
+        &mut devices.parallels,
+        &mut devices.consoles,
+        &mut devices.channels,
+    ];
+    for source in lists.into_iter().flatten().map(|device| &mut device.source) {
+        if source.kind == CharType::Tcp {
+            for end in source.sources.iter_mut().filter(|end| end.tls.is_none()) {
+                end.tls = Some(YesNo::No);
+                end.tls_from_config = Some("1".into());
+            }
+        }
+    }
     for channel in &mut devices.channels {
         let source = &mut channel.source;
         if source.kind != CharType::Unix || source.sources.iter().any(|s| s.path.is_some()) {

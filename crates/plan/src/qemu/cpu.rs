@@ -2,6 +2,7 @@
 
 use super::build::{Build, Switch};
 use super::words::OnOff;
+use crate::step::{QmpCommand, ResultName};
 use diag::{Diagnostic, ErrorCode, Severity};
 use model::capabilities::cpu::{CpuKind, X86Map, decode, from_host_model};
 use model::capabilities::host::HostFacts;
@@ -61,6 +62,30 @@ pub(super) fn resolve(
         name: Some(found.model.to_string()),
     });
     Ok(())
+}
+
+/// Where QEMU's object of the first virtual CPU is on x86.
+const FIRST_CPU: &str = "/machine/unattached/device[0]";
+
+/// Whether QEMU is asked which features the guest really got.
+pub(super) fn is_reported(domain: &Domain, arch: &str) -> bool {
+    let custom = domain.cpu.as_ref().filter(|cpu| cpu.mode == Some(CpuMode::Custom));
+    matches!(arch, "x86_64" | "i686")
+        && custom.and_then(|cpu| cpu.model.as_ref()).is_some_and(|model| model.name.is_some())
+}
+
+/// The questions about the features of the first virtual CPU; `observe` reads the answers.
+pub(super) fn questions() -> [QmpCommand; 2] {
+    [("qmp.cpu-features", "feature-words"), ("qmp.cpu-filtered", "filtered-features")].map(
+        |(result, property)| QmpCommand {
+            result: Some(ResultName::new(result)),
+            json: serde_json::json!({"execute": "qom-get", "arguments": {
+                "path": FIRST_CPU, "property": property,
+            }})
+            .to_string(),
+            secret: false,
+        },
+    )
 }
 
 impl Build<'_> {

@@ -88,6 +88,7 @@ pub fn select(
     };
     let path = os.loader.as_ref().and_then(|loader| loader.path.clone());
     if let Some(path) = path {
+        complete_loader(&mut os, &path, installed);
         fill_nvram(&mut os, &path, installed, nvram_dir, &domain.name);
         domain.os = Some(os);
         return Ok(());
@@ -137,15 +138,8 @@ pub fn select(
             nvram.path = Some(nvram_path(nvram_dir, &domain.name, &template.format));
         }
     }
-    let feature =
-        |name, on: bool| FirmwareFeature { enabled: if on { YesNo::Yes } else { YesNo::No }, name };
     if os.firmware == Some(FirmwareKind::Efi) {
-        os.firmware_info = Some(OsFirmware {
-            features: vec![
-                feature(FirmwareFeatureName::EnrolledKeys, found.has("enrolled-keys")),
-                feature(FirmwareFeatureName::SecureBoot, found.has("secure-boot")),
-            ],
-        });
+        os.firmware_info = Some(features_of(found));
     }
     domain.os = Some(os);
     if needs_smm {
@@ -154,6 +148,45 @@ pub fn select(
         smm.state.get_or_insert(OnOff::On);
     }
     Ok(())
+}
+
+/// What a descriptor says of its firmware, as the definition keeps it.
+fn features_of(firmware: &Firmware) -> OsFirmware {
+    let feature =
+        |name, on: bool| FirmwareFeature { enabled: if on { YesNo::Yes } else { YesNo::No }, name };
+    OsFirmware {
+        features: vec![
+            feature(FirmwareFeatureName::EnrolledKeys, firmware.has("enrolled-keys")),
+            feature(FirmwareFeatureName::SecureBoot, firmware.has("secure-boot")),
+        ],
+    }
+}
+
+/// Completes what the domain says of a loader it names itself: kind and format, and, where a
+/// descriptor knows that very image, what firmware it is.
+fn complete_loader(os: &mut Os, path: &str, installed: &[Firmware]) {
+    let Some(loader) = os.loader.as_mut() else {
+        return;
+    };
+    let kind = *loader.kind.get_or_insert(LoaderType::Rom);
+    loader.format.get_or_insert(FirmwareFormat::Raw);
+    if kind != LoaderType::Pflash {
+        return;
+    }
+    let template = os.nvram.as_ref().and_then(|nvram| nvram.template.as_deref());
+    let known = installed.iter().find(|firmware| match &firmware.mapping {
+        FirmwareMapping::Split { executable, nvram } => {
+            executable.path == path && template.is_none_or(|template| template == nvram.path)
+        }
+        FirmwareMapping::Combined(executable) | FirmwareMapping::Stateless(executable) => {
+            executable.path == path
+        }
+        _ => false,
+    });
+    if let Some(known) = known.filter(|known| known.offers("uefi")) {
+        os.firmware.get_or_insert(FirmwareKind::Efi);
+        os.firmware_info.get_or_insert_with(|| features_of(known));
+    }
 }
 
 /// Completes the variable store of a loader that the domain names itself.
@@ -172,9 +205,12 @@ fn fill_nvram(os: &mut Os, path: &str, installed: &[Firmware], nvram_dir: &str, 
         FirmwareMapping::Split { executable, nvram } if executable.path == path => Some(nvram),
         _ => None,
     });
-    if let Some(known) = known.filter(|_| nvram.template.is_none()) {
-        nvram.template = Some(known.path.clone());
-        nvram.template_format = nvram.template_format.or(format_of(&known.format));
+    if let Some(known) = known {
+        let template = nvram.template.get_or_insert_with(|| known.path.clone());
+        if *template == known.path {
+            nvram.template_format = nvram.template_format.or(format_of(&known.format));
+        }
+        nvram.format = nvram.format.or(format_of(&known.format));
     }
     if nvram.path.is_none() && nvram.source.is_none() {
         let format = known.map_or("raw", |known| known.format.as_str());

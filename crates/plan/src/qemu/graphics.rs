@@ -48,6 +48,10 @@ pub(super) fn choose_listens(domain: &mut Domain, set: &super::Settings, private
         if let Some(listen) = first.filter(|listen| listen.kind == ListenType::Address) {
             graphics.listen = listen.address.clone();
         }
+        let first = graphics.listens.first();
+        if let Some(listen) = first.filter(|listen| listen.kind == ListenType::Socket) {
+            graphics.socket.clone_from(&listen.socket);
+        }
     }
 }
 

@@ -146,12 +146,16 @@ pub fn launch(domain: &Domain, inputs: &Inputs) -> Result<LaunchPlan, Vec<Diagno
         return Err(build.faults);
     }
     let env = build.environment();
-    let (args, device_steps, commands) = (build.args, build.steps, build.commands);
+    let (args, device_steps, mut commands) = (build.args, build.steps, build.commands);
+    if cpu::is_reported(&live, &build.arch) {
+        commands.extend(cpu::questions());
+    }
     let monitor = MonitorPlan {
         path: format!("{private_dir}/monitor.sock"),
         fd: ResultName::new("monitor.fd"),
     };
     let steps = assemble(&live, inputs, &private_dir, &short, args, env, device_steps, commands);
+    super::live::complete(&mut live, domain, set);
     Ok(LaunchPlan {
         domain: live.name.clone(),
         uuid: live.uuid.map_or(String::new(), |uuid| uuid.to_string()),
@@ -160,6 +164,7 @@ pub fn launch(domain: &Domain, inputs: &Inputs) -> Result<LaunchPlan, Vec<Diagno
         monitor,
         resume: command(None, r#"{"execute":"cont"}"#),
         flags: caps.flags_in_order().collect(),
+        configured_cpu: domain.cpu.clone(),
         live: Box::new(live),
     })
 }

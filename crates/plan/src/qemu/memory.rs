@@ -96,6 +96,17 @@ impl Build<'_> {
     }
 
     /// A backend; where its pages are allocated at once on given nodes, by threads that run there.
+    /// The guest's own folder of file-backed memory.
+    fn memory_folder(&mut self, path: String) {
+        use crate::step::{Action, Step, Undo};
+        let made =
+            Step::new(Action::MakeDir { path: path.clone(), mode: 0o700, owner: self.ids() })
+                .undone_by(Undo::RemoveTree(path));
+        if !self.steps.contains(&made) {
+            self.steps.push(made);
+        }
+    }
+
     fn backend(&mut self, props: Props) {
         let nodes = props.0.get("host-nodes").cloned();
         let prealloc = props.0.contains_key("prealloc");
@@ -202,7 +213,9 @@ impl Build<'_> {
                 props.opt("prealloc", prealloc).set("size", size)
             }
             Some(MemorySourceType::File) => {
-                let path = format!("{}/{}/{id}", self.set.memory_backing_dir, self.short_name);
+                let folder = format!("{}/{}", self.set.memory_backing_dir, self.short_name);
+                let path = format!("{folder}/{id}");
+                self.memory_folder(folder);
                 let mut props = Props::object("memory-backend-file", id)
                     .set("mem-path", path)
                     .opt("discard-data", discard);

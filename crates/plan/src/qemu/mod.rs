@@ -16,6 +16,7 @@ mod firmware;
 mod graphics;
 mod input;
 mod launch;
+mod live;
 mod machine;
 mod memory;
 mod misc;

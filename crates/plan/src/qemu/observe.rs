@@ -45,6 +45,11 @@ pub fn observe(plan: &LaunchPlan, results: &Results) -> Observed {
         ptys(&mut domain, chardevs);
     }
     ports(&mut domain, results);
+    if let (Some(cpu), Some(enabled), Some(filtered)) =
+        (domain.cpu.as_mut(), json("qmp.cpu-features"), json("qmp.cpu-filtered"))
+    {
+        super::live::update_cpu(cpu, enabled, filtered);
+    }
     for nic in domain.devices.iter_mut().flat_map(|devices| &mut devices.interfaces) {
         let alias = nic.alias.as_ref().map(|alias| alias.name.clone()).unwrap_or_default();
         if let Some(ResultValue::Text(name)) = results.get(&ResultName::new(alias)) {

@@ -59,8 +59,14 @@ pub(super) fn threads(domain: &Domain) -> Vec<ThreadSetting> {
     };
     let vcpu = domain.vcpu.clone().unwrap_or_default();
     let tune = domain.cpu_tune.clone().unwrap_or_default();
+    let states = domain.vcpus.as_ref().map_or(&[][..], |vcpus| vcpus.list.as_slice());
+    // One that is plugged later has no thread yet.
+    let online = |number: u32| match states.iter().find(|state| state.id == number) {
+        Some(state) => state.enabled == super::words::YesNo::Yes,
+        None => number < vcpu.current.unwrap_or(vcpu.maximum),
+    };
     if let Some(cpus) = &vcpu.cpuset {
-        for number in 0..vcpu.maximum {
+        for number in (0..vcpu.maximum).filter(|number| online(*number)) {
             if !tune.vcpu_pins.iter().any(|pin| pin.vcpu == number) {
                 set(format!("vcpu{number}"), "affinity", cpus.to_string());
             }
@@ -69,7 +75,7 @@ pub(super) fn threads(domain: &Domain) -> Vec<ThreadSetting> {
             set("emulator".into(), "affinity", cpus.to_string());
         }
     }
-    for pin in &tune.vcpu_pins {
+    for pin in tune.vcpu_pins.iter().filter(|pin| online(pin.vcpu)) {
         set(format!("vcpu{}", pin.vcpu), "affinity", pin.cpuset.to_string());
     }
     if let Some(pin) = &tune.emulator_pin {
@@ -79,7 +85,7 @@ pub(super) fn threads(domain: &Domain) -> Vec<ThreadSetting> {
         set(format!("iothread{}", pin.iothread), "affinity", pin.cpuset.to_string());
     }
     for sched in &tune.vcpu_scheds {
-        for number in sched.vcpus.iter() {
+        for number in sched.vcpus.iter().filter(|number| online(*number)) {
             set(format!("vcpu{number}"), "scheduler", word(sched.scheduler).into());
             if let Some(priority) = sched.priority {
                 set(format!("vcpu{number}"), "priority", priority.to_string());

@@ -40,8 +40,6 @@ pub(super) fn consoles(d: &mut Domain) {
                                 | CharTargetType::SpaprVioSerial
                                 | CharTargetType::SystemSerial
                                 | CharTargetType::SclpSerial
-                                | CharTargetType::PciSerial
-                                | CharTargetType::UsbSerial
                         )
                     )
                 })

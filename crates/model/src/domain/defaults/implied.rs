@@ -194,11 +194,9 @@ pub(super) fn default_devices(d: &mut Domain, m: &Machine, ctx: &DefaultsContext
         }
     }
     if m.is_q35() && !dev.watchdogs.iter().any(|w| w.model == WatchdogModel::Itco) {
-        dev.watchdogs.push(Watchdog {
-            model: WatchdogModel::Itco,
-            action: WatchdogAction::Reset,
-            ..Watchdog::default()
-        });
+        // QEMU has one action for all watchdogs.
+        let action = dev.watchdogs.first().map_or(WatchdogAction::Reset, |w| w.action);
+        dev.watchdogs.push(Watchdog { model: WatchdogModel::Itco, action, ..Watchdog::default() });
     }
     let panic = if m.is_pseries() {
         Some(PanicModel::Pseries)

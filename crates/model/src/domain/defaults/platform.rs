@@ -352,7 +352,7 @@ fn complete_cpu(c: &mut Cpu, arch: &str, default_model: Option<String>, kvm: boo
             c.matching = None;
             c.model = None;
             c.check.get_or_insert(CpuCheck::None);
-            if x86 {
+            if x86 && c.mode == Some(CpuMode::HostPassthrough) {
                 c.migratable.get_or_insert(OnOff::On);
             }
         }

@@ -139,10 +139,10 @@ pub struct Graphics {
     #[xml(attr, secret)]
     pub passwd: Option<String>,
     /// Attribute `passwdValidTo`.
-    #[xml(attr, name = "passwdValidTo", secret)]
+    #[xml(attr, name = "passwdValidTo")]
     pub passwd_valid_to: Option<String>,
     /// Attribute `connected`.
-    #[xml(attr, secret)]
+    #[xml(attr)]
     pub connected: Option<ConnectedAction>,
     /// Attribute `wait`.
     #[xml(attr)]

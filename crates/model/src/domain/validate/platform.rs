@@ -25,6 +25,14 @@ pub(super) fn check(d: &Domain, m: &Machine, out: &mut Faults) {
         out.xml("domain.title", "Domain title can't contain newlines");
     }
     sysinfo(d, out);
+    let bios = d.os.as_ref().and_then(|os| os.bios.as_ref());
+    let serials = d.devices.as_ref().map_or(0, |devices| devices.serials.len());
+    if bios.is_some_and(|bios| bios.use_serial == Some(YesNo::Yes)) && serials == 0 {
+        out.xml(
+            "domain.bios-serial",
+            "need at least one serial port to use BIOS serial output",
+        );
+    }
 }
 
 fn name(d: &Domain, out: &mut Faults) {

@@ -1,0 +1,118 @@
+//! What a start adds to the live definition by itself, whatever QEMU answers.
+
+use super::settings::Settings;
+use model::capabilities::cpu::{FeatureSet, Register, X86Map};
+use model::domain::Domain;
+use model::domain::cpu::{Cpu, CpuCheck, CpuFallback, CpuFeature, CpuFeaturePolicy, CpuMode};
+use model::domain::devices::chardev::{ChannelState, CharTargetType};
+use model::domain::devices::disk::BackingStore;
+use model::domain::devices::memballoon::BalloonModel;
+use model::domain::tune::Resource;
+use serde_json::Value;
+
+/// Completes `live`, which was planned from `written`.
+pub(super) fn complete(live: &mut Domain, written: &Domain, set: &Settings) {
+    if set.privileged {
+        let resource = live.resource.get_or_insert_with(Resource::default);
+        resource.partition.get_or_insert_with(|| "/machine".into());
+    }
+    // Numbers that only the plan gave are no part of the definition.
+    live.io_thread_ids.clone_from(&written.io_thread_ids);
+    if let Some(cpu) = live.cpu.as_mut().filter(|cpu| cpu.mode == Some(CpuMode::Custom))
+        && let Some(model) = cpu.model.as_mut()
+    {
+        // The running guest has just this model.
+        model.fallback = Some(CpuFallback::Forbid);
+    }
+    let total = live.memory.as_ref().map(|memory| memory.size);
+    let Some(devices) = live.devices.as_mut() else {
+        return;
+    };
+    for disk in &mut devices.disks {
+        let raw = disk.driver.as_ref().and_then(|driver| driver.kind.as_deref()) == Some("raw");
+        if raw && disk.source.is_some() {
+            // A raw image ends its chain.
+            disk.backing_store.get_or_insert_with(|| Box::new(BackingStore::default()));
+        }
+    }
+    for channel in &mut devices.channels {
+        if let Some(target) = channel.target.as_mut()
+            && target.kind == Some(CharTargetType::Virtio)
+        {
+            target.state = Some(ChannelState::Disconnected);
+        }
+    }
+    // A guest has all its memory until its balloon driver gives some back.
+    let balloon = devices.memballoons.iter().any(|balloon| balloon.model != BalloonModel::None);
+    if let Some(total) = total.filter(|_| balloon) {
+        live.current_memory = Some(total);
+    }
+}
+
+/// The CPU's features in QEMU's answer to `feature-words` or `filtered-features`.
+fn features_of(reply: &Value) -> FeatureSet {
+    let mut set = FeatureSet::default();
+    let words = reply.as_array().map_or(&[][..], Vec::as_slice);
+    let number = |word: &Value, key: &str| {
+        word.get(key).and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok())
+    };
+    for (index, feature) in X86Map::get().features.iter().enumerate() {
+        let Register::Cpuid(leaf, subleaf, register) = feature.register else { continue };
+        let register = match register {
+            0 => "EAX",
+            1 => "EBX",
+            2 => "ECX",
+            _ => "EDX",
+        };
+        let word = words.iter().find(|word| {
+            number(word, "cpuid-input-eax") == Some(leaf)
+                && number(word, "cpuid-input-ecx").unwrap_or(0) == subleaf
+                && word.get("cpuid-register").and_then(Value::as_str) == Some(register)
+        });
+        let bits = word.and_then(|word| number(word, "features")).unwrap_or(0);
+        if feature.mask != 0 && bits & feature.mask == feature.mask {
+            set.insert(index);
+        }
+    }
+    set
+}
+
+/// Makes a CPU say what the guest really got: what its model does not have is required, what the
+/// model has and the guest lacks is disabled. Features that CPUID does not show (those of
+/// model-specific registers) stay as they are.
+pub(super) fn update_cpu(cpu: &mut Cpu, enabled: &Value, filtered: &Value) {
+    let map = X86Map::get();
+    let name = cpu.model.as_ref().and_then(|model| model.name.as_deref());
+    let Some(model) = name.and_then(|name| map.model(name)) else { return };
+    let (enabled, filtered) = (features_of(enabled), features_of(filtered));
+    let mut expected = model.features.clone();
+    for feature in &cpu.features {
+        let Some(index) = map.feature_index(&feature.name) else { continue };
+        match feature.policy {
+            Some(CpuFeaturePolicy::Disable | CpuFeaturePolicy::Forbid) => expected.remove(index),
+            _ => {
+                expected.insert(index);
+            }
+        }
+    }
+    for (index, feature) in map.features.iter().enumerate() {
+        if !matches!(feature.register, Register::Cpuid(..)) {
+            continue;
+        }
+        let (wanted, got) = (expected.contains(index), enabled.contains(index));
+        let policy = match (wanted, got) {
+            (false, true) => CpuFeaturePolicy::Require,
+            (true, false) => CpuFeaturePolicy::Disable,
+            _ if filtered.contains(index) => CpuFeaturePolicy::Disable,
+            _ => continue,
+        };
+        let known = cpu.features.iter_mut().find(|known| known.name == feature.name);
+        match known {
+            Some(known) => known.policy = Some(policy),
+            None => cpu
+                .features
+                .push(CpuFeature { policy: Some(policy), name: feature.name.to_owned() }),
+        }
+    }
+    cpu.check = Some(CpuCheck::Full);
+}
