@@ -36,6 +36,9 @@ pub fn attach(
     if !std::io::stdin().is_terminal() {
         fail!("Cannot run interactive console without a controlling TTY");
     }
+    let args = protocol::remote::DomainOpenConsoleArgs { dom: dom.clone(), dev_name, flags };
+    let ((), stream) =
+        ctl.conn()?.open_stream::<protocol::remote::procs::DomainOpenConsole>(&args)?;
     say!(ctl, "Connected to domain '{}'\n", dom.name);
     let escape = ctl.escape.clone();
     let typed = escape.text.trim_start_matches('^').to_owned();
@@ -43,9 +46,6 @@ pub fn attach(
         if escape.text.starts_with('^') { format!(" (Ctrl + {typed})") } else { String::new() };
     say!(ctl, "Escape character is {}{how}\n", escape.text);
     ctl.flush();
-    let args = protocol::remote::DomainOpenConsoleArgs { dom: dom.clone(), dev_name, flags };
-    let ((), stream) =
-        ctl.conn()?.open_stream::<protocol::remote::procs::DomainOpenConsole>(&args)?;
     if resume {
         call!(ctl, DomainResume { dom: dom.clone() })?;
     }
