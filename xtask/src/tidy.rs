@@ -7,7 +7,10 @@ use std::process::Command;
 const MOST_LINES: usize = 900;
 
 /// Longer files, each with the reason why it is one idea all the same.
-const LONG_FILES: &[(&str, &str)] = &[];
+const LONG_FILES: &[(&str, &str)] = &[(
+    "crates/ironvirt/src/virsh/registry/domain.rs",
+    "a table: the options of virsh's commands for domains, one entry after the other",
+)];
 
 /// Words that mean unfinished work; put together here so that this file does not hold them.
 const UNFINISHED: &[&str] = &[concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X:")];

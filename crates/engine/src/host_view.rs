@@ -518,7 +518,8 @@ impl Engine {
 
 fn sysinfo_xml(smbios: &facts::Smbios) -> String {
     let mut out = String::from("<sysinfo type='smbios'>\n");
-    let groups: [(&str, &[(&str, &Option<String>)]); 3] = [
+    type Entry<'a> = (&'static str, &'a Option<String>);
+    let groups: [(&str, &[Entry<'_>]); 3] = [
         (
             "bios",
             &[

@@ -51,7 +51,6 @@ pub(crate) fn set_affinity(thread: u32, cpus: &str) -> Result<(), VirError> {
         .map_err(|error| VirError::invalid_arg(format!("'{cpus}' is no CPU list: {error}")))?;
     let mut set = CpuSet::new();
     for cpu in wanted.iter() {
-        let cpu = usize::try_from(cpu).unwrap_or(usize::MAX);
         if cpu >= CpuSet::MAX_CPU {
             return Err(VirError::invalid_arg(format!("there is no CPU {cpu}")));
         }

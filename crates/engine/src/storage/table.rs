@@ -198,7 +198,7 @@ mod tests {
                 "<pool type='dir'><name>{name}</name><target><path>{path}</path></target></pool>"
             ))
         };
-        assert!(same_source(&dir("a", "/x"), &dir("b", "//x/..//x").clone()) == false);
+        assert!(!same_source(&dir("a", "/x"), &dir("b", "//x/..//x").clone()));
         assert!(same_source(&dir("a", "/x"), &dir("b", "/x/")));
         let netfs = |host: &str| {
             pool(&format!(

@@ -284,7 +284,7 @@ fn interface_xml(cmd: &Cmd) -> Outcome<String> {
             for name in ["average", "peak", "burst", "floor"] {
                 match values.next() {
                     Some(v) if v.parse::<u64>().is_ok() => line.push_str(&format!(" {name}='{v}'")),
-                    Some(v) if v.is_empty() => {}
+                    Some("") => {}
                     Some(_) => fail!("{dir} format is incorrect"),
                     None => {}
                 }

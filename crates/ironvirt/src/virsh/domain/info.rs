@@ -179,17 +179,17 @@ fn security(ctl: &mut Ctl, dom: &Dom) -> Outcome {
         let end = b.iter().position(|b| *b == 0).unwrap_or(b.len());
         String::from_utf8_lossy(&b[..end]).into_owned()
     };
-    let name = text(&model.model.iter().map(|c| *c as u8).collect::<Vec<_>>());
+    let name = text(&model.model.to_vec());
     if name.is_empty() {
         return Ok(());
     }
     ctl.pair("Security model:", name);
-    ctl.pair("Security DOI:", text(&model.doi.iter().map(|c| *c as u8).collect::<Vec<_>>()));
+    ctl.pair("Security DOI:", text(&model.doi.to_vec()));
     if dom.id < 0 {
         return Ok(());
     }
     let label = call!(ctl, DomainGetSecurityLabel { dom: dom.clone() })?;
-    let shown = text(&label.label.iter().map(|c| *c as u8).collect::<Vec<_>>());
+    let shown = text(&label.label.to_vec());
     if !shown.is_empty() {
         let mode = if label.enforcing != 0 { "enforcing" } else { "permissive" };
         ctl.pair("Security label:", format!("{shown} ({mode})"));

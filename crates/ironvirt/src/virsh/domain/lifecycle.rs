@@ -283,7 +283,7 @@ fn remove_storage(ctl: &mut Ctl, cmd: &Cmd, disks: Vec<Disk>) -> Outcome {
             put!(ctl, "Wiping volume '{}'({}) ... ", d.target, d.source);
             ctl.flush();
             if let Err(f) = call!(ctl, StorageVolWipe { vol: vol.clone(), flags: 0 }) {
-                ctl.error(&format!("Failed! Volume not removed."));
+                ctl.error("Failed! Volume not removed.");
                 f.lines.iter().for_each(|l| ctl.error(l));
                 failed = true;
                 continue;

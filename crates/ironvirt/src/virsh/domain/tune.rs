@@ -325,7 +325,10 @@ pub fn cmd_domthrottlegroupdel(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     Ok(())
 }
 
-fn throttle_groups(ctl: &mut Ctl, cmd: &Cmd) -> Outcome<Vec<(String, Vec<(String, String)>)>> {
+/// A throttle group: its name, and its limits by name.
+type ThrottleGroup = (String, Vec<(String, String)>);
+
+fn throttle_groups(ctl: &mut Ctl, cmd: &Cmd) -> Outcome<Vec<ThrottleGroup>> {
     let dom = domain(ctl, cmd)?;
     let xml = xml_of(ctl, &dom, if cmd.has("inactive") { 2 } else { 0 })?;
     let doc = crate::virsh::util::parse_xml(&xml)?;

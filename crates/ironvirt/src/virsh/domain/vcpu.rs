@@ -439,10 +439,8 @@ pub fn cmd_cpu_stats(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     let failed = || format!("Failed to retrieve CPU statistics for domain '{name}'");
     if !total_only || ranged {
         per_cpu(ctl, &dom, start.unwrap_or(0), count, &failed())?;
-        if !total_only {
-            if ranged {
-                return Ok(());
-            }
+        if !total_only && ranged {
+            return Ok(());
         }
     }
     let get = |ctl: &mut Ctl, nparams: u32| {

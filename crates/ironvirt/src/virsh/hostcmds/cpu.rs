@@ -158,7 +158,7 @@ pub fn cmd_hypervisor_cpu_compare(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
             );
             Ok(())
         }
-        other => verdict(ctl, other, &file, &format!("{by}"), by),
+        other => verdict(ctl, other, &file, by, by),
     }
 }
 

@@ -120,7 +120,7 @@ pub fn cmd_maxvcpus(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
 /// `nodeinfo`
 pub fn cmd_nodeinfo(ctl: &mut Ctl, _: &Cmd) -> Outcome {
     let i = call!(ctl, NodeGetInfo).ctx("failed to get node information")?;
-    let bytes: Vec<u8> = i.model.iter().map(|c| *c as u8).take_while(|b| *b != 0).collect();
+    let bytes: Vec<u8> = i.model.iter().copied().take_while(|b| *b != 0).collect();
     ctl.pair_width("CPU model:", 20, String::from_utf8_lossy(&bytes));
     ctl.pair_width("CPU(s):", 20, i.cpus);
     if i.mhz != 0 {
@@ -141,7 +141,7 @@ pub fn cmd_nodecpumap(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     let present = m.ret.max(0) as usize;
     ctl.pair("CPUs present:", present);
     ctl.pair("CPUs online:", m.online);
-    let map: Vec<u8> = m.cpumap.iter().map(|b| *b as u8).collect();
+    let map: Vec<u8> = m.cpumap.to_vec();
     let text = if cmd.has("pretty") {
         cpu_list(&map, present)
     } else {

@@ -178,7 +178,7 @@ fn base64(data: &[u8]) -> String {
 
 fn unbase64(text: &[u8]) -> Option<Vec<u8>> {
     let body: Vec<u8> = text.iter().copied().take_while(|b| *b != b'=').collect();
-    if text.len() % 4 != 0 || text.len() - body.len() > 2 {
+    if !text.len().is_multiple_of(4) || text.len() - body.len() > 2 {
         return None;
     }
     let mut out = Vec::new();
