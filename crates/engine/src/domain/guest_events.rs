@@ -35,10 +35,12 @@ pub fn meaning(kind: EventKind, intent: &mut Intent) -> Meaning {
         EventKind::Resume => {
             lifecycle(GuestEvent::Resumed(intent.run.take().unwrap_or(RunningReason::Unpaused)))
         }
-        EventKind::Shutdown { guest, reason } => lifecycle(GuestEvent::Shutdown {
-            by_guest: origin(guest, &reason),
-            fake_reboot: std::mem::take(&mut intent.fake_reboot),
-        }),
+        EventKind::Shutdown { guest, reason } => {
+            let by_guest = origin(guest, &reason);
+            // A QEMU that was told to end does so, whatever the guest was asked before.
+            let fake_reboot = std::mem::take(&mut intent.fake_reboot) && by_guest != Some(false);
+            lifecycle(GuestEvent::Shutdown { by_guest, fake_reboot })
+        }
         EventKind::Reset { guest, reason } => {
             lifecycle(GuestEvent::Reset { by_guest: origin(guest, &reason) })
         }
@@ -200,10 +202,11 @@ mod tests {
     }
 
     #[test]
-    fn a_signal_from_outside_is_the_hosts_doing() {
+    fn a_signal_from_outside_is_the_hosts_doing_even_while_a_reboot_is_awaited() {
         let off = EventKind::Shutdown { guest: false, reason: ResetReason::HostSignal };
+        let mut intent = Intent { fake_reboot: true, ..Intent::default() };
         assert_eq!(
-            meaning(off, &mut Intent::default()).lifecycle,
+            meaning(off, &mut intent).lifecycle,
             Some(GuestEvent::Shutdown { by_guest: Some(false), fake_reboot: false })
         );
     }

@@ -218,7 +218,13 @@ impl Engine {
             loop {
                 if let Some(vm) = domain.vm() {
                     vm.end(EndReason::Destroyed, graceful);
-                    break;
+                    // Somebody else may start it again at once: only this life counts.
+                    let over = |phase| {
+                        let id = domain.snapshot().id;
+                        phase == Phase::Inactive || (id >= 0 && id != vm.id)
+                    };
+                    domain.gate.wait_phase(over).await;
+                    return;
                 }
                 let phase = domain.gate.phase();
                 if phase != Phase::Starting {

@@ -93,6 +93,15 @@ impl Engine {
         })
     }
 
+    /// The error for a domain that ended or was undefined while a request waited for it.
+    pub(crate) fn gone(&self, domain: &Domain) -> VirError {
+        no_domain(format!(
+            "no domain with matching uuid '{}' ({})",
+            domain.uuid,
+            domain.snapshot().name
+        ))
+    }
+
     /// The domain with this UUID.
     ///
     /// # Errors

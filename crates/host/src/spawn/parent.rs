@@ -112,11 +112,13 @@ impl Prepared {
 
 impl Drop for Prepared {
     fn drop(&mut self) {
-        // Closing the socket ends the helper; somebody has to collect its exit status.
+        // Closing the socket ends a helper that waits. One that was just told to go on is the
+        // program by now and would live on unknown to everybody, hence the kill.
         self.socket = None;
-        if let (Some(process), Ok(runtime)) =
-            (self.process.take(), tokio::runtime::Handle::try_current())
-        {
+        let Some(process) = self.process.take() else { return };
+        let _ = process.kill();
+        // Somebody has to collect its exit status.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move { process.exited().await });
         }
     }
