@@ -7,7 +7,9 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
 const TUNSETIFF: libc::c_ulong = 0x4004_54ca;
-const TUNSETOWNER: libc::c_ulong = 0x4004_54cc;
+const TUNGETIFF: libc::c_ulong = 0x8004_54d2;
+/// From linux/if_tun.h: fail when there is an interface of this name.
+const IFF_TUN_EXCL: libc::c_int = 0x8000;
 // From linux/sockios.h.
 const SIOCBRADDBR: libc::c_ulong = 0x89a0;
 const SIOCBRDELBR: libc::c_ulong = 0x89a1;
@@ -24,13 +26,14 @@ pub struct Tap {
     pub queues: Vec<OwnedFd>,
 }
 
-/// Creates (or attaches to) a tap interface in this thread's network namespace. `name` may hold
-/// `%d`, which the kernel replaces by a free number. `vnet_hdr` lets segmentation offload pass,
-/// `owner` may open it later.
+/// Creates (`create`) or attaches to a tap interface in this thread's network namespace. A name to
+/// create may hold `%d`, which the kernel replaces by a free number. `vnet_hdr` lets segmentation
+/// offload pass.
 ///
 /// # Errors
-/// No `/dev/net/tun`, no right to it (CAP_NET_ADMIN), or a name that is taken or too long.
-pub fn open_tap(name: &str, queues: u32, vnet_hdr: bool, owner: Option<u32>) -> io::Result<Tap> {
+/// No `/dev/net/tun`, no right to it (CAP_NET_ADMIN), a name that is too long or, to create, taken
+/// (`ResourceBusy`), or, to attach to, of an interface that is no such tap (`InvalidInput`).
+pub fn open_tap(name: &str, queues: u32, vnet_hdr: bool, create: bool) -> io::Result<Tap> {
     let mut flags = libc::IFF_TAP | libc::IFF_NO_PI;
     if vnet_hdr {
         flags |= libc::IFF_VNET_HDR;
@@ -39,22 +42,51 @@ pub fn open_tap(name: &str, queues: u32, vnet_hdr: bool, owner: Option<u32>) -> 
         flags |= libc::IFF_MULTI_QUEUE;
     }
     let mut tap = Tap { name: name.to_owned(), queues: Vec::new() };
-    for _ in 0..queues.max(1) {
+    for queue in 0..queues.max(1) {
         let file = File::options().read(true).write(true).open("/dev/net/tun")?;
         let mut request = request(&tap.name)?;
-        request.ifr_ifru.ifru_flags = flags as libc::c_short;
+        // Further queues attach to what the first one made.
+        let exclusive = if create && queue == 0 { IFF_TUN_EXCL } else { 0 };
+        request.ifr_ifru.ifru_flags = (flags | exclusive) as libc::c_short;
         // SAFETY: TUNSETIFF reads and writes one ifreq, which we own.
         check(unsafe { libc::ioctl(file.as_raw_fd(), TUNSETIFF, &mut request) })?;
         tap.name = name_of(&request);
-        if let Some(owner) = owner {
-            // SAFETY: TUNSETOWNER takes an integer.
-            check(unsafe {
-                libc::ioctl(file.as_raw_fd(), TUNSETOWNER, libc::c_ulong::from(owner))
-            })?;
-        }
         tap.queues.push(file.into());
     }
     Ok(tap)
+}
+
+/// Sets what passes over a queue of a macvtap (an open `/dev/tapN`).
+///
+/// # Errors
+/// The descriptor is no macvtap's.
+pub fn configure_macvtap(
+    queue: BorrowedFd<'_>,
+    vnet_hdr: bool,
+    multi_queue: bool,
+) -> io::Result<()> {
+    let mut flags = libc::IFF_TAP | libc::IFF_NO_PI;
+    if vnet_hdr {
+        flags |= libc::IFF_VNET_HDR;
+    }
+    if multi_queue {
+        flags |= libc::IFF_MULTI_QUEUE;
+    }
+    let mut request = request("")?;
+    request.ifr_ifru.ifru_flags = flags as libc::c_short;
+    // SAFETY: TUNSETIFF reads and writes one ifreq, which we own; other devices refuse the number.
+    check(unsafe { libc::ioctl(queue.as_raw_fd(), TUNSETIFF, &mut request) })
+}
+
+/// The interface that a queue of a tap or macvtap belongs to.
+///
+/// # Errors
+/// The descriptor is neither's.
+pub fn tap_name(queue: BorrowedFd<'_>) -> io::Result<String> {
+    let mut request = request("")?;
+    // SAFETY: TUNGETIFF writes one ifreq, which we own; other devices refuse the number.
+    check(unsafe { libc::ioctl(queue.as_raw_fd(), TUNGETIFF, &mut request) })?;
+    Ok(name_of(&request))
 }
 
 /// Creates a bridge.
@@ -123,6 +155,20 @@ pub fn set_interface_up(name: &str, up: bool) -> io::Result<()> {
     request.ifr_ifru.ifru_flags = if up { flags | bit } else { flags & !bit };
     // SAFETY: SIOCSIFFLAGS reads one ifreq.
     check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &mut request) })
+}
+
+/// An interface's MTU in bytes.
+///
+/// # Errors
+/// It does not exist.
+pub fn interface_mtu(name: &str) -> io::Result<u32> {
+    let socket = control_socket()?;
+    let mut request = request(name)?;
+    // SAFETY: SIOCGIFMTU reads and writes one ifreq, which we own.
+    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFMTU, &mut request) })?;
+    // SAFETY: the call above filled the MTU member of the union.
+    let mtu = unsafe { request.ifr_ifru.ifru_mtu };
+    u32::try_from(mtu).map_err(|_| io::ErrorKind::InvalidData.into())
 }
 
 /// Sets an interface's MTU in bytes.

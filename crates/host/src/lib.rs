@@ -13,6 +13,7 @@ pub mod files;
 pub mod lock;
 pub mod monitor;
 pub mod netdev;
+pub mod netlink;
 pub mod notify;
 pub mod probe;
 pub mod process;

@@ -1,24 +1,28 @@
-//! Network interfaces for guests: taps, bridge ports. All calls act in the network namespace of the
-//! calling thread.
+//! Network interfaces for guests: taps, bridge ports, macvtaps. All calls act in the network
+//! namespace of the calling thread.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use crate::netlink::{self, MacvtapMode};
+
+/// How long the node of a new macvtap may take to appear below `/dev`.
+const NODE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A failed operation on an interface.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {action} interface {name}: {source}")]
+#[error("{what}: {source}")]
 pub struct NetdevError {
-    /// What was tried.
-    pub action: &'static str,
-    /// The interface.
-    pub name: String,
-    /// Why it failed.
+    /// What could not be done, with the interface's name, in libvirt's words where it has some.
+    pub what: String,
+    /// Why.
     pub source: io::Error,
 }
 
-fn fault(action: &'static str, name: &str) -> impl FnOnce(io::Error) -> NetdevError {
-    let name = name.to_owned();
-    move |source| NetdevError { action, name, source }
+fn fault(what: impl Into<String>) -> impl FnOnce(io::Error) -> NetdevError {
+    let what = what.into();
+    move |source| NetdevError { what, source }
 }
 
 /// What a guest's tap should be.
@@ -32,12 +36,12 @@ pub struct TapSpec {
     pub vnet_hdr: bool,
     /// The bridge it becomes a port of.
     pub bridge: Option<String>,
+    /// Whether that port is kept from the bridge's other isolated ports.
+    pub isolated: bool,
     /// The hardware address of the *host's* end.
     pub mac: Option<[u8; 6]>,
-    /// MTU in bytes.
+    /// MTU in bytes; a port of a bridge takes the bridge's where this is `None`.
     pub mtu: Option<u32>,
-    /// Whether to switch it on.
-    pub up: bool,
 }
 
 /// A tap, which vanishes when the last of its queues is closed.
@@ -49,31 +53,228 @@ pub struct TapDevice {
     pub queues: Vec<OwnedFd>,
 }
 
-/// Makes a tap as asked. On failure nothing is left.
+/// Makes a tap as asked and switches it on. On failure nothing is left.
 ///
 /// # Errors
-/// The step that failed; a missing bridge is named as the interface.
+/// The step that failed. `AlreadyExists` when there is an interface of that name.
 pub fn make_tap(spec: &TapSpec) -> Result<TapDevice, NetdevError> {
-    let tap = host_sys::open_tap(&spec.name, spec.queues, spec.vnet_hdr, None)
-        .map_err(fault("create", &spec.name))?;
+    let mtu = match (&spec.mtu, &spec.bridge) {
+        (Some(mtu), _) => Some(*mtu),
+        // Before the tap joins: a port with another MTU would change the bridge's.
+        (None, Some(bridge)) => Some(
+            host_sys::interface_mtu(bridge)
+                .map_err(fault(format!("Cannot get interface MTU on '{bridge}'")))?,
+        ),
+        (None, None) => None,
+    };
+    check_length(&spec.name)?;
+    let tap = host_sys::open_tap(&spec.name, spec.queues, spec.vnet_hdr, true)
+        .map_err(taken)
+        .map_err(fault(format!("Unable to create tap device {}", spec.name)))?;
     let device = TapDevice { name: tap.name, queues: tap.queues };
+    let name = &device.name;
     if let Some(mac) = spec.mac {
-        host_sys::set_interface_mac(&device.name, mac)
-            .map_err(fault("set the address of", &device.name))?;
+        set_mac(name, mac)?;
     }
-    if let Some(mtu) = spec.mtu {
-        host_sys::set_interface_mtu(&device.name, mtu)
-            .map_err(fault("set the MTU of", &device.name))?;
+    if let Some(mtu) = mtu {
+        host_sys::set_interface_mtu(name, mtu)
+            .map_err(fault(format!("Cannot set interface MTU on '{name}'")))?;
     }
     if let Some(bridge) = &spec.bridge {
-        host_sys::add_to_bridge(bridge, &device.name).map_err(fault("add a port to", bridge))?;
+        host_sys::add_to_bridge(bridge, name)
+            .map_err(fault(format!("Unable to add bridge {bridge} port {name}")))?;
+        if spec.isolated {
+            index(name)
+                .ok_or_else(|| io::ErrorKind::NotFound.into())
+                .and_then(netlink::isolate_port)
+                .map_err(fault(format!("Unable to isolate port {name} of bridge {bridge}")))?;
+        }
     }
-    if spec.up {
-        host_sys::set_interface_up(&device.name, true).map_err(fault("switch on", &device.name))?;
-    }
+    switch_on(name)?;
     Ok(device)
 }
 
+/// Opens a tap or macvtap that somebody else made; it stays as it is.
+///
+/// # Errors
+/// There is none of this name, it is of another kind, or it has fewer queues than asked for.
+pub fn open_existing(name: &str, queues: u32, vnet_hdr: bool) -> Result<TapDevice, NetdevError> {
+    let number = index(name)
+        .ok_or_else(|| io::Error::from_raw_os_error(rustix::io::Errno::NODEV.raw_os_error()))
+        .map_err(fault(format!("Unable to get index for interface {name}")))?;
+    if let Ok(queues) = macvtap_queues(name, number, queues, vnet_hdr) {
+        return Ok(TapDevice { name: name.to_owned(), queues });
+    }
+    let tap = host_sys::open_tap(name, queues, vnet_hdr, false).map_err(fault(format!(
+        "Unable to open tap device {name} \
+         (it may be of another kind, in use, or have been created with another number of queues)"
+    )))?;
+    Ok(TapDevice { name: tap.name, queues: tap.queues })
+}
+
+/// What a guest's macvtap should be.
+#[derive(Clone, Debug)]
+pub struct MacvtapSpec {
+    /// Its name.
+    pub name: String,
+    /// The device below.
+    pub lower: String,
+    /// How it reaches its neighbours.
+    pub mode: MacvtapMode,
+    /// The guest's hardware address, which is the macvtap's too.
+    pub mac: [u8; 6],
+    /// How many queues.
+    pub queues: u32,
+    /// Whether segmentation offload passes.
+    pub vnet_hdr: bool,
+}
+
+/// A macvtap, which stays until [`remove_macvtap`].
+#[derive(Debug)]
+pub struct Macvtap {
+    /// Its name.
+    pub name: String,
+    /// The kernel's number of it, which no later interface gets.
+    pub index: u32,
+    /// Its queues, to be passed to QEMU.
+    pub queues: Vec<OwnedFd>,
+    /// What the lower device's hardware address was, where the guest's took its place
+    /// (passthrough).
+    pub lower_mac: Option<[u8; 6]>,
+}
+
+/// Makes a macvtap and switches it and the device below on. On failure nothing is left, except that
+/// the lower device may stay on.
+///
+/// # Errors
+/// The step that failed. `AlreadyExists` when there is an interface of that name.
+pub fn make_macvtap(spec: &MacvtapSpec) -> Result<Macvtap, NetdevError> {
+    check_length(&spec.name)?;
+    let no_lower = || fault(format!("Unable to get index for interface {}", spec.lower));
+    let lower = index(&spec.lower)
+        .ok_or_else(|| io::Error::from_raw_os_error(rustix::io::Errno::NODEV.raw_os_error()))
+        .map_err(no_lower())?;
+    let lower_mac = match spec.mode {
+        MacvtapMode::Passthrough => Some(
+            host_sys::interface_mac(&spec.lower)
+                .map_err(fault(format!("Cannot get interface MAC on '{}'", spec.lower)))?,
+        ),
+        _ => None,
+    };
+    let macs = spec.mac.map(|byte| format!("{byte:02x}")).join(":");
+    netlink::create_macvtap(&spec.name, lower, spec.mode, Some(spec.mac)).map_err(fault(
+        format!("error creating macvtap interface {}@{} ({macs})", spec.name, spec.lower),
+    ))?;
+    let finish = || {
+        let number = index(&spec.name)
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
+            .map_err(fault(format!("Unable to get index for interface {}", spec.name)))?;
+        if lower_mac.is_some() {
+            set_mac(&spec.lower, spec.mac)?;
+        }
+        let queues = wait_for_queues(spec, number)
+            .map_err(fault(format!("cannot open macvtap device '/dev/tap{number}'")))?;
+        switch_on(&spec.lower)?;
+        switch_on(&spec.name)?;
+        Ok((number, queues))
+    };
+    match finish() {
+        Ok((index, queues)) => Ok(Macvtap { name: spec.name.clone(), index, queues, lower_mac }),
+        Err(error) => {
+            if let Some(number) = index(&spec.name) {
+                let _ = netlink::delete_link(number);
+            }
+            if let Some(mac) = lower_mac {
+                let _ = set_mac(&spec.lower, mac);
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Removes the macvtap that has this name and number; one that is gone already is no fault.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn remove_macvtap(name: &str, number: u32) -> Result<(), NetdevError> {
+    // Numbers start anew with the host: one alone could be any interface's.
+    if index(name) != Some(number) {
+        return Ok(());
+    }
+    match netlink::delete_link(number) {
+        Err(error) if error.raw_os_error() != Some(rustix::io::Errno::NODEV.raw_os_error()) => {
+            Err(fault(format!("error destroying network device {name}"))(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Sets an interface's hardware address.
+///
+/// # Errors
+/// It does not exist, refuses the address, or no right to it.
+pub fn set_mac(name: &str, mac: [u8; 6]) -> Result<(), NetdevError> {
+    host_sys::set_interface_mac(name, mac)
+        .map_err(fault(format!("Cannot set interface MAC on '{name}'")))
+}
+
+fn switch_on(name: &str) -> Result<(), NetdevError> {
+    host_sys::set_interface_up(name, true)
+        .map_err(fault(format!("Cannot set interface flags on '{name}'")))
+}
+
+/// The device's node appears with the device, but where udev makes it, a moment later.
+fn wait_for_queues(spec: &MacvtapSpec, number: u32) -> io::Result<Vec<OwnedFd>> {
+    let deadline = Instant::now() + NODE_PATIENCE;
+    loop {
+        match macvtap_queues(&spec.name, number, spec.queues, spec.vnet_hdr) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            result => return result,
+        }
+    }
+}
+
+fn macvtap_queues(
+    name: &str,
+    number: u32,
+    queues: u32,
+    vnet_hdr: bool,
+) -> io::Result<Vec<OwnedFd>> {
+    let mut all = Vec::new();
+    for _ in 0..queues.max(1) {
+        let queue: OwnedFd = std::fs::File::options()
+            .read(true)
+            .write(true)
+            .open(format!("/dev/tap{number}"))?
+            .into();
+        host_sys::configure_macvtap(queue.as_fd(), vnet_hdr, queues > 1)?;
+        // The numbers of two network namespaces meet in one /dev.
+        if host_sys::tap_name(queue.as_fd())? != name {
+            return Err(io::Error::other("the device's node belongs to another interface"));
+        }
+        all.push(queue);
+    }
+    Ok(all)
+}
+
+/// The kernel says "busy" of a tap's name that is in use, whoever has it.
+fn taken(error: io::Error) -> io::Error {
+    if error.kind() == io::ErrorKind::ResourceBusy {
+        return io::ErrorKind::AlreadyExists.into();
+    }
+    error
+}
+
+fn check_length(name: &str) -> Result<(), NetdevError> {
+    // With its final zero a name has at most 16 bytes.
+    if name.len() > 15 {
+        let error = io::Error::from_raw_os_error(rustix::io::Errno::RANGE.raw_os_error());
+        return Err(fault(format!("Network interface name '{name}' is too long"))(error));
+    }
+    Ok(())
+}
 /// Whether an interface is a bridge, by `/sys`, which shows the network namespace it was mounted in.
 pub fn is_bridge(name: &str) -> bool {
     legal(name) && std::path::Path::new("/sys/class/net").join(name).join("bridge").is_dir()

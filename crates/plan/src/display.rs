@@ -129,16 +129,23 @@ fn fmt_tap(tap: &Tap, f: &mut Formatter<'_>) -> fmt::Result {
             let isolated = if *isolated { " isolated" } else { "" };
             write!(f, "tap on bridge {bridge}{isolated}")?;
         }
-        TapKind::Ethernet { managed, script } => {
+        TapKind::Ethernet { managed, script, down_script } => {
             let managed = if *managed { "" } else { " (existing)" };
             write!(f, "tap{managed}")?;
             if let Some(script) = script {
                 write!(f, " script {script}")?;
             }
+            if let Some(script) = down_script {
+                write!(f, " downscript {script}")?;
+            }
         }
         TapKind::Macvtap { lower, mode } => write!(f, "macvtap on {lower} mode {mode}")?,
     }
-    let name = tap.name.as_deref().unwrap_or("vnet%d");
+    let generated = match tap.kind {
+        TapKind::Macvtap { .. } => "macvtap%d",
+        _ => "vnet%d",
+    };
+    let name = tap.name.as_deref().unwrap_or(generated);
     write!(f, " named {name} mac {} queues {}", tap.mac, tap.queues)?;
     if tap.vnet_hdr {
         f.write_str(" vnet-hdr")?;
@@ -146,10 +153,7 @@ fn fmt_tap(tap: &Tap, f: &mut Formatter<'_>) -> fmt::Result {
     if let Some(mtu) = tap.mtu {
         write!(f, " mtu {mtu}")?;
     }
-    if !tap.up {
-        f.write_str(" down")?;
-    }
-    f.write_str(&owner(&tap.owner))
+    Ok(())
 }
 
 fn fmt_helper(helper: &Helper, f: &mut Formatter<'_>) -> fmt::Result {

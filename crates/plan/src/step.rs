@@ -237,12 +237,8 @@ pub struct Tap {
     pub queues: u32,
     /// With the virtio-net header.
     pub vnet_hdr: bool,
-    /// MTU to set.
+    /// MTU to set; a bridge's port takes the bridge's where this is `None`.
     pub mtu: Option<u32>,
-    /// Bring the link up at start (`<link state='down'/>` → false).
-    pub up: bool,
-    /// Owner of the tap.
-    pub owner: Option<Ids>,
 }
 
 /// What a [`Tap`] is attached to.
@@ -261,6 +257,8 @@ pub enum TapKind {
         managed: bool,
         /// Script to run with the device's name, once it exists.
         script: Option<String>,
+        /// Script to run with the device's name when the guest has stopped.
+        down_script: Option<String>,
     },
     /// A macvtap on this lower device.
     Macvtap {

@@ -22,7 +22,7 @@ pub(super) struct Results {
     pub fds: BTreeMap<ResultName, OwnedFd>,
     /// Reserved ports.
     pub ports: BTreeMap<ResultName, u16>,
-    /// Names of network devices.
+    /// Names of network devices, and what their removal needs.
     pub links: BTreeMap<ResultName, String>,
     /// Answers of QEMU.
     pub values: BTreeMap<ResultName, Value>,

@@ -77,8 +77,8 @@ fn tap(bridge: &str) {
         vnet_hdr: true,
         bridge: Some(bridge.to_owned()),
         mac: Some([0xfe, 0x54, 0, 1, 2, 3]),
-        mtu: Some(1400),
-        up: true,
+        isolated: true,
+        mtu: None,
     };
     match host::netdev::make_tap(&spec) {
         Ok(_) => println!("made without a bridge"),

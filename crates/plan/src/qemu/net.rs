@@ -2,7 +2,7 @@
 
 use super::build::{Build, Props, Switch, fd_mark};
 use super::words::{Address, YesNo};
-use crate::step::{Action, Arg, Helper, Step, Tap, TapKind, Undo};
+use crate::step::{Action, Arg, Helper, QmpCommand, Step, Tap, TapKind, Undo};
 use model::domain::devices::disk::DiskModel;
 use model::domain::devices::interface::*;
 use serde_json::json;
@@ -21,17 +21,7 @@ impl Build<'_> {
         let mac = nic.mac.as_ref().map_or(String::new(), |mac| mac.address.to_string());
         let element = format!("<interface> '{mac}'");
         let alias = self.alias(&nic.alias, &element);
-        for (used, what) in [
-            (nic.filter_ref.is_some(), "<filterref>"),
-            (nic.bandwidth.is_some(), "<bandwidth>"),
-            (nic.vlan.is_some(), "<vlan>"),
-            (nic.virtual_port.is_some(), "<virtualport>"),
-            (nic.coalesce.is_some(), "<coalesce>"),
-        ] {
-            if used {
-                self.fail("qemu.interface", format!("{element}: {what} is not supported yet"));
-            }
-        }
+        self.refuse_interface(nic, &element);
         let model = nic.model.as_ref().map_or("", |model| model.kind.as_str());
         let virtio = model.starts_with("virtio");
         let driver = nic.driver.clone().unwrap_or_default();
@@ -45,21 +35,15 @@ impl Build<'_> {
             InterfaceType::Client => self.socket_net(nic, "connect"),
             InterfaceType::Mcast => self.socket_net(nic, "mcast"),
             InterfaceType::Udp => self.udp_net(nic),
-            InterfaceType::Null => {
-                self.device_net(nic, &driver, virtio, queues, None, &alias, boot, &element);
-                return;
-            }
             InterfaceType::Network => {
                 let name = nic.source.as_ref().and_then(|s| s.network.clone()).unwrap_or_default();
                 self.fail("qemu.interface-network", format!("{element}: virtual networks are not available yet, so the interface cannot be connected to network '{name}'; use type 'user' or 'bridge'"));
                 return;
             }
             other => {
-                let kind = format!("{other:?}").to_lowercase();
-                self.fail(
-                    "qemu.interface",
-                    format!("{element}: type '{kind}' is not supported yet"),
-                );
+                let kind = other.as_str();
+                let text = format!("{element}: type '{kind}' is not supported yet");
+                self.fail("qemu.interface", text);
                 return;
             }
         };
@@ -68,7 +52,49 @@ impl Build<'_> {
         };
         let id = format!("host{alias}");
         self.netdev(netdev.set("id", id.clone()));
-        self.device_net(nic, &driver, virtio, queues, Some(id), &alias, boot, &element);
+        self.device_net(nic, &driver, virtio, queues, id, &alias, boot, &element);
+        if nic.link.as_ref().is_some_and(|link| link.state == LinkState::Down) {
+            // The host's end stays up, as with libvirt: the guest sees its cable pulled.
+            let text = json!({"execute": "set_link", "arguments": {"name": alias, "up": false}});
+            self.commands.push(QmpCommand { result: None, json: text.to_string(), secret: false });
+        }
+    }
+
+    /// What the kind of interface cannot have, in libvirt's words where it has some.
+    fn refuse_interface(&mut self, nic: &Interface, element: &str) {
+        let kind = nic.kind;
+        let passt = nic.backend.as_ref().is_some_and(|b| b.kind == Some(NetBackendType::Passt));
+        let source = nic.source.as_ref();
+        let guest_rx = nic.trust_guest_rx_filters == Some(YesNo::Yes);
+        for (used, what) in [
+            (nic.filter_ref.is_some(), "<filterref>"),
+            (nic.bandwidth.is_some(), "<bandwidth>"),
+            (nic.vlan.is_some(), "<vlan>"),
+            (nic.virtual_port.is_some(), "<virtualport>"),
+            (nic.coalesce.is_some(), "<coalesce>"),
+            (guest_rx, "trustGuestRxFilters='yes'"),
+            (source.is_some_and(|s| !s.ips.is_empty()), "<ip> of the host's end"),
+            (source.is_some_and(|s| !s.routes.is_empty()), "<route> of the host"),
+        ] {
+            if used {
+                self.fail("qemu.interface", format!("{element}: {what} is not supported yet"));
+            }
+        }
+        if nic.script.is_some() && kind != InterfaceType::Ethernet {
+            let text = format!("scripts are not supported on interfaces of type {}", kind.as_str());
+            self.fail("qemu.interface-script", text);
+        }
+        if !nic.ips.is_empty() && kind != InterfaceType::User {
+            self.fail("qemu.interface-ip", "Invalid attempt to set network interface guest-side IP address info, not supported by QEMU");
+        }
+        if !nic.port_forwards.is_empty() && !passt {
+            self.fail("qemu.interface-forward", "The <portForward> element can only be used with the 'passt' backend of interface type='user' or type='vhostuser'");
+        }
+        if nic.mtu.is_some() && !matches!(kind, InterfaceType::Bridge | InterfaceType::Ethernet) {
+            let kind = kind.as_str();
+            let text = format!("setting MTU on interface type {kind} is not supported yet");
+            self.fail("qemu.interface-mtu", text);
+        }
     }
 
     /// The guest's side.
@@ -79,7 +105,7 @@ impl Build<'_> {
         driver: &InterfaceDriver,
         virtio: bool,
         queues: Option<u32>,
-        netdev: Option<String>,
+        netdev: String,
         alias: &str,
         boot: Option<u32>,
         element: &str,
@@ -141,7 +167,7 @@ impl Build<'_> {
             }
         }
         props = props
-            .opt("netdev", netdev)
+            .set("netdev", netdev)
             .set("id", alias)
             .opt("mac", nic.mac.as_ref().map(|mac| mac.address.to_string()))
             .opt("bootindex", boot);
@@ -185,7 +211,7 @@ impl Build<'_> {
     fn passt(&mut self, nic: &Interface, alias: &str, element: &str) -> Option<Props> {
         self.need("netdev.stream", element);
         let base = format!("{}/passt/{}-{alias}", self.set.run_dir, self.short_name);
-        let (socket, pid_file) = (format!("{base}.socket"), format!("{base}.pid"));
+        let (socket, pid_file) = (format!("{base}.socket"), format!("{base}-passt.pid"));
         let mut args: Vec<String> =
             ["--one-off", "--socket", &socket, "--pid", &pid_file].map(String::from).into();
         let backend = nic.backend.clone().unwrap_or_default();
@@ -212,7 +238,8 @@ impl Build<'_> {
         }
         let ids = self.ids();
         let dir = format!("{}/passt", self.set.run_dir);
-        self.steps.push(Step::new(Action::MakeDir { path: dir, mode: 0o700, owner: ids }));
+        let folder = Step::new(Action::MakeDir { path: dir, mode: 0o755, owner: ids });
+        self.steps.push(folder.undone_by(Undo::RemoveFile(socket.clone())));
         let helper = Helper {
             program: "passt".into(),
             args: args.into_iter().map(Arg::from).collect(),
@@ -267,10 +294,10 @@ impl Build<'_> {
             _ => TapKind::Ethernet {
                 managed: target.managed != Some(YesNo::No),
                 script: nic.script.as_ref().map(|script| script.path.clone()),
+                down_script: nic.down_script.as_ref().map(|script| script.path.clone()),
             },
         };
         let count = queues.unwrap_or(1);
-        let created = !matches!(kind, TapKind::Ethernet { managed: false, .. });
         let step = Step::new(Action::Tap(Tap {
             kind,
             name: target.dev.clone(),
@@ -278,15 +305,9 @@ impl Build<'_> {
             queues: count,
             vnet_hdr: virtio,
             mtu: nic.mtu.as_ref().map(|mtu| mtu.size),
-            up: nic.link.as_ref().is_none_or(|link| link.state == LinkState::Up),
-            owner: self.ids(),
         }))
         .yields(alias);
-        self.steps.push(if created {
-            step.undone_by(Undo::RemoveLink(crate::step::ResultName::new(alias)))
-        } else {
-            step
-        });
+        self.steps.push(step.undone_by(Undo::RemoveLink(crate::step::ResultName::new(alias))));
         let names = |prefix: &str| -> String {
             if count == 1 {
                 return fd_mark(&format!("{alias}.{prefix}"));
@@ -307,7 +328,7 @@ impl Build<'_> {
             .as_ref()
             .and_then(|backend| backend.vhost.clone())
             .or_else(|| self.set.vhost_net.clone());
-        let use_vhost = virtio && !refused && (wanted || kvm);
+        let use_vhost = virtio && !refused && kvm;
         match device.filter(|_| use_vhost) {
             Some(path) => {
                 let step = Step::new(Action::VhostNet { path, queues: count });
@@ -319,9 +340,7 @@ impl Build<'_> {
             None if wanted && use_vhost => {
                 self.fail(
                     "qemu.vhost-net",
-                    format!(
-                        "{element}: driver 'vhost' is asked for, but vhost-net is not available"
-                    ),
+                    "vhost-net was requested for an interface, but is unavailable",
                 );
             }
             None => {}
