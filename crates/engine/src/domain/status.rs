@@ -2,17 +2,21 @@
 //! guest over. `NAME.xml` has libvirt's format; what we keep beyond it lies beside, in
 //! `NAME.ironvirt`.
 
-use super::store::banner;
 use super::teardown::Made;
 use crate::layout::Layout;
+use diag::Severity;
 use host::files::{self, WriteMode};
 use lifecycle::{PausedReason, Status};
-use model::domain::{Domain as Definition, ParseOptions};
+use model::domain::Domain as Definition;
+use model::domain::cpu::Cpu;
+use model::domain::status::{
+    BlockJobs, CapsFlag, CapsFlags, DeviceAlias, DeviceAliases, DomStatus, Monitor, StatusIndex,
+    StatusPath, VcpuPid, VcpuPids,
+};
 use plan::{LaunchPlan, Undo};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use xml::{Document, WriteOptions, Writer};
 
 /// Largest status file that is read.
 const FILE_MAX: usize = 16 << 20;
@@ -37,8 +41,12 @@ pub(super) struct StatusContent {
     pub memory_dir: String,
     pub vcpu_threads: Vec<i32>,
     pub flags: Vec<String>,
+    /// The CPU as configured, where the live definition is more precise.
+    pub configured_cpu: Option<Cpu>,
     pub fake_reboot: bool,
     pub definition: Definition,
+    /// What libvirt records beyond this; its parts that have a field here are empty.
+    rest: Arc<DomStatus>,
 }
 
 /// What only our own daemon keeps.
@@ -76,8 +84,10 @@ impl StatusFile {
                 memory_dir: layout.qemu_lib().join("ram").join(&short).display().to_string(),
                 vcpu_threads: Vec::new(),
                 flags: plan.flags.iter().map(|flag| (*flag).to_owned()).collect(),
+                configured_cpu: plan.configured_cpu.clone(),
                 fake_reboot: false,
                 definition: definition.clone(),
+                rest: Arc::new(nothing_else()),
             }),
         }
     }
@@ -118,8 +128,7 @@ impl StatusFile {
     /// # Errors
     /// Those of writing.
     pub fn write(&self) -> io::Result<()> {
-        let mut text = banner("edit", &self.content.name);
-        text.push_str(&self.content.xml());
+        let text = self.content.text();
         files::write_atomic(&self.path, text.as_bytes(), WriteMode::RUNTIME)
             .map_err(|error| error.source)
     }
@@ -165,99 +174,91 @@ impl StatusFile {
 }
 
 impl StatusContent {
-    fn xml(&self) -> String {
-        let options = WriteOptions { live: true, secure: true, ..WriteOptions::default() };
-        let mut w = Writer::new(&options);
-        w.start("domstatus");
-        w.attr_str("state", self.status.state_word());
-        w.attr_str("reason", self.status.reason_word());
-        w.attr_str("pid", &self.pid.to_string());
-        element(&mut w, "monitor", &[("path", &self.monitor), ("type", "unix")]);
-        if !self.vcpu_threads.is_empty() {
-            w.start("vcpus");
-            for (id, pid) in self.vcpu_threads.iter().enumerate() {
-                element(&mut w, "vcpu", &[("id", &id.to_string()), ("pid", &pid.to_string())]);
-            }
-            w.end("vcpus");
-        }
-        w.start("qemuCaps");
-        for flag in &self.flags {
-            element(&mut w, "flag", &[("name", flag)]);
-        }
-        w.end("qemuCaps");
-        if self.fake_reboot {
-            w.empty("fakereboot");
-        }
-        let aliases = super::view::aliases(&self.definition);
-        if !aliases.is_empty() {
-            w.start("devices");
-            for alias in &aliases {
-                element(&mut w, "device", &[("alias", alias)]);
-            }
-            w.end("devices");
-        }
-        element(&mut w, "libDir", &[("path", &self.lib_dir)]);
-        element(&mut w, "channelTargetDir", &[("path", &self.channel_dir)]);
-        element(&mut w, "memoryBackingDir", &[("path", &self.memory_dir)]);
-        w.empty("rememberOwner");
-        element(&mut w, "nodename", &[("index", "0")]);
-        element(&mut w, "fdset", &[("index", "0")]);
-        element(&mut w, "blockjobs", &[("active", "no")]);
-        w.start("agentTimeout");
-        w.text_str("-2");
-        w.end("agentTimeout");
-        model::domain::write_domain(&self.definition, &mut w);
-        w.end("domstatus");
-        w.finish()
+    /// The whole file. What libvirtd recorded and we have no word of our own for stays as it was.
+    fn text(&self) -> String {
+        let word = |text: &str| (!text.is_empty()).then(|| StatusPath { path: text.to_owned() });
+        let threads = self.vcpu_threads.iter().enumerate();
+        let threads: Vec<_> = threads
+            .map(|(id, pid)| VcpuPid { id: u32::try_from(id).unwrap_or(0), pid: i64::from(*pid) })
+            .collect();
+        let aliases: Vec<_> = super::view::aliases(&self.definition)
+            .into_iter()
+            .map(|alias| DeviceAlias { alias })
+            .collect();
+        let flags = self.flags.iter().map(|name| CapsFlag { name: name.clone() }).collect();
+        let file = DomStatus {
+            state: self.status.state_word().to_owned(),
+            reason: Some(self.status.reason_word().to_owned()),
+            pid: i64::from(self.pid),
+            monitor: Some(Monitor { path: self.monitor.clone(), kind: "unix".to_owned() }),
+            vcpus: (!threads.is_empty()).then_some(VcpuPids { list: threads }),
+            qemu_caps: Some(CapsFlags { flags }),
+            device_aliases: (!aliases.is_empty()).then_some(DeviceAliases { list: aliases }),
+            lib_dir: word(&self.lib_dir),
+            channel_target_dir: word(&self.channel_dir),
+            memory_backing_dir: word(&self.memory_dir),
+            cpu: self.configured_cpu.clone(),
+            fake_reboot: self.fake_reboot,
+            domain: self.definition.clone(),
+            ..(*self.rest).clone()
+        };
+        model::domain::status::format_file(&file)
     }
 
     fn parse(text: &str) -> Result<Self, String> {
-        let document = Document::parse(text).map_err(|faults| {
-            faults.first().map_or_else(|| "it is no XML".to_owned(), |f| f.message.clone())
-        })?;
-        let root = document.root();
-        if root.name() != "domstatus" {
-            return Err(format!("its root element is <{}>, not <domstatus>", root.name()));
-        }
-        let attr = |name: &str| root.attr(name).ok_or_else(|| format!("<domstatus> has no {name}"));
-        let (state, reason) = (attr("state")?, attr("reason")?);
-        let status = Status::parse(state, reason)
-            .ok_or_else(|| format!("its state '{state}' ({reason}) is unknown"))?;
-        let pid = attr("pid")?.parse().map_err(|_| "its pid is no number".to_owned())?;
-        let domain = root.child("domain").ok_or("it holds no <domain>")?;
-        let path_of = |name: &str| root.child(name)?.attr("path").map(str::to_owned);
-        // The embedded domain is read as a document of its own, with the same rules.
-        let parsed = model::domain::parse(domain.source(), ParseOptions { live: true });
-        let definition = parsed.domain.ok_or_else(|| {
-            parsed
-                .diagnostics
-                .first()
-                .map_or_else(|| "its domain cannot be read".to_owned(), |d| d.message.clone())
-        })?;
-        let monitor = path_of("monitor").ok_or("it names no monitor")?;
+        let parsed = model::domain::status::parse(text);
+        let Some(mut file) = parsed.status else {
+            let fault = parsed.diagnostics.iter().find(|d| d.severity == Severity::Error);
+            return Err(fault
+                .map_or_else(|| "it is no status file".to_owned(), |fault| fault.message.clone()));
+        };
+        let reason = file.reason.take().unwrap_or_default();
+        let status = Status::parse(&file.state, &reason)
+            .ok_or_else(|| format!("its state '{}' ({reason}) is unknown", file.state))?;
+        let monitor = file.monitor.take().ok_or("it names no monitor")?.path;
+        let path = |path: Option<StatusPath>| path.map(|path| path.path).unwrap_or_default();
+        let lib_dir = path(file.lib_dir.take());
+        let definition = std::mem::take(&mut file.domain);
         Ok(Self {
             name: definition.name.clone(),
             status,
-            pid,
-            lib_dir: path_of("libDir").unwrap_or_else(|| parent_of(&monitor)),
-            channel_dir: path_of("channelTargetDir").unwrap_or_default(),
-            memory_dir: path_of("memoryBackingDir").unwrap_or_default(),
+            pid: u32::try_from(file.pid).unwrap_or(0),
+            lib_dir: if lib_dir.is_empty() { parent_of(&monitor) } else { lib_dir },
+            channel_dir: path(file.channel_target_dir.take()),
+            memory_dir: path(file.memory_backing_dir.take()),
             monitor,
-            vcpu_threads: root
-                .child("vcpus")
-                .map(|vcpus| vcpus.children().filter_map(|v| v.attr("pid")?.parse().ok()).collect())
+            vcpu_threads: file
+                .vcpus
+                .take()
+                .map(|vcpus| vcpus.list.iter().filter_map(|v| i32::try_from(v.pid).ok()).collect())
                 .unwrap_or_default(),
-            flags: root
-                .child("qemuCaps")
-                .map(|caps| {
-                    caps.children().filter_map(|f| f.attr("name").map(str::to_owned)).collect()
-                })
+            flags: file
+                .qemu_caps
+                .take()
+                .map(|caps| caps.flags.into_iter().map(|flag| flag.name).collect())
                 .unwrap_or_default(),
-            fake_reboot: root.child("fakereboot").is_some(),
+            configured_cpu: file.cpu.take(),
+            fake_reboot: file.fake_reboot,
             definition,
+            rest: Arc::new(file),
         })
     }
 }
+
+/// What a status of our own says besides the guest: no block job, no agent timeout of its own.
+fn nothing_else() -> DomStatus {
+    DomStatus {
+        remember_owner: true,
+        nodename: Some(StatusIndex { index: 0 }),
+        fdset: Some(StatusIndex { index: 0 }),
+        block_jobs: Some(BlockJobs { active: xml::YesNo::No, jobs: Vec::new() }),
+        agent_timeout: Some(AGENT_WAITS),
+        ..DomStatus::default()
+    }
+}
+
+/// Agent calls wait as long as the agent takes (`VIR_DOMAIN_QEMU_AGENT_COMMAND_BLOCK`).
+const AGENT_WAITS: i32 = -2;
 
 impl Sidecar {
     fn json(&self) -> String {
@@ -333,14 +334,6 @@ fn undo_from_json(value: &serde_json::Value) -> Option<Undo> {
     })
 }
 
-fn element(w: &mut Writer, name: &str, attrs: &[(&str, &str)]) {
-    w.start(name);
-    for (attr, value) in attrs {
-        w.attr_str(attr, value);
-    }
-    w.end(name);
-}
-
 fn parent_of(path: &str) -> String {
     Path::new(path).parent().map_or_else(String::new, |parent| parent.display().to_string())
 }
@@ -371,11 +364,43 @@ mod tests {
     #[test]
     fn what_is_no_status_is_refused_in_words() {
         for (text, expected) in [
-            ("<domain/>", "its root element is <domain>, not <domstatus>"),
-            ("<domstatus state='running' reason='booted'/>", "<domstatus> has no pid"),
-            ("<domstatus state='x' reason='y' pid='1'/>", "its state 'x' (y) is unknown"),
+            (
+                "<domstatus state='x' reason='y' pid='1'><monitor path='/m' type='unix'/>\
+                 <domain type='qemu'><name>a</name><memory>1</memory></domain></domstatus>",
+                "its state 'x' (y) is unknown",
+            ),
+            (
+                "<domstatus state='running' reason='booted' pid='1'>\
+                 <domain type='qemu'><name>a</name><memory>1</memory></domain></domstatus>",
+                "it names no monitor",
+            ),
         ] {
             assert_eq!(StatusContent::parse(text).map(|_| ()), Err(expected.to_owned()));
+        }
+        for text in ["<domain/>", "<domstatus state='running' reason='booted'/>", "", "<domst"] {
+            assert!(StatusContent::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_libvirtd_recorded_beyond_us_stays() {
+        let text = "<domstatus state='running' reason='booted' pid='7'>\
+            <taint flag='custom-argv'/><monitor path='/x/m' type='unix'/>\
+            <vcpus><vcpu id='0' pid='8'/></vcpus><libDir path='/x'/><allowReboot value='yes'/>\
+            <nodename index='4'/><blockjobs active='no'/><agentTimeout>5</agentTimeout>\
+            <domain type='qemu' id='3'><name>a</name><memory>1</memory></domain></domstatus>";
+        let read = StatusContent::parse(text).expect("libvirt's format");
+        assert_eq!((read.pid, read.vcpu_threads.as_slice(), &*read.monitor), (7, &[8][..], "/x/m"));
+        let written = read.text();
+        for kept in [
+            "<taint flag='custom-argv'/>",
+            "<allowReboot value='yes'/>",
+            "<nodename index='4'/>",
+            "<agentTimeout>5</agentTimeout>",
+            "<vcpu id='0' pid='8'/>",
+            "<domain type='qemu' id='3'>",
+        ] {
+            assert!(written.contains(kept), "{kept} is not in\n{written}");
         }
     }
 }
