@@ -1,0 +1,242 @@
+//! Device classes of a typical guest on real QEMU: each starts, shows what the daemon chose, and
+//! leaves nothing behind.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use tests::{Daemon, domains, guests, wait};
+
+/// A domain of one machine type with these pieces.
+fn domain(name: &str, machine: &str, os: &str, above: &str, devices: &str) -> String {
+    format!(
+        "<domain type='qemu'>
+  <name>{name}</name>
+  <memory unit='MiB'>64</memory>
+  {above}
+  {}
+  <features><acpi/><apic/></features>
+  <devices>{devices}</devices>
+</domain>
+",
+        os.replace("MACHINE", machine)
+    )
+}
+
+const BIOS: &str = "<os><type arch='x86_64' machine='MACHINE'>hvm</type></os>";
+
+/// Everything below the daemon's folders of running guests.
+fn traces(daemon: &Daemon) -> Vec<PathBuf> {
+    fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+        let Ok(entries) = fs::read_dir(folder) else { return };
+        for entry in entries.flatten() {
+            let path = entry.path();
+            if path.is_dir() && !path.is_symlink() {
+                walk(&path, found);
+            }
+            found.push(path);
+        }
+    }
+    let mut found = Vec::new();
+    for folder in ["run/libvirt/qemu", "var/lib/libvirt/qemu", "var/lib/libvirt/swtpm"] {
+        walk(&daemon.path(folder), &mut found);
+    }
+    found.sort();
+    found
+}
+
+/// Defines, starts and ends a domain; the live XML must contain each of `shown`, and nothing of the
+/// run may stay.
+fn check(daemon: &Daemon, name: &str, xml: &str, shown: &[&str]) {
+    daemon.define(xml).ok();
+    // The folders themselves are made by the first guest that needs them and stay.
+    daemon.virsh_words(&["start", name]).ok();
+    daemon.virsh_words(&["destroy", name]).ok();
+    let before = traces(daemon);
+    daemon.virsh_words(&["start", name]).ok();
+    assert_eq!(daemon.virsh_words(&["domstate", name]).ok().trim(), "running", "{name}");
+    let live = daemon.virsh_words(&["dumpxml", name]).ok();
+    for expected in shown {
+        assert!(live.contains(expected), "{name}: {expected} is not in\n{live}");
+    }
+    daemon.virsh_words(&["destroy", name]).ok();
+    assert!(daemon.qemus().is_empty(), "{name}: a QEMU is left");
+    assert_eq!(traces(daemon), before, "{name}: files are left");
+    daemon.virsh_words(&["undefine", name, "--nvram", "--tpm"]).ok();
+}
+
+#[test]
+fn disks_on_all_buses() {
+    let daemon = Daemon::start();
+    let image = |name: &str, size: u64| {
+        let path = daemon.write(&format!("images/{name}"), "");
+        fs::File::options().write(true).open(&path).and_then(|f| f.set_len(size)).expect("grown");
+        path
+    };
+    let mut devices = String::from("<controller type='scsi' model='virtio-scsi'/>");
+    let mut images = Vec::new();
+    for (bus, target, driver) in [
+        ("virtio", "vda", "cache='none' io='native' discard='unmap'"),
+        ("scsi", "sda", "cache='writeback'"),
+        ("sata", "sdb", "cache='unsafe'"),
+        ("usb", "sdc", ""),
+        ("virtio", "vdb", "cache='directsync' iothread='1'"),
+    ] {
+        let path = image(&format!("{target}.img"), 1 << 20);
+        devices.push_str(&format!(
+            "<disk type='file' device='disk'><driver name='qemu' type='raw' {driver}/>\
+             <source file='{}'/><target dev='{target}' bus='{bus}'/><serial>S-{target}</serial></disk>",
+            path.display()
+        ));
+        images.push(path);
+    }
+    let floppy = image("floppy.img", 1440 << 10);
+    devices.push_str(&format!(
+        "<disk type='file' device='floppy'><driver name='qemu' type='raw'/><source file='{}'/>\
+         <target dev='fda' bus='fdc'/></disk>\
+         <disk type='file' device='cdrom'><target dev='sdd' bus='sata'/><readonly/></disk>",
+        floppy.display()
+    ));
+    for machine in ["pc", "q35"] {
+        let xml = domain("disks", machine, BIOS, "<iothreads>1</iothreads>", &devices);
+        check(
+            &daemon,
+            "disks",
+            &xml,
+            &["<alias name='virtio-disk0'/>", "<backingStore/>", "<alias name='fdc0-0-0'/>"],
+        );
+        for path in &images {
+            let owner = fs::metadata(path).expect("there").uid();
+            assert_eq!(owner, rustix::process::getuid().as_raw(), "{}", path.display());
+        }
+    }
+}
+
+#[test]
+fn ports_displays_and_the_rest() {
+    let daemon = Daemon::start();
+    let file = daemon.path("images/serial.log");
+    daemon.write("images/empty", "");
+    let socket = daemon.path("images/s.sock");
+    let devices = format!(
+        "<serial type='pty'/><serial type='file'><source path='{}' append='on'/></serial>\
+         <serial type='unix'><source mode='bind' path='{}'/></serial><serial type='null'/>\
+         <console type='pty'><target type='serial'/></console>\
+         <console type='pty'><target type='virtio'/></console>\
+         <channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>\
+         <graphics type='vnc' port='-1' passwd='secret'/><video><model type='virtio'/></video>\
+         <sound model='ich9'/><rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>\
+         <watchdog model='i6300esb' action='poweroff'/><panic model='isa'/>\
+         <input type='tablet' bus='usb'/><input type='keyboard' bus='virtio'/>\
+         <memballoon model='virtio'><stats period='5'/></memballoon>",
+        file.display(),
+        socket.display()
+    );
+    for machine in ["pc", "q35"] {
+        let clock = "<clock offset='variable' adjustment='60' basis='utc'/>";
+        let xml = domain("ports", machine, BIOS, clock, &devices);
+        check(
+            &daemon,
+            "ports",
+            &xml,
+            &[
+                "name='org.qemu.guest_agent.0' state='disconnected'/>",
+                "<console type='pty' tty='/dev/pts/",
+                "<cpu mode='custom' match='exact' check='full'>",
+                "<feature policy='require' name='hypervisor'/>",
+                "<graphics type='vnc' port='59",
+            ],
+        );
+    }
+}
+
+#[test]
+fn virtual_cpus_that_are_plugged_later_are_not_pinned() {
+    let daemon = Daemon::start();
+    let above = "<vcpu placement='static' cpuset='0' current='1'>3</vcpu>\
+        <iothreads>2</iothreads><cputune><vcpupin vcpu='2' cpuset='0'/>\
+        <emulatorpin cpuset='0'/><iothreadpin iothread='1' cpuset='0'/></cputune>\
+        <cpu mode='custom' match='exact'><model>Nehalem</model><topology sockets='3' cores='1' threads='1'/>\
+        <feature policy='disable' name='sse4.2'/></cpu>";
+    for machine in ["pc", "q35"] {
+        let xml = domain("pinned", machine, BIOS, above, "");
+        check(
+            &daemon,
+            "pinned",
+            &xml,
+            &["<model fallback='forbid'>Nehalem</model>", "check='full'>"],
+        );
+    }
+}
+
+#[test]
+fn memory_in_files_is_removed_with_its_folder() {
+    let daemon = Daemon::start();
+    let above = "<memoryBacking><source type='file'/><access mode='shared'/></memoryBacking>";
+    check(&daemon, "infile", &domain("infile", "q35", BIOS, above, ""), &["<source type='file'/>"]);
+}
+
+/// Firmware that descriptors of the machine offer, if there is any.
+fn has_uefi() -> bool {
+    fs::read_dir("/usr/share/qemu/firmware").is_ok_and(|mut entries| entries.next().is_some())
+}
+
+#[test]
+fn uefi_is_settled_at_define_and_keeps_its_variables() {
+    if !has_uefi() {
+        return;
+    }
+    let daemon = Daemon::start();
+    let guest = guests::linux();
+    let xml = domains::linux("uefi", guest, "", "").replace("<os>", "<os firmware='efi'>");
+    daemon.define(&xml).ok();
+    let stored = daemon.virsh("dumpxml --inactive uefi").ok();
+    assert!(stored.contains("type='pflash'"), "{stored}");
+    assert!(stored.contains("<feature enabled='"), "{stored}");
+    let nvram = daemon.path("var/lib/libvirt/qemu/nvram/uefi_VARS.fd");
+    assert!(!nvram.exists());
+    daemon.virsh("start uefi").ok();
+    // The kernel that the firmware loads says so on its console.
+    wait::until("a shell below UEFI", || {
+        let seen = tests::python("console_stream", &[daemon.uri().as_str(), "uefi"]);
+        (seen.status == 0).then_some(())
+    });
+    daemon.virsh("destroy uefi").ok();
+    let template_size = fs::metadata(&nvram).expect("the variable store").len();
+    fs::write(&nvram, b"spoiled").expect("written");
+    daemon.virsh("start uefi --reset-nvram").ok();
+    assert_eq!(fs::metadata(&nvram).expect("the variable store").len(), template_size);
+    daemon.virsh("destroy uefi").ok();
+    daemon.virsh("undefine uefi").fails_with(&["cannot undefine domain with nvram"]);
+    daemon.virsh("undefine uefi --keep-nvram").ok();
+    assert!(nvram.exists());
+    daemon.define(&xml).ok();
+    daemon.virsh("undefine uefi --nvram").ok();
+    assert!(!nvram.exists());
+}
+
+#[test]
+fn an_emulated_tpm_keeps_its_state_until_undefined() {
+    if !Path::new("/usr/bin/swtpm_setup").exists() || !tests::paths::is_root() {
+        return;
+    }
+    let daemon = Daemon::start();
+    for (model, machine) in [("tpm-tis", "pc"), ("tpm-crb", "q35")] {
+        let tpm = format!("<tpm model='{model}'><backend type='emulator' version='2.0'/></tpm>");
+        let xml = domain("tpm", machine, BIOS, "", &tpm);
+        daemon.define(&xml).ok();
+        let uuid = daemon.virsh("domuuid tpm").ok();
+        let state = daemon.path(&format!("var/lib/libvirt/swtpm/{}", uuid.trim()));
+        daemon.virsh("start tpm").ok();
+        let kept = state.join("tpm2/tpm2-00.permall");
+        let made = fs::metadata(&kept).expect("the TPM's state").ino();
+        daemon.virsh("destroy tpm").ok();
+        daemon.virsh("start tpm").ok();
+        daemon.virsh("destroy tpm").ok();
+        assert!(kept.exists() && made > 0);
+        let sockets = daemon.path("run/libvirt/qemu/swtpm");
+        assert_eq!(fs::read_dir(&sockets).expect("the folder").count(), 0, "{model}");
+        daemon.virsh("undefine tpm --tpm").ok();
+        assert!(!state.exists(), "{model}: its state is left");
+    }
+}
