@@ -146,7 +146,13 @@ impl Store {
             let path = entry.path();
             // Hidden files are temporary files and editors' copies.
             let Some(name) = definition_name(&path) else { continue };
-            if entry.file_type().map_err(read)?.is_dir() {
+            let kind = entry.file_type().map_err(read)?;
+            if kind.is_dir() {
+                continue;
+            }
+            if !kind.is_file() && !kind.is_symlink() {
+                // Opening a named pipe would wait for somebody to write into it.
+                tracing::error!(file = %path.display(), "not a regular file: left alone");
                 continue;
             }
             let linked = |suffix| links.binary_search(&format!("{name}{suffix}")).is_ok();
@@ -261,5 +267,27 @@ fn remove_if_there(path: &Path) -> Result<(), StoreError> {
             Err(StoreError::write(path, error))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_regular_files_are_definitions() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let store = Store {
+            folder: dir.path().to_owned(),
+            autostart: dir.path().join("autostart"),
+            edit_command: "edit",
+        };
+        store.prepare().expect("folders");
+        fs::write(dir.path().join("a.xml"), "<domain/>").expect("a file");
+        fs::create_dir(dir.path().join("b.xml")).expect("a folder");
+        // A socket is as irregular as a named pipe, and std can make one.
+        let _socket = std::os::unix::net::UnixListener::bind(dir.path().join("c.xml"));
+        let names: Vec<_> = store.scan().expect("readable").into_iter().map(|f| f.name).collect();
+        assert_eq!(names, ["a"]);
     }
 }
