@@ -10,7 +10,7 @@ choose_state() {
         mode=session
         state=${XDG_STATE_HOME:-$HOME/.local/state}/ironvirt-demo
         # A socket's path has at most 107 bytes, and those of guests lie some folders deep.
-        [ ${#state} -le 45 ] || state=/var/tmp/ironvirt-demo-$(id -u)
+        [ ${#state} -le 35 ] || state=/var/tmp/ironvirt-demo-$(id -u)
     fi
     socket=$state/run/libvirt/libvirt-sock
     uri="qemu+unix:///$mode?socket=$socket"

@@ -9,7 +9,7 @@ use std::time::Duration;
 pub struct Args {
     /// `--root`.
     pub root: Option<PathBuf>,
-    /// `--session`: a user's own daemon.
+    /// `--session`: a user's own daemon; with `--root`, its files lie there as a system daemon's would.
     pub session: bool,
     /// `--config`: libvirtd.conf.
     pub config: Option<PathBuf>,
@@ -41,7 +41,7 @@ pub const HELP: &str = "\
 Usage: ironvirt daemon [OPTION]…
 
   --root DIR       keep everything below DIR (etc/libvirt, run/libvirt, …)
-  --session        be a user's own daemon (qemu:///session)
+  --session        be a user's own daemon (qemu:///session), also below --root
   --config FILE    read FILE instead of etc/libvirt/libvirtd.conf
   --timeout SECS   end after SECS without clients and running guests
   --daemon         go on in the background once ready
@@ -92,9 +92,6 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, String>
             other => return Err(format!("unknown option '{other}'; --help lists all")),
         }
     }
-    if parsed.session && parsed.root.is_some() {
-        return Err("--session and --root exclude each other".to_owned());
-    }
     Ok(Parsed::Run(parsed))
 }
 
@@ -122,7 +119,6 @@ mod tests {
             (&["--rot"][..], "unknown option '--rot'; --help lists all"),
             (&["--root"], "--root needs a value"),
             (&["--timeout", "x"], "--timeout needs a number of seconds, not \"x\""),
-            (&["--session", "--root=/x"], "--session and --root exclude each other"),
         ] {
             assert_eq!(read(words), Err(expected.to_owned()));
         }

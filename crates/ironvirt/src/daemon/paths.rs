@@ -26,10 +26,11 @@ pub fn layout(args: &Args) -> Result<Layout, String> {
 }
 
 fn tree(args: &Args) -> Result<Layout, String> {
-    if !args.session {
+    if !args.session || args.root.is_some() {
         let root = args.root.as_deref().unwrap_or(Path::new("/"));
         let root = std::path::absolute(root).map_err(|error| error.to_string())?;
-        return Layout::system(&root).map_err(|error| error.to_string());
+        let layout = Layout::system(&root).map_err(|error| error.to_string())?;
+        return Ok(Layout { session: args.session, ..layout });
     }
     let home = std::env::var_os("HOME").map(PathBuf::from);
     let xdg = |name: &str, below_home: &str| {
