@@ -15,6 +15,22 @@ const INSIDE: &str = "IRONVIRT_TEST_NAMESPACE";
 /// `cargo test` prints it. Skips (and says so) when the user may not make namespaces.
 #[track_caller]
 pub fn inside(test: &str, body: impl FnOnce()) {
+    enter(test, &[], body);
+}
+
+/// As [`inside`], and in a network namespace that has a loopback interface and nothing else.
+///
+/// `/sys` still shows the network outside.
+#[track_caller]
+pub fn inside_network(test: &str, body: impl FnOnce()) {
+    enter(test, &["--net"], || {
+        crate::tool("ip", &["link", "set", "lo", "up"], "").ok();
+        body();
+    });
+}
+
+#[track_caller]
+fn enter(test: &str, further: &[&str], body: impl FnOnce()) {
     if std::env::var_os(INSIDE).is_some_and(|name| name == test) {
         return body();
     }
@@ -30,6 +46,7 @@ pub fn inside(test: &str, body: impl FnOnce()) {
     let output = Command::new("unshare")
         // Whatever the test starts ends with its process namespace.
         .args(["--pid", "--fork", "--kill-child", "--mount-proc", "--mount"])
+        .args(further)
         .args(["--propagation", "private", "sh", "-c", &script, "sh"])
         .arg(exe)
         .args(["--exact", test, "--nocapture", "--include-ignored"])

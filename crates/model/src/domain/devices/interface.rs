@@ -247,9 +247,6 @@ pub struct InterfaceSource {
     /// Attribute `path`.
     #[xml(attr)]
     pub path: Option<String>,
-    /// Attribute `mode`.
-    #[xml(attr)]
-    pub mode: Option<String>,
     /// Attribute `address`.
     #[xml(attr)]
     pub address: Option<String>,
@@ -274,6 +271,9 @@ pub struct InterfaceSource {
     /// Attribute `dev`.
     #[xml(attr)]
     pub dev: Option<String>,
+    /// Attribute `mode`.
+    #[xml(attr)]
+    pub mode: Option<String>,
     /// Attribute `switchid`.
     #[xml(attr, name = "switchid")]
     pub switch_id: Option<Uuid>,
