@@ -45,7 +45,7 @@ fn taps_on_bridges() {
     let Some(output) = isolated("-n", &format!("{HELPER} tap br7")) else { return };
     assert_eq!(
         output,
-        "cannot add a port to interface br7: No such device (os error 19)\n\
+        "Cannot get interface MTU on 'br7': No such device (os error 19)\n\
          vnet0 2 true [fe, 54, 00, 01, 02, 03]\nfalse\n"
     );
 }
