@@ -72,8 +72,36 @@ fn caps() {
 }
 
 #[test]
+fn domain() {
+    feed("domain", model::domain::fuzzing::fuzz_one);
+}
+
+#[test]
+fn storage() {
+    feed("storage", model::storage::fuzz_one);
+}
+
+#[test]
+fn firmware() {
+    feed("firmware", model::capabilities::firmware::fuzz_one);
+}
+
+#[test]
+fn conf() {
+    feed("conf", engine::conf::fuzz_one);
+}
+
+#[test]
+fn probe() {
+    feed("probe", engine::storage::fuzz_one);
+}
+
+#[test]
 fn every_target_is_fed_here() {
-    let here = ["caps", "client", "frame", "message", "qmp", "xdr", "xml"];
+    let here = [
+        "caps", "client", "conf", "domain", "firmware", "frame", "message", "probe", "qmp",
+        "storage", "xdr", "xml",
+    ];
     let mut targets: Vec<_> = std::fs::read_dir(paths::workspace().join("fuzz/fuzz_targets"))
         .expect("the fuzz targets")
         .flatten()

@@ -85,7 +85,7 @@ pub(super) fn update_cpu(cpu: &mut Cpu, enabled: &Value, filtered: &Value) {
     let name = cpu.model.as_ref().and_then(|model| model.name.as_deref());
     let Some(model) = name.and_then(|name| map.model(name)) else { return };
     let (enabled, filtered) = (features_of(enabled), features_of(filtered));
-    let mut expected = model.features.clone();
+    let mut expected = model.features;
     for feature in &cpu.features {
         let Some(index) = map.feature_index(&feature.name) else { continue };
         match feature.policy {
