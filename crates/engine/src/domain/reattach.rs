@@ -8,16 +8,25 @@ use super::vm::{self, ActorParts};
 use crate::engine::Engine;
 use host::monitor::{Connected, Monitor, MonitorError};
 use host::process::Process;
-use lifecycle::{PausedReason, Phase, RunningReason, ShutdownReason, Status};
+use lifecycle::{
+    PausedReason, Phase, RunningReason, ShutdownReason, ShutoffReason, Status, StoppedDetail,
+};
 use plan::Undo;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use units::Uuid;
 
 /// How long a QEMU may take to answer before the daemon goes on without it for now.
 const MONITOR_DEADLINE: Duration = Duration::from_secs(5);
+
+/// How long the start of the daemon waits for one guest; the others are served from then on.
+const START_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long a QEMU that is to be destroyed without a monitor has between SIGTERM and SIGKILL.
+const TERM_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How often a QEMU that did not answer is tried again.
 const RETRY: Duration = Duration::from_secs(10);
@@ -124,31 +133,47 @@ impl Engine {
         });
         domain.gate.set_phase(Phase::Active(content.status));
         let guest = Guest { domain, id, status, process, undo, made };
-        match connect(&content.monitor).await {
-            Ok((connected, run_state)) => self.resume_control(guest, connected, run_state),
-            Err(error) => {
-                tracing::warn!(domain = content.name, %error, "QEMU does not answer; trying again");
-                let engine = Arc::clone(self);
-                self.runtime()
-                    .spawn(async move { engine.keep_trying(guest, content.monitor).await });
+        let engine = Arc::clone(self);
+        // Until it is under control, only destroy can do something about it.
+        let (abort, aborted) = watch::channel(false);
+        guest.domain.begin_start(abort);
+        let control = self.runtime().spawn(async move {
+            match connect(&content.monitor).await {
+                Ok((connected, run_state)) => engine.resume_control(guest, connected, run_state),
+                Err(error) => {
+                    tracing::warn!(
+                        domain = content.name,
+                        %error,
+                        "QEMU does not answer; trying again"
+                    );
+                    engine.keep_trying(guest, content.monitor, aborted).await;
+                }
             }
-        }
+        });
+        let _ = tokio::time::timeout(START_PATIENCE, control).await;
     }
 
-    async fn keep_trying(self: Arc<Self>, guest: Guest, monitor: String) {
+    async fn keep_trying(
+        self: Arc<Self>,
+        guest: Guest,
+        monitor: String,
+        mut aborted: watch::Receiver<bool>,
+    ) {
         loop {
             tokio::select! {
                 () = tokio::time::sleep(RETRY) => {}
+                true = async { aborted.wait_for(|aborted| *aborted).await.is_ok() } => {
+                    let _ = guest.process.terminate();
+                    let ended = tokio::time::timeout(TERM_PATIENCE, guest.process.exited()).await;
+                    if ended.is_err() {
+                        let _ = guest.process.kill();
+                        let _ = guest.process.exited().await;
+                    }
+                    self.bury(guest, ShutoffReason::Destroyed, StoppedDetail::Destroyed).await;
+                    return;
+                }
                 _ = guest.process.exited() => {
-                    teardown::run(&self, &guest.status.content().name, guest.undo, guest.made).await;
-                    let _ = guest.status.remove();
-                    vm::retire(
-                        &self,
-                        &guest.domain,
-                        guest.id,
-                        lifecycle::ShutoffReason::Unknown,
-                        Some(lifecycle::StoppedDetail::Failed),
-                    );
+                    self.bury(guest, ShutoffReason::Unknown, StoppedDetail::Failed).await;
                     return;
                 }
             }
@@ -159,6 +184,14 @@ impl Engine {
         }
     }
 
+    /// Takes back what was made for a guest that ended before it was under control.
+    async fn bury(self: &Arc<Self>, guest: Guest, reason: ShutoffReason, detail: StoppedDetail) {
+        teardown::run(self, &guest.status.content().name, guest.undo, guest.made).await;
+        let _ = guest.status.remove();
+        guest.domain.end_start();
+        vm::retire(self, &guest.domain, guest.id, reason, Some(detail));
+    }
+
     /// The monitor answers: believe QEMU about what the guest does now, and start its actor.
     fn resume_control(self: &Arc<Self>, guest: Guest, connected: Connected, run_state: String) {
         let Guest { domain, id, mut status, process, undo, made } = guest;
@@ -167,6 +200,7 @@ impl Engine {
         if let Err(error) = status.write() {
             tracing::error!(domain = status.content().name, %error, "status not written");
         }
+        domain.end_start();
         domain.publish(|snapshot| snapshot.status = now);
         domain.gate.set_phase(Phase::Active(now));
         let policy = power_policy(&status.content().definition);
