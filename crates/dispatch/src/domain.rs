@@ -300,8 +300,13 @@ fn power_modes(flags: u32) -> Result<PowerModes, VirError> {
 
 fn xml_options(flags: u32) -> Result<XmlOptions, VirError> {
     only_flags(flags, 0xf)?;
-    // 4 (update the CPU to the host's) changes nothing for guests that already show theirs.
-    Ok(XmlOptions { secure: flags & 1 != 0, inactive: flags & 2 != 0, migratable: flags & 8 != 0 })
+    Ok(XmlOptions {
+        // Another host needs the passwords too.
+        secure: flags & (1 | 8) != 0,
+        inactive: flags & 2 != 0,
+        update_cpu: flags & 4 != 0,
+        migratable: flags & 8 != 0,
+    })
 }
 
 fn limit(max: i32) -> usize {

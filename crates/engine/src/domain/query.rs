@@ -79,6 +79,8 @@ pub struct XmlOptions {
     pub inactive: bool,
     /// A form that another host can take.
     pub migratable: bool,
+    /// The CPU that `host-model` means on this host.
+    pub update_cpu: bool,
 }
 
 impl Engine {
@@ -143,12 +145,22 @@ impl Engine {
             (Some(live), _) if !options.inactive => {
                 if options.secure || options.migratable {
                     let flags = FormatFlags { live: true, ..flags };
+                    if let (true, Some(cpu)) = (options.migratable, &live.configured_cpu) {
+                        let mut portable = live.definition.clone();
+                        portable.cpu = Some(cpu.clone());
+                        return Ok(model::domain::format(&portable, flags));
+                    }
                     Ok(model::domain::format(&live.definition, flags))
                 } else {
                     Ok(live.xml().to_owned())
                 }
             }
             (_, Some(config)) => {
+                if options.update_cpu && config.xml.contains("mode='host-model'") {
+                    let mut definition = self.definition_of(config)?;
+                    self.update_cpu(&mut definition);
+                    return Ok(model::domain::format(&definition, flags));
+                }
                 // The stored text is the answer unless something has to be left out of it.
                 if !options.migratable && (options.secure || !config.has_secrets) {
                     return Ok(config.xml.to_string());
@@ -157,6 +169,20 @@ impl Engine {
             }
             (Some(live), None) => Ok(model::domain::format(&live.definition, flags)),
             (None, None) => Err(VirError::internal("a domain without any definition")),
+        }
+    }
+
+    /// Says which CPU the host's model means for a guest that started now; leaves it as it is where
+    /// that is not known.
+    fn update_cpu(&self, definition: &mut model::domain::Domain) {
+        let emulator = definition.devices.as_ref().and_then(|devices| devices.emulator.clone());
+        let Some(caps) = emulator.and_then(|emulator| self.caps.known(&emulator)) else { return };
+        let accel = match definition.kind {
+            model::domain::VirtType::Kvm => model::capabilities::qemu::Accel::Kvm,
+            _ => model::capabilities::qemu::Accel::Tcg,
+        };
+        if let Err(fault) = plan::qemu::expand_host_model(definition, &caps, &self.facts, accel) {
+            tracing::debug!(domain = definition.name, "{}", fault.message);
         }
     }
 

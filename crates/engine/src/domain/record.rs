@@ -47,6 +47,8 @@ pub struct Live {
     pub definition: Definition,
     /// QEMU's process id.
     pub pid: u32,
+    /// The CPU as configured, where the definition is more precise: what another host is told.
+    pub configured_cpu: Option<model::domain::cpu::Cpu>,
     /// The live XML without secrets, made when first asked for.
     pub(super) xml: OnceLock<Box<str>>,
 }
@@ -54,7 +56,13 @@ pub struct Live {
 impl Live {
     /// A live view of `definition` run by process `pid`.
     pub fn new(definition: Definition, pid: u32) -> Self {
-        Self { definition, pid, xml: OnceLock::new() }
+        Self { definition, pid, configured_cpu: None, xml: OnceLock::new() }
+    }
+
+    /// The view with the CPU as configured.
+    pub fn with_configured_cpu(mut self, cpu: Option<model::domain::cpu::Cpu>) -> Self {
+        self.configured_cpu = cpu;
+        self
     }
 }
 

@@ -321,7 +321,9 @@ impl Engine {
         domain.publish(|snapshot| {
             snapshot.id = id;
             snapshot.status = status;
-            snapshot.live = Some(Arc::new(Live::new(definition, pid)));
+            snapshot.live = Some(Arc::new(
+                Live::new(definition, pid).with_configured_cpu(plan.configured_cpu.clone()),
+            ));
         });
         vm::spawn(ActorParts {
             engine: Arc::clone(self),

@@ -278,7 +278,10 @@ impl Actor {
                 self.policy = super::view::power_policy(&definition);
                 self.status_file.set_definition(&definition);
                 self.write_status().await;
-                let live = Arc::new(Live::new(*definition, pid));
+                let live = Live::new(*definition, pid);
+                let live = Arc::new(
+                    live.with_configured_cpu(self.status_file.content().configured_cpu.clone()),
+                );
                 self.domain.publish(|snapshot| snapshot.live = Some(live));
                 let _ = done.send(());
             }
@@ -294,7 +297,9 @@ impl Actor {
         definition.current_memory = Some(model::domain::scalar::Kib(kib));
         self.status_file.set_definition(&definition);
         self.write_status().await;
-        let live = Arc::new(Live::new(definition, self.vm.process.pid()));
+        let live = Live::new(definition, self.vm.process.pid());
+        let live =
+            Arc::new(live.with_configured_cpu(self.status_file.content().configured_cpu.clone()));
         self.domain.publish(|snapshot| snapshot.live = Some(live));
     }
 

@@ -172,6 +172,7 @@ pub fn strip(d: &mut Domain) {
         for l in &mut g.listens {
             if l.from_config == Some(1) {
                 l.address = None;
+                g.listen = None;
             }
             if l.kind == ListenType::Network {
                 l.address = None;

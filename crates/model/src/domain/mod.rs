@@ -19,6 +19,7 @@ pub mod launch_security;
 pub mod lifecycle;
 pub mod live;
 pub mod memory;
+mod migratable;
 pub mod opaque;
 pub mod os;
 mod prelude;

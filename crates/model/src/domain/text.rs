@@ -3,6 +3,7 @@
 use diag::{Diagnostic, Severity};
 use xml::{WriteOptions, Writer, Xml};
 
+use super::seclabel::SeclabelType;
 use super::{Domain, canonical, live, refine};
 
 /// The namespace of `<qemu:commandline>` and its siblings.
@@ -59,6 +60,22 @@ pub fn format(domain: &Domain, flags: FormatFlags) -> String {
         migratable: flags.migratable,
         indent: 0,
     };
+    if flags.migratable {
+        // Running state means nothing to another host.
+        let options = WriteOptions { live: false, ..options };
+        let mut w = Writer::new(&options);
+        let mut portable = domain.clone();
+        if domain.id.is_some() {
+            // The start gave the guest this label; the next host gives its own.
+            portable
+                .seclabels
+                .retain(|label| label.kind != SeclabelType::Dynamic || label.base_label.is_some());
+        }
+        live::strip(&mut portable);
+        super::migratable::strip_implied(&mut portable);
+        write_domain(&portable, &mut w);
+        return w.finish();
+    }
     let mut w = Writer::new(&options);
     if flags.live && live::has_private(domain) {
         let mut public = domain.clone();

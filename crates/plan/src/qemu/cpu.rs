@@ -16,7 +16,10 @@ fn fault(rule: &'static str, code: ErrorCode, message: String) -> Diagnostic {
 }
 
 /// Turns `host-model` into the model and features the guest really gets, in the live definition.
-pub(super) fn resolve(
+///
+/// # Errors
+/// When the emulator cannot say what the host has.
+pub fn resolve(
     domain: &mut Domain,
     caps: &QemuCaps,
     _host: &HostFacts,
@@ -57,7 +60,7 @@ pub(super) fn resolve(
     cpu.matching = Some(CpuMatch::Exact);
     cpu.vendor = found.vendor.map(str::to_string);
     cpu.model = Some(CpuModel {
-        fallback: Some(CpuFallback::Forbid),
+        fallback: Some(CpuFallback::Allow),
         vendor_id: cpu.model.as_ref().and_then(|model| model.vendor_id.clone()),
         name: Some(found.model.to_string()),
     });

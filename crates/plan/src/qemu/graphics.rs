@@ -35,6 +35,7 @@ pub(super) fn choose_listens(domain: &mut Domain, set: &super::Settings, private
                         listen.from_config = Some(1);
                     } else {
                         listen.address = Some(defaults.listen.clone());
+                        listen.from_config = Some(1);
                     }
                 }
                 ListenType::Socket if listen.socket.is_none() => {

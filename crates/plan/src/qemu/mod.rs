@@ -32,6 +32,7 @@ mod usb;
 mod watchdog;
 mod words;
 
+pub use cpu::resolve as expand_host_model;
 pub use firmware::{NoFirmware, select as select_firmware};
 pub use launch::{Inputs, launch, short_name};
 pub use observe::{Observed, ResultValue, Results, observe};

@@ -28,10 +28,7 @@ pub(super) fn check(d: &Domain, m: &Machine, out: &mut Faults) {
     let bios = d.os.as_ref().and_then(|os| os.bios.as_ref());
     let serials = d.devices.as_ref().map_or(0, |devices| devices.serials.len());
     if bios.is_some_and(|bios| bios.use_serial == Some(YesNo::Yes)) && serials == 0 {
-        out.xml(
-            "domain.bios-serial",
-            "need at least one serial port to use BIOS serial output",
-        );
+        out.xml("domain.bios-serial", "need at least one serial port to use BIOS serial output");
     }
 }
 
