@@ -125,7 +125,8 @@ impl Engine {
         } else {
             self.registry.assign_id(&domain)
         };
-        let live = Arc::new(Live::new(content.definition.clone(), process.pid()));
+        let live = Live::new(content.definition.clone(), process.pid());
+        let live = Arc::new(live.with_configured_cpu(content.configured_cpu.clone()));
         domain.publish(|snapshot| {
             snapshot.id = id;
             snapshot.status = content.status;

@@ -51,9 +51,9 @@ impl Config {
 /// as secret.
 fn has_secrets(definition: &Definition) -> bool {
     let graphics = definition.devices.iter().flat_map(|devices| &devices.graphics);
-    graphics.into_iter().any(|one| {
-        one.passwd.is_some() || one.passwd_valid_to.is_some() || one.connected.is_some()
-    })
+    graphics
+        .into_iter()
+        .any(|one| one.passwd.is_some() || one.passwd_valid_to.is_some() || one.connected.is_some())
 }
 
 impl Live {
