@@ -24,7 +24,7 @@ find_rust() {
     fi
     have=$(rust_version)
     if [ -z "$have" ] && candidate_is_enough cargo "$wanted"; then
-        # Debian 13's own is new enough.
+        # A distribution's own that is new enough (Debian 13's is not).
         ensure_packages cargo rustc
         have=$(rust_version)
     fi
