@@ -219,21 +219,25 @@ fn make_folders(layout: &Layout, settings: &EngineSettings) -> Result<(), OpenEr
     for (path, mode) in plain {
         files::make_folder(path, *mode)?;
     }
-    let qemus: &[(PathBuf, u32)] = &[
-        (layout.qemu_run(), 0o755),
-        (layout.qemu_run().join("channel"), 0o755),
-        (layout.qemu_run().join("passt"), 0o755),
-        (layout.qemu_run().join("swtpm"), 0o770),
-        (layout.qemu_cache(), 0o751),
-        (qemu.clone(), 0o751),
-        (qemu.join("nvram"), 0o755),
-        (qemu.join("save"), 0o755),
-        (qemu.join("ram"), 0o755),
+    // libvirtd gives all of these to QEMU's user. Ours keeps those in which we trust names: whoever
+    // may rename entries of the first could have us (root) undo, kill and overwrite what he likes.
+    // Guests get folders of their own inside. The last two are where helpers make their sockets.
+    let qemus: &[(PathBuf, u32, bool)] = &[
+        (layout.qemu_run(), 0o755, false),
+        (layout.qemu_run().join("channel"), 0o755, false),
+        (layout.qemu_cache(), 0o751, false),
+        (qemu.clone(), 0o751, false),
+        (qemu.join("nvram"), 0o755, false),
+        (qemu.join("save"), 0o755, false),
+        (qemu.join("ram"), 0o755, false),
+        (layout.qemu_run().join("passt"), 0o755, true),
+        (layout.qemu_run().join("swtpm"), 0o770, true),
     ];
-    for (path, mode) in qemus {
+    for (path, mode, helpers) in qemus {
         files::make_folder(path, *mode)?;
         if let (Some(ids), false) = (owner, layout.session) {
-            std::os::unix::fs::chown(path, Some(ids.uid), Some(ids.gid)).map_err(|source| {
+            let (uid, gid) = if *helpers { (ids.uid, ids.gid) } else { (0, 0) };
+            std::os::unix::fs::lchown(path, Some(uid), Some(gid)).map_err(|source| {
                 files::FileError { action: "change owner of", path: path.clone(), source }
             })?;
         }

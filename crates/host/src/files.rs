@@ -125,6 +125,10 @@ fn sync_folder(path: &Path) -> Result<(), FileError> {
 /// It cannot be read, or is longer (`FileTooLarge`).
 pub fn read_bounded(path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
     let file = File::open(path).map_err(FileError::at("open", path))?;
+    read_to_limit(file, path, limit)
+}
+
+fn read_to_limit(file: File, path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
     let mut content = Vec::new();
     let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
     file.take(most).read_to_end(&mut content).map_err(FileError::at("read", path))?;
@@ -132,6 +136,27 @@ pub fn read_bounded(path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
         return Err(FileError::at("read", path)(io::ErrorKind::FileTooLarge.into()));
     }
     Ok(content)
+}
+
+/// Reads a file that says what we (root, as a rule) are to do: only if nobody but us or root could have
+/// written it, and never through a link or from a pipe. For folders that were a guest user's once.
+///
+/// # Errors
+/// As [`read_bounded`]; `PermissionDenied` for a file that another user owns or may write.
+pub fn read_own(path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
+    use std::os::unix::fs::MetadataExt;
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    let file = File::options()
+        .read(true)
+        .custom_flags(flags.bits() as i32)
+        .open(path)
+        .map_err(FileError::at("open", path))?;
+    let found = file.metadata().map_err(FileError::at("read", path))?;
+    let ours = [0, rustix::process::geteuid().as_raw()].contains(&found.uid());
+    if !found.is_file() || !ours || found.mode() & 0o022 != 0 {
+        return Err(FileError::at("trust", path)(io::ErrorKind::PermissionDenied.into()));
+    }
+    read_to_limit(file, path, limit)
 }
 
 /// Removes a file; one that is not there is no fault. Returns whether it was.

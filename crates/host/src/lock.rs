@@ -75,8 +75,11 @@ impl PidFile {
         let io = |action| move |source| LockError::Io { action, path: path.to_owned(), source };
         loop {
             let mut options = File::options();
-            let mut file =
-                options.write(true).create(true).mode(0o644).open(path).map_err(io("open"))?;
+            // Never through a link: libvirtd lets a guest's user own the folder, and the file is
+            // emptied below.
+            let no_link = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
+            options.write(true).create(true).mode(0o644).custom_flags(no_link);
+            let mut file = options.open(path).map_err(io("open"))?;
             if let Err(error) =
                 set_lock(file.as_fd(), 0, 1, LockKind::Write, LockOwner::Description, false)
             {

@@ -73,7 +73,12 @@ impl StatusFile {
             .to_owned();
         Self {
             path: folder.join(format!("{name}.xml")),
-            pid_file: plan.exec().map(|exec| PathBuf::from(&exec.pid_file)),
+            // A guest named "driver" cannot be started: that name's pid file is the daemon's own lock,
+            // which must not be removed after the attempt.
+            pid_file: plan
+                .exec()
+                .filter(|_| name != "driver")
+                .map(|exec| PathBuf::from(&exec.pid_file)),
             content: Arc::new(StatusContent {
                 name: name.to_owned(),
                 status: Status::Paused(PausedReason::StartingUp),
@@ -145,7 +150,7 @@ impl StatusFile {
 
     /// Reads what only we keep; none where libvirtd started the guest.
     pub fn read_sidecar(&self) -> Option<Sidecar> {
-        let bytes = files::read_bounded(&self.path.with_extension("ironvirt"), FILE_MAX).ok()?;
+        let bytes = files::read_own(&self.path.with_extension("ironvirt"), FILE_MAX).ok()?;
         Sidecar::parse(&bytes)
     }
 
@@ -167,7 +172,7 @@ impl StatusFile {
     /// # Errors
     /// In words, when it cannot be read or does not say what is needed.
     pub fn read(path: &Path) -> Result<Self, String> {
-        let bytes = files::read_bounded(path, FILE_MAX).map_err(|error| error.to_string())?;
+        let bytes = files::read_own(path, FILE_MAX).map_err(|error| error.to_string())?;
         let text = String::from_utf8(bytes).map_err(|_| "it is no UTF-8 text".to_owned())?;
         Ok(Self::found(path.to_path_buf(), StatusContent::parse(&text)?))
     }

@@ -5,10 +5,10 @@ use super::results::Results;
 use super::store::os_words;
 use crate::engine::Engine;
 use diag::{ErrorCode, VirError};
+use host::access::{Expected, Owner};
 use host::files::{self, WriteMode};
 use plan::{Access, Action, Content, Grant, Helper, Ids, ResultName, Step, ThreadSetting};
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -121,16 +121,16 @@ pub(super) fn system(what: &str, error: &std::io::Error) -> VirError {
     VirError::new(ErrorCode::SYSTEM_ERROR, format!("{what}: {}", os_words(error)))
 }
 
-fn own(path: &str, owner: Option<Ids>) -> Result<(), VirError> {
-    match owner {
-        Some(ids) => chown(path, Some(ids.uid), Some(ids.gid)).map_err(|error| {
-            system(
-                &format!("unable to set user and group to '{}:{}' on '{path}'", ids.uid, ids.gid),
-                &error,
-            )
-        }),
-        None => Ok(()),
-    }
+/// Gives what was just made its mode and owner, even where the owner-to-be may have replaced it.
+fn hand_over(
+    path: &str,
+    expected: Expected,
+    mode: u32,
+    owner: Option<Ids>,
+) -> Result<(), VirError> {
+    let owner = owner.map(|ids| Owner { uid: ids.uid, gid: ids.gid });
+    host::access::hand_over(Path::new(path), expected, mode, owner)
+        .map_err(|error| system(&format!("cannot set mode and owner of '{path}'"), &error))
 }
 
 fn make_dir(path: &str, mode: u32, owner: Option<Ids>) -> Result<(), VirError> {
@@ -144,8 +144,7 @@ fn make_dir(path: &str, mode: u32, owner: Option<Ids>) -> Result<(), VirError> {
         }
         _ => {}
     }
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(failed)?;
-    own(path, owner)
+    hand_over(path, Expected::Folder, mode, owner)
 }
 
 fn write_file(
@@ -210,8 +209,7 @@ fn listen_unix(path: &str, mode: u32, owner: Option<Ids>) -> Result<UnixListener
         _ => {}
     }
     let listener = UnixListener::bind(path).map_err(failed)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(failed)?;
-    own(path, owner)?;
+    hand_over(path, Expected::Socket, mode, owner)?;
     Ok(listener)
 }
 

@@ -68,12 +68,22 @@ fn take_back(engine: &Engine, step: &Undo, made: &Made) -> Result<(), String> {
     }
 }
 
+/// Whether the command line of a process has the path of its pid file in it.
+fn names_its_pid_file(pid: u32, pid_file: &str) -> bool {
+    let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    command.split(|byte| *byte == 0).any(|word| word.ends_with(pid_file.as_bytes()))
+}
+
 /// Ends the process a pid file names, if it is (still) that process.
 async fn end_helper(domain: &str, pid_file: &str) {
     let path = std::path::Path::new(pid_file);
     let Some(pid) = host::lock::written_pid(path) else { return };
-    // One that ended together with QEMU leaves its files all the same.
-    if let Ok(process) = Process::open(pid) {
+    // One that ended together with QEMU leaves its files all the same. Helpers of a guest's user
+    // write these files, and pids are used anew: only a process that was told to write this very
+    // file is the helper. (Looked at after the pidfd was opened.)
+    if let Ok(process) = Process::open(pid)
+        && names_its_pid_file(pid, pid_file)
+    {
         end_process(domain, pid_file, pid, &process).await;
     }
     for leftover in ["pid", "sock", "socket"] {
@@ -94,5 +104,29 @@ async fn end_process(domain: &str, pid_file: &str, pid: u32, process: &Process) 
     {
         tracing::warn!(domain, pid, pid_file, "a helper did not end; killing it");
         let _ = process.kill();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A pid file may have been left by a helper whose pid is another's now, or tell a lie.
+    #[tokio::test]
+    async fn only_the_process_that_writes_a_pid_file_is_ended_by_it() {
+        let dir = tempfile::tempdir().expect("folder");
+        let pid_file = dir.path().join("x.pid");
+        for (argument, ends) in [("/other.pid".as_ref(), false), (pid_file.as_os_str(), true)] {
+            let mut child = std::process::Command::new("sh")
+                .args(["-c".as_ref(), "read line".as_ref(), "sh".as_ref(), argument])
+                .stdin(std::process::Stdio::piped())
+                .spawn()
+                .expect("child");
+            fs::write(&pid_file, child.id().to_string()).expect("pid file");
+            end_helper("test", pid_file.to_str().expect("text")).await;
+            assert_eq!(child.try_wait().map_or(true, |exit| exit.is_some()), ends, "{argument:?}");
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }

@@ -2,8 +2,10 @@
 //! beforehand what would keep that user out ([`rehearse`]).
 
 mod acl;
+mod hold;
 mod owner;
 mod rehearse;
 
+pub use hold::{Expected, hand_over};
 pub use owner::{AccessError, Claim, Owner, claim, release};
 pub use rehearse::{Denial, DenialReason, Identity, Want, rehearse};

@@ -11,6 +11,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use super::hold::hold;
 use host_sys::{LockKind, LockOwner, set_lock};
 use rustix::fs::XattrFlags;
 use rustix::io::Errno;
@@ -60,6 +61,17 @@ pub enum AccessError {
     },
 }
 
+impl AccessError {
+    /// The same error, told of `path`.
+    fn of(self, path: &Path) -> Self {
+        let path = path.to_owned();
+        match self {
+            Self::InUse { owner, .. } => Self::InUse { path, owner },
+            Self::Io { action, source, .. } => Self::Io { action, path, source },
+        }
+    }
+}
+
 fn fault(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> AccessError {
     let path = path.to_owned();
     move |source| AccessError::Io { action, path, source }
@@ -71,6 +83,12 @@ fn fault(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> AccessE
 /// # Errors
 /// The file is in use with another owner, or cannot be changed.
 pub fn claim(path: &Path, owner: Owner, record: bool) -> Result<Claim, AccessError> {
+    let held = hold(path, owner.uid).map_err(fault("open", path))?;
+    claim_held(&held.path(), owner, record).map_err(|error| error.of(path))
+}
+
+/// The same with a path that always means the same file.
+fn claim_held(path: &Path, owner: Owner, record: bool) -> Result<Claim, AccessError> {
     let _lock = if record { lock(path)? } else { None };
     let now = owner_of(path)?;
     let mut claim = Claim { original: now, recorded: false };
