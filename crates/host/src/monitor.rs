@@ -4,9 +4,9 @@
 //! is no timer but the one of a command that waits. [`Monitor`] is a cheap handle to it; any number
 //! of tasks may use it at once, and their commands are pipelined.
 //!
-//! Events go into an unbounded queue, because losing one (a SHUTDOWN, say) would be worse than the
-//! memory: QEMU itself limits the events that a guest can provoke at will to one a second each, so
-//! the queue grows slowly even if its reader is stuck.
+//! No event is ever lost, because losing one (a SHUTDOWN, say) would leave a wrong state. QEMU itself
+//! limits the events that a guest can provoke at will to one a second each; a QEMU that a guest took
+//! over does not, so when the queue is full, the socket is not read until there is room again.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -67,7 +67,19 @@ pub enum MonitorEvent {
 }
 
 /// The receiving end of a monitor's events.
-pub type Events = mpsc::UnboundedReceiver<MonitorEvent>;
+pub type Events = mpsc::Receiver<MonitorEvent>;
+
+/// Events that wait for their reader.
+const EVENTS_MAX: usize = 8192;
+
+/// Room without which no more is read: one read brings fewer events.
+const EVENTS_ROOM: usize = 2048;
+
+/// Bytes of one read; an event has at least 12.
+const READ_SIZE: usize = 16 << 10;
+
+/// Reads in one turn, before others get theirs.
+const READS: usize = 4;
 
 type Answer = oneshot::Sender<Result<Value, MonitorError>>;
 
@@ -140,7 +152,7 @@ impl Monitor {
 
     async fn start(stream: UnixStream, deadline: Instant) -> Result<Connected, MonitorError> {
         let (requests, inbox) = mpsc::unbounded_channel();
-        let (event_sender, events) = mpsc::unbounded_channel();
+        let (event_sender, events) = mpsc::channel(EVENTS_MAX);
         let (greeted, greeting) = oneshot::channel();
         let task = Task {
             stream,
@@ -149,6 +161,7 @@ impl Monitor {
             outgoing: VecDeque::new(),
             events: event_sender,
             greeted: Some(greeted),
+            turn_over: false,
         };
         tokio::spawn(task.run(inbox));
         let monitor = Self { requests, timeout: DEFAULT_TIMEOUT };
@@ -250,19 +263,28 @@ struct Task {
     session: Session,
     answers: HashMap<CommandId, Answer>,
     outgoing: VecDeque<Outgoing>,
-    events: mpsc::UnboundedSender<MonitorEvent>,
+    events: mpsc::Sender<MonitorEvent>,
     greeted: Option<oneshot::Sender<Result<Greeting, MonitorError>>>,
+    /// There may be more to read, but others come first.
+    turn_over: bool,
 }
 
 impl Task {
     async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Request>) {
         let error = loop {
-            let interest = if self.outgoing.is_empty() {
-                Interest::READABLE
-            } else {
-                Interest::READABLE | Interest::WRITABLE
+            if std::mem::take(&mut self.turn_over) {
+                tokio::task::yield_now().await;
+            }
+            let full = !self.has_room();
+            let interest = match (full, self.outgoing.is_empty()) {
+                (true, _) => Interest::WRITABLE,
+                (false, true) => Interest::READABLE,
+                (false, false) => Interest::READABLE | Interest::WRITABLE,
             };
+            let room = self.events.clone();
             tokio::select! {
+                // An error means that nobody listens any more, which is room enough.
+                _ = room.reserve_many(EVENTS_ROOM), if full => {}
                 request = inbox.recv() => match request {
                     Some(request) => {
                         self.accept(request);
@@ -273,9 +295,9 @@ impl Task {
                     }
                     None => return,
                 },
-                ready = self.stream.ready(interest) => {
+                ready = self.stream.ready(interest), if !full || !self.outgoing.is_empty() => {
                     let result = ready.map_err(io_error).and_then(|ready| {
-                        if ready.is_readable() || ready.is_read_closed() {
+                        if !full && (ready.is_readable() || ready.is_read_closed()) {
                             self.read()?;
                         }
                         if ready.is_writable() { self.write() } else { Ok(()) }
@@ -294,7 +316,11 @@ impl Task {
         for (_, answer) in self.answers.drain() {
             let _ = answer.send(Err(error.clone()));
         }
-        let _ = self.events.send(MonitorEvent::Closed(error));
+        let _ = self.events.send(MonitorEvent::Closed(error)).await;
+    }
+
+    fn has_room(&self) -> bool {
+        self.events.is_closed() || self.events.capacity() >= EVENTS_ROOM
     }
 
     fn accept(&mut self, request: Request) {
@@ -332,8 +358,11 @@ impl Task {
     }
 
     fn read(&mut self) -> Result<(), MonitorError> {
-        let mut buffer = [0; 16 << 10];
-        loop {
+        let mut buffer = [0; READ_SIZE];
+        for _ in 0..READS {
+            if !self.has_room() {
+                return Ok(());
+            }
             match self.stream.try_read(&mut buffer) {
                 Ok(0) => return Err(MonitorError::Closed),
                 Ok(count) => {
@@ -346,6 +375,8 @@ impl Task {
                 Err(error) => return Err(io_error(error)),
             }
         }
+        self.turn_over = true;
+        Ok(())
     }
 
     fn deliver(&mut self, output: Output) {
@@ -361,7 +392,7 @@ impl Task {
                 }
             }
             // Nobody may be listening for events; that is the caller's choice.
-            Output::Event(event) => drop(self.events.send(MonitorEvent::Event(event))),
+            Output::Event(event) => drop(self.events.try_send(MonitorEvent::Event(event))),
             // QEMU could not read a command. It says not which; the waiting ones time out.
             Output::Stray { .. } => {}
         }

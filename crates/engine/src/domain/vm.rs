@@ -30,6 +30,10 @@ const TERM_PATIENCE: Duration = Duration::from_secs(5);
 /// How long events that were sent before QEMU's end may still arrive after it.
 const LAST_EVENTS: Duration = Duration::from_millis(200);
 
+/// Events after which requests, QEMU's end and the clock get a look in: a QEMU that never stops
+/// talking must not keep itself from being destroyed.
+const EVENTS_IN_A_ROW: u32 = 256;
+
 /// The handle on a running VM.
 #[derive(Debug)]
 pub struct Vm {
@@ -196,13 +200,17 @@ struct Actor {
 impl Actor {
     async fn run(mut self, mut events: Events, mut inbox: mpsc::UnboundedReceiver<Message>) {
         let mut monitor_open = true;
+        let mut in_a_row = 0;
         loop {
             let kill_at = self.kill_at;
             tokio::select! {
                 // Guest events outrank requests: a verb's report comes after the events it caused.
                 biased;
-                event = events.recv(), if monitor_open => match event {
-                    Some(MonitorEvent::Event(event)) => self.guest_event(&event).await,
+                event = events.recv(), if monitor_open && in_a_row < EVENTS_IN_A_ROW => match event {
+                    Some(MonitorEvent::Event(event)) => {
+                        in_a_row += 1;
+                        self.guest_event(&event).await;
+                    }
                     Some(MonitorEvent::Closed(_)) | None => {
                         monitor_open = false;
                         self.monitor_lost();
@@ -211,6 +219,7 @@ impl Actor {
                 Some(message) = inbox.recv() => self.message(message).await,
                 _ = self.vm.process.exited() => break,
                 () = sleep_until(kill_at) => self.kill(),
+                () = std::future::ready(()), if in_a_row >= EVENTS_IN_A_ROW => in_a_row = 0,
             }
         }
         // What QEMU said last tells why it ended.
