@@ -143,15 +143,20 @@ impl Engine {
         };
         let nvram = self.nvram_of(&config);
         self.check_leftovers(&snapshot.name, nvram.as_deref(), options)?;
-        self.store.remove(&snapshot.name).map_err(|error| error.to_vir())?;
+        // Before the definition, so that a refusal leaves the domain as it was.
         if let (Some(path), true) = (nvram, options.nvram) {
             remove_nvram(&path)?;
         }
+        self.store.remove(&snapshot.name).map_err(|error| error.to_vir())?;
         let keeps_tpm = options.keep_tpm || snapshot.is_active() && !options.tpm;
-        if !keeps_tpm && config.xml.contains("<tpm ") {
-            let definition = self.definition_of(&config)?;
-            super::tpm::forget(&self.settings.qemu, &definition, options.tpm)?;
-        }
+        let tpm = if !keeps_tpm && config.xml.contains("<tpm ") {
+            self.definition_of(&config).and_then(|definition| {
+                super::tpm::forget(&self.settings.qemu, &definition, options.tpm)
+            })
+        } else {
+            Ok(())
+        };
+        // The file is gone, so the domain is, whatever became of its TPM.
         domain.publish(|snapshot| {
             snapshot.config = None;
             snapshot.autostart = false;
@@ -159,7 +164,7 @@ impl Engine {
         });
         self.registry.remove_if_gone(domain);
         self.tell(domain, DomainEvent::Lifecycle(LifecycleEvent::UndefinedRemoved));
-        Ok(())
+        tpm
     }
 
     /// The variable store of an inactive definition, if it has one that exists.
@@ -186,16 +191,18 @@ impl Engine {
                 )
                 .hint("undefine --managed-save removes it"));
             }
+        }
+        if nvram.is_some() && !options.nvram && !options.keep_nvram {
+            return Err(VirError::invalid_state("cannot undefine domain with nvram")
+                .hint("undefine --nvram removes it, --keep-nvram leaves it"));
+        }
+        if saved.exists() {
             std::fs::remove_file(&saved).map_err(|error| {
                 VirError::failed(format!(
                     "Failed to remove domain managed save image: {}",
                     super::store::os_words(&error)
                 ))
             })?;
-        }
-        if nvram.is_some() && !options.nvram && !options.keep_nvram {
-            return Err(VirError::invalid_state("cannot undefine domain with nvram")
-                .hint("undefine --nvram removes it, --keep-nvram leaves it"));
         }
         Ok(())
     }
@@ -378,12 +385,20 @@ pub(crate) fn refuse_faults(
     }
 }
 
+/// Unknown things logged of one document; finding the line of each costs a pass over it.
+const UNKNOWN_LOGGED: usize = 50;
+
 fn log_unknown_content(name: &str, diagnostics: &[Diagnostic], text: &str) {
-    for diagnostic in diagnostics.iter().filter(|d| d.severity == Severity::Warning) {
+    let mut warnings = diagnostics.iter().filter(|d| d.severity == Severity::Warning);
+    for diagnostic in warnings.by_ref().take(UNKNOWN_LOGGED) {
         let line = diagnostic.span.map(|span| {
             text.get(..span.start).map_or(0, |before| before.matches('\n').count()) + 1
         });
         tracing::warn!(domain = name, line, "{}", diagnostic.message);
+    }
+    let left = warnings.count();
+    if left > 0 {
+        tracing::warn!(domain = name, left, "more content that is not known");
     }
 }
 

@@ -154,7 +154,10 @@ impl Registry {
                 ));
             }
             let from = domain.snapshot().name.clone();
-            tables.by_name.remove(&from);
+            if tables.by_name.remove(&from).is_none() {
+                // Back from a new name that was not published: that one is to be free again.
+                tables.by_name.retain(|_, other| !Arc::ptr_eq(other, domain));
+            }
             tables.by_name.insert(Arc::clone(to), Arc::clone(domain));
             Ok(())
         })

@@ -144,7 +144,6 @@ impl Store {
         for entry in fs::read_dir(&self.folder).map_err(read)? {
             let entry = entry.map_err(read)?;
             let path = entry.path();
-            // Hidden files are temporary files and editors' copies.
             let Some(name) = definition_name(&path) else { continue };
             let kind = entry.file_type().map_err(read)?;
             if kind.is_dir() {
@@ -257,8 +256,8 @@ fn definition_name(path: &Path) -> Option<String> {
     if path.extension() != Some(OsStr::new("xml")) {
         return None;
     }
-    let name = path.file_stem()?.to_str()?;
-    (!name.starts_with('.')).then(|| name.to_owned())
+    // A domain's name may begin with a dot. What is half written ends differently.
+    Some(path.file_stem()?.to_str()?.to_owned())
 }
 
 fn remove_if_there(path: &Path) -> Result<(), StoreError> {
