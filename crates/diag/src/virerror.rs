@@ -19,6 +19,9 @@ pub struct VirError {
     pub diagnostics: Vec<Diagnostic>,
 }
 
+/// Faults told after the first: enough to mend a document by, few enough for any message.
+const FURTHER_FAULTS: usize = 100;
+
 impl VirError {
     /// An error of the QEMU driver (the most frequent reporter).
     pub fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
@@ -95,13 +98,17 @@ impl VirError {
             }
             _ => first.message.clone(),
         };
-        for d in errors {
+        for d in errors.by_ref().take(FURTHER_FAULTS) {
             detail.push('\n');
             if let (Some(span), Some(source)) = (d.span, source) {
                 let at = source.position(span.start);
                 detail.push_str(&format!("at line {}, column {}: ", at.line, at.column));
             }
             detail.push_str(&d.message);
+        }
+        match errors.count() {
+            0 => {}
+            left => detail.push_str(&format!("\nand {left} more faults")),
         }
         Self {
             code: first.code,

@@ -178,10 +178,11 @@ fn video(v: &mut Video, m: &Machine, ctx: &DefaultsContext<'_>) {
             model.vgamem.get_or_insert(16384);
             model.heads.get_or_insert(1);
             for v in [&mut model.ram, &mut model.vram, &mut model.vgamem].into_iter().flatten() {
-                *v = v.next_power_of_two();
+                // What has no such neighbour stays; QEMU refuses it by name.
+                *v = v.checked_next_power_of_two().unwrap_or(*v);
             }
             if let Some(v) = model.vram64.as_mut() {
-                *v = v.next_power_of_two();
+                *v = v.checked_next_power_of_two().unwrap_or(*v);
             }
         }
         VideoType::Xen => {

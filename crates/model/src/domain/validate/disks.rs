@@ -12,6 +12,9 @@ use crate::domain::devices::disk::{CacheMode, Disk, DiskBus, DiskDevice, IoMode,
 pub(super) fn check(d: &Domain, dev: &Devices, out: &mut Faults) {
     for (i, x) in dev.disks.iter().enumerate() {
         one(d, x, out);
+        if out.is_full() {
+            return;
+        }
         for y in dev.disks.iter().take(i) {
             pair(x, y, out);
         }

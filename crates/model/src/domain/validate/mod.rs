@@ -23,8 +23,19 @@ use super::defaults::Machine;
 /// Collects faults.
 pub(crate) struct Faults(Vec<Diagnostic>);
 
+/// Faults kept of one document; pairs of thousands of devices have millions.
+const MOST_FAULTS: usize = 1000;
+
 impl Faults {
+    /// No more are kept.
+    pub(crate) fn is_full(&self) -> bool {
+        self.0.len() >= MOST_FAULTS
+    }
+
     fn add(&mut self, rule: &'static str, code: ErrorCode, message: impl Into<String>) {
+        if self.is_full() {
+            return;
+        }
         self.0.push(Diagnostic {
             rule,
             severity: Severity::Error,
