@@ -29,6 +29,7 @@ pub mod stats;
 mod status;
 mod steps;
 pub mod store;
+mod sweep;
 mod teardown;
 mod threads;
 mod tpm;

@@ -115,7 +115,23 @@ async fn serve(args: &Args, handle: tokio::runtime::Handle) -> Result<(), String
             .collect(),
     })
     .map_err(|error| error.to_string())?;
-    engine.reattach().await;
+    let taken_over = tokio::select! {
+        () = engine.reattach() => true,
+        // Guests do not notice: the next start takes them over.
+        _ = terminate.recv() => false,
+        _ = interrupt.recv() => false,
+    };
+    if !taken_over {
+        engine.close();
+        return Ok(());
+    }
+    {
+        let engine = Arc::clone(&engine);
+        let swept = tokio::task::spawn_blocking(move || engine.sweep()).await;
+        if let Err(error) = swept {
+            tracing::error!(%error, "leftovers were not removed");
+        }
+    }
     let servers = open_doors(&engine, &layout, args, &conf, handle)?;
     announce_ready(&layout);
     {
