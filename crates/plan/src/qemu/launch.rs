@@ -115,6 +115,12 @@ pub fn launch(domain: &Domain, inputs: &Inputs) -> Result<LaunchPlan, Vec<Diagno
     cpu::resolve(&mut live, caps, host, accel).map_err(|fault| vec![fault])?;
     let short = short_name(inputs.id, &live.name);
     let private_dir = format!("{}/domain-{short}", set.lib_dir);
+    let count = live.io_threads.unwrap_or(0);
+    if u64::from(count) > MOST_IO_THREADS {
+        let message =
+            format!("{count} <iothreads> are more than the {MOST_IO_THREADS} one guest may have");
+        return Err(fault("qemu.iothreads", ErrorCode::CONFIG_UNSUPPORTED, message));
+    }
     number_io_threads(&mut live);
     disk::number_images(&mut live);
     chardev::choose_paths(&mut live, &set.channel_dir, &short);
@@ -168,6 +174,9 @@ pub fn launch(domain: &Domain, inputs: &Inputs) -> Result<LaunchPlan, Vec<Diagno
         live: Box::new(live),
     })
 }
+
+/// I/O threads of one guest; more than any host has processors. Each is an object and an argument.
+const MOST_IO_THREADS: u64 = 4096;
 
 /// Gives every I/O thread an id: the smallest free ones after those that are given.
 fn number_io_threads(live: &mut Domain) {
