@@ -78,7 +78,7 @@ fn number_ports(list: &mut [Serial]) {
                 .filter(|(j, _)| *j != i)
                 .filter_map(|(_, s)| s.target.as_ref().and_then(|t| t.port))
                 .max()
-                .map_or(0, |n| n + 1);
+                .map_or(0, |n| n.saturating_add(1));
             list[i].target.get_or_insert_default().port = Some(next);
         }
     }

@@ -249,6 +249,6 @@ fn audio(d: &mut Domain, ctx: &DefaultsContext<'_>) {
     let mut next = 1;
     for a in &mut dev.audios {
         let id = *a.id.get_or_insert(next);
-        next = next.max(id) + 1;
+        next = next.max(id).saturating_add(1);
     }
 }

@@ -80,7 +80,7 @@ fn number_controllers(d: &mut Domain) {
                 .filter(|c| c.kind == kind)
                 .filter_map(|c| c.index)
                 .max()
-                .map_or(0, |n| n + 1)
+                .map_or(0, |n| n.saturating_add(1))
         };
         list[i].index = Some(next);
     }

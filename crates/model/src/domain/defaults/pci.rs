@@ -420,7 +420,7 @@ fn options(d: &mut Domain, m: &Machine) {
             }
             "pci-root" if m.is_pseries() => {
                 t.index.get_or_insert(phb);
-                phb = t.index.map_or(phb, |n| n.max(phb)) + 1;
+                phb = t.index.map_or(phb, |n| n.max(phb)).saturating_add(1);
             }
             _ => {}
         }

@@ -162,6 +162,9 @@ fn one_each<T>(list: &[T], set: fn(&T) -> &CpuSet, with: fn(&T, CpuSet) -> T) ->
     out.into_iter().map(|x| x.1).collect()
 }
 
+/// I/O threads that are given numbers, as many as a guest is started with at most.
+const MOST_IO_THREADS: u32 = 4096;
+
 fn io_threads(d: &mut Domain) {
     let listed = d.io_thread_ids.as_ref().map_or(0, |t| t.threads.len()) as u32;
     let count = d.io_threads.unwrap_or(0).max(listed);
@@ -173,7 +176,8 @@ fn io_threads(d: &mut Domain) {
     d.io_threads = Some(count);
     if let Some(ids) = d.io_thread_ids.as_mut() {
         let mut next = 1;
-        while (ids.threads.len() as u32) < count {
+        // A count beyond reason is refused at the start; its threads are not listed here.
+        while (ids.threads.len() as u32) < count.min(MOST_IO_THREADS) {
             while ids.threads.iter().any(|t| t.id == next) {
                 next += 1;
             }

@@ -45,7 +45,7 @@ pub(super) fn assign(d: &mut Domain) {
                 (1..ports.max(1)).find(|p| !taken.contains(&(i, *p))).map(|p| (i, p))
             })
             .unwrap_or_else(|| {
-                let i = controllers.iter().map(|c| c.0).max().map_or(0, |n| n + 1);
+                let i = controllers.iter().map(|c| c.0).max().map_or(0, |n| n.saturating_add(1));
                 controllers.push((i, PORTS));
                 added.push(i);
                 (i, 1)
