@@ -184,13 +184,11 @@ impl Engine {
         options: UndefineOptions,
     ) -> Result<(), VirError> {
         let saved = self.layout.qemu_lib().join("save").join(format!("{name}.save"));
-        if saved.exists() {
-            if !options.managed_save {
-                return Err(VirError::invalid_state(
-                    "Refusing to undefine while domain managed save image exists",
-                )
-                .hint("undefine --managed-save removes it"));
-            }
+        if saved.exists() && !options.managed_save {
+            return Err(VirError::invalid_state(
+                "Refusing to undefine while domain managed save image exists",
+            )
+            .hint("undefine --managed-save removes it"));
         }
         if nvram.is_some() && !options.nvram && !options.keep_nvram {
             return Err(VirError::invalid_state("cannot undefine domain with nvram")
