@@ -62,7 +62,9 @@ impl VirError {
 impl VirError {
     /// The whole text clients print: "Domain not found: no domain with matching name 'x'".
     pub fn message(&self) -> String {
-        if self.verbatim { self.detail.clone() } else { self.code.message(&self.detail) }
+        // Where libvirt has no detail, the reader of a document has put the short text there.
+        let whole = self.verbatim || self.detail == self.code.short_message();
+        if whole { self.detail.clone() } else { self.code.message(&self.detail) }
     }
 
     /// The sentence of the code, `%1$s` standing for the detail; without a detail, the short one.

@@ -135,7 +135,7 @@ pub fn unsupported(program: u32, procedure: i32) -> VirError {
 
 fn read_only_refusal<P: Procedure>() -> VirError {
     let domain = match P::NAME.split('_').next() {
-        Some("DOMAIN") => ErrorDomain::DOM,
+        Some("DOMAIN") => ErrorDomain::DOMAIN,
         Some("NETWORK") => ErrorDomain::NETWORK,
         Some("STORAGE") => ErrorDomain::STORAGE,
         Some("NODE") => ErrorDomain::NODEDEV,

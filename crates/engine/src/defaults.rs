@@ -2,9 +2,10 @@
 
 use crate::domain::store::os_words;
 use crate::engine::Engine;
-use diag::VirError;
+use diag::{Diagnostic, ErrorCode, ErrorDomain, Severity, VirError};
 use model::capabilities::qemu::{Accel, QemuCaps};
 use model::domain::defaults::{self, DefaultsContext, DeviceSupport, MachineInfo};
+use model::domain::os::OsTypeName;
 use model::domain::{Domain as Definition, VirtType};
 use std::fs::File;
 use std::io::Read;
@@ -59,6 +60,12 @@ impl Engine {
             Some(arch) => crate::caps::CapsStore::default_emulator(arch),
             None => self.default_emulator(),
         };
+        if let Some(arch) = &arch
+            && !ARCHITECTURES.contains(&arch.as_str())
+        {
+            return Err(VirError::config(format!("Unknown architecture {arch}"))
+                .from_domain(ErrorDomain::DOMAIN));
+        }
         let accel = if written.kind == VirtType::Kvm { Accel::Kvm } else { Accel::Tcg };
         let shared = match (named.as_deref(), default.as_deref()) {
             // One that is named must be there; without any, the definition stays as it is.
@@ -99,10 +106,93 @@ impl Engine {
             return Err(VirError::internal("the kernel gave no random bytes"));
         }
         let mut diagnostics = diagnostics;
+        diagnostics.extend(self.beyond_emulator(&written, accel));
         if shared.is_some() {
             diagnostics.extend(model::domain::validate_support(&written, devices));
         }
         crate::domain::refuse_faults(Some(written), &diagnostics, "")
+    }
+}
+
+/// Architectures of guests, by libvirt's names (`virArch`).
+const ARCHITECTURES: &[&str] = &[
+    "alpha",
+    "armv6l",
+    "armv7l",
+    "armv7b",
+    "aarch64",
+    "cris",
+    "i686",
+    "ia64",
+    "itanium",
+    "lm32",
+    "loongarch64",
+    "m68k",
+    "microblaze",
+    "microblazeel",
+    "mips",
+    "mipsel",
+    "mips64",
+    "mips64el",
+    "openrisc",
+    "or32",
+    "parisc",
+    "parisc64",
+    "ppc",
+    "ppc64",
+    "ppc64le",
+    "ppcemb",
+    "riscv32",
+    "riscv64",
+    "s390",
+    "s390x",
+    "sh4",
+    "sh4eb",
+    "sparc",
+    "sparc64",
+    "unicore32",
+    "x86_64",
+    "xtensa",
+    "xtensaeb",
+];
+
+impl Engine {
+    /// What a definition asks for that its emulator never gives.
+    fn beyond_emulator(&self, definition: &Definition, accel: Accel) -> Vec<Diagnostic> {
+        let mut faults = Vec::new();
+        let mut refuse = |rule, message: String| {
+            faults.push(Diagnostic {
+                rule,
+                severity: Severity::Error,
+                code: ErrorCode::CONFIG_UNSUPPORTED,
+                span: None,
+                message,
+                hints: Vec::new(),
+            });
+        };
+        let Some(os) = &definition.os else { return faults };
+        let emulator = definition.devices.as_ref().and_then(|devices| devices.emulator.as_deref());
+        let ours = matches!(definition.kind, VirtType::Qemu | VirtType::Kvm);
+        if ours && os.kind.name != OsTypeName::Hvm {
+            let (emulator, name) = (emulator.unwrap_or_default(), os.kind.name.as_str());
+            refuse(
+                "qemu.os-type",
+                format!("Emulator '{emulator}' does not support os type '{name}'"),
+            );
+        }
+        let Some(caps) = emulator.and_then(|emulator| self.caps.known(emulator)) else {
+            return faults;
+        };
+        let machine = os.kind.machine.as_deref().and_then(|name| caps.machine(accel, name));
+        let most = machine.map_or(0, |machine| machine.max_cpus);
+        let wanted = definition.vcpu.as_ref().map_or(1, |vcpu| vcpu.maximum);
+        if most > 0 && wanted > most {
+            refuse(
+                "qemu.max-vcpus",
+                format!("Maximum CPUs greater than specified machine type limit {most}"),
+            );
+        }
+        faults
     }
 }
 

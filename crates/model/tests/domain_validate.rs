@@ -134,7 +134,7 @@ fn all_faults_at_once() {
 
 #[test]
 fn what_the_emulator_lacks() {
-    let text = "<domain type='qemu'><name>a</name><memory>1</memory><devices><graphics type='spice'/></devices></domain>";
+    let text = "<domain type='qemu'><name>a</name><memory>1</memory><os><type>hvm</type></os><devices><graphics type='spice'/></devices></domain>";
     let d = parse(text, ParseOptions::default()).domain.expect("domain");
     let message = |flags: &[&str]| {
         validate_support(&d, &DeviceSupport::new(flags.iter().copied()))

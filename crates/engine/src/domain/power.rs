@@ -287,7 +287,10 @@ pub(crate) fn agent_socket(domain: &Domain) -> Option<PathBuf> {
 
 async fn ask_agent(path: Option<PathBuf>, mode: &str) -> Result<(), VirError> {
     let Some(path) = path else {
-        return Err(VirError::config("QEMU guest agent is not configured"));
+        return Err(VirError::new(
+            ErrorCode::ARGUMENT_UNSUPPORTED,
+            "QEMU guest agent is not configured",
+        ));
     };
     let mut agent = Agent::connect(&path).await.map_err(|error| agent_error(&error.into()))?;
     agent

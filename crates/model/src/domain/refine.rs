@@ -9,6 +9,19 @@ use diag::{Diagnostic, ErrorCode, Severity};
 type ValueRule = (&'static str, &'static str, ErrorCode, &'static str);
 
 const VALUES: &[ValueRule] = &[
+    ("type", "domain", ErrorCode::CONFIG_UNSUPPORTED, "invalid domain type {}"),
+    (
+        "",
+        "memory",
+        ErrorCode::XML_ERROR,
+        "Invalid value '{}' for element or attribute './memory[1]'",
+    ),
+    (
+        "",
+        "currentMemory",
+        ErrorCode::XML_ERROR,
+        "Invalid value '{}' for element or attribute './currentMemory[1]'",
+    ),
     ("type", "input", ErrorCode::CONFIG_UNSUPPORTED, "unknown input device type '{}'"),
     ("bus", "input", ErrorCode::CONFIG_UNSUPPORTED, "unknown input bus type '{}'"),
     ("offset", "clock", ErrorCode::CONFIG_UNSUPPORTED, "unknown clock offset '{}'"),
@@ -68,7 +81,12 @@ const MISSING: &[(&str, &str, ErrorCode, &str)] = &[
         ErrorCode::NO_TARGET,
         "missing target information for device",
     ),
-    ("xml.root", "unexpected root element", ErrorCode::XML_ERROR, ""),
+    (
+        "xml.missing-attribute",
+        "Missing required attribute 'type' in element 'domain'",
+        ErrorCode::INTERNAL_ERROR,
+        "missing domain type attribute",
+    ),
 ];
 
 /// Gives each fault the code and words libvirt has for it. The place and the hints stay.
@@ -98,6 +116,13 @@ pub(super) fn refine(list: &mut [Diagnostic]) {
             }
             continue;
         }
+        if d.rule == "xml.root"
+            && let Some(name) =
+                between(&d.message, "unexpected root element <", ">, expecting <domain>")
+        {
+            d.message = format!("expecting root element of 'domain', not '{name}'");
+            continue;
+        }
         for (rule, head, code, words) in MISSING {
             if d.rule == *rule && d.message.starts_with(head) {
                 d.code = *code;
@@ -119,7 +144,10 @@ mod tests {
     use diag::{ErrorCode, Severity};
 
     fn check(inner: &str, code: ErrorCode, message: &str) {
-        let text = format!("<domain type='qemu'><name>a</name><memory>1</memory>{inner}</domain>");
+        let text = format!(
+            "<domain type='qemu'><name>a</name><memory>1</memory>\
+             <os><type>hvm</type></os>{inner}</domain>"
+        );
         let p = parse(&text, ParseOptions::default());
         let errors: Vec<_> =
             p.diagnostics.iter().filter(|d| d.severity == Severity::Error).collect();

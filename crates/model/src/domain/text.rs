@@ -32,6 +32,14 @@ pub fn parse(text: &str, options: ParseOptions) -> Parsed {
     refine::refine(&mut diagnostics);
     let domain = value.map(|mut d| {
         canonical::canonicalize(&mut d, &mut diagnostics);
+        if d.os.is_none() && d.bootloader.is_none() {
+            super::defaults::fault(
+                &mut diagnostics,
+                "domain.os-type",
+                diag::ErrorCode::XML_ERROR,
+                "an os <type> must be specified",
+            );
+        }
         if !options.live {
             live::strip(&mut d);
         }
