@@ -68,22 +68,12 @@ fn take_back(engine: &Engine, step: &Undo, made: &Made) -> Result<(), String> {
     }
 }
 
-/// Whether the command line of a process has the path of its pid file in it.
-fn names_its_pid_file(pid: u32, pid_file: &str) -> bool {
-    let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    command.split(|byte| *byte == 0).any(|word| word.ends_with(pid_file.as_bytes()))
-}
-
 /// Ends the process a pid file names, if it is (still) that process.
 async fn end_helper(domain: &str, pid_file: &str) {
     let path = std::path::Path::new(pid_file);
     let Some(pid) = host::lock::written_pid(path) else { return };
-    // One that ended together with QEMU leaves its files all the same. Helpers of a guest's user
-    // write these files, and pids are used anew: only a process that was told to write this very
-    // file is the helper. (Looked at after the pidfd was opened.)
-    if let Ok(process) = Process::open(pid)
-        && names_its_pid_file(pid, pid_file)
-    {
+    // One that ended together with QEMU leaves its files all the same.
+    if let Ok(process) = Process::open(pid) {
         end_process(domain, pid_file, pid, &process).await;
     }
     for leftover in ["pid", "sock", "socket"] {
@@ -116,7 +106,11 @@ mod tests {
     async fn only_the_process_that_writes_a_pid_file_is_ended_by_it() {
         let dir = tempfile::tempdir().expect("folder");
         let pid_file = dir.path().join("x.pid");
-        for (argument, ends) in [("/other.pid".as_ref(), false), (pid_file.as_os_str(), true)] {
+        // swtpm is told only its socket, beside the pid file, which we write for it.
+        let socket = format!("type=unixio,path={},mode=0600", dir.path().join("x.sock").display());
+        for (argument, ends) in
+            [("/other.pid".as_ref(), false), (pid_file.as_os_str(), true), (socket.as_ref(), true)]
+        {
             let mut child = std::process::Command::new("sh")
                 .args(["-c".as_ref(), "read line".as_ref(), "sh".as_ref(), argument])
                 .stdin(std::process::Stdio::piped())
