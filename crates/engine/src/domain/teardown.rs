@@ -116,6 +116,11 @@ mod tests {
                 .stdin(std::process::Stdio::piped())
                 .spawn()
                 .expect("child");
+            // The kernel shows the command line only some moments after it let the parent go on.
+            let command = format!("/proc/{}/cmdline", child.id());
+            while fs::read(&command).expect("a child").is_empty() {
+                tokio::task::yield_now().await;
+            }
             fs::write(&pid_file, child.id().to_string()).expect("pid file");
             end_helper("test", pid_file.to_str().expect("text")).await;
             assert_eq!(child.try_wait().map_or(true, |exit| exit.is_some()), ends, "{argument:?}");
