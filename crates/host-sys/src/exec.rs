@@ -86,3 +86,18 @@ fn default_signals() {
         libc::sigprocmask(libc::SIG_SETMASK, &set, std::ptr::null_mut());
     }
 }
+
+/// Has the program that `command` starts killed when the thread that starts it ends, which it does
+/// at the latest with this process: for helpers that must not outlive us whatever happens
+/// (prctl(2), `PR_SET_PDEATHSIG`).
+pub fn die_with_parent(command: &mut std::process::Command) {
+    use std::os::unix::process::CommandExt;
+    // SAFETY: between fork and exec the closure makes one system call without touching memory
+    // that other threads may hold locked; it runs after the change of user, which would clear it.
+    unsafe {
+        command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        });
+    }
+}

@@ -11,7 +11,7 @@ mod netdev;
 mod time;
 
 pub use cpuid::{CpuidLeaf, cpuid};
-pub use exec::Exec;
+pub use exec::{Exec, die_with_parent};
 pub use inherit::{close_on_exec_from, take_inherited};
 pub use lock::{LockKind, LockOwner, lock_holder, set_lock};
 pub use netdev::{

@@ -54,6 +54,9 @@ impl Conversation {
         if let Some((uid, gid)) = ids {
             command.uid(uid).gid(gid);
         }
+        // A QEMU does not end with its monitor: without this, a daemon killed in the middle of a
+        // probe would leave it behind.
+        host_sys::die_with_parent(&mut command);
         let mut child = command.spawn()?;
         let pipes = (child.stdin.take(), child.stdout.take());
         let (Some(input), Some(output)) = pipes else {
