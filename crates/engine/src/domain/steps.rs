@@ -282,7 +282,19 @@ fn start_helper(helper: &Helper, results: &Results) -> Result<(), VirError> {
 }
 
 fn helper_ready(helper: &Helper) -> bool {
-    [&helper.pid_file, &helper.socket].into_iter().flatten().all(|path| Path::new(path).exists())
+    let written = helper.pid_file.as_ref().is_none_or(|path| Path::new(path).exists());
+    written && helper.socket.as_ref().is_none_or(|path| listens(path))
+}
+
+/// True once somebody listens on a unix socket. A socket's file is there a moment before that, and
+/// a look by connecting would be taken for the one client that helpers serve (proc(5), `net/unix`:
+/// flag 0x10000 is "accepts connections").
+fn listens(path: &str) -> bool {
+    let Ok(table) = fs::read_to_string("/proc/net/unix") else { return Path::new(path).exists() };
+    table.lines().any(|line| {
+        let mut fields = line.split_ascii_whitespace();
+        fields.nth(3) == Some("00010000") && line.ends_with(path)
+    })
 }
 
 fn helper_error(
