@@ -201,12 +201,9 @@ impl CapsStore {
         let refused = |why: &dyn std::fmt::Display| {
             VirError::internal(format!("Failed to probe QEMU binary '{}': {why}", key.path))
         };
-        let (accel, kind) = if self.kvm_usable {
-            ("kvm:tcg", ProbeKind::Primary)
-        } else {
-            ("tcg", ProbeKind::Primary)
-        };
-        let primary = self.converse(&key.path, accel, kind).map_err(|error| refused(&error))?;
+        let accel = if self.kvm_usable { "kvm:tcg" } else { "tcg" };
+        let primary =
+            self.converse(&key.path, accel, ProbeKind::Primary).map_err(|error| refused(&error))?;
         let tcg = if self.kvm_usable {
             Some(
                 self.converse(&key.path, "tcg", ProbeKind::TcgOnly)
