@@ -1,6 +1,6 @@
 //! What QEMU binaries can do: probed once, kept on disk, asked again when the binary changes.
 
-use crate::defaults::{EmulatorDefaults, SharedDefaults};
+use crate::defaults::SharedDefaults;
 use crate::engine::Engine;
 use diag::{ErrorCode, VirError};
 use model::capabilities::firmware::Firmware;
@@ -136,8 +136,8 @@ impl CapsStore {
         let caps = self.load(&key).map_or_else(|| self.probe(&key), Ok)?.shared();
         slot.known = Some(Known {
             key,
-            tcg: Arc::new(EmulatorDefaults::new(&caps, Accel::Tcg)),
-            kvm: Arc::new(EmulatorDefaults::new(&caps, Accel::Kvm)),
+            tcg: Arc::new(model::domain::defaults::EmulatorDefaults::new(&caps, Accel::Tcg)),
+            kvm: Arc::new(model::domain::defaults::EmulatorDefaults::new(&caps, Accel::Kvm)),
             caps: Arc::clone(&caps),
         });
         Ok(caps)

@@ -6,6 +6,7 @@
 pub mod address;
 pub mod alias;
 mod aliases;
+mod arch;
 mod canonical;
 pub mod clock;
 pub mod cpu;
@@ -36,11 +37,12 @@ pub mod validate;
 pub mod walk;
 
 pub use aliases::assign_aliases;
+pub use arch::ARCHITECTURES;
 pub use definition::{Domain, VirtType};
 pub use text::{
     FormatFlags, ParseOptions, Parsed, QEMU_NS, file_header, format, parse, write_domain,
 };
-pub use validate::{validate, validate_support};
+pub use validate::{validate, validate_emulator, validate_support};
 
 impl Domain {
     /// The devices; an empty set is made when there is none.

@@ -9,6 +9,7 @@ mod context;
 mod devices;
 mod disks;
 mod drive_addresses;
+mod emulator;
 mod graphics;
 mod implied;
 mod machine;
@@ -23,6 +24,7 @@ mod usb;
 
 pub use context::{DefaultsContext, DeviceSupport, MachineInfo, Settings};
 pub use disks::target_index;
+pub use emulator::EmulatorDefaults;
 pub use machine::Machine;
 
 use diag::Diagnostic;

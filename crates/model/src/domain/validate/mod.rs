@@ -6,6 +6,7 @@
 mod controllers;
 mod devices;
 mod disks;
+mod emulator;
 mod interfaces;
 mod memory;
 mod platform;
@@ -15,6 +16,7 @@ mod videos;
 
 use diag::{Diagnostic, ErrorCode, Severity};
 
+pub use emulator::validate_emulator;
 pub use support::validate_support;
 
 use super::Domain;

@@ -1,0 +1,35 @@
+//! What a domain asks for that its emulator never gives.
+
+use diag::Diagnostic;
+
+use super::Faults;
+use crate::capabilities::qemu::{Accel, QemuCaps};
+use crate::domain::os::OsTypeName;
+use crate::domain::{Domain, VirtType};
+
+/// Checks the kind of guest and the number of its CPUs. `caps` are those of the domain's emulator,
+/// where they are known.
+pub fn validate_emulator(d: &Domain, caps: Option<&QemuCaps>, accel: Accel) -> Vec<Diagnostic> {
+    let mut out = Faults(Vec::new());
+    let Some(os) = &d.os else { return out.0 };
+    let emulator = d.devices.as_ref().and_then(|devices| devices.emulator.as_deref());
+    let ours = matches!(d.kind, VirtType::Qemu | VirtType::Kvm);
+    if ours && os.kind.name != OsTypeName::Hvm {
+        let (emulator, name) = (emulator.unwrap_or_default(), os.kind.name.as_str());
+        out.unsupported(
+            "qemu.os-type",
+            format!("Emulator '{emulator}' does not support os type '{name}'"),
+        );
+    }
+    let Some(caps) = caps else { return out.0 };
+    let machine = os.kind.machine.as_deref().and_then(|name| caps.machine(accel, name));
+    let most = machine.map_or(0, |machine| machine.max_cpus);
+    let wanted = d.vcpu.as_ref().map_or(1, |vcpu| vcpu.maximum);
+    if most > 0 && wanted > most {
+        out.unsupported(
+            "qemu.max-vcpus",
+            format!("Maximum CPUs greater than specified machine type limit {most}"),
+        );
+    }
+    out.0
+}
