@@ -47,7 +47,7 @@ fn faults(table: &[String], packages: &[Package]) -> Vec<String> {
     let place: HashMap<&str, usize> =
         table.iter().enumerate().map(|(place, name)| (name.as_str(), place)).collect();
     let mut faults = Vec::new();
-    let beside = ["xtask", "tests", "fuzz"];
+    let beside = ["conformance", "xtask", "tests", "fuzz"];
     for package in packages.iter().filter(|package| package.local) {
         let name = package.name.as_str();
         if beside.contains(&name) {

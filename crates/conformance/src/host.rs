@@ -1,0 +1,68 @@
+//! The host every request assumes, as the contract of the data fixes it.
+
+use model::capabilities::firmware::Firmware;
+use model::capabilities::host::{HostFacts, KvmState};
+use plan::Ids;
+use plan::qemu::Settings;
+use std::collections::BTreeMap;
+
+use crate::request::{Profile, Request};
+
+/// Seconds since 1970 on that host.
+const NOW: i64 = 1_234_567_890;
+
+/// Byte `n` of everything random is `n`.
+pub fn random(buffer: &mut [u8]) {
+    for (place, byte) in buffer.iter_mut().enumerate() {
+        *byte = place as u8;
+    }
+}
+
+/// Facts of the host.
+pub fn facts(request: &Request<'_>) -> HostFacts {
+    let arch = request.value("host").get("arch").and_then(|arch| arch.as_str());
+    let versions = request.list("tpm_versions");
+    let versions = if versions.is_empty() { vec!["1.2", "2.0"] } else { versions };
+    HostFacts {
+        arch: arch.unwrap_or("x86_64").to_owned(),
+        kvm: KvmState::Usable,
+        swtpm_versions: versions.into_iter().map(str::to_owned).collect(),
+        qemu_rdp: true,
+        now: NOW,
+        utc_offset: -1800,
+        page_sizes_kib: vec![4, 2048, 1_048_576],
+        cdrom_drives: vec!["/dev/cdrom".to_owned()],
+        render_nodes: vec!["/dev/dri/foo".to_owned()],
+        ..HostFacts::default()
+    }
+}
+
+/// Settings of the daemon: the fixed ones, and what the request sets in qemu.conf.
+pub fn settings(_request: &Request<'_>) -> Settings {
+    let mut settings = Settings::system("", Ids { uid: 0, gid: 0 });
+    settings.run_dir = "/var/run/libvirt/qemu".to_owned();
+    settings.channel_dir = "/var/run/libvirt/qemu/channel".to_owned();
+    // No security model.
+    settings.ids = None;
+    settings.dynamic_ownership = false;
+    settings.hugetlbfs =
+        vec![("/dev/hugepages2M".to_owned(), 2048), ("/dev/hugepages1G".to_owned(), 1_048_576)];
+    settings
+}
+
+/// Installed firmware: descriptors of the profile's folders, by file name; one in a later folder
+/// is hidden by one of the same name in an earlier one.
+pub fn firmware(profile: &Profile) -> Vec<Firmware> {
+    let mut files: BTreeMap<String, (String, String)> = BTreeMap::new();
+    for (system, folder) in &profile.firmware_dirs {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if let (true, Ok(text)) =
+                (name.ends_with(".json"), std::fs::read_to_string(entry.path()))
+            {
+                files.entry(name.clone()).or_insert((format!("{system}/{name}"), text));
+            }
+        }
+    }
+    files.values().filter_map(|(source, text)| Firmware::parse(source, text).ok()).collect()
+}
