@@ -6,6 +6,7 @@ mod deps;
 mod layers;
 mod metadata;
 mod protocol;
+mod scores;
 mod tidy;
 
 use std::path::{Path, PathBuf};
@@ -24,6 +25,11 @@ const TASKS: &[(&str, &str, Task)] = &[
     ("tidy", "check the house rules of every file", tidy::run),
     ("layers", "check that dependencies point down only", layers::run),
     ("deps", "check the licences and reasons of dependencies", deps::run),
+    (
+        "scores",
+        "compare a conformance result with the recorded scores (--keep: only compare)",
+        scores::run,
+    ),
 ];
 
 fn main() -> ExitCode {
