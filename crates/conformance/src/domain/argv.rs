@@ -1,0 +1,58 @@
+//! The command line of a domain.
+
+use super::define::define;
+use crate::answer::{Answer, either};
+use crate::request::Request;
+use crate::{emulator, host};
+use model::domain::assign_aliases;
+use plan::qemu::{Inputs, launch};
+use plan::{Action, Arg, Piece};
+use serde_json::Value;
+
+/// Numbers of descriptors where they show.
+fn descriptor(name: &str) -> String {
+    let number = match name {
+        "monitor.fd" => 1729,
+        _ => 1750,
+    };
+    number.to_string()
+}
+
+fn render(arg: &Arg) -> String {
+    arg.render(|piece| match piece {
+        Piece::Fd(name) => descriptor(&name.0),
+        Piece::Port(name) if name.0.contains("spice.tls") => "5902".to_owned(),
+        Piece::Port(name) if name.0.contains("spice") => "5901".to_owned(),
+        Piece::Port(_) => "5900".to_owned(),
+        Piece::VncDisplay(_) => "0".to_owned(),
+        Piece::Text(text) => text.clone(),
+    })
+}
+
+/// The words with which QEMU is started.
+pub fn domain_argv(request: &Request<'_>) -> Answer {
+    either((|| {
+        let caps = emulator::capabilities(request)?;
+        let mut domain = define(request, &caps)?;
+        assign_aliases(&mut domain);
+        let (facts, settings) = (host::facts(request), host::settings(request));
+        let installed = host::firmware(request.profile);
+        let inputs =
+            Inputs { caps: &caps, host: &facts, firmware: &installed, settings: &settings, id: -1 };
+        let plan = launch(&domain, &inputs).map_err(|findings| Answer::refused(findings, ""))?;
+        let exec = plan.steps.iter().find_map(|step| match &step.action {
+            Action::Exec(exec) => Some(exec),
+            _ => None,
+        });
+        let exec = exec.ok_or_else(|| Answer::wrong("the plan starts no process"))?;
+        let mut words: Vec<Value> = Vec::new();
+        for (name, value) in &exec.env {
+            if let Some(value) = value {
+                words.push(Value::String(format!("{name}={value}")));
+            }
+        }
+        words.push(Value::String(exec.program.clone()));
+        words.extend(exec.args.iter().map(|arg| Value::String(render(arg))));
+        Ok(Answer::Out(Value::Array(words)))
+    })())
+}

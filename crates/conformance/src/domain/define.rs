@@ -1,0 +1,64 @@
+//! Defining a domain as the daemon does: reading, defaults, firmware, checks.
+
+use crate::answer::{Answer, accepted};
+use crate::host;
+use crate::request::Request;
+use model::capabilities::qemu::{Accel, QemuCaps};
+use model::domain::defaults::{self, DefaultsContext, EmulatorDefaults};
+use model::domain::{
+    Domain, ParseOptions, VirtType, parse, validate, validate_emulator, validate_support,
+};
+use plan::qemu::select_firmware;
+
+/// A domain as the daemon would define it.
+///
+/// # Errors
+/// The request is wrong, or the definition is refused.
+pub fn define(request: &Request<'_>, caps: &QemuCaps) -> Result<Domain, Answer> {
+    let text = request.need("xml")?;
+    let parsed = parse(text, ParseOptions::default());
+    let mut domain = accepted(parsed.domain, parsed.diagnostics, text)?;
+    let facts = host::facts(request);
+    let set = host::settings(request);
+    let accel = if domain.kind == VirtType::Kvm { Accel::Kvm } else { Accel::Tcg };
+    let emulator = EmulatorDefaults::new(caps, accel);
+    let settings = defaults::Settings {
+        lib_dir: set.lib_dir.clone(),
+        channel_dir: set.channel_dir.clone(),
+        vnc_allow_host_audio: set.vnc_allow_host_audio,
+        nographics_allow_host_audio: set.nographics_allow_host_audio,
+    };
+    let mut context = DefaultsContext {
+        host_arch: &facts.arch,
+        emulator: Some(&caps.emulator),
+        machines: &emulator.machines,
+        devices: &emulator.devices,
+        settings: &settings,
+        random: &mut host::random,
+        abi_update: request.flag("abi_update"),
+    };
+    let mut findings = defaults::apply(&mut domain, &mut context);
+    findings.extend(validate_emulator(&domain, Some(caps), accel));
+    findings.extend(validate_support(&domain, &emulator.devices));
+    let mut domain = accepted(Some(domain), findings, "")?;
+    choose_firmware(request, &mut domain, &facts.arch, &set.nvram_dir)?;
+    let findings = validate(&domain);
+    accepted(Some(domain), findings, "")
+}
+
+fn choose_firmware(
+    request: &Request<'_>,
+    domain: &mut Domain,
+    host_arch: &str,
+    nvram_dir: &str,
+) -> Result<(), Answer> {
+    let Some(os) = domain.os.as_ref() else { return Ok(()) };
+    if os.firmware.is_none() && os.loader.is_none() {
+        return Ok(());
+    }
+    let machine = os.kind.machine.clone().unwrap_or_default();
+    let arch = os.kind.arch.clone().unwrap_or_else(|| host_arch.to_owned());
+    let installed = host::firmware(request.profile);
+    select_firmware(domain, &installed, nvram_dir, &machine, &arch)
+        .map_err(|error| Answer::Refused(diag::VirError::failed(error.0)))
+}

@@ -1,0 +1,15 @@
+//! Domains of QEMU: their XML and their command line.
+
+mod argv;
+mod define;
+mod xml;
+
+use crate::Operation;
+
+/// The operations of this area.
+pub const OPERATIONS: &[Operation] = &[
+    ("domain-xml", xml::domain_xml),
+    ("domain-argv", argv::domain_argv),
+    ("domain-live-xml", xml::live_xml),
+    ("domain-status-xml", xml::status_xml),
+];

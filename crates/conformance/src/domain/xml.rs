@@ -1,0 +1,38 @@
+//! The XML of domains.
+
+use super::define::define;
+use crate::answer::{Answer, accepted, either};
+use crate::emulator;
+use crate::request::Request;
+use model::domain::{FormatFlags, ParseOptions, format, parse, status};
+
+/// The stored form of a domain.
+pub fn domain_xml(request: &Request<'_>) -> Answer {
+    either((|| {
+        let caps = emulator::capabilities(request)?;
+        let domain = define(request, &caps)?;
+        Ok(Answer::text(format(&domain, FormatFlags { secure: true, ..FormatFlags::default() })))
+    })())
+}
+
+/// The form of a running domain.
+pub fn live_xml(request: &Request<'_>) -> Answer {
+    either((|| {
+        let text = request.need("xml")?;
+        let parsed = parse(text, ParseOptions { live: true });
+        let mut domain = accepted(parsed.domain, parsed.diagnostics, text)?;
+        domain.id.get_or_insert(1337);
+        let live = request.str("format") == Some("live");
+        Ok(Answer::text(format(&domain, FormatFlags { live, secure: true, migratable: false })))
+    })())
+}
+
+/// The form of a status file.
+pub fn status_xml(request: &Request<'_>) -> Answer {
+    either((|| {
+        let text = request.need("xml")?;
+        let parsed = status::parse(text);
+        let status = accepted(parsed.status, parsed.diagnostics, text)?;
+        Ok(Answer::text(status::format(&status)))
+    })())
+}
