@@ -29,6 +29,15 @@ fn render(arg: &Arg) -> String {
     })
 }
 
+/// A variable of the daemon's own environment.
+fn inherited<'a>(request: &Request<'a>, name: &str) -> Option<&'a str> {
+    match name {
+        "PATH" => Some("/bin"),
+        "USER" | "LOGNAME" => Some("test"),
+        _ => request.value("env").get(name).and_then(Value::as_str),
+    }
+}
+
 /// The words with which QEMU is started.
 pub fn domain_argv(request: &Request<'_>) -> Answer {
     either((|| {
@@ -47,7 +56,7 @@ pub fn domain_argv(request: &Request<'_>) -> Answer {
         let exec = exec.ok_or_else(|| Answer::wrong("the plan starts no process"))?;
         let mut words: Vec<Value> = Vec::new();
         for (name, value) in &exec.env {
-            if let Some(value) = value {
+            if let Some(value) = value.as_deref().or_else(|| inherited(request, name)) {
                 words.push(Value::String(format!("{name}={value}")));
             }
         }
