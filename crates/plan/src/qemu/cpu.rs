@@ -95,14 +95,7 @@ impl Build<'_> {
     /// Name of the model when the domain names none.
     fn default_model(&self) -> Option<String> {
         let machine = self.caps.machine(self.accel, &self.machine)?;
-        let name = machine.default_cpu_type.as_deref()?;
-        let cpus = &self.caps.accel(self.accel)?.cpus;
-        let known = cpus.iter().find(|cpu| cpu.typename == name).map(|cpu| cpu.name.clone());
-        known.or_else(|| {
-            name.rsplit_once('-')
-                .and_then(|(rest, _)| rest.rsplit_once('-'))
-                .map(|(n, _)| n.to_string())
-        })
+        self.caps.default_cpu(self.accel, machine).map(str::to_string)
     }
 
     /// `-cpu`, unless there is nothing to say.

@@ -275,7 +275,15 @@ fn machines(reply: &Value) -> Vec<Machine> {
     machines
 }
 
-fn cpus(reply: &Value) -> Vec<CpuDefinition> {
+/// libvirt's spelling of a CPU model's name. QEMU takes names of POWER models in either case and
+/// lists them in lower case; libvirt knows them in upper case.
+fn cpu_model_name(name: String, target: &str) -> String {
+    const POWER: [&str; 5] = ["POWER6", "POWER7", "POWER8", "POWER9", "POWER10"];
+    let known = POWER.iter().find(|known| target == "ppc64" && known.eq_ignore_ascii_case(&name));
+    known.map_or(name, |known| (*known).to_string())
+}
+
+fn cpus(reply: &Value, target: &str) -> Vec<CpuDefinition> {
     list(reply)
         .iter()
         .filter_map(|item| {
@@ -288,7 +296,7 @@ fn cpus(reply: &Value) -> Vec<CpuDefinition> {
             }
             // A model that cannot run as such (not just for a missing feature) names its type.
             Some(CpuDefinition {
-                name: text(item, "name")?,
+                name: cpu_model_name(text(item, "name")?, target),
                 typename: text(item, "typename").unwrap_or_default(),
                 usable: missing.map(|missing| missing.is_empty()),
                 blockers,
@@ -380,7 +388,7 @@ impl QemuCaps {
             .ok_or_else(|| missing("query-target", "no architecture in the reply"))?;
         let accel = |answers: &Answers, model: &str| AccelCaps {
             machines: machines(answers.reply("query-machines")),
-            cpus: cpus(answers.reply("query-cpu-definitions")),
+            cpus: cpus(answers.reply("query-cpu-definitions"), &target),
             host_model: host_model(answers, model),
         };
         let kvm = answers.kvm().then(|| accel(&answers, "host"));
@@ -483,6 +491,14 @@ impl QemuCaps {
             .iter()
             .find(|m| m.name == name)
             .or_else(|| machines.iter().find(|m| m.alias.as_deref() == Some(name)))
+    }
+
+    /// The model a machine gets when the domain names none: the first one of the type that the
+    /// machine names. `None` where no model is of this type.
+    pub fn default_cpu(&self, accel: Accel, machine: &Machine) -> Option<&str> {
+        let kind = machine.default_cpu_type.as_deref()?;
+        let models = &self.accel(accel)?.cpus;
+        models.iter().find(|model| model.typename == kind).map(|model| model.name.as_str())
     }
 
     /// The machine types, under `accel` or else under the other one.
