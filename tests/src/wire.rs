@@ -14,6 +14,12 @@ pub mod procedure {
     pub const CONNECT_OPEN: u32 = 1;
     /// The driver's type as text.
     pub const CONNECT_GET_TYPE: u32 = 3;
+    /// The domain with a name.
+    pub const DOMAIN_LOOKUP_BY_NAME: u32 = 23;
+    /// Starts a domain with the host, or no longer.
+    pub const DOMAIN_SET_AUTOSTART: u32 = 29;
+    /// Stops a domain's virtual CPUs.
+    pub const DOMAIN_SUSPEND: u32 = 34;
     /// The list of authentication methods.
     pub const AUTH_LIST: u32 = 66;
 }
@@ -42,6 +48,14 @@ pub fn open_body(session: bool) -> Vec<u8> {
     body.resize(body.len().next_multiple_of(4), 0);
     body.extend_from_slice(&[0; 4]);
     body
+}
+
+/// A string of a body: length, bytes, padding.
+pub fn string(text: &str) -> Vec<u8> {
+    let mut bytes = (text.len() as u32).to_be_bytes().to_vec();
+    bytes.extend_from_slice(text.as_bytes());
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    bytes
 }
 
 /// A raw connection; reads give up after ten seconds.

@@ -1,6 +1,7 @@
 //! From bytes to a typed call and back: what every procedure has in common.
 
 use diag::{ErrorCode, ErrorDomain, VirError};
+use engine::Turn;
 use protocol::Procedure;
 use rpc::server::{Call, Outcome};
 use std::future::Future;
@@ -73,6 +74,29 @@ where
         Ok(args) => Outcome::blocking(move || match answer(args) {
             Ok(ret) => encode(&ret),
             Err(error) => refused::<P>(error),
+        }),
+        Err(error) => Outcome::Error(error),
+    }
+}
+
+/// The same for a call that may have to wait for its turn, which it does where no thread waits
+/// with it.
+pub fn in_turn<P: Procedure, T: Send + 'static>(
+    request: Request<'_, '_>,
+    change: impl FnOnce(P::Args) -> Turn<T> + Send + 'static,
+    ret: impl FnOnce(T) -> P::Ret + Send + 'static,
+) -> Outcome
+where
+    P::Args: Send + 'static,
+{
+    let finish = move |result: Result<T, VirError>| match result {
+        Ok(value) => encode(&ret(value)),
+        Err(error) => refused::<P>(error),
+    };
+    match arguments::<P>(&request) {
+        Ok(args) => Outcome::blocking(move || match change(args) {
+            Turn::Done(result) => finish(result),
+            Turn::Waits(rest) => Outcome::later(async move { finish(rest.await) }),
         }),
         Err(error) => Outcome::Error(error),
     }

@@ -1,13 +1,13 @@
 //! Domains: look-ups, lists, definitions, and their lives.
 
-use crate::bind::{Request, blocking, later, now};
+use crate::bind::{Request, in_turn, later, now};
 use crate::connect::{no_flags, only_flags};
 use crate::{Bound, Libvirt, Session};
 use diag::VirError;
-use engine::Engine;
 use engine::domain::{
     DefineOptions, Domain, ListFilter, PowerModes, StartOptions, UndefineOptions, XmlOptions,
 };
+use engine::{Engine, Turn};
 use protocol::remote::{self, NonnullDomain, Procedure, procs};
 use std::sync::Arc;
 use units::Uuid;
@@ -90,30 +90,42 @@ pub(crate) fn call<'a, 'b>(
                 Ok(remote::ConnectListDefinedDomainsRet { names })
             })
         }
-        Procedure::DomainDefineXml => blocking::<procs::DomainDefineXml>(request, move |args| {
-            let options = DefineOptions::default();
-            let dom = engine.define(&args.xml, options, &client)?;
-            Ok(remote::DomainDefineXmlRet { dom: crate::events::wire_domain(&dom) })
-        }),
-        Procedure::DomainDefineXmlFlags => {
-            blocking::<procs::DomainDefineXmlFlags>(request, move |args| {
-                only_flags(args.flags, 1)?;
-                let options = DefineOptions { validate: args.flags & 1 != 0 };
-                let dom = engine.define(&args.xml, options, &client)?;
-                Ok(remote::DomainDefineXmlFlagsRet { dom: crate::events::wire_domain(&dom) })
-            })
-        }
-        Procedure::DomainUndefine => blocking::<procs::DomainUndefine>(request, move |args| {
-            let domain = find(&engine, &args.dom)?;
-            engine.undefine(&domain, UndefineOptions::default(), &client)
-        }),
-        Procedure::DomainUndefineFlags => {
-            blocking::<procs::DomainUndefineFlags>(request, move |args| {
-                let options = undefine_options(args.flags)?;
-                let domain = find(&engine, &args.dom)?;
-                engine.undefine(&domain, options, &client)
-            })
-        }
+        Procedure::DomainDefineXml => in_turn::<procs::DomainDefineXml, _>(
+            request,
+            move |args| engine.define(&args.xml, DefineOptions::default(), &client),
+            |dom| remote::DomainDefineXmlRet { dom: crate::events::wire_domain(&dom) },
+        ),
+        Procedure::DomainDefineXmlFlags => in_turn::<procs::DomainDefineXmlFlags, _>(
+            request,
+            move |args| match only_flags(args.flags, 1) {
+                Ok(()) => {
+                    let options = DefineOptions { validate: args.flags & 1 != 0 };
+                    engine.define(&args.xml, options, &client)
+                }
+                Err(error) => Turn::Done(Err(error)),
+            },
+            |dom| remote::DomainDefineXmlFlagsRet { dom: crate::events::wire_domain(&dom) },
+        ),
+        Procedure::DomainUndefine => in_turn::<procs::DomainUndefine, _>(
+            request,
+            move |args| match find(&engine, &args.dom) {
+                Ok(domain) => engine.undefine(&domain, UndefineOptions::default(), &client),
+                Err(error) => Turn::Done(Err(error)),
+            },
+            |()| (),
+        ),
+        Procedure::DomainUndefineFlags => in_turn::<procs::DomainUndefineFlags, _>(
+            request,
+            move |args| {
+                let found = undefine_options(args.flags)
+                    .and_then(|options| Ok((find(&engine, &args.dom)?, options)));
+                match found {
+                    Ok((domain, options)) => engine.undefine(&domain, options, &client),
+                    Err(error) => Turn::Done(Err(error)),
+                }
+            },
+            |()| (),
+        ),
         Procedure::DomainCreate => later::<procs::DomainCreate, _>(request, |args| async move {
             let domain = find(&engine, &args.dom)?;
             engine.start(&domain, StartOptions::default(), &client).await
@@ -182,12 +194,14 @@ pub(crate) fn call<'a, 'b>(
             let snapshot = find(&engine, &args.dom)?.snapshot();
             Ok(remote::DomainGetAutostartRet { autostart: i32::from(snapshot.autostart) })
         }),
-        Procedure::DomainSetAutostart => {
-            blocking::<procs::DomainSetAutostart>(request, move |args| {
-                let domain = find(&engine, &args.dom)?;
-                engine.set_autostart(&domain, args.autostart != 0, &client)
-            })
-        }
+        Procedure::DomainSetAutostart => in_turn::<procs::DomainSetAutostart, _>(
+            request,
+            move |args| match find(&engine, &args.dom) {
+                Ok(domain) => engine.set_autostart(&domain, args.autostart != 0, &client),
+                Err(error) => Turn::Done(Err(error)),
+            },
+            |()| (),
+        ),
         Procedure::DomainGetAutostartOnce => {
             now::<procs::DomainGetAutostartOnce>(request, |args| {
                 let snapshot = find(&engine, &args.dom)?.snapshot();
@@ -196,19 +210,27 @@ pub(crate) fn call<'a, 'b>(
                 })
             })
         }
-        Procedure::DomainSetAutostartOnce => {
-            blocking::<procs::DomainSetAutostartOnce>(request, move |args| {
-                let domain = find(&engine, &args.dom)?;
-                engine.set_autostart_once(&domain, args.autostart != 0, &client)
-            })
-        }
-        Procedure::DomainRename => blocking::<procs::DomainRename>(request, move |args| {
-            no_flags(args.flags)?;
-            let domain = find(&engine, &args.dom)?;
-            let new_name = args.new_name.unwrap_or_default();
-            engine.rename(&domain, new_name, &client)?;
-            Ok(remote::DomainRenameRet { retcode: 0 })
-        }),
+        Procedure::DomainSetAutostartOnce => in_turn::<procs::DomainSetAutostartOnce, _>(
+            request,
+            move |args| match find(&engine, &args.dom) {
+                Ok(domain) => engine.set_autostart_once(&domain, args.autostart != 0, &client),
+                Err(error) => Turn::Done(Err(error)),
+            },
+            |()| (),
+        ),
+        Procedure::DomainRename => in_turn::<procs::DomainRename, _>(
+            request,
+            move |args| {
+                let found = no_flags(args.flags).and_then(|()| find(&engine, &args.dom));
+                match found {
+                    Ok(domain) => {
+                        engine.rename(&domain, args.new_name.unwrap_or_default(), &client)
+                    }
+                    Err(error) => Turn::Done(Err(error)),
+                }
+            },
+            |()| remote::DomainRenameRet { retcode: 0 },
+        ),
         Procedure::DomainGetXmlDesc => now::<procs::DomainGetXmlDesc>(request, |args| {
             let options = xml_options(args.flags)?;
             let domain = find(&engine, &args.dom)?;

@@ -120,9 +120,12 @@ pub(crate) fn call<'a, 'b>(
             no_flags(args.flags)?;
             let domain = find(engine, &args.dom)?;
             running(&domain)?;
-            // 0 ok, 1 a job holds it; the monitor itself is always free for questions.
-            let state = u32::from(domain.gate.is_busy());
-            Ok(remote::DomainGetControlInfoRet { state, details: 0, state_time: 0 })
+            // 0 ok, 2 occupied by something that is to be over soon, and since when (1, a
+            // background job, is for what takes as long as it takes).
+            let held = domain.gate.held_for();
+            let state_time = held.map_or(0, |age| u64::try_from(age.as_millis()).unwrap_or(0));
+            let state = if held.is_some() { 2 } else { 0 };
+            Ok(remote::DomainGetControlInfoRet { state, details: 0, state_time })
         }),
         Procedure::DomainGetMessages => now::<procs::DomainGetMessages>(request, |args| {
             only_flags(args.flags, 7)?;

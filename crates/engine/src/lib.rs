@@ -19,10 +19,12 @@ mod ports;
 mod random;
 pub mod settings;
 pub mod storage;
+mod turn;
 
 pub use engine::{Engine, EngineConfig, OpenError};
 pub use host_view::{DomainCapsQuery, NodeInfo};
 pub use layout::{Layout, RootTooLong, SOCKET_PATH_MAX};
+pub use turn::Turn;
 
 use diag::VirError;
 

@@ -4,6 +4,7 @@ use super::job::Admission;
 use super::record::{Config, Domain};
 use crate::engine::Engine;
 use crate::events::{DomainEvent, DomainRef, Event};
+use crate::turn::Turn;
 use diag::{Diagnostic, ErrorCode, ErrorDomain, Severity, VirError};
 use lifecycle::{LifecycleEvent, Request};
 use model::domain::{Domain as Definition, ParseOptions, validate};
@@ -86,44 +87,56 @@ impl Engine {
         xml: &str,
         options: DefineOptions,
         client: &Arc<str>,
-    ) -> Result<DomainRef, VirError> {
-        self.learn_capabilities(xml);
-        let definition = self.read_definition(xml, options.validate)?;
-        self.define_now(&definition, client)
+    ) -> Turn<DomainRef> {
+        let claimed = (|| {
+            self.learn_capabilities(xml);
+            let definition = self.read_definition(xml, options.validate)?;
+            let uuid = uuid_of(&definition)?;
+            let name: Arc<str> = Arc::from(definition.name.as_str());
+            let (domain, _) =
+                self.registry.claim(&name, &uuid, || Domain::inactive(uuid, &name, None))?;
+            // Only its text is kept while another job is waited for.
+            Ok((domain, name, Arc::new(Config::of(&definition))))
+        })();
+        let (domain, name, config) = match claimed {
+            Ok(claimed) => claimed,
+            Err(error) => return Turn::Done(Err(error)),
+        };
+        let turn = {
+            let domain = Arc::clone(&domain);
+            self.with_job(&domain.clone(), Request::Define, "define", client, move |engine, job| {
+                engine.put_definition(&domain, &name, config, job)
+            })
+        };
+        let engine = Arc::clone(self);
+        turn.after(move |result| {
+            if result.is_err() {
+                engine.registry.remove_if_gone(&domain);
+            }
+        })
     }
 
-    /// The same with a definition that was read.
-    fn define_now(
-        self: &Arc<Self>,
-        definition: &Definition,
-        client: &Arc<str>,
+    /// Writes a definition down and shows it.
+    fn put_definition(
+        &self,
+        domain: &Arc<Domain>,
+        name: &str,
+        config: Arc<Config>,
+        job: Admission,
     ) -> Result<DomainRef, VirError> {
-        let uuid = uuid_of(definition)?;
-        let config = Arc::new(Config::of(definition));
-        let (domain, _) = self
-            .registry
-            .claim(&definition.name, &uuid, || Domain::inactive(uuid, &definition.name, None))?;
-        let result = (|| {
-            let admission = self.wait_for_job(&domain, Request::Define, "define", client)?;
-            // In the tables before in the file, so that the name stays this domain's.
-            self.registry.publish(&domain, |_| {})?;
-            self.store.write(&definition.name, &config.xml).map_err(|error| error.to_vir())?;
-            let was_persistent = domain.snapshot().is_persistent();
-            self.registry
-                .publish(&domain, |snapshot| snapshot.config = Some(Arc::clone(&config)))?;
-            let event = if was_persistent {
-                LifecycleEvent::DefinedUpdated
-            } else {
-                LifecycleEvent::DefinedAdded
-            };
-            let reference = self.tell(&domain, DomainEvent::Lifecycle(event));
-            drop(admission);
-            Ok(reference)
-        })();
-        if result.is_err() {
-            self.registry.remove_if_gone(&domain);
-        }
-        result
+        // In the tables before in the file, so that the name stays this domain's.
+        self.registry.publish(domain, |_| {})?;
+        self.store.write(name, &config.xml).map_err(|error| error.to_vir())?;
+        let was_persistent = domain.snapshot().is_persistent();
+        self.registry.publish(domain, |snapshot| snapshot.config = Some(config))?;
+        let event = if was_persistent {
+            LifecycleEvent::DefinedUpdated
+        } else {
+            LifecycleEvent::DefinedAdded
+        };
+        let reference = self.tell(domain, DomainEvent::Lifecycle(event));
+        drop(job);
+        Ok(reference)
     }
 
     /// Removes a persistent definition; a running guest becomes transient.
@@ -135,8 +148,14 @@ impl Engine {
         domain: &Arc<Domain>,
         options: UndefineOptions,
         client: &Arc<str>,
-    ) -> Result<(), VirError> {
-        let _job = self.wait_for_job(domain, Request::Undefine, "undefine", client)?;
+    ) -> Turn<()> {
+        let found = Arc::clone(domain);
+        self.with_job(domain, Request::Undefine, "undefine", client, move |engine, _job| {
+            engine.undefine_now(&found, options)
+        })
+    }
+
+    fn undefine_now(&self, domain: &Arc<Domain>, options: UndefineOptions) -> Result<(), VirError> {
         let snapshot = domain.snapshot();
         let Some(config) = snapshot.config.clone() else {
             return Err(VirError::invalid_state("cannot undefine transient domain"));
@@ -214,8 +233,14 @@ impl Engine {
         domain: &Arc<Domain>,
         autostart: bool,
         client: &Arc<str>,
-    ) -> Result<(), VirError> {
-        let _job = self.wait_for_job(domain, Request::ModifyConfig, "autostart", client)?;
+    ) -> Turn<()> {
+        let found = Arc::clone(domain);
+        self.with_job(domain, Request::ModifyConfig, "autostart", client, move |engine, _job| {
+            engine.mark_autostart(&found, autostart)
+        })
+    }
+
+    fn mark_autostart(&self, domain: &Arc<Domain>, autostart: bool) -> Result<(), VirError> {
         let snapshot = domain.snapshot();
         if !snapshot.is_persistent() {
             return Err(VirError::invalid_state("cannot set autostart for transient domain"));
@@ -236,8 +261,14 @@ impl Engine {
         domain: &Arc<Domain>,
         once: bool,
         client: &Arc<str>,
-    ) -> Result<(), VirError> {
-        let _job = self.wait_for_job(domain, Request::ModifyConfig, "autostart", client)?;
+    ) -> Turn<()> {
+        let found = Arc::clone(domain);
+        self.with_job(domain, Request::ModifyConfig, "autostart", client, move |engine, _job| {
+            engine.mark_autostart_once(&found, once)
+        })
+    }
+
+    fn mark_autostart_once(&self, domain: &Arc<Domain>, once: bool) -> Result<(), VirError> {
         let snapshot = domain.snapshot();
         if !snapshot.is_persistent() {
             return Err(VirError::invalid_state("cannot set autostart for transient domain"));
@@ -258,8 +289,14 @@ impl Engine {
         domain: &Arc<Domain>,
         new_name: String,
         client: &Arc<str>,
-    ) -> Result<(), VirError> {
-        let _job = self.wait_for_job(domain, Request::Rename, "rename", client)?;
+    ) -> Turn<()> {
+        let found = Arc::clone(domain);
+        self.with_job(domain, Request::Rename, "rename", client, move |engine, _job| {
+            engine.rename_now(&found, new_name)
+        })
+    }
+
+    fn rename_now(&self, domain: &Arc<Domain>, new_name: String) -> Result<(), VirError> {
         let snapshot = domain.snapshot();
         let Some(config) = snapshot.config.clone() else {
             return Err(VirError::invalid_state("cannot rename a transient domain"));
@@ -341,17 +378,27 @@ impl Engine {
         reference
     }
 
-    /// Waits for a domain's job on a thread that may block.
-    pub(crate) fn wait_for_job(
-        &self,
+    /// Has `work`, which may block, done once the domain's job is to be had: at once on this
+    /// thread, or later on another one. Whoever waits holds no thread.
+    fn with_job<T: Send + 'static>(
+        self: &Arc<Self>,
         domain: &Arc<Domain>,
         request: Request,
         verb: &'static str,
         client: &Arc<str>,
-    ) -> Result<Admission, VirError> {
-        match domain.gate.try_acquire(request, verb, client)? {
-            Some(admission) => Ok(admission),
-            None => self.runtime().block_on(domain.gate.acquire(request, verb, client)),
+        work: impl FnOnce(&Self, Admission) -> Result<T, VirError> + Send + 'static,
+    ) -> Turn<T> {
+        match domain.gate.try_acquire(request, verb, client) {
+            Ok(Some(job)) => Turn::Done(work(self, job)),
+            Err(error) => Turn::Done(Err(error)),
+            Ok(None) => {
+                let (engine, client) = (Arc::clone(self), Arc::clone(client));
+                let domain = Arc::clone(domain);
+                Turn::Waits(Box::pin(async move {
+                    let job = domain.gate.acquire(request, verb, &client).await?;
+                    crate::blocking(move || work(&engine, job)).await
+                }))
+            }
         }
     }
 }

@@ -31,7 +31,10 @@ struct State {
 #[derive(Debug)]
 pub struct JobGate {
     state: Mutex<State>,
+    /// The phase is another one.
     changed: Notify,
+    /// The job was given back: one of those who wait may try.
+    freed: Notify,
 }
 
 /// What came of asking for the job.
@@ -43,6 +46,20 @@ pub enum Admission {
     AlreadySo,
 }
 
+/// What a look at the gate shows.
+enum Look {
+    Answer(Result<Admission, VirError>),
+    Wait(WaitFor),
+}
+
+/// What stands in the way.
+enum WaitFor {
+    /// Another job.
+    Job,
+    /// The phase alone: the job is free, for others.
+    Phase,
+}
+
 /// Holds the job; dropping it lets the next one go on.
 #[derive(Debug)]
 pub struct JobGuard {
@@ -52,7 +69,11 @@ pub struct JobGuard {
 impl JobGate {
     /// The gate of a domain in `phase`.
     pub fn new(phase: Phase) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::new(State { phase, job: None }), changed: Notify::new() })
+        Arc::new(Self {
+            state: Mutex::new(State { phase, job: None }),
+            changed: Notify::new(),
+            freed: Notify::new(),
+        })
     }
 
     /// Asks for the job to carry out `request`, waiting for another one up to the deadline.
@@ -69,10 +90,28 @@ impl JobGate {
         loop {
             // Registered before the look, so that no change between look and wait is missed.
             let changed = self.changed.notified();
-            if let Some(admission) = self.try_acquire(request, verb, client)? {
-                return Ok(admission);
-            }
-            if tokio::time::timeout_at(deadline, changed).await.is_err() {
+            let wait = match self.look(request, verb, client) {
+                Look::Wait(wait) => wait,
+                Look::Answer(Ok(granted @ Admission::Granted(_))) => return Ok(granted),
+                // Whoever was woken for the job and does not take it wakes the next.
+                Look::Answer(other) => {
+                    self.freed.notify_one();
+                    return other;
+                }
+            };
+            let woken = async {
+                match wait {
+                    WaitFor::Job => tokio::select! {
+                        () = changed => {}
+                        () = self.freed.notified() => {}
+                    },
+                    WaitFor::Phase => {
+                        self.freed.notify_one();
+                        changed.await;
+                    }
+                }
+            };
+            if tokio::time::timeout_at(deadline, woken).await.is_err() {
                 return Err(self.gave_up(verb));
             }
         }
@@ -88,6 +127,13 @@ impl JobGate {
         verb: &'static str,
         client: &Arc<str>,
     ) -> Result<Option<Admission>, VirError> {
+        match self.look(request, verb, client) {
+            Look::Answer(answer) => answer.map(Some),
+            Look::Wait(_) => Ok(None),
+        }
+    }
+
+    fn look(self: &Arc<Self>, request: Request, verb: &'static str, client: &Arc<str>) -> Look {
         let mut state = self.lock();
         let job = state.job.as_ref().map(|held| JobView { kind: held.kind });
         match decide(state.phase, job, request) {
@@ -99,11 +145,12 @@ impl JobGate {
                 };
                 let since = Instant::now();
                 state.job = Some(Held { kind, verb, client: Arc::clone(client), since });
-                Ok(Some(Admission::Granted(JobGuard { gate: Arc::clone(self) })))
+                Look::Answer(Ok(Admission::Granted(JobGuard { gate: Arc::clone(self) })))
             }
-            Verdict::Queue => Ok(None),
-            Verdict::Ignore => Ok(Some(Admission::AlreadySo)),
-            Verdict::Refuse(refusal) => Err(refusal.into()),
+            Verdict::Queue if job.is_some() => Look::Wait(WaitFor::Job),
+            Verdict::Queue => Look::Wait(WaitFor::Phase),
+            Verdict::Ignore => Look::Answer(Ok(Admission::AlreadySo)),
+            Verdict::Refuse(refusal) => Look::Answer(Err(refusal.into())),
         }
     }
 
@@ -119,9 +166,9 @@ impl JobGate {
         }
     }
 
-    /// A job is held.
-    pub fn is_busy(&self) -> bool {
-        self.lock().job.is_some()
+    /// How long a job has been held, if one is.
+    pub fn held_for(&self) -> Option<Duration> {
+        self.lock().job.as_ref().map(|held| held.since.elapsed())
     }
 
     /// The phase now.
@@ -175,7 +222,8 @@ impl JobGate {
 impl Drop for JobGuard {
     fn drop(&mut self) {
         self.gate.lock().job = None;
-        self.gate.changed.notify_waiters();
+        // One alone: with hundreds of changes queued, waking all for each is quadratic.
+        self.gate.freed.notify_one();
     }
 }
 
@@ -202,6 +250,35 @@ mod tests {
         tokio::task::yield_now().await;
         drop(first);
         assert!(matches!(waiter.await.expect("no panic"), Ok(Admission::Granted(_))));
+    }
+
+    /// Every one of many waiters gets its turn, those that take the job and those that do not.
+    #[tokio::test(flavor = "current_thread", start_paused = true)]
+    async fn nobody_in_a_long_queue_is_forgotten() {
+        let gate = JobGate::new(Phase::Active(Status::Running(RunningReason::Booted)));
+        let first = gate.acquire(Request::Reset, "reset", &client()).await.expect("free");
+        let waiters: Vec<_> = (0..300)
+            .map(|number| {
+                let gate = Arc::clone(&gate);
+                // A start is refused as soon as it is looked at, and waits while QEMU ends.
+                let request = [Request::ModifyConfig, Request::Start, Request::Define][number % 3];
+                tokio::spawn(
+                    async move { gate.acquire(request, "change", &client()).await.is_ok() },
+                )
+            })
+            .collect();
+        gate.set_phase(Phase::Stopping);
+        tokio::task::yield_now().await;
+        drop(first);
+        for _ in 0..1000 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(waiters.iter().filter(|waiter| !waiter.is_finished()).count(), 100, "starts");
+        gate.set_phase(Phase::Inactive);
+        for waiter in waiters {
+            assert!(waiter.await.expect("no panic"));
+        }
+        assert!(gate.held_for().is_none());
     }
 
     #[tokio::test]

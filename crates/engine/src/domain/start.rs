@@ -129,7 +129,7 @@ impl Engine {
                 tracing::error!(domain = %name, error = %error.message(), "not autostarted");
             }
             if snapshot.autostart_once
-                && let Err(error) = self.set_autostart_once(&domain, false, &client)
+                && let Err(error) = self.set_autostart_once(&domain, false, &client).wait().await
             {
                 let name = &snapshot.name;
                 tracing::error!(domain = %name, error = %error.message(), "stays marked");

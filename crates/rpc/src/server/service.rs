@@ -69,7 +69,7 @@ pub enum Outcome {
     /// answer is dropped. [`Outcome::Reply`] from it means an empty reply.
     Later(BoxFuture<Outcome>),
     /// The answer comes from work that blocks (files): it runs on a thread for that, handed over directly and
-    /// answered directly, and like [`Outcome::Later`] always to its end.
+    /// answered directly, and like [`Outcome::Later`] always to its end. It may itself leave a rest for later.
     Blocking(Box<dyn FnOnce() -> Outcome + Send>),
     /// The call opens a stream: `reply` is the reply's payload; then `start` is called and its future run.
     ///

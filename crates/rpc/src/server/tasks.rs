@@ -79,8 +79,12 @@ impl Drop for AnswerReport {
 
 /// Runs the future of a late answer to its end.
 pub(crate) fn later(mailbox: &Arc<Mailbox>, call: Header, future: BoxFuture<Outcome>) {
-    let report = AnswerReport { mailbox: Arc::clone(mailbox), call, outcome: None };
-    spawn(mailbox, async move {
+    run_later(AnswerReport { mailbox: Arc::clone(mailbox), call, outcome: None }, future);
+}
+
+fn run_later(report: AnswerReport, future: BoxFuture<Outcome>) {
+    let mailbox = Arc::clone(&report.mailbox);
+    spawn(&mailbox, async move {
         let mut future = future;
         let outcome = loop {
             match Guarded(future).await {
@@ -88,7 +92,7 @@ pub(crate) fn later(mailbox: &Arc<Mailbox>, call: Header, future: BoxFuture<Outc
                 Ok(outcome) => break outcome,
                 Err(panic) => {
                     let client = report.mailbox.peer.id;
-                    break Outcome::Error(panicked(&*panic, &call, client));
+                    break Outcome::Error(panicked(&*panic, &report.call, client));
                 }
             }
         };
@@ -96,7 +100,8 @@ pub(crate) fn later(mailbox: &Arc<Mailbox>, call: Header, future: BoxFuture<Outc
     });
 }
 
-/// Runs the work of a blocking answer on a thread for that.
+/// Runs the work of a blocking answer on a thread for that. What it leaves for later follows on no
+/// thread of its own.
 pub(crate) fn blocking(
     mailbox: &Arc<Mailbox>,
     call: Header,
@@ -111,7 +116,11 @@ pub(crate) fn blocking(
                 Outcome::Error(panicked(&*panic, &call, client))
             }
         };
-        report.post(outcome);
+        match outcome {
+            // Here and not by the connection, which may be gone: the work is done all the same.
+            Outcome::Later(future) => run_later(report, future),
+            outcome => report.post(outcome),
+        }
     };
     match &mailbox.core.config.runtime {
         Some(handle) => handle.spawn_blocking(run),
