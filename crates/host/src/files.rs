@@ -58,7 +58,13 @@ impl WriteMode {
 /// The step that failed.
 pub fn write_atomic(path: &Path, content: &[u8], how: WriteMode) -> Result<(), FileError> {
     let temporary = temporary_name(path);
-    let result = write_new(&temporary, content, how).and_then(|()| {
+    let result = write_new(&temporary, content, how).and_then(|file| {
+        if how.durable && take_new_name(&file, &temporary, path)? {
+            return Ok(());
+        }
+        if how.durable {
+            file.sync_all().map_err(FileError::at("sync", path))?;
+        }
         std::fs::rename(&temporary, path).map_err(FileError::at("rename", &temporary))
     });
     if let Err(error) = result {
@@ -69,10 +75,32 @@ pub fn write_atomic(path: &Path, content: &[u8], how: WriteMode) -> Result<(), F
     if how.durable { sync_folder(path) } else { Ok(()) }
 }
 
+/// Gives a file a name that nothing has, and makes both durable. False when something has it, or
+/// the file system cannot tell: then nothing was done.
+///
+/// Where an old file is replaced, the new one must be on stable storage before it takes the name,
+/// and the name after it: two waits for the journal. A new name has nothing to lose, so file and
+/// name share one. Writing the content back first keeps a power loss in between from leaving a
+/// name without content on file systems with a journal; what is promised rests on the sync alone.
+fn take_new_name(file: &File, temporary: &Path, path: &Path) -> Result<bool, FileError> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    if path.symlink_metadata().is_ok() || host_sys::write_back(file).is_err() {
+        return Ok(false);
+    }
+    // EEXIST, or EINVAL where the file system has no such rename.
+    if renameat_with(CWD, temporary, CWD, path, RenameFlags::NOREPLACE).is_err() {
+        return Ok(false);
+    }
+    file.sync_all().map(|()| true).map_err(|error| {
+        let _ = std::fs::remove_file(path);
+        FileError::at("sync", path)(error)
+    })
+}
+
 /// What new files are created with: nobody else reads what is only half there.
 const CREATED_MODE: u32 = 0o600;
 
-fn write_new(path: &Path, content: &[u8], how: WriteMode) -> Result<(), FileError> {
+fn write_new(path: &Path, content: &[u8], how: WriteMode) -> Result<File, FileError> {
     let mut file = File::options()
         .write(true)
         .create_new(true)
@@ -90,10 +118,7 @@ fn write_new(path: &Path, content: &[u8], how: WriteMode) -> Result<(), FileErro
         rustix::fs::fchmod(&file, mode)
             .map_err(|e| FileError::at("change mode of", path)(e.into()))?;
     }
-    if how.durable {
-        file.sync_all().map_err(FileError::at("sync", path))?;
-    }
-    Ok(())
+    Ok(file)
 }
 
 /// A name in the same folder that no other write uses. It begins with a dot and does not end in
