@@ -1,4 +1,8 @@
 //! libvirt's objects as typed values: reading, defaults, validation, writing.
 pub mod capabilities;
+pub mod cpu;
 pub mod domain;
+pub mod interface;
+mod object;
+pub mod secret;
 pub mod storage;

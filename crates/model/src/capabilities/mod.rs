@@ -1,6 +1,5 @@
 //! What the host and its hypervisors can do, and the XML that says so.
 
-pub mod cpu;
 pub mod domain;
 pub mod firmware;
 pub mod host;
@@ -8,4 +7,5 @@ mod host_xml;
 pub mod qemu;
 mod text;
 
+pub use crate::cpu::x86 as cpu;
 pub use host_xml::{GuestCaps, SecModel, capabilities_xml, shows_virtualisation};

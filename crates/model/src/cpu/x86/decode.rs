@@ -1,7 +1,7 @@
 //! Finding the model (and the differences from it) that describes a CPU.
 
-use super::super::qemu::{CpuPropValue, HostModel};
-use super::x86_map::{FeatureSet, Model, Register, X86Map};
+use super::map::{FeatureSet, Model, Register, X86Map};
+use crate::capabilities::qemu::{CpuPropValue, HostModel};
 use std::collections::HashMap;
 
 /// What is known of an x86 CPU.
