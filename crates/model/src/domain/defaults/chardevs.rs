@@ -2,6 +2,7 @@
 
 use super::{DefaultsContext, Machine};
 use crate::domain::Domain;
+use crate::domain::address::Address;
 use crate::domain::devices::chardev::{
     CharProtocol, CharSourceElement, CharTarget, CharTargetModel, CharTargetType, CharType,
     ProtocolType, Serial, SocketMode,
@@ -89,13 +90,17 @@ pub(super) fn apply(d: &mut Domain, m: &Machine, ctx: &DefaultsContext<'_>) {
     let dev = d.devices_mut();
     for s in &mut dev.serials {
         let t = s.target.get_or_insert_default();
-        let kind = *t.kind.get_or_insert_with(|| match &s.address {
-            Some(crate::domain::address::Address::Usb(_)) => CharTargetType::UsbSerial,
-            Some(crate::domain::address::Address::Pci(_)) => CharTargetType::PciSerial,
-            Some(crate::domain::address::Address::SpaprVio(_)) => CharTargetType::SpaprVioSerial,
+        // Long ago every port was written as one of ISA, also where there is none.
+        if m.is_virt() && t.kind == Some(CharTargetType::IsaSerial) && t.model.is_none() {
+            t.kind = None;
+        }
+        t.kind = t.kind.or(match &s.address {
+            Some(Address::Usb(_)) => Some(CharTargetType::UsbSerial),
+            Some(Address::Pci(_)) => Some(CharTargetType::PciSerial),
+            Some(Address::SpaprVio(_)) => Some(CharTargetType::SpaprVioSerial),
             _ => default_serial(m),
         });
-        if t.model.is_none() {
+        if let (None, Some(kind)) = (&t.model, t.kind) {
             t.model = serial_model(kind, m).map(|name| CharTargetModel { name: name.to_owned() });
         }
     }
@@ -219,15 +224,18 @@ fn passthrough(s: &mut crate::domain::devices::smartcard::PassthroughSource) {
     }
 }
 
-fn default_serial(m: &Machine) -> CharTargetType {
+/// What a serial port is that does not say. `None` on boards whose ports have no name.
+fn default_serial(m: &Machine) -> Option<CharTargetType> {
     if m.is_pseries() {
-        CharTargetType::SpaprVioSerial
+        Some(CharTargetType::SpaprVioSerial)
     } else if m.is_s390() {
-        CharTargetType::SclpSerial
-    } else if m.is_arm() || m.is_riscv() || m.is_loongarch() {
-        CharTargetType::SystemSerial
+        Some(CharTargetType::SclpSerial)
+    } else if m.is_virt() {
+        Some(CharTargetType::SystemSerial)
+    } else if m.is_x86() {
+        Some(CharTargetType::IsaSerial)
     } else {
-        CharTargetType::IsaSerial
+        None
     }
 }
 

@@ -7,12 +7,25 @@ use std::collections::BTreeSet;
 #[derive(Clone, Debug, Default)]
 pub struct DeviceSupport {
     flags: BTreeSet<String>,
+    kvm_gic: Vec<u8>,
 }
 
 impl DeviceSupport {
     /// From flag names.
     pub fn new<S: Into<String>>(flags: impl IntoIterator<Item = S>) -> Self {
-        Self { flags: flags.into_iter().map(Into::into).collect() }
+        Self { flags: flags.into_iter().map(Into::into).collect(), kvm_gic: Vec::new() }
+    }
+
+    /// With the versions of the ARM interrupt controller that KVM offers.
+    #[must_use]
+    pub fn with_kvm_gic(mut self, versions: impl IntoIterator<Item = u8>) -> Self {
+        self.kvm_gic = versions.into_iter().collect();
+        self
+    }
+
+    /// The newest ARM interrupt controller that KVM offers.
+    pub fn newest_kvm_gic(&self) -> Option<u8> {
+        self.kvm_gic.iter().copied().max()
     }
 
     /// Whether the flag is set.

@@ -261,7 +261,10 @@ fn default_scsi(m: &Machine, ctx: &DefaultsContext<'_>) -> Option<&'static str> 
     if m.is_pseries() {
         return Some("ibmvscsi");
     }
-    if m.is_s390() {
+    if m.has_builtin_esp() {
+        return Some("ncr53c90");
+    }
+    if m.is_s390() || m.is_loongarch_virt() {
         return Some("virtio-scsi");
     }
     if ctx.devices.has("lsi") {
@@ -294,13 +297,12 @@ fn default_usb(m: &Machine, ctx: &DefaultsContext<'_>) -> Option<&'static str> {
             ("qemu-xhci", "qemu-xhci"),
         ]);
     }
-    if m.is_virt() {
+    // The boards of ARM have no port of their own; xHCI is what every firmware drives.
+    if m.is_virt() || m.arch == "aarch64" {
         return first(&[("qemu-xhci", "qemu-xhci"), ("nec-usb-xhci", "nec-xhci")]);
     }
-    if m.is_x86() {
-        return first(&[("piix3-usb-uhci", "piix3-uhci")]);
-    }
-    first(&[("pci-ohci", "pci-ohci"), ("piix3-usb-uhci", "piix3-uhci")])
+    first(&[("piix3-usb-uhci", "piix3-uhci"), ("pci-ohci", "pci-ohci")])
+        .filter(|model| !m.is_x86() || *model == "piix3-uhci")
 }
 
 fn pci(c: &mut Controller, m: &Machine) {

@@ -16,17 +16,38 @@ impl EmulatorDefaults {
     /// From what the binary can do under `accel`.
     pub fn new(caps: &QemuCaps, accel: Accel) -> Self {
         let known = if caps.accel(accel).is_some() { accel } else { Accel::Tcg };
+        // Elsewhere QEMU's default is a model that only emulation can run.
+        let usable = accel == Accel::Tcg
+            || matches!(caps.arch.as_str(), "i686" | "x86_64" | "s390" | "s390x")
+            || caps.arch.starts_with("ppc64");
+        let preferred = caps.default_machine(known).map(|machine| machine.name.as_str());
         let machines = caps.accel(known).map_or_else(Vec::new, |all| {
             all.machines
                 .iter()
                 .map(|machine| MachineInfo {
                     name: machine.name.clone(),
                     alias: machine.alias.clone(),
-                    default_cpu: caps.default_cpu(known, machine).map(str::to_owned),
-                    is_default: machine.is_default,
+                    default_cpu: caps
+                        .default_cpu(known, machine)
+                        .filter(|_| usable)
+                        .map(|name| spelled(name, &caps.arch)),
+                    is_default: preferred == Some(machine.name.as_str()),
                 })
                 .collect()
         });
-        Self { machines, devices: DeviceSupport::new(caps.flags.iter().cloned()) }
+        let gic = caps.gic.iter().filter(|gic| gic.kernel).map(|gic| gic.version);
+        let devices = DeviceSupport::new(caps.flags.iter().cloned()).with_kvm_gic(gic);
+        Self { machines, devices }
+    }
+}
+
+/// A CPU model as libvirt spells it: the generations of POWER in capitals.
+fn spelled(name: &str, arch: &str) -> String {
+    let generation = name.strip_prefix("power").filter(|n| !n.is_empty());
+    match generation {
+        Some(n) if arch.starts_with("ppc") && n.bytes().all(|c| c.is_ascii_digit()) => {
+            format!("POWER{n}")
+        }
+        _ => name.to_owned(),
     }
 }

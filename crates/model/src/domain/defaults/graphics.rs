@@ -218,7 +218,7 @@ fn default_video(m: &Machine, ctx: &DefaultsContext<'_>) -> VideoType {
     if m.is_virt() || m.is_s390() {
         return VideoType::Virtio;
     }
-    if m.is_ppc() {
+    if m.is_ppc64() {
         return VideoType::Vga;
     }
     if ctx.devices.has("cirrus-vga") { VideoType::Cirrus } else { VideoType::Vga }

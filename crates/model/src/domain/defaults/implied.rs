@@ -133,21 +133,16 @@ pub(super) fn default_devices(d: &mut Domain, m: &Machine, ctx: &DefaultsContext
             balloon = false;
         }
     } else if m.is_arm() {
-        usb = matches!(m.name.as_str(), "versatilepb") || m.name.starts_with("realview");
-        balloon = m.is_arm_virt() || m.name.starts_with("vexpress");
-        if m.is_arm_virt() {
-            usb = false;
-        }
+        balloon = false;
+        usb = m.name == "versatilepb" || m.name.starts_with("realview");
+        usb_model = Some("pci-ohci");
     } else if m.is_s390() {
         usb = false;
-    } else if m.is_riscv() || m.is_loongarch() {
+    } else if m.is_riscv() {
         usb = false;
-        balloon = m.is_virt();
-    } else if m.is_ppc() {
-        usb = true;
-    } else {
-        usb = matches!(m.arch.as_str(), "alpha" | "mips" | "mipsel" | "mips64" | "mips64el");
-        balloon = m.has_pci();
+    } else if m.is_loongarch() || m.arch == "sparc" {
+        usb = false;
+        balloon = false;
     }
     if no_machine {
         usb = false;
@@ -181,17 +176,12 @@ pub(super) fn default_devices(d: &mut Domain, m: &Machine, ctx: &DefaultsContext
     if sata {
         ensure_controller(d, ControllerType::Sata, 0, None);
     }
-    if m.has_pci() && !no_machine {
-        let model = if m.has_pcie() { "pcie-root" } else { "pci-root" };
+    if let Some(model) = m.implied_pci_root().filter(|_| !no_machine) {
         ensure_controller(d, ControllerType::Pci, 0, Some(model));
     }
     let dev = d.devices_mut();
     if balloon && dev.memballoons.is_empty() {
-        let no_transport = m.is_arm_virt();
-        if !no_transport {
-            dev.memballoons
-                .push(MemBalloon { model: BalloonModel::Virtio, ..MemBalloon::default() });
-        }
+        dev.memballoons.push(MemBalloon { model: BalloonModel::Virtio, ..MemBalloon::default() });
     }
     if m.is_q35() && !dev.watchdogs.iter().any(|w| w.model == WatchdogModel::Itco) {
         // QEMU has one action for all watchdogs.
@@ -284,6 +274,18 @@ pub(super) fn inputs(d: &mut Domain, m: &Machine) {
         .and_then(|f| f.ps2.as_ref())
         .is_some_and(|s| s.state == xml::OnOff::Off);
     let dev = d.devices_mut();
+    let usb_bus = dev
+        .controllers
+        .iter()
+        .any(|c| c.kind == ControllerType::Usb && c.model.as_deref() != Some("none"));
+    if m.is_ppc64() && usb_bus && !dev.graphics.is_empty() {
+        for kind in [InputType::Keyboard, InputType::Mouse] {
+            let there = dev.inputs.iter().any(|i| i.kind == kind && i.bus == Some(InputBus::Usb));
+            if !there {
+                dev.inputs.push(Input { kind, bus: Some(InputBus::Usb), ..Input::default() });
+            }
+        }
+    }
     if m.has_ps2() && !ps2_off {
         for kind in [InputType::Mouse, InputType::Keyboard] {
             let there = dev.inputs.iter().any(|i| i.kind == kind && i.bus == Some(InputBus::Ps2));

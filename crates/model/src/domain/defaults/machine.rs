@@ -107,31 +107,40 @@ impl Machine {
     pub fn has_pcie(&self) -> bool {
         self.pcie
     }
-    /// Whether it has any PCI root.
-    pub fn has_pci(&self) -> bool {
-        self.is_i440fx()
-            || self.is_q35()
-            || self.is_virt()
+    /// The PCI root the machine brings without being asked: a controller model.
+    pub fn implied_pci_root(&self) -> Option<&'static str> {
+        if self.has_pcie() {
+            return Some("pcie-root");
+        }
+        let conventional = self.is_i440fx()
+            || self.is_arm() && self.name == "versatilepb"
+            || self.is_ppc()
             || self.is_s390()
-            || self.is_ppc() && !self.is_bamboo_like()
-            || matches!(
-                self.arch.as_str(),
-                "alpha" | "sh4" | "mips" | "mips64" | "mipsel" | "mips64el"
-            )
-            || self.is_arm()
-                && (self.name.starts_with("realview")
-                    || matches!(self.name.as_str(), "versatilepb"))
+            || matches!(self.arch.as_str(), "alpha" | "sh4" | "sh4eb")
+            || self.arch.starts_with("mips");
+        conventional.then_some("pci-root")
     }
-    fn is_bamboo_like(&self) -> bool {
-        matches!(self.name.as_str(), "ppce500" | "mpc8544ds" | "taihu")
+    /// Whether devices get PCI addresses where there is a PCI bus. The many boards of ARM, RISC-V
+    /// and LoongArch have none that QEMU could plug into.
+    pub fn supports_pci(&self) -> bool {
+        if self.is_arm() || self.is_riscv() || self.is_loongarch() {
+            return self.is_virt() || self.is_arm() && self.name == "versatilepb";
+        }
+        true
+    }
+    /// Whether several PCI roots are possible, so that missing buses are roots and not bridges.
+    pub fn has_many_pci_roots(&self) -> bool {
+        self.is_pseries()
     }
     /// Whether it has an IDE controller of its own.
     pub fn has_builtin_ide(&self) -> bool {
-        self.is_i440fx()
-            || self.name == "malta"
-            || self.name == "sun4u"
-            || self.name == "g3beige"
-            || matches!(self.name.as_str(), "mac99" | "pegasos2")
+        self.is_i440fx() || self.name == "malta" || self.name == "sun4u" || self.name == "g3beige"
+    }
+    /// Whether it has a SCSI controller of the ESP family on board.
+    pub fn has_builtin_esp(&self) -> bool {
+        self.arch == "sparc"
+            && (self.name.starts_with("SS-")
+                || matches!(self.name.as_str(), "LX" | "Voyager" | "SPARCClassic" | "SPARCbook"))
     }
     /// Whether it can have PS/2 devices.
     pub fn has_ps2(&self) -> bool {

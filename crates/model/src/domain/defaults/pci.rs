@@ -24,7 +24,7 @@ pub(super) fn assign(
     ctx: &DefaultsContext<'_>,
     out: &mut Vec<Diagnostic>,
 ) {
-    if !m.has_pci() {
+    if !m.supports_pci() || !has_bus(d) {
         return;
     }
     // What the first pass cannot place the second one reports.
@@ -40,6 +40,11 @@ pub(super) fn assign(
     if m.is_s390() {
         zpci(d, m);
     }
+}
+
+/// Whether there is any PCI controller: a machine without has no place for PCI devices.
+fn has_bus(d: &Domain) -> bool {
+    d.devices.iter().flat_map(|v| &v.controllers).any(|c| c.kind == ControllerType::Pci)
 }
 
 /// Whether a device waits for an address or a bus is missing. A stored guest has neither.

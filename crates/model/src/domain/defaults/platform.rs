@@ -39,7 +39,7 @@ pub fn apply(d: &mut Domain, ctx: &mut DefaultsContext<'_>, out: &mut Vec<Diagno
     machine(d, ctx, out);
     boot(d);
     cpu(d, ctx);
-    features(d);
+    features(d, ctx);
     many_vcpus(d, ctx);
     d.on_poweroff.get_or_insert(LifecycleAction::Destroy);
     d.on_reboot.get_or_insert(LifecycleAction::Restart);
@@ -435,15 +435,16 @@ fn numa(n: &mut crate::domain::cpu::Numa, vcpus: Option<u32>) {
     }
 }
 
-fn features(d: &mut Domain) {
+fn features(d: &mut Domain, ctx: &DefaultsContext<'_>) {
     if super::Machine::of(d).is_arm_virt() {
-        // The interrupt controller that every host can emulate.
+        // KVM's newest interrupt controller; emulation stays with the one that every QEMU does well.
+        let kvm = (d.kind == VirtType::Kvm).then(|| ctx.devices.newest_kvm_gic()).flatten();
         d.features
             .get_or_insert_default()
             .gic
             .get_or_insert_default()
             .version
-            .get_or_insert_with(|| "2".to_owned());
+            .get_or_insert_with(|| kvm.unwrap_or(2).to_string());
     }
     let Some(f) = d.features.as_mut() else { return };
     for s in [&mut f.hap, &mut f.pvspinlock, &mut f.pmu, &mut f.vmcoreinfo].into_iter().flatten() {

@@ -35,8 +35,9 @@ pub(super) fn check(dev: &Devices, m: &Machine, out: &mut Faults) {
                     "pci-root and pcie-root controllers should not have an address",
                 );
             }
-            if index == 0 && m.has_pci() {
-                let want = if m.has_pcie() { "pcie-root" } else { "pci-root" };
+            if index == 0
+                && let Some(want) = m.implied_pci_root()
+            {
                 if model != want {
                     out.xml(
                         "domain.pci-root",
