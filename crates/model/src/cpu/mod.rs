@@ -1,0 +1,3 @@
+//! CPUs as libvirt describes them.
+
+pub mod x86;
