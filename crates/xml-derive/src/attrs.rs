@@ -36,6 +36,12 @@ pub struct FieldAttrs {
     pub ns: Option<String>,
     pub prefix: Option<String>,
     pub attrs_first: bool,
+    /// An empty attribute counts as absent.
+    pub empty_absent: bool,
+    /// Code and words for a bad value, as a tuple expression.
+    pub fault: Option<Box<Expr>>,
+    /// Code and words for a value that must be there and is not.
+    pub missing: Option<Box<Expr>>,
 }
 
 impl FieldAttrs {
@@ -51,6 +57,9 @@ impl FieldAttrs {
             ns: None,
             prefix: None,
             attrs_first: false,
+            empty_absent: false,
+            fault: None,
+            missing: None,
         };
         for attr in attrs.iter().filter(|a| a.path().is_ident("xml")) {
             attr.parse_nested_meta(|m| {
@@ -75,6 +84,9 @@ impl FieldAttrs {
                     "ns" => out.ns = text()?,
                     "prefix" => out.prefix = text()?,
                     "attrs_first" => out.attrs_first = true,
+                    "empty_absent" => out.empty_absent = true,
+                    "fault" => out.fault = Some(Box::new(m.value()?.parse()?)),
+                    "missing" => out.missing = Some(Box::new(m.value()?.parse()?)),
                     "skip_default" => out.skip_default = true,
                     "live_only" => out.conditions.push("live"),
                     "inactive_only" => out.conditions.push("!live"),
@@ -102,6 +114,13 @@ impl FieldAttrs {
         if out.attrs_first && !matches!(out.place, Place::Flatten) {
             return Err(Error::new_spanned(field, "attrs_first is for flatten"));
         }
+        let ruled = out.empty_absent || out.fault.is_some() || out.missing.is_some();
+        if ruled && !matches!(out.place, Place::Attr | Place::ChildText) {
+            return Err(Error::new_spanned(
+                field,
+                "empty_absent, fault and missing are for attr and child_text",
+            ));
+        }
         if matches!(out.place, Place::Skip | Place::With(_)) && out.wrap.is_some() {
             return Err(Error::new_spanned(field, "wrap is not for this place"));
         }
@@ -109,13 +128,16 @@ impl FieldAttrs {
     }
 }
 
-/// What `#[xml(…)]` says about a type or a variant: `tag`, `default`, `name`, `alias`.
+/// What `#[xml(…)]` says about a type or a variant: `tag`, `default`, `name`, `alias`, `open`,
+/// `check`.
 #[derive(Default)]
 pub struct TypeAttrs {
     pub tag: Option<String>,
     pub default: Option<String>,
     pub name: Option<String>,
     pub alias: Vec<String>,
+    pub open: bool,
+    pub check: Option<Path>,
 }
 
 impl TypeAttrs {
@@ -125,10 +147,12 @@ impl TypeAttrs {
             attr.parse_nested_meta(|m| {
                 let text = || Ok::<_, Error>(m.value()?.parse::<LitStr>()?.value());
                 match m.path.get_ident().map(ToString::to_string).unwrap_or_default().as_str() {
+                    "check" => out.check = Some(m.value()?.parse()?),
                     "tag" => out.tag = Some(text()?),
                     "default" => out.default = Some(text()?),
                     "name" => out.name = Some(text()?),
                     "alias" => out.alias.push(text()?),
+                    "open" => out.open = true,
                     _ => return Err(m.error("unknown word in #[xml(…)]")),
                 }
                 Ok(())

@@ -45,6 +45,13 @@ impl<'a> Field<'a> {
         if matches!(attrs.place, Place::Raw) && shape == Shape::One {
             return Err(Error::new_spanned(field, "raw is Option<RawElement> or Vec<RawElement>"));
         }
+        let ruled = attrs.empty_absent || attrs.fault.is_some() || attrs.missing.is_some();
+        if ruled && shape == Shape::Vec {
+            return Err(Error::new_spanned(
+                field,
+                "empty_absent, fault and missing are not for lists",
+            ));
+        }
         if attrs.skip_default && matches!(attrs.default, DefaultValue::No) {
             return Err(Error::new_spanned(field, "skip_default needs default"));
         }
@@ -87,13 +94,37 @@ impl<'a> Field<'a> {
         }
     }
 
+    /// The rules beyond the plain ones for reading the value, if there are some.
+    fn rules(&self) -> Option<TokenStream> {
+        let FieldAttrs { empty_absent, fault, missing, .. } = &self.attrs;
+        if !empty_absent && fault.is_none() && missing.is_none() {
+            return None;
+        }
+        let words = |expr: &Option<Box<syn::Expr>>| match expr {
+            Some(expr) => quote!(::std::option::Option::Some(#expr)),
+            None => quote!(::std::option::Option::None),
+        };
+        let (fault, missing) = (words(fault), words(missing));
+        Some(quote!(::xml::ValueRules {
+            empty_absent: #empty_absent,
+            fault: #fault,
+            missing: #missing,
+        }))
+    }
+
     /// `let field: Option<Type> = …;`
     pub fn read(&self) -> Result<TokenStream> {
         let (ident, ty, inner) = (self.ident, &self.field.ty, self.inner);
         let (local, name) = (self.local(), self.name());
         let default = self.default_expr();
+        let rules = self.rules();
         // Reads by one of the pair `…_optional` and `…_required`, by the field's shape.
-        let pair = |stem: &str, types: TokenStream, args: TokenStream| {
+        let pair = |stem: &str, types: TokenStream, mut args: TokenStream| {
+            let mut stem = stem.to_owned();
+            if let Some(rules) = &rules {
+                stem.push_str("_ruled");
+                args.extend(quote!(, #rules));
+            }
             let optional = format_ident!("{stem}_optional");
             let required = format_ident!("{stem}_required");
             match (self.shape, &default) {

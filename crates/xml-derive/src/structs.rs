@@ -4,7 +4,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 use syn::{DataStruct, DeriveInput, Error, Fields, Result};
 
-use crate::attrs::Place;
+use crate::attrs::{Place, TypeAttrs};
 use crate::field::Field;
 
 pub fn derive(input: &DeriveInput, data: &DataStruct) -> Result<TokenStream> {
@@ -27,6 +27,10 @@ pub fn derive(input: &DeriveInput, data: &DataStruct) -> Result<TokenStream> {
     let declares: Vec<_> = fields.iter().map(Field::declare_ns).collect();
 
     let mut children = Vec::new();
+    let type_attrs = TypeAttrs::parse(&input.attrs)?;
+    if type_attrs.open {
+        children.push(quote!(w.open();));
+    }
     let mut rest = &fields[..];
     while let Some(f) = rest.first() {
         let Some(wrap) = &f.attrs.wrap else {
@@ -51,13 +55,17 @@ pub fn derive(input: &DeriveInput, data: &DataStruct) -> Result<TokenStream> {
         rest = &rest[end..];
     }
     let present = fields.iter().filter_map(Field::present);
+    let check = type_attrs.check.map(|path| quote!(#path(&mut value, el, cx);));
+    let mutable = check.is_some().then(|| quote!(mut));
     let (impl_generics, generics, where_clause) = input.generics.split_for_impl();
     Ok(quote! {
         impl #impl_generics ::xml::Xml for #ty #generics #where_clause {
             #[allow(unused_variables)]
             fn read(el: ::xml::Element<'_>, cx: &mut ::xml::Reader) -> ::std::option::Option<Self> {
                 #(#reads)*
-                ::std::option::Option::Some(Self { #(#idents: #idents?),* })
+                let #mutable value = Self { #(#idents: #idents?),* };
+                #check
+                ::std::option::Option::Some(value)
             }
             #[allow(unused_variables)]
             fn write_attrs(&self, w: &mut ::xml::Writer) {

@@ -63,6 +63,14 @@
 //! | `wrap = "…"` | inside a wrapper element that appears only when it holds something; neighbours of the same wrapper share it |
 //! | `ns = "…", prefix = "…"` | the namespace of a child |
 //! | `attrs_first` | for `flatten`: its attributes come before this element's own |
+//! | `empty_absent` | for `attr`: an empty value counts as absent |
+//! | `fault = (code, "words")` | for `attr` and `child_text`: the error of a bad value; `{}` in the words stands for it |
+//! | `missing = (code, "words")` | for `attr` and `child_text`: the error of an absent value |
+//!
+//! A struct may say `#[xml(check = path)]`: `fn(&mut Self, Element, &mut Reader)` is called when
+//! the value was read, for rules across its fields; what it reports makes the reading fail.
+//!
+//! `#[xml(open)]` on a struct: its element is never written in the short form `<a/>`.
 //!
 //! `T` is required, `Option<T>` may be absent, `Vec<T>` repeats (`child`, `child_text`, `raw`);
 //! `Box<T>` works wherever `T` does.
@@ -88,7 +96,7 @@ pub use diag::{Diagnostic, ErrorCode, Severity, Span};
 pub use diff::{Change, diff};
 pub use dom::{Attr, Children, Document, Element};
 pub use raw::{RawElement, RawNode};
-pub use reader::{MAX_SHOWN, Name, Parsed, Reader, read, read_element, read_str};
+pub use reader::{MAX_SHOWN, Name, Parsed, Reader, ValueRules, read, read_element, read_str};
 pub use schema::{AttrSchema, ChildSchema, Content, Schema, ValueKind, Variant};
 pub use suggest::closest;
 pub use value::{Hex, OnOff, ValueError, XmlValue, YesNo};

@@ -34,6 +34,18 @@ impl From<&'static str> for Name {
     }
 }
 
+/// What a field says about its value beyond the plain rules: libvirt has a code and words of its
+/// own for some values, and takes some empty attributes for absent ones.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct ValueRules {
+    /// An empty value counts as absent.
+    pub empty_absent: bool,
+    /// Code and words for a bad value; `{}` stands for the value.
+    pub fault: Option<(ErrorCode, &'static str)>,
+    /// Code and words for a value that must be there and is not.
+    pub missing: Option<(ErrorCode, &'static str)>,
+}
+
 /// The outcome of reading.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Parsed<T> {
@@ -373,6 +385,113 @@ impl Reader {
         let value = self.attr_optional(el, name)?;
         if value.is_none() {
             self.missing_attr(el, name);
+        }
+        value
+    }
+
+    /// Reports a bad value in the words the field has for it; false when it has none.
+    fn ruled_fault(
+        &mut self,
+        span: Span,
+        text: &str,
+        e: &ValueError,
+        words: Option<(ErrorCode, &'static str)>,
+    ) -> bool {
+        let Some((code, words)) = words else { return false };
+        let mut hints = did_you_mean(text, e.alternatives.to_vec());
+        if !e.alternatives.is_empty() && hints.is_empty() {
+            hints.push(format!("Possible values: {}.", e.alternatives.join(", ")));
+        }
+        if !e.expected.is_empty() {
+            hints.push(format!("Expected {}.", e.expected));
+        }
+        let message = words.replace("{}", &quoted(text));
+        self.error("xml.invalid-value", code, span, message, hints);
+        true
+    }
+
+    /// An attribute that may be absent, with rules of its own.
+    pub fn attr_ruled_optional<T: XmlValue>(
+        &mut self,
+        el: Element<'_>,
+        name: &str,
+        rules: ValueRules,
+    ) -> Option<Option<T>> {
+        let Some(a) = self.attr(el, name) else { return Some(None) };
+        if rules.empty_absent && a.value().is_empty() {
+            return Some(None);
+        }
+        match T::parse(a.value()) {
+            Ok(v) => Some(Some(v)),
+            Err(e) => {
+                if !self.ruled_fault(a.value_span(), a.value(), &e, rules.fault) {
+                    self.bad_attr(a, el, &e);
+                }
+                None
+            }
+        }
+    }
+
+    /// An attribute that must be there, with rules of its own.
+    pub fn attr_ruled_required<T: XmlValue>(
+        &mut self,
+        el: Element<'_>,
+        name: &str,
+        rules: ValueRules,
+    ) -> Option<T> {
+        let value = self.attr_ruled_optional(el, name, rules)?;
+        match (&value, rules.missing) {
+            (Some(_), _) => {}
+            (None, Some((code, words))) => {
+                let hints = vec![format!("Add {name}='…' to <{}>.", el.name())];
+                self.error("xml.missing-attribute", code, el.span(), words, hints);
+            }
+            (None, None) => self.missing_attr(el, name),
+        }
+        value
+    }
+
+    /// The text of a child that may be absent or empty, with rules of its own.
+    pub fn child_text_ruled_optional<T: XmlValue>(
+        &mut self,
+        el: Element<'_>,
+        name: Name,
+        rules: ValueRules,
+    ) -> Option<Option<T>> {
+        let Some(c) = self.child(el, name) else { return Some(None) };
+        let text = c.text();
+        let value = if text.is_empty() {
+            Some(None)
+        } else {
+            match T::parse(&text) {
+                Ok(v) => Some(Some(v)),
+                Err(e) => {
+                    if !self.ruled_fault(c.text_span(), &text, &e, rules.fault) {
+                        self.bad_text(c, &e);
+                    }
+                    None
+                }
+            }
+        };
+        self.report_unknown(c, Schema::new);
+        value
+    }
+
+    /// The text of a child that must be there, with rules of its own.
+    pub fn child_text_ruled_required<T: XmlValue>(
+        &mut self,
+        el: Element<'_>,
+        name: Name,
+        rules: ValueRules,
+    ) -> Option<T> {
+        let value = self.child_text_ruled_optional(el, name, rules)?;
+        match (&value, rules.missing) {
+            (Some(_), _) => {}
+            (None, Some((code, words))) => {
+                let hints = vec![format!("Add <{}> inside <{}>.", name.local, el.name())];
+                self.error("xml.missing-element", code, el.span(), words, hints);
+            }
+            (None, None) => self.missing_child(el, name.local),
         }
         value
     }

@@ -85,6 +85,20 @@ impl Writer {
         self.state = State::Tag;
     }
 
+    /// Ends the start tag of the element just begun: even without content it gets an end tag, on a
+    /// line of its own. Libvirt writes some elements that way.
+    pub fn open(&mut self) {
+        self.end_tag_open();
+    }
+
+    /// Ends an element without content by ` />`, as libvirt does for a few elements.
+    pub fn end_spaced(&mut self, name: &str) {
+        if self.state == State::Tag {
+            self.out.push(' ');
+        }
+        self.end(name);
+    }
+
     /// Ends the element begun last.
     pub fn end(&mut self, name: &str) {
         self.depth = self.depth.saturating_sub(1);

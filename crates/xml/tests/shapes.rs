@@ -3,8 +3,8 @@
 #![allow(missing_docs)]
 
 use xml::{
-    Element, Hex, Name, OnOff, RawElement, Reader, Schema, WriteOptions, Writer, Xml, XmlEnum,
-    YesNo,
+    Element, ErrorCode, Hex, Name, OnOff, RawElement, Reader, Schema, WriteOptions, Writer, Xml,
+    XmlEnum, YesNo,
 };
 
 /// Reads, writes, and expects `output`; reads that again and expects the same value.
@@ -310,6 +310,69 @@ fn chardev_source_depends_on_the_parents_type() {
         "serial",
         "<serial type='udp'><source mode='bind'/><source mode='connect'/></serial>",
     );
+}
+
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+#[xml(open)]
+struct Port {
+    #[xml(attr)]
+    name: String,
+    #[xml(child)]
+    mac: Option<Alias>,
+}
+
+#[test]
+fn an_open_element_has_an_end_tag() {
+    let options = WriteOptions::default();
+    let mut port = Port { name: "a".into(), mac: None };
+    assert_eq!(xml::write(&port, "port", &options), "<port name='a'>\n</port>\n");
+    port.mac = Some(Alias { name: "m".into() });
+    let text = "<port name='a'>\n  <mac name='m'/>\n</port>\n";
+    assert_eq!(xml::write(&port, "port", &options), text);
+    let mut w = Writer::new(&options);
+    w.start("id");
+    w.attr_str("n", "1");
+    w.end_spaced("id");
+    assert_eq!(w.finish(), "<id n='1' />\n");
+}
+
+#[derive(Clone, Debug, PartialEq, Xml)]
+#[xml(check = Bounds::ordered)]
+struct Bounds {
+    #[xml(attr, fault = (ErrorCode::XML_DETAIL, "bad start '{}'"))]
+    start: u8,
+    #[xml(attr, missing = (ErrorCode::NO_NAME, "no end"))]
+    end: u8,
+    #[xml(attr, empty_absent)]
+    name: Option<String>,
+    #[xml(child_text, fault = (ErrorCode::INTERNAL_ERROR, "bad step"))]
+    step: Option<u8>,
+}
+
+impl Bounds {
+    fn ordered(&mut self, el: Element<'_>, cx: &mut Reader) {
+        if self.start > self.end {
+            cx.error("bounds", ErrorCode::INTERNAL_ERROR, el.span(), "reversed", Vec::new());
+        }
+    }
+}
+
+#[test]
+fn a_field_has_words_and_a_struct_a_check_of_its_own() {
+    let read = |text: &str| {
+        let parsed = xml::read_str::<Bounds>(text, "b");
+        let found: Vec<_> = parsed.diagnostics.into_iter().map(|d| (d.code, d.message)).collect();
+        (parsed.value.is_some(), found)
+    };
+    assert_eq!(read("<b start='1' end='2' name=''><step>3</step></b>"), (true, vec![]));
+    for (text, code, message) in [
+        ("<b start='x' end='2'/>", ErrorCode::XML_DETAIL, "bad start 'x'"),
+        ("<b start='1'/>", ErrorCode::NO_NAME, "no end"),
+        ("<b start='3' end='2'/>", ErrorCode::INTERNAL_ERROR, "reversed"),
+        ("<b start='1' end='2'><step>x</step></b>", ErrorCode::INTERNAL_ERROR, "bad step"),
+    ] {
+        assert_eq!(read(text), (false, vec![(code, message.to_owned())]), "{text}");
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Xml)]
