@@ -38,7 +38,7 @@ pub fn facts(request: &Request<'_>) -> HostFacts {
 }
 
 /// Settings of the daemon: the fixed ones, and what the request sets in qemu.conf.
-pub fn settings(_request: &Request<'_>) -> Settings {
+pub fn settings(request: &Request<'_>) -> Settings {
     let mut settings = Settings::system("", Ids { uid: 0, gid: 0 });
     settings.run_dir = "/var/run/libvirt/qemu".to_owned();
     settings.channel_dir = "/var/run/libvirt/qemu/channel".to_owned();
@@ -47,6 +47,21 @@ pub fn settings(_request: &Request<'_>) -> Settings {
     settings.dynamic_ownership = false;
     settings.hugetlbfs =
         vec![("/dev/hugepages2M".to_owned(), 2048), ("/dev/hugepages1G".to_owned(), 1_048_576)];
+    settings.spice.password = Some("123456".to_owned());
+    let conf = request.value("conf");
+    let on = |name: &str| conf.get(name).and_then(serde_json::Value::as_i64) == Some(1);
+    let text = |name: &str| conf.get(name).and_then(|value| value.as_str()).map(str::to_owned);
+    for (name, graphics) in [("vnc", &mut settings.vnc), ("spice", &mut settings.spice)] {
+        graphics.tls_dir = on(&format!("{name}_tls")).then(|| format!("/etc/pki/libvirt-{name}"));
+        graphics.tls_verify = on(&format!("{name}_tls_x509_verify"));
+        graphics.tls_secret = text(&format!("{name}_tls_x509_secret_uuid"));
+        graphics.sasl_dir = on(&format!("{name}_sasl")).then(|| "/etc/sasl2".to_owned());
+        graphics.auto_unix_socket = on(&format!("{name}_auto_unix_socket"));
+    }
+    settings.vnc_allow_host_audio = on("vnc_allow_host_audio");
+    settings.nographics_allow_host_audio = on("nographics_allow_host_audio");
+    settings.dump_guest_core = on("dump_guest_core");
+    settings.chardev_tls_dir = on("chardev_tls").then(|| "/etc/pki/libvirt-chardev".to_owned());
     settings
 }
 

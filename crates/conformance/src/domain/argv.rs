@@ -9,24 +9,38 @@ use plan::qemu::{Inputs, launch};
 use plan::{Action, Arg, Piece};
 use serde_json::Value;
 
-/// Numbers of descriptors where they show.
-fn descriptor(name: &str) -> String {
-    let number = match name {
-        "monitor.fd" => 1729,
+/// Numbers of descriptors where they show. What has several queues counts on from its first.
+fn descriptor(name: &str) -> u32 {
+    let (_, part) = name.rsplit_once(['.', '-']).unwrap_or(("", name));
+    let kind = part.trim_end_matches(|c: char| c.is_ascii_digit());
+    let queue: u32 = part.get(kind.len()..).and_then(|n| n.parse().ok()).unwrap_or(0);
+    match kind {
+        // Sockets the daemon listens on for character devices and the monitor.
+        "fd" if name.starts_with("char") || name.starts_with("monitor") => 1729,
+        "fd" => 102 + queue,
+        "vhost" => 44 + queue,
+        "tpm" => 1730,
+        "cancel" => 1731,
+        "log" => 1751,
         _ => 1750,
-    };
-    number.to_string()
+    }
 }
 
 fn render(arg: &Arg) -> String {
-    arg.render(|piece| match piece {
-        Piece::Fd(name) => descriptor(&name.0),
-        Piece::Port(name) if name.0.contains("spice.tls") => "5902".to_owned(),
+    let text = arg.render(|piece| match piece {
+        Piece::Fd(name) => descriptor(&name.0).to_string(),
+        Piece::Port(name) if name.0.contains("tls") => "5902".to_owned(),
         Piece::Port(name) if name.0.contains("spice") => "5901".to_owned(),
+        Piece::Port(name) if name.0.contains("websocket") => "5700".to_owned(),
         Piece::Port(_) => "5900".to_owned(),
         Piece::VncDisplay(_) => "0".to_owned(),
         Piece::Text(text) => text.clone(),
-    })
+    });
+    // The socket of the TPM emulator is the same for all guests of that host.
+    match text.strip_prefix("socket,id=chrtpm,path=") {
+        Some(path) if path.contains("/swtpm/") => "socket,id=chrtpm,path=/dev/test".to_owned(),
+        _ => text,
+    }
 }
 
 /// A variable of the daemon's own environment.

@@ -1,4 +1,4 @@
-//! `<qemu:commandline>`: arguments and environment as the user gave them.
+//! `<qemu:commandline>`: arguments as the user gave them.
 
 use super::build::Build;
 
@@ -10,24 +10,5 @@ impl Build<'_> {
                 self.args.push(crate::step::Arg::text(arg.value.clone()));
             }
         }
-    }
-
-    /// QEMU's whole environment.
-    pub(super) fn environment(&self) -> Vec<(String, Option<String>)> {
-        let dir = &self.private_dir;
-        let mut env: Vec<(String, Option<String>)> = vec![
-            ("LC_ALL".into(), Some("C".into())),
-            ("PATH".into(), None),
-            ("HOME".into(), Some(dir.clone())),
-            ("USER".into(), None),
-            ("LOGNAME".into(), None),
-            ("XDG_DATA_HOME".into(), Some(format!("{dir}/.local/share"))),
-            ("XDG_CACHE_HOME".into(), Some(format!("{dir}/.cache"))),
-            ("XDG_CONFIG_HOME".into(), Some(format!("{dir}/.config"))),
-        ];
-        for own in self.d.qemu_commandline.iter().flat_map(|own| &own.envs) {
-            env.push((own.name.clone(), Some(own.value.clone().unwrap_or_default())));
-        }
-        env
     }
 }

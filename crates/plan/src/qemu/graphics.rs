@@ -84,7 +84,7 @@ impl Build<'_> {
                 GraphicsType::EglHeadless => {
                     self.need("egl-headless", "<graphics type='egl-headless'>");
                     let node = graphics.gl.as_ref().and_then(|gl| gl.rendernode.clone());
-                    let node = node.or_else(|| self.host.render_nodes.first().cloned());
+                    let node = self.render_node(node.as_ref());
                     let mut out = "egl-headless".to_string();
                     if let Some(node) = node {
                         out.push_str(&format!(",rendernode={}", comma(&node)));
@@ -97,6 +97,7 @@ impl Build<'_> {
                     let gl = gl.map_or(String::new(), |on| format!(",gl={}", on.word()));
                     self.opt("-display", &format!("sdl{gl}"));
                 }
+                GraphicsType::Dbus => self.dbus_display(graphics),
                 other => {
                     let kind = format!("{other:?}").to_lowercase();
                     self.fail(
@@ -358,8 +359,7 @@ impl Build<'_> {
         }
         if let Some(gl) = graphics.gl.as_ref().filter(|gl| gl.enable == Some(YesNo::Yes)) {
             add(&mut out, "gl=on");
-            let node = gl.rendernode.clone().or_else(|| self.host.render_nodes.first().cloned());
-            if let Some(node) = node {
+            if let Some(node) = self.render_node(gl.rendernode.as_ref()) {
                 add(&mut out, &format!("rendernode={}", comma(&node)));
             }
         }

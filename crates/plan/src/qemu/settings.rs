@@ -11,6 +11,8 @@ pub struct GraphicsSettings {
     pub tls_dir: Option<String>,
     /// Ask clients for a certificate.
     pub tls_verify: bool,
+    /// Secret that unlocks the server's private key, by its UUID.
+    pub tls_secret: Option<String>,
     /// Use SASL, with this configuration directory (`""`: SASL's own default).
     pub sasl_dir: Option<String>,
     /// Password when the guest has none.
@@ -101,6 +103,7 @@ impl Settings {
             listen: "127.0.0.1".into(),
             tls_dir: (!tls_dir.is_empty()).then(|| tls_dir.to_string()),
             tls_verify: false,
+            tls_secret: None,
             sasl_dir: None,
             password: None,
             auto_unix_socket: false,

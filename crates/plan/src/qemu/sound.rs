@@ -38,12 +38,6 @@ impl Build<'_> {
                 .on_off("exclusive", audio.exclusive)
                 .opt("dsp-policy", audio.dsp_policy),
             AudioType::Pulseaudio => props.opt("server", audio.server_name.clone()),
-            AudioType::Sdl => {
-                if audio.driver.is_some() {
-                    self.fail("qemu.audio", "<audio type='sdl' driver=…> is not supported yet");
-                }
-                props
-            }
             AudioType::File => props.opt("path", audio.path.clone()),
             _ => props,
         };

@@ -1,0 +1,88 @@
+//! The D-Bus display, and the private bus it talks on.
+
+use super::build::{Build, comma};
+use super::words::YesNo;
+use crate::step::{Action, Content, Helper, Step, Undo};
+use model::domain::devices::graphics::Graphics;
+
+impl Build<'_> {
+    /// `-display dbus`: peer to peer through the monitor, at a bus the domain names, or on a bus
+    /// of the guest's own.
+    pub(super) fn dbus_display(&mut self, graphics: &Graphics) {
+        self.need("display-dbus", "<graphics type='dbus'>");
+        let mut out = "dbus".to_string();
+        if graphics.p2p == Some(YesNo::Yes) {
+            out.push_str(",p2p=on");
+        } else {
+            let address = match &graphics.address {
+                Some(address) => address.clone(),
+                None => self.private_bus(),
+            };
+            out.push_str(&format!(",addr={}", comma(&address)));
+        }
+        if let Some(gl) = graphics.gl.as_ref().filter(|gl| gl.enable == Some(YesNo::Yes)) {
+            out.push_str(",gl=on");
+            if let Some(node) = self.render_node(gl.rendernode.as_ref()) {
+                out.push_str(&format!(",rendernode={}", comma(&node)));
+            }
+        }
+        // Unlike VNC, it plays sound only where the domain says so.
+        if let Some(audio) = &graphics.audio {
+            out.push_str(&format!(",audiodev=audio{}", audio.id));
+        }
+        self.opt("-display", &out);
+    }
+
+    /// The device node that renders: the one asked for, or the host's first.
+    pub(super) fn render_node(&self, wanted: Option<&String>) -> Option<String> {
+        wanted.or_else(|| self.host.render_nodes.first()).cloned()
+    }
+
+    /// Starts a bus for this guest alone; its address.
+    fn private_bus(&mut self) -> String {
+        let dir = format!("{}/dbus", self.set.run_dir);
+        let base = format!("{dir}/{}-dbus", self.short_name);
+        let (socket, conf, pid_file) =
+            (format!("{base}.sock"), format!("{base}.conf"), format!("{base}.pid"));
+        let address = format!("unix:path={socket}");
+        let mut programs = vec![
+            Step::new(Action::MakeDir { path: dir, mode: 0o770, owner: self.ids() }),
+            Step::new(Action::WriteFile {
+                path: conf.clone(),
+                mode: 0o600,
+                owner: self.ids(),
+                content: Content::Bytes(bus_configuration(&address).into_bytes()),
+            })
+            .undone_by(Undo::RemoveFile(conf.clone())),
+            Step::new(Action::Helper(Helper {
+                program: "dbus-daemon".into(),
+                args: vec!["--nofork".into(), "--config-file".into(), conf.into()],
+                owner: self.ids(),
+                pid_file: Some(pid_file.clone()),
+                socket: Some(socket),
+                daemonizes: false,
+                log: None,
+                one_shot: false,
+            }))
+            .undone_by(Undo::EndHelper { pid_file }),
+        ];
+        if !self.steps.iter().any(|step| programs.last() == Some(step)) {
+            self.steps.append(&mut programs);
+        }
+        address
+    }
+}
+
+/// A bus on which those who may open its socket may do everything.
+fn bus_configuration(address: &str) -> String {
+    // The address holds the guest's name, which may hold what XML gives a meaning.
+    let address = address.replace('&', "&amp;").replace('<', "&lt;");
+    format!(
+        "<!DOCTYPE busconfig PUBLIC \"-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN\"\n \
+         \"http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd\">\n\
+         <busconfig>\n  <type>org.libvirt.qemu</type>\n  <listen>{address}</listen>\n  \
+         <auth>EXTERNAL</auth>\n  <policy context='default'>\n    \
+         <allow send_destination='*' eavesdrop='true'/>\n    <allow eavesdrop='true'/>\n    \
+         <allow own='*'/>\n  </policy>\n</busconfig>\n"
+    )
+}
