@@ -8,7 +8,6 @@ mod exec;
 mod inherit;
 mod lock;
 mod netdev;
-mod sync;
 mod time;
 
 pub use cpuid::{CpuidLeaf, cpuid};
@@ -20,5 +19,4 @@ pub use netdev::{
     interface_mtu, kvm_api_version, open_tap, remove_from_bridge, set_interface_mac,
     set_interface_mtu, set_interface_up, tap_name,
 };
-pub use sync::write_back;
 pub use time::utc_offset;

@@ -7,6 +7,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::folder_sync;
+
 /// A failed file operation, with what it was done to.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action} {}: {source}", path.display())]
@@ -59,41 +61,46 @@ impl WriteMode {
 pub fn write_atomic(path: &Path, content: &[u8], how: WriteMode) -> Result<(), FileError> {
     let temporary = temporary_name(path);
     let result = write_new(&temporary, content, how).and_then(|file| {
-        if how.durable && take_new_name(&file, &temporary, path)? {
+        let rename =
+            || std::fs::rename(&temporary, path).map_err(FileError::at("rename", &temporary));
+        if !how.durable {
+            return rename();
+        }
+        if take_new_name(&file, &temporary, path)? {
             return Ok(());
         }
-        if how.durable {
-            file.sync_all().map_err(FileError::at("sync", path))?;
-        }
-        std::fs::rename(&temporary, path).map_err(FileError::at("rename", &temporary))
+        file.sync_all().map_err(FileError::at("sync", path))?;
+        rename().and_then(|()| sync_folder(path))
     });
     if let Err(error) = result {
         // The fault to tell is the first one.
         let _ = std::fs::remove_file(&temporary);
         return Err(FileError { path: path.to_owned(), ..error });
     }
-    if how.durable { sync_folder(path) } else { Ok(()) }
+    Ok(())
 }
 
 /// Gives a file a name that nothing has, and makes both durable. False when something has it, or
 /// the file system cannot tell: then nothing was done.
 ///
 /// Where an old file is replaced, the new one must be on stable storage before it takes the name,
-/// and the name after it: two waits for the journal. A new name has nothing to lose, so file and
-/// name share one. Writing the content back first keeps a power loss in between from leaving a
-/// name without content on file systems with a journal; what is promised rests on the sync alone.
+/// and the name after it: two waits. A new name has nothing to lose, so both are written at the
+/// same time. A power loss in between may leave the name without content: of an object that nobody
+/// was told exists.
 fn take_new_name(file: &File, temporary: &Path, path: &Path) -> Result<bool, FileError> {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
-    if path.symlink_metadata().is_ok() || host_sys::write_back(file).is_err() {
-        return Ok(false);
-    }
     // EEXIST, or EINVAL where the file system has no such rename.
     if renameat_with(CWD, temporary, CWD, path, RenameFlags::NOREPLACE).is_err() {
         return Ok(false);
     }
-    file.sync_all().map(|()| true).map_err(|error| {
+    let beside = folder_sync::begin(folder_of(path));
+    let synced = file.sync_all().map_err(FileError::at("sync", path));
+    let named = match beside {
+        Some(pending) => pending.wait().map_err(FileError::at("sync", folder_of(path))),
+        None => sync_folder(path),
+    };
+    synced.and(named).map(|()| true).inspect_err(|_| {
         let _ = std::fs::remove_file(path);
-        FileError::at("sync", path)(error)
     })
 }
 
@@ -136,12 +143,15 @@ fn temporary_name(path: &Path) -> PathBuf {
 
 /// Makes a folder's entries durable: the names in it, after create, rename or remove.
 fn sync_folder(path: &Path) -> Result<(), FileError> {
-    let folder = match path.parent() {
+    let folder = folder_of(path);
+    folder_sync::sync(folder).map_err(FileError::at("sync", folder))
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
-    };
-    let file = File::open(folder).map_err(FileError::at("open", folder))?;
-    file.sync_all().map_err(FileError::at("sync", folder))
+    }
 }
 
 /// Reads a whole file of at most `limit` bytes.

@@ -10,6 +10,7 @@ pub mod agent;
 pub mod cgroup;
 pub mod facts;
 pub mod files;
+mod folder_sync;
 pub mod lock;
 pub mod monitor;
 pub mod netdev;
