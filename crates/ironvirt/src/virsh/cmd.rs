@@ -12,6 +12,8 @@ pub struct Cmd {
     pub values: Vec<(&'static str, String)>,
     /// `--help` was among the options.
     pub help: bool,
+    /// Faults of the command line that do not keep it from running.
+    pub notes: Vec<String>,
 }
 
 impl Cmd {

@@ -243,6 +243,9 @@ impl Ctl {
 
     /// Runs one command and prints what follows it; true when it succeeded.
     pub fn run(&mut self, cmd: &Cmd) -> bool {
+        for note in &cmd.notes {
+            self.error(note);
+        }
         if cmd.help {
             self.put(&help::command(cmd.def));
             self.put("\n");

@@ -8,13 +8,14 @@ pub fn all() -> String {
     let mut out = String::from("Grouped commands:\n\n");
     for g in GROUPS {
         out.push_str(&group(g));
+        out.push('\n');
     }
     out
 }
 
 /// One group.
 pub fn group(g: &Group) -> String {
-    format!(" {} (help keyword '{}'):\n{}\n", g.title, g.keyword, lines(g))
+    format!(" {} (help keyword '{}'):\n{}", g.title, g.keyword, lines(g))
 }
 
 fn lines(g: &Group) -> String {

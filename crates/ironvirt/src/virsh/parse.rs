@@ -26,7 +26,10 @@ pub fn parse_words(words: &[String]) -> Result<Cmd, String> {
     let Some(def) = registry::find(verb) else {
         return Err(format!("unknown command: '{verb}'"));
     };
-    let mut p = Parser { cmd: Cmd { def, values: Vec::new(), help: false }, data_only: false };
+    let mut p = Parser {
+        cmd: Cmd { def, values: Vec::new(), help: false, notes: Vec::new() },
+        data_only: false,
+    };
     while let Some(word) = words.next() {
         p.word(word, &mut words)?;
     }
@@ -62,9 +65,19 @@ impl Parser {
             self.cmd.help = true;
             return Ok(());
         }
-        let (opt, inline) = self.resolve(name, inline)?;
+        let lenient = self.cmd.def.name == "help";
+        let (opt, inline) = match self.resolve(name, inline) {
+            Err(_) if lenient => return Ok(()),
+            resolved => resolved?,
+        };
         if opt.kind != Kind::Argv && self.seen(opt) {
-            return Err(format!("option --{} already seen", opt.name));
+            let note = format!("option --{} already seen", opt.name);
+            // `help` shows its page all the same.
+            if lenient {
+                self.cmd.notes.push(note);
+                return Ok(());
+            }
+            return Err(note);
         }
         if opt.kind == Kind::Bool {
             if inline.is_some() {

@@ -74,6 +74,11 @@ impl Conn {
         Ok(self.inner.call::<P>(args)?)
     }
 
+    /// The daemon has the feature of that number.
+    pub fn supports(&self, feature: i32) -> Outcome<bool> {
+        Ok(self.inner.supports_feature(feature)?)
+    }
+
     /// A call that hands file descriptors over.
     pub fn call_with_fds<P: Procedure>(
         &self,

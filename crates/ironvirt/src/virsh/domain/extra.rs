@@ -5,7 +5,6 @@ use crate::virsh::ctl::{put, say};
 use crate::virsh::fail::{Context, fail};
 use crate::virsh::util::{escape, parse_xml, read_file};
 use protocol::TypedParam;
-use std::os::fd::BorrowedFd;
 
 /// `domsetlaunchsecstate`
 pub fn cmd_domsetlaunchsecstate(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
@@ -96,32 +95,11 @@ pub fn cmd_blockcopy(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
 pub fn cmd_dom_fd_associate(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     let name = cmd.req("name")?.to_owned();
     let flags = cmd.flags(&[("seclabel-restore", 1), ("seclabel-writable", 2)]);
-    let files = inherited(cmd.req("pass-fds")?)?;
     let dom = domain(ctl, cmd)?;
-    let fds: Vec<BorrowedFd<'_>> = files.iter().map(std::os::fd::AsFd::as_fd).collect();
+    let fds = fds::duplicates(&fds::numbers(cmd)?)?;
     let args = protocol::remote::DomainFdAssociateArgs { dom, name, flags };
-    ctl.conn()?.call_with_fds::<protocol::remote::procs::DomainFdAssociate>(&args, &fds)
-}
-
-/// Duplicates of descriptors that this process inherited, from a list of numbers.
-pub fn inherited(list: &str) -> Outcome<Vec<std::fs::File>> {
-    list.split(',')
-        .map(|n| {
-            let number: u32 =
-                n.parse().map_err(|_| Fail::new(format!("Unable to parse FD number '{n}'")))?;
-            std::fs::OpenOptions::new()
-                .read(true)
-                .write(true)
-                .open(format!("/proc/self/fd/{number}"))
-                .or_else(|_| std::fs::File::open(format!("/proc/self/fd/{number}")))
-                .map_err(|e| {
-                    Fail::new(format!(
-                        "Unable to use FD {number}: {}",
-                        crate::virsh::util::os_error(&e)
-                    ))
-                })
-        })
-        .collect()
+    ctl.conn()?
+        .call_with_fds::<protocol::remote::procs::DomainFdAssociate>(&args, &fds::borrowed(&fds))
 }
 
 /// `update-memory-device`

@@ -30,7 +30,7 @@ pub fn cmd_define(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
 pub fn cmd_create(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     let from = cmd.req("file")?;
     let xml_desc = read_file(from)?;
-    no_fds(cmd)?;
+    let fds = fds::numbers(cmd)?;
     let flags = cmd.flags(&[
         ("paused", 1),
         ("autodestroy", 1 << 1),
@@ -38,10 +38,18 @@ pub fn cmd_create(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
         ("reset-nvram", 1 << 5),
     ]);
     let text = xml_desc.clone();
-    let dom = call!(ctl, DomainCreateXml { xml_desc, flags })
+    let created = if fds.is_empty() {
+        call!(ctl, DomainCreateXml { xml_desc, flags }).map(|r| r.dom)
+    } else {
+        fds::duplicates(&fds).and_then(|fds| {
+            let args = protocol::remote::DomainCreateXmlWithFilesArgs { xml_desc, flags };
+            type P = protocol::remote::procs::DomainCreateXmlWithFiles;
+            Ok(ctl.conn()?.call_with_fds::<P>(&args, &fds::borrowed(&fds))?.dom)
+        })
+    };
+    let dom = created
         .ctx(format!("Failed to create domain from {from}"))
-        .map_err(|fail| fail.about(&text, from))?
-        .dom;
+        .map_err(|fail| fail.about(&text, from))?;
     explain::left_out(&text, from);
     ctl.member("name", dom.name.clone());
     ctl.member("uuid", uuid_text(&dom.uuid));
@@ -54,21 +62,13 @@ pub fn cmd_create(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     Ok(())
 }
 
-/// File descriptors would have to be handed over with the call.
-fn no_fds(cmd: &Cmd) -> Outcome {
-    if cmd.has("pass-fds") {
-        fail!("passing file descriptors is not supported by this client");
-    }
-    Ok(())
-}
-
 /// `start`
 pub fn cmd_start(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     let dom = lookup(ctl, cmd.req("domain")?, false, true, true)?;
     if dom.id >= 0 {
         fail!("Domain is already active");
     }
-    no_fds(cmd)?;
+    let fds = fds::numbers(cmd)?;
     let flags = cmd.flags(&[
         ("paused", 1),
         ("autodestroy", 1 << 1),
@@ -77,7 +77,13 @@ pub fn cmd_start(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
         ("reset-nvram", 1 << 5),
     ]);
     let name = dom.name.clone();
-    let started = if flags == 0 {
+    let started = if !fds.is_empty() {
+        fds::duplicates(&fds).and_then(|fds| {
+            let args = protocol::remote::DomainCreateWithFilesArgs { dom, flags };
+            type P = protocol::remote::procs::DomainCreateWithFiles;
+            Ok(ctl.conn()?.call_with_fds::<P>(&args, &fds::borrowed(&fds))?.dom)
+        })
+    } else if flags == 0 {
         call!(ctl, DomainCreate { dom: dom.clone() }).map(|()| dom)
     } else {
         call!(ctl, DomainCreateWithFlags { dom, flags }).map(|r| r.dom)

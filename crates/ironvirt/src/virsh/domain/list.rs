@@ -67,11 +67,15 @@ pub fn cmd_list(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
             if uuid {
                 parts.push(uuid_text(&d.uuid));
             }
-            if id {
+            if id && (d.id >= 0 || uuid || name) {
                 parts.push(id_text(d));
             }
             if name {
                 parts.push(d.name.clone());
+            }
+            // Ids alone: a domain that is not running has none.
+            if parts.is_empty() {
+                continue;
             }
             put!(ctl, "{}\n", parts.join(" "));
         }

@@ -21,13 +21,19 @@ pub fn cmd_qemu_monitor_command(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     for (a, b) in [("hmp", "pretty"), ("hmp", "return-value"), ("pretty", "return-value")] {
         cmd.exclusive(a, b)?;
     }
-    if cmd.has("pass-fds") {
-        fail!("passing file descriptors is not supported by this client");
-    }
     let dom = domain(ctl, cmd)?;
+    let fds = fds::numbers(cmd)?;
     let hmp = cmd.has("hmp");
-    let args = qemu::DomainMonitorCommandArgs { dom, cmd: joined(cmd), flags: u32::from(hmp) };
-    let result = ctl.call::<qemu::procs::DomainMonitorCommand>(&args)?.result;
+    let (text, flags) = (joined(cmd), u32::from(hmp));
+    let result = if fds.is_empty() {
+        let args = qemu::DomainMonitorCommandArgs { dom, cmd: text, flags };
+        ctl.call::<qemu::procs::DomainMonitorCommand>(&args)?.result
+    } else {
+        let fds = fds::duplicates(&fds)?;
+        let args = qemu::DomainMonitorCommandWithFilesArgs { dom, cmd: text, flags };
+        type P = qemu::procs::DomainMonitorCommandWithFiles;
+        ctl.conn()?.call_with_fds::<P>(&args, &fds::borrowed(&fds))?.result
+    };
     if ctl.json() {
         let value = if hmp {
             serde_json::json!({ "output": result })

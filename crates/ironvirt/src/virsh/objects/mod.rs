@@ -1,10 +1,12 @@
 //! The smaller kinds of objects: host interfaces, filters, node devices, secrets.
 
+mod bridge;
 mod filter;
 mod interface;
 mod nodedev;
 mod secret;
 
+pub use bridge::*;
 pub use filter::*;
 pub use interface::*;
 pub use nodedev::*;

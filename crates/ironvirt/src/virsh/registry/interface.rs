@@ -16,6 +16,24 @@ static COMMANDS: &[Command] = &[
         flags: 0,
     },
     Command {
+        name: "iface-bridge",
+        help: "create a bridge device and attach an existing network device to it",
+        desc: Some("bridge an existing network device"),
+        opts: &[
+            Opt::str("interface", "existing interface name")
+                .required()
+                .positional()
+                .complete(Complete::Interface(0)),
+            Opt::str("bridge", "new bridge device name").required().positional(),
+            Opt::flag("no-stp", "do not enable STP for this bridge"),
+            Opt::int("delay", "number of seconds to squelch traffic on newly connected ports")
+                .loose(),
+            Opt::flag("no-start", "don't start the bridge immediately"),
+        ],
+        run: cmd_iface_bridge,
+        flags: 0,
+    },
+    Command {
         name: "iface-commit",
         help: "commit changes made since iface-begin and free restore point",
         desc: Some("commit changes and free restore point"),
@@ -127,6 +145,20 @@ static COMMANDS: &[Command] = &[
             .positional()
             .complete(Complete::Interface(ifaces::INACTIVE))],
         run: cmd_iface_start,
+        flags: 0,
+    },
+    Command {
+        name: "iface-unbridge",
+        help: "undefine a bridge device after detaching its device(s)",
+        desc: Some("unbridge a network device"),
+        opts: &[
+            Opt::str("bridge", "current bridge device name").required().positional(),
+            Opt::flag(
+                "no-start",
+                "don't start the detached interface immediately (not recommended)",
+            ),
+        ],
+        run: cmd_iface_unbridge,
         flags: 0,
     },
     Command {

@@ -280,14 +280,21 @@ pub static GROUPS: &[&Group] = &[
 /// Second names of commands; `help` does not list them.
 static ALIASES: &[(&str, &str)] = &[("nodedev-dettach", "nodedev-detach")];
 
+/// Every command, hidden ones too, in the order of `help`.
+pub fn all() -> impl Iterator<Item = &'static Command> {
+    // virsh has `connect` after the hidden ones.
+    let listed = || GROUPS.iter().flat_map(|g| g.commands.iter());
+    let is_last = |c: &&Command| c.name == "connect";
+    listed()
+        .filter(move |c| !is_last(c))
+        .chain(own::HIDDEN_COMMANDS.iter())
+        .chain(listed().filter(move |c| is_last(c)))
+}
+
 /// The command of that name, aliases and hidden ones included.
 pub fn find(name: &str) -> Option<&'static Command> {
     let name = ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, real)| real);
-    GROUPS
-        .iter()
-        .flat_map(|g| g.commands.iter())
-        .chain(own::HIDDEN_COMMANDS.iter())
-        .find(|c| c.name == name)
+    all().find(|c| c.name == name)
 }
 
 /// The group with that keyword.

@@ -174,6 +174,9 @@ pub static FORMATS: &[&str] = &[
 /// Values of `lifecycle_types` options.
 pub static LIFECYCLE_TYPES: &[&str] = &["poweroff", "reboot", "crash"];
 
+/// Values of `comp-methods` of `migrate`.
+pub static MIGRATE_COMP_METHODS: &[&str] = &["xbzrle", "mt", "zlib", "zstd"];
+
 /// Values of `modes` options.
 pub static MODES: &[&str] = &["strict", "preferred", "interleave", "restrictive"];
 

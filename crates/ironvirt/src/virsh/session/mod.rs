@@ -4,7 +4,7 @@ use super::cmd::Cmd;
 use super::ctl::{Ctl, put, say};
 use super::fail::{Fail, Outcome, fail};
 use super::help;
-use super::registry;
+use super::registry::{self, Complete, Kind};
 use super::util::{escape, os_error};
 
 /// `help`
@@ -18,6 +18,30 @@ pub fn cmd_help(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
         },
     };
     ctl.put(&text);
+    Ok(())
+}
+
+/// `self-test`: the pages of all commands, and the options whose values nothing completes.
+pub fn cmd_self_test(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
+    if cmd.has("dump-help") {
+        for c in registry::all() {
+            ctl.put(&help::command(c));
+        }
+    }
+    if cmd.has("completers-missing") {
+        for c in registry::all() {
+            let missing: Vec<&str> = c
+                .opts
+                .iter()
+                .filter(|o| matches!(o.kind, Kind::Str | Kind::Argv))
+                .filter(|o| o.complete == Complete::Options)
+                .map(|o| o.name)
+                .collect();
+            if !missing.is_empty() {
+                put!(ctl, "{}: {}\n", c.name, missing.join(", "));
+            }
+        }
+    }
     Ok(())
 }
 
