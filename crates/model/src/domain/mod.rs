@@ -14,6 +14,7 @@ pub mod defaults;
 pub mod definition;
 pub mod devices;
 pub mod features;
+pub mod firmware;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod launch_security;

@@ -3,13 +3,14 @@
 use super::build::{Build, Props, comma, fd_mark};
 use super::settings::Settings;
 use super::words::YesNo;
-use super::{chardev, cpu, disk, firmware, graphics};
+use super::{chardev, cpu, disk, graphics};
 use crate::launch_plan::{LaunchPlan, MonitorPlan};
 use crate::step::*;
 use diag::{Diagnostic, ErrorCode, Severity};
 use model::capabilities::firmware::Firmware;
 use model::capabilities::host::{HostFacts, KvmState};
 use model::capabilities::qemu::{Accel, QemuCaps};
+use model::domain::firmware;
 use model::domain::seclabel::{Seclabel, SeclabelType};
 use model::domain::tune::IoThread;
 use model::domain::{Domain, VirtType};

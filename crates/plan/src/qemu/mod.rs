@@ -14,7 +14,6 @@ mod cpu;
 mod dbus;
 mod disk;
 mod environment;
-mod firmware;
 mod graphics;
 mod input;
 mod launch;
@@ -35,7 +34,7 @@ mod watchdog;
 mod words;
 
 pub use cpu::resolve as expand_host_model;
-pub use firmware::{NoFirmware, select as select_firmware};
 pub use launch::{Inputs, launch, short_name};
+pub use model::domain::firmware::{NoFirmware, select as select_firmware};
 pub use observe::{Observed, ResultValue, Results, observe};
 pub use settings::{GraphicsSettings, Settings};

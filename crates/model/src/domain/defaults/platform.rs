@@ -37,6 +37,7 @@ pub fn apply(d: &mut Domain, ctx: &mut DefaultsContext<'_>, out: &mut Vec<Diagno
     vcpus(d);
     io_threads(d);
     machine(d, ctx, out);
+    firmware(d, ctx.abi_update, out);
     boot(d);
     cpu(d, ctx);
     features(d, ctx);
@@ -235,6 +236,20 @@ fn machine(d: &mut Domain, ctx: &mut DefaultsContext<'_>, out: &mut Vec<Diagnost
 
 fn virt_name(v: VirtType) -> &'static str {
     v.as_str()
+}
+
+/// A new document that asks for features of the firmware must ask for its selection too. Stored ones
+/// that do not are completed.
+fn firmware(d: &Domain, abi_update: bool, out: &mut Vec<Diagnostic>) {
+    let Some(os) = &d.os else { return };
+    if abi_update && os.firmware.is_none() && os.firmware_info.is_some() {
+        fault(
+            out,
+            "domain.firmware-features",
+            ErrorCode::XML_DETAIL,
+            "cannot use feature-based firmware autoselection when firmware autoselection is disabled",
+        );
+    }
 }
 
 fn boot(d: &mut Domain) {
