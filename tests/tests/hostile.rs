@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use tests::mutate::{Random, mutate};
 use tests::wire::{self, procedure};
-use tests::{Daemon, domains, processes};
+use tests::{Daemon, domains, paths, processes};
 
 /// Whether the daemon closes the connection (rather than waiting for more, or answering).
 fn is_closed(stream: &mut UnixStream) -> bool {
@@ -175,4 +175,78 @@ fn a_thousand_idle_connections_are_held() {
     }
     drop(idle);
     daemon.assert_well();
+}
+
+#[test]
+fn a_failed_start_takes_nothing_from_another_guest() {
+    let mut daemon = Daemon::start();
+    if daemon.is_external() || !paths::is_root() {
+        return;
+    }
+    let disk = daemon.write("images/shared.img", tests::guests::boot_sector());
+    for name in ["one", "two"] {
+        let serial = domains::serial_file(&daemon, name);
+        daemon.define(&domains::from_disk(name, &disk, &serial)).ok();
+    }
+    daemon.virsh("start one").ok();
+    let users = || {
+        let mut value = [0; 8];
+        let attribute = "trusted.libvirt.security.ref_dac";
+        let length = rustix::fs::getxattr(&disk, attribute, &mut value).unwrap_or(0);
+        String::from_utf8_lossy(&value[..length]).into_owned()
+    };
+    let recorded = users();
+    // Somebody takes the disk from its guest: the next guest is refused it.
+    std::os::unix::fs::chown(&disk, Some(0), Some(0)).expect("chown of our own");
+    daemon.virsh("start two").failed();
+    assert_eq!(users(), recorded, "the record of the running guest");
+    daemon.virsh("destroy one").ok();
+    assert_eq!(users(), "");
+    daemon.assert_well();
+}
+
+#[test]
+fn what_a_serial_port_writes_into_is_emptied_and_not_replaced() {
+    use rustix::fs::{CWD, FileType, Mode};
+    use std::os::unix::fs::FileTypeExt;
+    let mut daemon = Daemon::start();
+    if daemon.is_external() || !paths::is_root() {
+        return;
+    }
+    let xml = domains::boot_sector(&daemon, "port");
+    let target = domains::serial_file(&daemon, "port");
+    let device = rustix::fs::makedev(1, 3);
+    rustix::fs::mknodat(CWD, &target, FileType::CharacterDevice, Mode::RUSR, device)
+        .expect("a second /dev/null");
+    daemon.define(&xml).ok();
+    // Where devices may not be opened, that is what the start says.
+    let _ = daemon.virsh("start port");
+    daemon.virsh("destroy port");
+    let kind = std::fs::symlink_metadata(&target).expect("still there").file_type();
+    assert!(kind.is_char_device(), "{kind:?}");
+
+    // A named pipe that nobody reads is not waited for.
+    std::fs::remove_file(&target).expect("our own");
+    rustix::fs::mkfifoat(CWD, &target, Mode::RUSR | Mode::WUSR).expect("a pipe");
+    daemon.virsh("start port").fails_with(&["cannot write", "No such device or address"]);
+    daemon.assert_well();
+}
+
+#[test]
+fn capabilities_that_another_user_wrote_are_not_believed() {
+    let mut daemon = Daemon::start();
+    if daemon.is_external() || !paths::is_root() {
+        return;
+    }
+    daemon.virsh("domcapabilities").ok();
+    daemon.stop();
+    let folder = daemon.path("var/cache/libvirt/qemu/capabilities");
+    let files: Vec<_> = std::fs::read_dir(&folder).expect("the cache").flatten().collect();
+    assert!(!files.is_empty(), "nothing is cached");
+    for file in files {
+        std::os::unix::fs::chown(file.path(), Some(4711), None).expect("chown");
+    }
+    daemon.launch();
+    daemon.virsh("domcapabilities").ok();
+    assert!(daemon.log().contains("cached capabilities are not used"), "{}", daemon.log());
 }

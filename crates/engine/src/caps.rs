@@ -16,6 +16,9 @@ use std::time::Duration;
 /// How long a binary may take to answer all questions.
 const PROBE_DEADLINE: Duration = Duration::from_secs(30);
 
+/// Largest file of cached capabilities that is read.
+const CACHE_MAX: usize = 64 << 20;
+
 /// Where distributions put emulators.
 const EMULATOR_FOLDERS: &[&str] = &["/usr/bin", "/usr/local/bin"];
 
@@ -193,8 +196,18 @@ impl CapsStore {
     }
 
     fn load(&self, key: &CacheKey) -> Option<QemuCaps> {
-        let text = std::fs::read_to_string(self.file(key)).ok()?;
-        QemuCaps::from_cache(&text, key).ok()
+        let file = self.file(key);
+        // libvirtd's cache folder is QEMU's user's, and ours may have been: what another user wrote
+        // there would have us believe anything of the binary.
+        let bytes = match host::files::read_own(&file, CACHE_MAX) {
+            Ok(bytes) => bytes,
+            Err(error) if error.is_not_found() => return None,
+            Err(error) => {
+                tracing::warn!(%error, "cached capabilities are not used");
+                return None;
+            }
+        };
+        QemuCaps::from_cache(std::str::from_utf8(&bytes).ok()?, key).ok()
     }
 
     fn probe(&self, key: &CacheKey) -> Result<QemuCaps, VirError> {

@@ -173,6 +173,11 @@ impl Engine {
 }
 
 impl Engine {
+    /// The user QEMU runs as, whose links are followed nowhere; 0 where that is the daemon's own.
+    pub(crate) fn guest_uid(&self) -> u32 {
+        self.settings.qemu.ids.map_or(0, |ids| ids.uid)
+    }
+
     /// Makes a guest's control groups; returns the files its process has to be written to.
     pub(crate) fn make_cgroup(
         &self,

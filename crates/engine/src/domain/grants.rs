@@ -3,15 +3,16 @@
 use super::store::os_words;
 use crate::engine::Engine;
 use diag::{ErrorCode, VirError};
-use host::access::{Identity, Owner, Want};
+use host::access::{FileId, Identity, Owner, Want};
 use plan::{Access, Grant};
 use std::path::Path;
 
-/// Lends a file as a plan says, or checks that QEMU's user can use it as it is.
+/// Lends a file as a plan says and tells which one, or checks that QEMU's user can use it as it is.
 ///
 /// # Errors
 /// When the file is missing, its owner cannot be changed, or a folder above it keeps QEMU out.
-pub(super) fn grant(engine: &Engine, grant: &Grant) -> Result<(), VirError> {
+/// Nothing was lent then.
+pub(super) fn grant(engine: &Engine, grant: &Grant) -> Result<Option<FileId>, VirError> {
     let path = Path::new(&grant.path);
     if let Err(error) = std::fs::metadata(path) {
         return Err(VirError::new(
@@ -20,11 +21,11 @@ pub(super) fn grant(engine: &Engine, grant: &Grant) -> Result<(), VirError> {
         )
         .hint(format!("{} must exist before the guest can start", grant.why)));
     }
-    let Some(owner) = grant.owner else { return reachable(engine, grant, false) };
+    let Some(owner) = grant.owner else { return reachable(engine, grant, false).map(|()| None) };
     // The folders above are looked at first, so that a refusal changes nothing.
     reachable(engine, grant, true)?;
     let owner = Owner { uid: owner.uid, gid: owner.gid };
-    host::access::claim(path, owner, grant.restore).map_err(|error| {
+    let claim = host::access::claim(path, owner, grant.restore).map_err(|error| {
         VirError::new(
             ErrorCode::SYSTEM_ERROR,
             format!(
@@ -33,7 +34,7 @@ pub(super) fn grant(engine: &Engine, grant: &Grant) -> Result<(), VirError> {
             ),
         )
     })?;
-    Ok(())
+    Ok(Some(claim.file))
 }
 
 /// Walks the path as QEMU's user and names the folder (or file) that denies it.
@@ -58,6 +59,11 @@ fn reachable(engine: &Engine, grant: &Grant, owner_changes: bool) -> Result<(), 
 }
 
 /// Gives a file back to whom it belonged.
-pub(super) fn restore(_engine: &Engine, path: &str) -> Result<(), String> {
-    host::access::release(Path::new(path), None).map(|_| ()).map_err(|error| error.to_string())
+///
+/// # Errors
+/// In words, when it cannot be, or is another file by now.
+pub(super) fn restore(engine: &Engine, path: &str, lent: Option<FileId>) -> Result<(), String> {
+    host::access::release(Path::new(path), engine.guest_uid(), lent, None)
+        .map(|_| ())
+        .map_err(|error| error.to_string())
 }

@@ -3,6 +3,7 @@
 use super::teardown::Made;
 use crate::engine::Engine;
 use diag::VirError;
+use host::access::FileId;
 use host::spawn::{Credentials, Resource, ResourceLimit, SpawnSpec};
 use plan::qemu::ResultValue;
 use plan::{Arg, Exec, Piece, ResultName};
@@ -28,6 +29,8 @@ pub(super) struct Results {
     pub values: BTreeMap<ResultName, Value>,
     /// Files that this start made.
     pub created: BTreeSet<String>,
+    /// Files that this start lent to QEMU's user.
+    pub lent: BTreeMap<String, FileId>,
     /// The log, once open.
     pub log_path: Option<PathBuf>,
     /// The log's descriptor, for QEMU's output.
@@ -39,7 +42,12 @@ pub(super) struct Results {
 impl Results {
     /// What taking back needs to know.
     pub fn made(&self) -> Made {
-        Made { created: self.created.clone(), ports: self.ports.clone(), links: self.links.clone() }
+        Made {
+            created: self.created.clone(),
+            ports: self.ports.clone(),
+            links: self.links.clone(),
+            lent: Some(self.lent.clone()),
+        }
     }
 
     /// An argument with its results put in; `numbers` collects which descriptor gets which number.

@@ -5,6 +5,7 @@
 use super::teardown::Made;
 use crate::layout::Layout;
 use diag::Severity;
+use host::access::FileId;
 use host::files::{self, WriteMode};
 use lifecycle::{PausedReason, Status};
 use model::domain::Domain as Definition;
@@ -14,6 +15,7 @@ use model::domain::status::{
     StatusPath, VcpuPid, VcpuPids,
 };
 use plan::{LaunchPlan, Undo};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -268,12 +270,17 @@ const AGENT_WAITS: i32 = -2;
 impl Sidecar {
     fn json(&self) -> String {
         let undo: Vec<_> = self.undo.iter().map(undo_to_json).collect();
+        let lent = self.made.lent.as_ref().map(|lent| {
+            let files = lent.iter().map(|(path, file)| (path, [file.device, file.inode]));
+            files.collect::<BTreeMap<_, _>>()
+        });
         serde_json::json!({
             "start_time": self.start_time,
             "undo": undo,
             "created": self.made.created,
             "ports": pairs(&self.made.ports),
             "links": pairs(&self.made.links),
+            "lent": lent,
         })
         .to_string()
     }
@@ -291,6 +298,15 @@ impl Sidecar {
         for (name, link) in object("links")? {
             made.links.insert(plan::ResultName::new(name), link.as_str()?.to_owned());
         }
+        if let Some(files) = object("lent") {
+            let mut lent = BTreeMap::new();
+            for (path, file) in files {
+                let device = file.get(0)?.as_u64()?;
+                let inode = file.get(1)?.as_u64()?;
+                lent.insert(path.clone(), FileId { device, inode });
+            }
+            made.lent = Some(lent);
+        }
         let undo = value.get("undo")?.as_array()?;
         Some(Self {
             start_time: value.get("start_time")?.as_u64()?,
@@ -301,7 +317,7 @@ impl Sidecar {
 }
 
 fn pairs<T: serde::Serialize>(
-    map: &std::collections::BTreeMap<plan::ResultName, T>,
+    map: &BTreeMap<plan::ResultName, T>,
 ) -> serde_json::Map<String, serde_json::Value> {
     map.iter()
         .map(|(name, value)| (name.0.clone(), serde_json::to_value(value).unwrap_or_default()))
@@ -352,16 +368,19 @@ mod tests {
         let mut made = Made::default();
         made.created.insert("/n".into());
         made.ports.insert(plan::ResultName::new("vnc.port"), 5900);
+        made.lent =
+            Some(BTreeMap::from([("/d".to_owned(), FileId { device: 1, inode: u64::MAX })]));
         let undo = vec![
             Undo::RemoveTree("/a".into()),
             Undo::ReleasePort(plan::ResultName::new("vnc.port")),
             Undo::EndHelper { pid_file: "/p".into() },
             Undo::EndQemu,
         ];
-        let sidecar = Sidecar { start_time: 42, undo: undo.clone(), made };
+        let sidecar = Sidecar { start_time: 42, undo: undo.clone(), made: made.clone() };
         let read = Sidecar::parse(sidecar.json().as_bytes()).expect("own format");
         assert_eq!((read.start_time, read.undo), (42, undo));
         assert_eq!(read.made.ports.len(), 1);
+        assert_eq!(read.made.lent, made.lent);
         assert!(Sidecar::parse(b"{").is_none());
         assert!(Sidecar::parse(b"{\"undo\":[[\"x\",\"y\"]]}").is_none());
     }

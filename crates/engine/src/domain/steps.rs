@@ -5,7 +5,7 @@ use super::results::Results;
 use super::store::os_words;
 use crate::engine::Engine;
 use diag::{ErrorCode, VirError};
-use host::access::{Expected, Owner};
+use host::access::{Expected, FileId, OpenMode, Owner, make_parents, place};
 use host::files::{self, WriteMode};
 use plan::{Access, Action, Content, Grant, Helper, Ids, ResultName, Step, ThreadSetting};
 use std::fs;
@@ -23,40 +23,46 @@ pub(super) fn perform(
     step: &Step,
     results: &mut Results,
 ) -> Result<(), VirError> {
+    // Whose links are not followed: some of the folders below are that user's.
+    let guest = engine.guest_uid();
     match &step.action {
-        Action::MakeDir { path, mode, owner } => make_dir(path, *mode, *owner),
+        Action::MakeDir { path, mode, owner } => make_dir(path, *mode, *owner, guest),
         Action::WriteFile { path, mode, owner, content } => {
-            write_file(path, *mode, *owner, content)
+            write_file(path, *mode, *owner, content, guest)
         }
         Action::CopyFile { from, to, mode, owner, reset } => {
-            if copy_file(from, to, *mode, *owner, *reset)? {
+            if copy_file(from, to, *mode, *owner, *reset, guest)? {
                 results.created.insert(to.clone());
             }
             Ok(())
         }
         Action::RequireFile { path, role } => require_file(path, role),
-        Action::Grant(grant) => grant_access(engine, grant),
+        Action::Grant(grant) => {
+            if let Some(file) = grant_access(engine, grant)? {
+                results.lent.insert(grant.path.clone(), file);
+            }
+            Ok(())
+        }
         Action::OpenFile { path, access, create_append } => {
             // QEMU takes a descriptor only for just the access it asks for: a log is only written.
-            let file = fs::File::options()
-                .read(!create_append)
-                .write(*access == Access::ReadWrite && !create_append)
-                .append(*create_append)
-                .create(*create_append)
-                .open(path)
+            let mode = match access {
+                _ if *create_append => OpenMode::Append,
+                Access::Read => OpenMode::Read,
+                Access::ReadWrite => OpenMode::ReadWrite,
+            };
+            let file = host::access::open(Path::new(path), guest, mode)
                 .map_err(|error| system(&format!("cannot open '{path}'"), &error))?;
             keep_fd(step, results, file.into());
             Ok(())
         }
         Action::OpenLog { path } => {
-            let file = files::open_log(Path::new(path))
-                .map_err(|error| system(&format!("cannot open log '{path}'"), &error.source))?;
+            let file = open_log(path, guest)?;
             results.log = Some(file.into());
             results.log_path = Some(PathBuf::from(path));
             Ok(())
         }
         Action::ListenUnix { path, mode, owner } => {
-            let listener = listen_unix(path, *mode, *owner)?;
+            let listener = listen_unix(path, *mode, *owner, guest)?;
             keep_fd(step, results, listener.into());
             Ok(())
         }
@@ -94,7 +100,7 @@ pub(super) fn perform(
             }
             Ok(())
         }
-        Action::Helper(helper) => start_helper(helper, results),
+        Action::Helper(helper) => start_helper(helper, results, guest),
         Action::Cgroup(cgroup) => {
             results.cgroup_files = engine.make_cgroup(domain, cgroup)?;
             Ok(())
@@ -133,12 +139,10 @@ fn hand_over(
         .map_err(|error| system(&format!("cannot set mode and owner of '{path}'"), &error))
 }
 
-fn make_dir(path: &str, mode: u32, owner: Option<Ids>) -> Result<(), VirError> {
+fn make_dir(path: &str, mode: u32, owner: Option<Ids>, guest: u32) -> Result<(), VirError> {
     let failed = |error| system(&format!("cannot create directory '{path}'"), &error);
-    if let Some(parent) = Path::new(path).parent() {
-        files::make_folder(parent, 0o755).map_err(|error| failed(error.source))?;
-    }
-    match fs::create_dir(path) {
+    make_parents(Path::new(path), guest, 0o755).map_err(failed)?;
+    match fs::create_dir(place(Path::new(path), guest).map_err(failed)?.path()) {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
             return Err(failed(error));
         }
@@ -152,14 +156,22 @@ fn write_file(
     mode: u32,
     owner: Option<Ids>,
     content: &Content,
+    guest: u32,
 ) -> Result<(), VirError> {
+    let failed = |error| system(&format!("cannot write '{path}'"), &error);
+    if matches!(content, Content::Bytes(bytes) if bytes.is_empty()) && owner.is_none() {
+        // To be emptied, and not to be replaced: it may be /dev/null.
+        return host::access::open(Path::new(path), guest, OpenMode::Empty)
+            .map(|_| ())
+            .map_err(failed);
+    }
     let bytes = match content {
         Content::Bytes(bytes) => bytes.clone(),
         Content::Random(length) => crate::random::bytes(*length)?,
     };
     let how = WriteMode { mode, owner: owner.map(|ids| (ids.uid, ids.gid)), durable: false };
-    files::write_atomic(Path::new(path), &bytes, how)
-        .map_err(|error| system(&format!("cannot write '{path}'"), &error.source))
+    let place = place(Path::new(path), guest).map_err(failed)?;
+    files::write_atomic(&place.path(), &bytes, how).map_err(|error| failed(error.source))
 }
 
 /// True if the file was made.
@@ -169,17 +181,19 @@ fn copy_file(
     mode: u32,
     owner: Option<Ids>,
     reset: bool,
+    guest: u32,
 ) -> Result<bool, VirError> {
-    let existed = Path::new(to).exists();
+    let failed = |error| system(&format!("Failed to create variable store '{to}'"), &error);
+    make_parents(Path::new(to), guest, 0o755).map_err(failed)?;
+    let place = place(Path::new(to), guest).map_err(failed)?;
+    let existed = place.path().exists();
     if existed && !reset {
         return Ok(false);
     }
     let content = fs::read(from)
         .map_err(|error| system(&format!("Failed to open master store '{from}'"), &error))?;
     let how = WriteMode { mode, owner: owner.map(|ids| (ids.uid, ids.gid)), durable: true };
-    files::write_atomic(Path::new(to), &content, how).map_err(|error| {
-        system(&format!("Failed to create variable store '{to}'"), &error.source)
-    })?;
+    files::write_atomic(&place.path(), &content, how).map_err(|error| failed(error.source))?;
     Ok(!existed)
 }
 
@@ -195,26 +209,38 @@ fn require_file(path: &str, role: &str) -> Result<(), VirError> {
     }
 }
 
-fn grant_access(engine: &Engine, grant: &Grant) -> Result<(), VirError> {
+fn grant_access(engine: &Engine, grant: &Grant) -> Result<Option<FileId>, VirError> {
     if grant.optional && !Path::new(&grant.path).exists() {
-        return Ok(());
+        return Ok(None);
     }
     super::grants::grant(engine, grant)
 }
 
-fn listen_unix(path: &str, mode: u32, owner: Option<Ids>) -> Result<UnixListener, VirError> {
+fn open_log(path: &str, guest: u32) -> Result<fs::File, VirError> {
+    let failed = |error| system(&format!("cannot open log '{path}'"), &error);
+    let place = place(Path::new(path), guest).map_err(failed)?;
+    files::open_log(&place.path()).map_err(|error| failed(error.source))
+}
+
+fn listen_unix(
+    path: &str,
+    mode: u32,
+    owner: Option<Ids>,
+    guest: u32,
+) -> Result<UnixListener, VirError> {
     let failed = |error| system(&format!("cannot listen on '{path}'"), &error);
-    match fs::remove_file(path) {
+    match fs::remove_file(place(Path::new(path), guest).map_err(failed)?.path()) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
         _ => {}
     }
+    // By its own name, which QEMU tells and unlinks; that it is there is seen by handing it over.
     let listener = UnixListener::bind(path).map_err(failed)?;
     hand_over(path, Expected::Socket, mode, owner)?;
     Ok(listener)
 }
 
 /// Starts a helper process and waits until it is ready.
-fn start_helper(helper: &Helper, results: &Results) -> Result<(), VirError> {
+fn start_helper(helper: &Helper, results: &Results, guest: u32) -> Result<(), VirError> {
     use std::os::unix::process::CommandExt;
     use std::process::{Command, Stdio};
     let mut numbers = std::collections::BTreeMap::new();
@@ -225,10 +251,7 @@ fn start_helper(helper: &Helper, results: &Results) -> Result<(), VirError> {
     let mut command = Command::new(&helper.program);
     command.args(args).stdin(Stdio::null()).current_dir("/").process_group(0);
     let output = match &helper.log {
-        Some(log) => Some(
-            files::open_log(Path::new(log))
-                .map_err(|error| system(&format!("cannot open log '{log}'"), &error.source))?,
-        ),
+        Some(log) => Some(open_log(log, guest)?),
         None => None,
     };
     match output {
@@ -250,8 +273,17 @@ fn start_helper(helper: &Helper, results: &Results) -> Result<(), VirError> {
     if let (Some(path), false, false) = (&helper.pid_file, helper.daemonizes, helper.one_shot) {
         // One that stays in the foreground writes none itself.
         let text = format!("{}\n", child.id());
-        files::write_atomic(Path::new(path), text.as_bytes(), WriteMode::RUNTIME)
-            .map_err(|error| system(&format!("cannot write '{path}'"), &error.source))?;
+        let failed = |error| system(&format!("cannot write '{path}'"), &error);
+        let written = place(Path::new(path), guest).map_err(failed).and_then(|place| {
+            files::write_atomic(&place.path(), text.as_bytes(), WriteMode::RUNTIME)
+                .map_err(|error| failed(error.source))
+        });
+        if let Err(error) = written {
+            // Without the file nobody would find it again.
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(error);
+        }
     }
     let deadline = Instant::now() + HELPER_DEADLINE;
     let ended_well = helper.daemonizes || helper.one_shot;

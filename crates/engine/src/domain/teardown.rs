@@ -1,11 +1,13 @@
 //! Taking back what was made for a guest. Goes on over failures and reports each.
 
 use crate::engine::Engine;
+use host::access::{FileId, place};
 use host::process::Process;
 use plan::Undo;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,9 +20,12 @@ pub(super) struct Made {
     /// Files that the start made.
     pub created: BTreeSet<String>,
     /// Ports by the name of their result.
-    pub ports: std::collections::BTreeMap<plan::ResultName, u16>,
+    pub ports: BTreeMap<plan::ResultName, u16>,
     /// Network devices by the name of their result, and what their removal needs.
-    pub links: std::collections::BTreeMap<plan::ResultName, String>,
+    pub links: BTreeMap<plan::ResultName, String>,
+    /// Files that were lent to QEMU's user; `None` where nobody wrote down which. A file that is
+    /// not among them was not lent (its step failed), and may be lent to another guest.
+    pub lent: Option<BTreeMap<String, FileId>>,
 }
 
 /// Carries out `undo` in order.
@@ -51,12 +56,22 @@ fn take_back(engine: &Engine, step: &Undo, made: &Made) -> Result<(), String> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.to_string()),
         _ => Ok(()),
     };
+    // Below folders that were QEMU's user's, names may lead anywhere by now.
+    let remove = |path: &str, how: fn(PathBuf) -> io::Result<()>| {
+        there(place(Path::new(path), engine.guest_uid()).and_then(|place| how(place.path())))
+    };
     match step {
-        Undo::RemoveTree(path) => there(fs::remove_dir_all(path)),
-        Undo::RemoveFile(path) => there(fs::remove_file(path)),
-        Undo::RemoveIfCreated(path) if made.created.contains(path) => there(fs::remove_file(path)),
+        Undo::RemoveTree(path) => remove(path, fs::remove_dir_all),
+        Undo::RemoveFile(path) => remove(path, fs::remove_file),
+        Undo::RemoveIfCreated(path) if made.created.contains(path) => remove(path, fs::remove_file),
         Undo::RemoveIfCreated(_) | Undo::EndHelper { .. } | Undo::EndQemu => Ok(()),
-        Undo::RestoreOwner(path) => super::grants::restore(engine, path),
+        Undo::RestoreOwner(path) => match &made.lent {
+            None => super::grants::restore(engine, path, None),
+            Some(lent) => match lent.get(path) {
+                Some(file) => super::grants::restore(engine, path, Some(*file)),
+                None => Ok(()),
+            },
+        },
         Undo::RemoveLink(name) => super::links::remove(name, made),
         Undo::ReleasePort(name) => {
             if let Some(port) = made.ports.get(name) {
@@ -70,7 +85,7 @@ fn take_back(engine: &Engine, step: &Undo, made: &Made) -> Result<(), String> {
 
 /// Ends the process a pid file names, if it is (still) that process.
 async fn end_helper(domain: &str, pid_file: &str) {
-    let path = std::path::Path::new(pid_file);
+    let path = Path::new(pid_file);
     let Some(pid) = host::lock::written_pid(path) else { return };
     // One that ended together with QEMU leaves its files all the same.
     if let Ok(process) = Process::open(pid) {

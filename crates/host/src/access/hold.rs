@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
@@ -26,6 +27,117 @@ impl Held {
     pub(super) fn path(&self) -> PathBuf {
         PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd()))
     }
+
+    /// Which file it is.
+    pub(super) fn id(&self) -> io::Result<FileId> {
+        let found = rustix::fs::fstat(&self.0)?;
+        Ok(FileId { device: found.st_dev, inode: found.st_ino })
+    }
+}
+
+/// A name in a folder that is held: what is made, opened or removed at its path is in that folder,
+/// whatever becomes of the folders above.
+#[derive(Debug)]
+pub struct Place {
+    folder: Held,
+    name: OsString,
+}
+
+impl Place {
+    /// The path by which this process reaches it. Its last part may still be a link.
+    pub fn path(&self) -> PathBuf {
+        self.folder.path().join(&self.name)
+    }
+}
+
+/// Finds the place of an absolute `path` whose folder must exist. No link that belongs to user
+/// `guest` is followed on the way (0: all are).
+///
+/// # Errors
+/// As of opening the folder; `PermissionDenied` for a link of the guest's user.
+pub fn place(path: &Path, guest: u32) -> io::Result<Place> {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    Ok(Place { folder: hold(folder, guest)?, name: name.to_owned() })
+}
+
+/// Makes the folders above `path` that are missing, none of them elsewhere for a link of user
+/// `guest`.
+///
+/// # Errors
+/// As of [`place`], and those of making them.
+pub fn make_parents(path: &Path, guest: u32, mode: u32) -> io::Result<()> {
+    let mut missing = Vec::new();
+    for folder in path.ancestors().skip(1) {
+        match hold(folder, guest) {
+            Ok(_) => break,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => missing.push(folder),
+            Err(error) => return Err(error),
+        }
+    }
+    for folder in missing.into_iter().rev() {
+        use std::os::unix::fs::DirBuilderExt;
+        let made = std::fs::DirBuilder::new().mode(mode).create(place(folder, guest)?.path());
+        match made {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// How [`open`] opens a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenMode {
+    /// For reading.
+    Read,
+    /// For reading and writing.
+    ReadWrite,
+    /// For writing at the end; made with mode 0600 if it is not there.
+    Append,
+    /// The same, emptied first.
+    Empty,
+}
+
+/// Opens the file at an absolute path without following a link of user `guest`, and without
+/// waiting for anybody (at the other end of a named pipe).
+///
+/// # Errors
+/// As of opening it; `NXIO` for a named pipe that nobody reads.
+pub fn open(path: &Path, guest: u32, mode: OpenMode) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let creates = matches!(mode, OpenMode::Append | OpenMode::Empty);
+    let mut options = File::options();
+    options
+        .read(!creates)
+        .write(mode == OpenMode::ReadWrite)
+        .append(creates)
+        .mode(0o600)
+        .custom_flags(OFlags::NONBLOCK.bits() as i32);
+    let file = match hold(path, guest) {
+        Ok(held) => options.open(held.path())?,
+        Err(error) if creates && error.kind() == io::ErrorKind::NotFound => {
+            options.create_new(true).open(place(path, guest)?.path())?
+        }
+        Err(error) => return Err(error),
+    };
+    if mode == OpenMode::Empty && file.metadata()?.is_file() {
+        file.set_len(0)?;
+    }
+    // Whoever gets the descriptor expects it to block.
+    let flags = rustix::fs::fcntl_getfl(&file)?;
+    rustix::fs::fcntl_setfl(&file, flags - OFlags::NONBLOCK)?;
+    Ok(file)
+}
+
+/// Which file it is, whatever its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileId {
+    /// The file system.
+    pub device: u64,
+    /// The number in it.
+    pub inode: u64,
 }
 
 /// Walks the absolute `path` as the kernel would, but follows no link that belongs to user `guest`
@@ -158,5 +270,45 @@ mod tests {
         }
         assert_eq!(std::fs::metadata(at("real")).unwrap().uid(), guest.uid);
         assert!(hand_over(&at("real"), Expected::Socket, 0o700, None).is_err());
+    }
+
+    #[test]
+    fn nothing_is_made_or_opened_through_a_trap() {
+        if !rustix::process::getuid().is_root() {
+            return;
+        }
+        let guest = 4711;
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        std::fs::create_dir(at("real")).unwrap();
+        std::fs::write(at("real/file"), "old").unwrap();
+        for (name, target) in [("trap", "real"), ("file", "real/file"), ("none", "nowhere")] {
+            symlink(target, at(name)).unwrap();
+            lchown(at(name), Some(guest), None).unwrap();
+        }
+        for mode in [OpenMode::Read, OpenMode::ReadWrite, OpenMode::Append, OpenMode::Empty] {
+            for name in ["file", "trap/file", "trap/new", "none"] {
+                assert!(open(&at(name), guest, mode).is_err(), "{name} {mode:?}");
+            }
+        }
+        assert!(make_parents(&at("trap/a/b/c"), guest, 0o700).is_err());
+        assert!(place(&at("trap/file"), guest).is_err());
+        assert_eq!(std::fs::read_dir(at("real")).unwrap().count(), 1);
+        assert_eq!(std::fs::read(at("real/file")).unwrap(), b"old");
+        make_parents(&at("real/a/b/c"), guest, 0o700).unwrap();
+        assert!(at("real/a/b").is_dir() && !at("real/a/b/c").exists());
+        open(&at("real/new"), guest, OpenMode::Append).unwrap();
+        open(&at("real/file"), guest, OpenMode::Empty).unwrap();
+        assert_eq!(std::fs::read(at("real/file")).unwrap(), b"");
+    }
+
+    #[test]
+    fn what_is_no_file_is_neither_waited_for_nor_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe");
+        rustix::fs::mkfifoat(CWD, &pipe, Mode::from_raw_mode(0o600)).unwrap();
+        let error = open(&pipe, 0, OpenMode::Append).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(rustix::io::Errno::NXIO.raw_os_error()));
+        open(Path::new("/dev/null"), 0, OpenMode::Empty).unwrap();
     }
 }

@@ -6,6 +6,6 @@ mod hold;
 mod owner;
 mod rehearse;
 
-pub use hold::{Expected, hand_over};
+pub use hold::{Expected, FileId, OpenMode, Place, hand_over, make_parents, open, place};
 pub use owner::{AccessError, Claim, Owner, claim, release};
 pub use rehearse::{Denial, DenialReason, Identity, Want, rehearse};

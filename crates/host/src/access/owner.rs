@@ -10,15 +10,19 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use super::hold::hold;
-use host_sys::{LockKind, LockOwner, set_lock};
+use super::hold::{FileId, hold};
+use host_sys::{LockKind, LockOwner, lock_holder, set_lock};
 use rustix::fs::XattrFlags;
 use rustix::io::Errno;
 
 const OWNER: &str = "trusted.libvirt.security.dac";
 const COUNT: &str = "trusted.libvirt.security.ref_dac";
 const BOOT: &str = "trusted.libvirt.security.timestamp_dac";
+
+/// How long the lock of a file is waited for. Whoever holds it rightly does so for moments.
+const LOCK_PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
 
 /// A file's user and group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +40,8 @@ pub struct Claim {
     pub original: Owner,
     /// Whether that is written on the file.
     pub recorded: bool,
+    /// Which file it is: what is given back must be the same.
+    pub file: FileId,
 }
 
 /// Why ownership could not be changed.
@@ -48,6 +54,22 @@ pub enum AccessError {
         path: PathBuf,
         /// Whose it is now.
         owner: Owner,
+    },
+    /// Somebody holds the lock under which ownership is changed.
+    #[error("'{}' is locked by {holder} for {waited:?} and more", path.display())]
+    Locked {
+        /// The file.
+        path: PathBuf,
+        /// The process, where the kernel names it.
+        holder: String,
+        /// How long it was waited for.
+        waited: Duration,
+    },
+    /// The name stands for another file by now.
+    #[error("'{}' is no longer the file that was lent to the guest", path.display())]
+    Replaced {
+        /// The file.
+        path: PathBuf,
     },
     /// The system refused.
     #[error("unable to {action} '{}': {source}", path.display())]
@@ -67,6 +89,8 @@ impl AccessError {
         let path = path.to_owned();
         match self {
             Self::InUse { owner, .. } => Self::InUse { path, owner },
+            Self::Locked { holder, waited, .. } => Self::Locked { path, holder, waited },
+            Self::Replaced { .. } => Self::Replaced { path },
             Self::Io { action, source, .. } => Self::Io { action, path, source },
         }
     }
@@ -84,14 +108,15 @@ fn fault(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> AccessE
 /// The file is in use with another owner, or cannot be changed.
 pub fn claim(path: &Path, owner: Owner, record: bool) -> Result<Claim, AccessError> {
     let held = hold(path, owner.uid).map_err(fault("open", path))?;
-    claim_held(&held.path(), owner, record).map_err(|error| error.of(path))
+    let file = held.id().map_err(fault("stat", path))?;
+    claim_held(&held.path(), file, owner, record).map_err(|error| error.of(path))
 }
 
 /// The same with a path that always means the same file.
-fn claim_held(path: &Path, owner: Owner, record: bool) -> Result<Claim, AccessError> {
+fn claim_held(path: &Path, file: FileId, owner: Owner, record: bool) -> Result<Claim, AccessError> {
     let _lock = if record { lock(path)? } else { None };
     let now = owner_of(path)?;
-    let mut claim = Claim { original: now, recorded: false };
+    let mut claim = Claim { original: now, recorded: false, file };
     if record {
         match Record::read(path) {
             Some(found) => {
@@ -121,14 +146,31 @@ fn claim_held(path: &Path, owner: Owner, record: bool) -> Result<Claim, AccessEr
 /// is recorded, to `fallback` (nobody if `None`). A file that is gone is no fault. Returns the new
 /// owner, `None` if it stays as it is.
 ///
+/// The guest's user had the file, and perhaps its folder: no link of user `guest` is followed, and
+/// only the file that was claimed (where `claimed` tells) is given back.
+///
 /// # Errors
-/// The file cannot be changed.
-pub fn release(path: &Path, fallback: Option<Owner>) -> Result<Option<Owner>, AccessError> {
-    match std::fs::metadata(path) {
+/// The file cannot be changed, is locked, or is another one by now.
+pub fn release(
+    path: &Path,
+    guest: u32,
+    claimed: Option<FileId>,
+    fallback: Option<Owner>,
+) -> Result<Option<Owner>, AccessError> {
+    let held = match hold(path, guest) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(fault("stat", path)(e)),
-        Ok(_) => {}
+        Err(e) => return Err(fault("open", path)(e)),
+        Ok(held) => held,
+    };
+    let found = held.id().map_err(fault("stat", path))?;
+    if claimed.is_some_and(|claimed| claimed != found) {
+        return Err(AccessError::Replaced { path: path.to_owned() });
     }
+    release_held(&held.path(), fallback).map_err(|error| error.of(path))
+}
+
+/// The same with a path that always means the same file.
+fn release_held(path: &Path, fallback: Option<Owner>) -> Result<Option<Owner>, AccessError> {
     let _lock = lock(path)?;
     let target = match Record::read(path) {
         Some(record) if record.count > 1 => {
@@ -169,9 +211,27 @@ fn lock(path: &Path) -> Result<Option<File>, AccessError> {
         Err(e) if e.kind() == io::ErrorKind::ReadOnlyFilesystem => return Ok(None),
         Err(e) => return Err(fault("open", path)(e)),
     };
-    set_lock(file.as_fd(), 1, 1, LockKind::Write, LockOwner::Description, true)
-        .map_err(fault("lock", path))?;
-    Ok(Some(file))
+    // Not with the kernel's own wait, which has no end: QEMU's user may lock what it may write.
+    let start = Instant::now();
+    let mut pause = Duration::from_millis(1);
+    loop {
+        match set_lock(file.as_fd(), 1, 1, LockKind::Write, LockOwner::Description, false) {
+            Ok(()) => return Ok(Some(file)),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {}
+            Err(e) => return Err(fault("lock", path)(e)),
+        }
+        if start.elapsed() >= LOCK_PATIENCE {
+            let holder = match lock_holder(file.as_fd(), 1, 1) {
+                Ok(Some(pid)) if pid > 0 => format!("process {pid}"),
+                _ => "another process".to_owned(),
+            };
+            let path = path.to_owned();
+            return Err(AccessError::Locked { path, holder, waited: LOCK_PATIENCE });
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(100));
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -266,7 +326,7 @@ mod tests {
         assert_eq!(first.original, original);
         assert_eq!(owner_of(&path).unwrap(), QEMU);
         if !first.recorded {
-            assert_eq!(release(&path, Some(original)).unwrap(), Some(original));
+            assert_eq!(release(&path, QEMU.uid, None, Some(original)).unwrap(), Some(original));
             return;
         }
         assert_eq!(attribute(&path, OWNER).unwrap(), "+12:+34");
@@ -275,11 +335,11 @@ mod tests {
         assert!(matches!(other, Err(AccessError::InUse { owner: QEMU, .. })));
         assert_eq!(claim(&path, QEMU, true).unwrap().original, original);
         assert_eq!(attribute(&path, COUNT).unwrap(), "2");
-        assert_eq!(release(&path, None).unwrap(), None, "another guest uses it");
-        assert_eq!(release(&path, None).unwrap(), Some(original));
+        assert_eq!(release(&path, QEMU.uid, None, None).unwrap(), None, "another guest uses it");
+        assert_eq!(release(&path, QEMU.uid, None, None).unwrap(), Some(original));
         assert_eq!(owner_of(&path).unwrap(), original);
         assert_eq!(attribute(&path, COUNT), None);
-        assert_eq!(release(&path, None).unwrap(), None);
+        assert_eq!(release(&path, QEMU.uid, None, None).unwrap(), None);
 
         // A record of an earlier boot counts for nothing.
         claim(&path, QEMU, true).unwrap();
@@ -287,7 +347,7 @@ mod tests {
         assert_eq!(claim(&path, QEMU, true).unwrap().original, QEMU);
         assert_eq!(attribute(&path, COUNT).unwrap(), "1");
         std::fs::remove_file(&path).unwrap();
-        assert_eq!(release(&path, Some(original)).unwrap(), None);
+        assert_eq!(release(&path, QEMU.uid, None, Some(original)).unwrap(), None);
     }
 
     #[test]
@@ -301,5 +361,45 @@ mod tests {
         assert!(!claim(&path, QEMU, false).unwrap().recorded);
         assert_eq!(attribute(&path, COUNT), None);
         assert!(claim(&dir.path().join("none"), QEMU, false).is_err());
+    }
+
+    #[test]
+    fn only_what_was_lent_is_given_back() {
+        if !rustix::process::getuid().is_root() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        std::fs::write(at("disk"), "").unwrap();
+        std::fs::write(at("other"), "").unwrap();
+        let file = claim(&at("disk"), QEMU, false).unwrap().file;
+        chown(&at("other"), QEMU).unwrap();
+        std::fs::rename(at("other"), at("disk")).unwrap();
+        let root = Some(Owner { uid: 0, gid: 0 });
+        let error = release(&at("disk"), QEMU.uid, Some(file), root).unwrap_err();
+        assert!(matches!(error, AccessError::Replaced { .. }), "{error}");
+
+        std::fs::write(at("shadow"), "").unwrap();
+        std::fs::remove_file(at("disk")).unwrap();
+        std::os::unix::fs::symlink("shadow", at("disk")).unwrap();
+        std::os::unix::fs::lchown(at("disk"), Some(QEMU.uid), None).unwrap();
+        assert!(release(&at("disk"), QEMU.uid, None, Some(QEMU)).is_err());
+        assert_eq!(owner_of(&at("shadow")).unwrap(), Owner { uid: 0, gid: 0 });
+    }
+
+    #[test]
+    fn a_lock_that_is_kept_is_reported() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("disk");
+        std::fs::write(&path, "").unwrap();
+        let other = File::options().read(true).write(true).open(&path).unwrap();
+        set_lock(other.as_fd(), 1, 1, LockKind::Write, LockOwner::Description, false).unwrap();
+        let own = owner_of(&path).unwrap();
+        for error in
+            [claim(&path, own, true).unwrap_err(), release(&path, own.uid, None, None).unwrap_err()]
+        {
+            let text = error.to_string();
+            assert!(text.contains("is locked by another process") && text.contains("/disk'"));
+        }
     }
 }
