@@ -6,7 +6,9 @@
 //! were read, the profile of the first request) is not kept.
 
 mod answer;
+mod block;
 mod capabilities;
+mod cpu;
 mod domain;
 mod emulator;
 mod host;
@@ -22,7 +24,8 @@ use std::io::{BufRead, Write};
 type Operation = (&'static str, fn(&Request<'_>) -> Answer);
 
 /// The operations of every area.
-const AREAS: &[&[Operation]] = &[capabilities::OPERATIONS, domain::OPERATIONS, storage::OPERATIONS];
+const AREAS: &[&[Operation]] =
+    &[block::OPERATIONS, capabilities::OPERATIONS, cpu::OPERATIONS, domain::OPERATIONS, storage::OPERATIONS];
 
 fn answer(line: &str, profile: &mut Profile) -> Value {
     let request: Value = match serde_json::from_str(line) {

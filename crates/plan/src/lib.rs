@@ -7,10 +7,14 @@
 //!
 //! Invariant: no I/O, no clock, no randomness; everything outside comes in as a parameter.
 
+pub mod block;
 mod display;
 mod launch_plan;
+pub mod migration;
+mod props;
 pub mod qemu;
 mod step;
 
 pub use launch_plan::{LaunchPlan, MonitorPlan};
+pub use props::Props;
 pub use step::*;

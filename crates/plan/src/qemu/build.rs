@@ -2,6 +2,7 @@
 
 use super::settings::Settings;
 use super::words::{Address, Alias};
+pub(super) use crate::props::{Props, Switch};
 use crate::step::{Access, Action, Arg, Grant, Ids, Piece, ResultName, Step, Undo};
 use diag::{Diagnostic, ErrorCode, Severity};
 use model::capabilities::host::HostFacts;
@@ -9,7 +10,7 @@ use model::capabilities::qemu::{Accel, QemuCaps};
 use model::domain::Domain;
 use model::domain::devices::Devices;
 use model::domain::devices::controller::ControllerType;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 /// Separates results from text while an argument is put together. No character of XML 1.0.
 const MARK: char = '\u{fffe}';
@@ -72,69 +73,6 @@ fn flat(props: &Props, head: &str) -> String {
         }
     }
     out
-}
-
-/// A JSON object that keeps the order of its members.
-#[derive(Clone, Default)]
-pub(super) struct Props(pub(super) Map<String, Value>);
-
-impl Props {
-    /// Properties of a `-device`.
-    pub(super) fn device(driver: &str) -> Self {
-        Self::default().set("driver", driver)
-    }
-
-    /// Properties of an `-object`.
-    pub(super) fn object(kind: &str, id: &str) -> Self {
-        Self::default().set("qom-type", kind).set("id", id)
-    }
-
-    /// Adds a member.
-    pub(super) fn set(mut self, key: &str, value: impl Into<Value>) -> Self {
-        self.0.insert(key.to_string(), value.into());
-        self
-    }
-
-    /// Adds a member if there is a value.
-    pub(super) fn opt<V: Into<Value>>(self, key: &str, value: Option<V>) -> Self {
-        match value {
-            Some(value) => self.set(key, value),
-            None => self,
-        }
-    }
-
-    /// Adds a switch (`true` or `false`) if it is given.
-    pub(super) fn on_off(self, key: &str, value: Option<impl Switch>) -> Self {
-        self.opt(key, value.map(|value| value.on()))
-    }
-
-    /// Adds all members of another object.
-    pub(super) fn extend(mut self, other: Props) -> Self {
-        self.0.extend(other.0);
-        self
-    }
-}
-
-/// A two-valued XML word.
-pub(super) trait Switch: Copy {
-    /// `yes` or `on`.
-    fn on(self) -> bool;
-    /// As QEMU's options spell it.
-    fn word(self) -> &'static str {
-        if self.on() { "on" } else { "off" }
-    }
-}
-
-impl Switch for super::words::OnOff {
-    fn on(self) -> bool {
-        self == Self::On
-    }
-}
-
-impl Switch for super::words::YesNo {
-    fn on(self) -> bool {
-        self == Self::Yes
-    }
 }
 
 /// A command line in the making, with the steps it needs.
