@@ -2,7 +2,4 @@
 pub mod capabilities;
 pub mod cpu;
 pub mod domain;
-pub mod interface;
-mod object;
-pub mod secret;
 pub mod storage;
