@@ -2,4 +2,8 @@
 pub mod capabilities;
 pub mod cpu;
 pub mod domain;
+pub mod interface;
+pub mod nodedev;
+mod object;
+pub mod secret;
 pub mod storage;
