@@ -143,6 +143,8 @@ impl CapsStore {
             kvm: Arc::new(model::domain::defaults::EmulatorDefaults::new(&caps, Accel::Kvm)),
             caps: Arc::clone(&caps),
         });
+        // A binary's answers are many times as large as what is kept of them.
+        host::process::give_back_freed_memory();
         Ok(caps)
     }
 

@@ -122,6 +122,8 @@ impl Engine {
             runtime,
         });
         engine.load_definitions()?;
+        // Texts of definitions were read; only what they say is kept.
+        host::process::give_back_freed_memory();
         engine.pools.load()?;
         Ok(engine)
     }
