@@ -20,6 +20,7 @@ pub mod fuzzing;
 pub mod launch_security;
 pub mod lifecycle;
 pub mod live;
+pub mod live_change;
 pub mod memory;
 mod migratable;
 pub mod opaque;
