@@ -2,6 +2,7 @@
 
 use model::capabilities::firmware::Firmware;
 use model::capabilities::host::{HostFacts, KvmState};
+use model::domain::defaults::HostPciAddress;
 use plan::Ids;
 use plan::qemu::Settings;
 use std::collections::BTreeMap;
@@ -16,6 +17,39 @@ pub fn random(buffer: &mut [u8]) {
     for (place, byte) in buffer.iter_mut().enumerate() {
         *byte = place as u8;
     }
+}
+
+/// PCI functions that exist: domain, bus, slot, function, IOMMU group.
+const PCI: [(u64, u64, u64, u64, u32); 23] = [
+    (0, 0, 0, 0, 0),
+    (0, 0, 1, 0, 1),
+    (0, 0, 2, 0, 2),
+    (0, 0, 3, 0, 3),
+    (1, 0, 0, 0, 4),
+    (1, 1, 0, 0, 5),
+    (1, 1, 0, 1, 5),
+    (5, 0x80, 0, 0, 6),
+    (5, 0x90, 1, 0, 7),
+    (5, 0x90, 1, 1, 7),
+    (5, 0x90, 1, 2, 7),
+    (5, 0x90, 1, 3, 7),
+    (0, 0x0a, 1, 0, 8),
+    (0, 0x0a, 2, 0, 8),
+    (0, 0x0a, 3, 0, 8),
+    (0, 6, 0x12, 0, 9),
+    (0, 6, 0x12, 1, 10),
+    (0, 6, 0x12, 2, 11),
+    (0x21, 0xde, 0x1f, 0, 12),
+    (0x21, 0xde, 0x1f, 1, 13),
+    (0, 1, 0, 0, 14),
+    (0, 2, 0, 0, 15),
+    (0, 3, 0, 0, 16),
+];
+
+/// IOMMU group of a PCI function.
+pub fn iommu_group(a: &HostPciAddress) -> Option<u32> {
+    let wanted = (a.domain, a.bus, a.slot, a.function);
+    PCI.iter().find(|(d, b, s, f, _)| (*d, *b, *s, *f) == wanted).map(|found| found.4)
 }
 
 /// Facts of the host.

@@ -4,7 +4,7 @@ use crate::domain::store::os_words;
 use crate::engine::Engine;
 use diag::{ErrorDomain, VirError};
 use model::capabilities::qemu::Accel;
-use model::domain::defaults::{self, DefaultsContext, EmulatorDefaults};
+use model::domain::defaults::{self, DefaultsContext, EmulatorDefaults, HostPciAddress};
 use model::domain::{Domain as Definition, VirtType, validate_emulator, validate_support};
 use std::fs::File;
 use std::io::Read;
@@ -45,6 +45,8 @@ impl Engine {
             channel_dir: self.layout.qemu_run().join("channel").display().to_string(),
             vnc_allow_host_audio: self.settings.qemu.vnc_allow_host_audio,
             nographics_allow_host_audio: self.settings.qemu.nographics_allow_host_audio,
+            audio_driver: None,
+            sdl_audio_driver: None,
         };
         let mut source = File::open("/dev/urandom").map_err(|error| {
             VirError::internal(format!("no random bytes: {}", os_words(&error)))
@@ -58,6 +60,7 @@ impl Engine {
             devices,
             settings: &settings,
             random: &mut random,
+            iommu_group: &iommu_group,
             abi_update: true,
         };
         let diagnostics = defaults::apply(&mut written, &mut context);
@@ -73,6 +76,12 @@ impl Engine {
         }
         crate::domain::refuse_faults(Some(written), &diagnostics, "")
     }
+}
+
+/// IOMMU group of a PCI function of this host.
+fn iommu_group(address: &HostPciAddress) -> Option<u32> {
+    let link = std::fs::read_link(format!("/sys/bus/pci/devices/{address}/iommu_group")).ok()?;
+    link.file_name()?.to_str()?.parse().ok()
 }
 
 /// Shared form.

@@ -53,6 +53,7 @@ fn effective(text: &str) -> Domain {
             devices: &DeviceSupport::new(FLAGS.iter().copied()),
             settings: &Settings::default(),
             random: &mut |b| b.fill(7),
+            iommu_group: &|_| None,
             abi_update: true,
         },
     );

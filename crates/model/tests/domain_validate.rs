@@ -31,6 +31,7 @@ fn faults(top: &str, machine: &str, devices: &str) -> Vec<(u32, String)> {
             ]),
             settings: &Settings::default(),
             random: &mut |b| b.fill(2),
+            iommu_group: &|_| None,
             abi_update: true,
         },
     );

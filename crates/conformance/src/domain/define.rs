@@ -22,11 +22,15 @@ pub fn define(request: &Request<'_>, caps: &QemuCaps) -> Result<Domain, Answer> 
     let set = host::settings(request);
     let accel = if domain.kind == VirtType::Kvm { Accel::Kvm } else { Accel::Tcg };
     let emulator = EmulatorDefaults::new(caps, accel);
+    let environment = request.value("env");
+    let text = |name: &str| environment.get(name).and_then(|v| v.as_str()).map(str::to_owned);
     let settings = defaults::Settings {
         lib_dir: set.lib_dir.clone(),
         channel_dir: set.channel_dir.clone(),
         vnc_allow_host_audio: set.vnc_allow_host_audio,
         nographics_allow_host_audio: set.nographics_allow_host_audio,
+        audio_driver: text("QEMU_AUDIO_DRV"),
+        sdl_audio_driver: text("SDL_AUDIODRIVER"),
     };
     let mut context = DefaultsContext {
         host_arch: &facts.arch,
@@ -35,6 +39,7 @@ pub fn define(request: &Request<'_>, caps: &QemuCaps) -> Result<Domain, Answer> 
         devices: &emulator.devices,
         settings: &settings,
         random: &mut host::random,
+        iommu_group: &host::iommu_group,
         abi_update: request.flag("abi_update"),
     };
     let mut findings = defaults::apply(&mut domain, &mut context);

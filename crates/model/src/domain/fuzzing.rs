@@ -24,6 +24,7 @@ pub fn fuzz_one(data: &[u8]) {
                 devices: &DeviceSupport::new(["qemu-xhci", "virtio-scsi-pci"]),
                 settings: &Settings::default(),
                 random: &mut |b| b.fill(1),
+                iommu_group: &|_| None,
                 abi_update: true,
             },
         );

@@ -58,6 +58,10 @@ pub struct Settings {
     pub vnc_allow_host_audio: bool,
     /// Host audio also for guests without a display.
     pub nographics_allow_host_audio: bool,
+    /// Sound output that the daemon's environment names (`QEMU_AUDIO_DRV`), as QEMU calls it.
+    pub audio_driver: Option<String>,
+    /// Driver of SDL's sound (`SDL_AUDIODRIVER`).
+    pub sdl_audio_driver: Option<String>,
 }
 
 impl Default for Settings {
@@ -67,7 +71,28 @@ impl Default for Settings {
             channel_dir: "/var/lib/libvirt/qemu/channel".to_owned(),
             vnc_allow_host_audio: false,
             nographics_allow_host_audio: false,
+            audio_driver: None,
+            sdl_audio_driver: None,
         }
+    }
+}
+
+/// A PCI function of the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct HostPciAddress {
+    /// Domain.
+    pub domain: u64,
+    /// Bus.
+    pub bus: u64,
+    /// Slot.
+    pub slot: u64,
+    /// Function.
+    pub function: u64,
+}
+
+impl std::fmt::Display for HostPciAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:04x}:{:02x}:{:02x}.{:x}", self.domain, self.bus, self.slot, self.function)
     }
 }
 
@@ -85,6 +110,8 @@ pub struct DefaultsContext<'a> {
     pub settings: &'a Settings,
     /// Fills a buffer with random bytes: for UUIDs and MACs.
     pub random: &'a mut dyn FnMut(&mut [u8]),
+    /// IOMMU group of a PCI function of the host, where it has one.
+    pub iommu_group: &'a dyn Fn(&HostPciAddress) -> Option<u32>,
     /// The document is new: today's better defaults may be chosen, USB addresses are assigned. Off
     /// when a stored document is read again.
     pub abi_update: bool,

@@ -224,6 +224,15 @@ fn default_video(m: &Machine, ctx: &DefaultsContext<'_>) -> VideoType {
     if ctx.devices.has("cirrus-vga") { VideoType::Cirrus } else { VideoType::Vga }
 }
 
+/// What the environment of the daemon names, in QEMU's old words.
+fn audio_of_environment(ctx: &DefaultsContext<'_>) -> Option<AudioType> {
+    Some(match ctx.settings.audio_driver.as_deref()? {
+        "pa" => AudioType::Pulseaudio,
+        "wav" => AudioType::File,
+        name => <AudioType as xml::XmlValue>::parse(name).ok()?,
+    })
+}
+
 fn audio(d: &mut Domain, ctx: &DefaultsContext<'_>) {
     let dev = d.devices_mut();
     if dev.audios.is_empty() {
@@ -240,10 +249,15 @@ fn audio(d: &mut Domain, ctx: &DefaultsContext<'_>) {
         if dev.graphics.is_empty() && !ctx.settings.nographics_allow_host_audio {
             kinds.push(AudioType::None);
         }
+        if kinds.is_empty() {
+            kinds.extend(audio_of_environment(ctx));
+        }
         kinds.sort_by_key(|k| *k != AudioType::Spice);
         kinds.truncate(1);
-        for (i, kind) in kinds.into_iter().enumerate() {
-            dev.audios.push(Audio { id: Some(i as u32 + 1), kind, ..Audio::default() });
+        for kind in kinds {
+            let driver =
+                if kind == AudioType::Sdl { ctx.settings.sdl_audio_driver.clone() } else { None };
+            dev.audios.push(Audio { id: Some(1), kind, driver, ..Audio::default() });
         }
     }
     let mut next = 1;

@@ -280,7 +280,11 @@ pub(super) fn inputs(d: &mut Domain, m: &Machine) {
         .any(|c| c.kind == ControllerType::Usb && c.model.as_deref() != Some("none"));
     if m.is_ppc64() && usb_bus && !dev.graphics.is_empty() {
         for kind in [InputType::Keyboard, InputType::Mouse] {
-            let there = dev.inputs.iter().any(|i| i.kind == kind && i.bus == Some(InputBus::Usb));
+            // A tablet is a mouse already.
+            let there = dev.inputs.iter().any(|i| {
+                i.bus == Some(InputBus::Usb)
+                    && (i.kind == kind || kind == InputType::Mouse && i.kind == InputType::Tablet)
+            });
             if !there {
                 dev.inputs.push(Input { kind, bus: Some(InputBus::Usb), ..Input::default() });
             }

@@ -12,7 +12,9 @@ mod drive_addresses;
 mod emulator;
 mod graphics;
 mod implied;
+mod isolation;
 mod machine;
+mod memory;
 mod pci;
 mod pci_bus;
 mod pci_chipset;
@@ -22,7 +24,7 @@ mod serial_addresses;
 mod simple_addresses;
 mod usb;
 
-pub use context::{DefaultsContext, DeviceSupport, MachineInfo, Settings};
+pub use context::{DefaultsContext, DeviceSupport, HostPciAddress, MachineInfo, Settings};
 pub use disks::target_index;
 pub use emulator::EmulatorDefaults;
 pub use machine::Machine;

@@ -8,7 +8,7 @@ use xml::OnOff;
 
 use super::pci_bus::{Bus, connect::*};
 use super::pci_flags::{Dev, address, address_of, all, controller_flags, flags};
-use super::{DefaultsContext, Machine, fault, implied};
+use super::{DefaultsContext, Machine, fault, implied, isolation};
 use crate::domain::Domain;
 use crate::domain::address::{Address, PciAddress};
 use crate::domain::devices::controller::{Controller, ControllerTarget, ControllerType};
@@ -29,12 +29,12 @@ pub(super) fn assign(
     }
     // What the first pass cannot place the second one reports.
     if anything_open(d, m) {
-        add_bridges(d, m);
+        add_bridges(d, m, ctx);
         super::devices::controller_models(d, m, ctx, &mut Vec::new());
     }
     let Some(mut set) = Set::new(d, m, out) else { return };
-    set.collect(d, m);
-    set.place_all(d, m, out);
+    set.collect(d, m, ctx);
+    set.place_all(d, m, ctx, out);
     set.multifunction(d, m);
     options(d, m);
     if m.is_s390() {
@@ -67,28 +67,35 @@ fn anything_open(d: &Domain, m: &Machine) -> bool {
 }
 
 /// The first pass: finds out which bridges and root ports are missing, and adds them.
-fn add_bridges(d: &mut Domain, m: &Machine) {
+fn add_bridges(d: &mut Domain, m: &Machine, ctx: &DefaultsContext<'_>) {
     let out = &mut Vec::new();
+    let only_root = d
+        .devices
+        .iter()
+        .flat_map(|v| &v.controllers)
+        .filter(|c| c.kind == ControllerType::Pci)
+        .all(|c| c.index == Some(0));
     let mut dry = Domain { devices: d.devices.clone(), ..Domain::default() };
     let Some(mut set) = Set::new(&dry, m, out) else { return };
     set.grow = true;
     let everything_taken = {
-        set.collect(&mut dry, m);
+        set.collect(&mut dry, m, ctx);
         set.buses.iter().all(Bus::is_full)
     };
-    set.place_all(&mut dry, m, out);
-    // Where root ports are added, one more is added for a device plugged in later.
+    set.place_all(&mut dry, m, ctx, out);
+    // Where root ports are added to a guest that names none, one more is added for a device plugged
+    // in later.
     let grown = set.buses.iter().any(|b| b.added);
-    if !everything_taken && (!m.has_pcie() || grown) {
+    if !everything_taken && (!m.has_pcie() || grown && only_root) {
         let spare = if m.has_pcie() { PCIE | HOTPLUG } else { PCI | HOTPLUG };
-        set.reserve(spare);
+        set.reserve(spare, 0);
     }
     // Added bridges need slots themselves, which may take more bridges.
     let mut i = 1;
     while i < set.buses.len() {
         if set.buses[i].added {
             let want = controller_flags(&set.buses[i].model);
-            if set.reserve(want).is_none() {
+            if want != 0 && set.reserve(want, 0).is_none() {
                 break;
             }
         }
@@ -112,6 +119,7 @@ pub(super) struct Set {
     /// Whether missing buses are added.
     grow: bool,
     pcie: bool,
+    many_roots: bool,
 }
 
 impl Set {
@@ -149,25 +157,41 @@ impl Set {
         if highest < MAX_BUSES && buses.len() <= highest {
             buses.resize(highest + 1, None);
         }
-        let filler = if m.has_pcie() { "pcie-root-port" } else { "pci-bridge" };
+        let filler = if m.has_pcie() {
+            "pcie-root-port"
+        } else if m.has_many_pci_roots() {
+            "pci-root"
+        } else {
+            "pci-bridge"
+        };
         let root = if m.has_pcie() { "pcie-root" } else { "pci-root" };
-        let buses = buses
+        let mut buses: Vec<Bus> = buses
             .into_iter()
             .enumerate()
             .filter_map(|(i, b)| b.or_else(|| Bus::new(if i == 0 { root } else { filler }, i > 0)))
             .collect();
-        Some(Self { buses, grow: false, pcie: m.has_pcie() })
+        if m.has_many_pci_roots()
+            && let Some(first) = buses.first_mut()
+        {
+            // The root that every guest has stays free of host devices.
+            first.locked = true;
+        }
+        Some(Self { buses, grow: false, pcie: m.has_pcie(), many_roots: m.has_many_pci_roots() })
     }
 
     /// Marks the addresses that devices have and those that the chipset keeps.
-    fn collect(&mut self, d: &mut Domain, m: &Machine) {
+    fn collect(&mut self, d: &mut Domain, m: &Machine, ctx: &DefaultsContext<'_>) {
         let Some(dev) = d.devices.as_mut() else { return };
         for x in all(dev) {
             let f = flags(dev, m, x);
+            let group = if self.many_roots { isolation::group(dev, x, ctx) } else { 0 };
             if let Some(Some(Address::Pci(a))) = address(dev, x)
                 && !is_open(a)
             {
                 let (bus, slot, function) = (a.bus.0, a.slot.0, a.function.0);
+                if let Some(b) = self.buses.get_mut(bus as usize) {
+                    b.join(group);
+                }
                 self.mark(bus as usize, slot as usize, function as u8, f);
             }
         }
@@ -198,17 +222,28 @@ impl Set {
     }
 
     /// Finds a place, adding a bus when that is allowed, and marks it.
-    fn reserve(&mut self, flags: u32) -> Option<PciAddress> {
+    fn reserve(&mut self, flags: u32, group: u32) -> Option<PciAddress> {
         loop {
-            for (i, b) in self.buses.iter().enumerate() {
+            let find = |b: &Bus| {
                 let on_root = flags & INTEGRATED != 0 && b.flags & INTEGRATED != 0;
-                if !(b.accepts(flags) || on_root) {
-                    continue;
+                if b.accepts(flags) || on_root { b.find(flags) } else { None }
+            };
+            let buses = || self.buses.iter().enumerate();
+            let own = buses()
+                .filter(|(_, b)| b.group == group)
+                .find_map(|(i, b)| find(b).map(|place| (i, place)));
+            // An empty bus can still become one of this group.
+            let found = own.or_else(|| {
+                buses()
+                    .filter(|(_, b)| group != 0 && !b.locked && b.is_empty())
+                    .find_map(|(i, b)| find(b).map(|place| (i, place)))
+            });
+            if let Some((i, (slot, function))) = found {
+                if let Some(b) = self.buses.get_mut(i) {
+                    b.join(group);
                 }
-                if let Some((slot, function)) = b.find(flags) {
-                    self.mark(i, slot, function, flags);
-                    return Some(at(i as u64, slot as u64, u64::from(function)));
-                }
+                self.mark(i, slot, function, flags);
+                return Some(at(i as u64, slot as u64, u64::from(function)));
             }
             if !self.grow || !self.add_bus(flags) {
                 return None;
@@ -228,6 +263,9 @@ impl Set {
             }
             None => false,
         };
+        if self.many_roots {
+            return flags & (PCI | BRIDGE | PCIE) != 0 && add("pci-root");
+        }
         if !self.pcie {
             return flags & (PCI | BRIDGE | PCIE) != 0 && add("pci-bridge");
         }
@@ -242,7 +280,13 @@ impl Set {
     }
 
     /// Places every device that has no address yet.
-    fn place_all(&mut self, d: &mut Domain, m: &Machine, out: &mut Vec<Diagnostic>) {
+    fn place_all(
+        &mut self,
+        d: &mut Domain,
+        m: &Machine,
+        ctx: &DefaultsContext<'_>,
+        out: &mut Vec<Diagnostic>,
+    ) {
         let Some(dev) = d.devices.as_mut() else { return };
         let list = all(dev);
         let slots_before: Vec<Dev> = list;
@@ -273,7 +317,8 @@ impl Set {
                     continue;
                 }
             }
-            match self.reserve(f) {
+            let group = if self.many_roots { isolation::group(dev, x, ctx) } else { 0 };
+            match self.reserve(f, group) {
                 Some(a) => set(dev, x, a),
                 None => fault(
                     out,
@@ -306,7 +351,7 @@ impl Set {
             });
         let base = match partner {
             Some(a) => Some(a),
-            None => self.reserve(f & !AGGREGATE).inspect(|a| {
+            None => self.reserve(f & !AGGREGATE, 0).inspect(|a| {
                 // The slot is taken, but only by the functions that come.
                 if let Some(u) = self
                     .buses
@@ -389,7 +434,12 @@ pub(super) fn usb2_function(c: &Controller) -> Option<u8> {
 /// What PCI controllers show of themselves: chassis, port, bus numbers.
 fn options(d: &mut Domain, m: &Machine) {
     let Some(dev) = d.devices.as_mut() else { return };
-    let mut phb = 0;
+    let mut roots: Vec<u32> = dev
+        .controllers
+        .iter()
+        .filter(|c| c.model.as_deref() == Some("pci-root"))
+        .filter_map(|c| c.target.as_ref()?.index)
+        .collect();
     for i in 0..dev.controllers.len() {
         if dev.controllers[i].kind != ControllerType::Pci {
             continue;
@@ -424,8 +474,13 @@ fn options(d: &mut Domain, m: &Machine) {
                 t.bus_nr = bus_number;
             }
             "pci-root" if m.is_pseries() => {
-                t.index.get_or_insert(phb);
-                phb = t.index.map_or(phb, |n| n.max(phb)).saturating_add(1);
+                // The root that every guest has is number 0; the others get the lowest free ones.
+                if t.index.is_none() {
+                    let free = (1..).find(|n| !roots.contains(n)).unwrap_or(1);
+                    let own = if index == 0 { 0 } else { free };
+                    roots.push(own);
+                    t.index = Some(own);
+                }
             }
             _ => {}
         }

@@ -63,6 +63,10 @@ pub(super) struct Bus {
     pub aggregate: [bool; SLOTS],
     /// Added because something needed it.
     pub added: bool,
+    /// Host devices of one isolation group are kept to themselves; 0 is everything else.
+    pub group: u32,
+    /// The group is settled.
+    pub locked: bool,
 }
 
 impl Bus {
@@ -91,6 +95,8 @@ impl Bus {
             used: [0; SLOTS],
             aggregate: [false; SLOTS],
             added,
+            group: 0,
+            locked: false,
         })
     }
 
@@ -114,6 +120,25 @@ impl Bus {
             }
         }
         None
+    }
+
+    /// Whether nothing is plugged in.
+    pub fn is_empty(&self) -> bool {
+        self.used.iter().all(|u| *u == 0)
+    }
+
+    /// Takes note that a device of this isolation group is plugged in.
+    pub fn join(&mut self, group: u32) {
+        if self.locked || group == self.group {
+            return;
+        }
+        if self.is_empty() {
+            self.group = group;
+        } else {
+            // A mixture, which only the user can have asked for, belongs to everyone.
+            self.group = 0;
+            self.locked = true;
+        }
     }
 
     /// Whether no slot is free.

@@ -7,15 +7,14 @@ use super::{DefaultsContext, fault};
 use crate::domain::Domain;
 use crate::domain::clock::{Clock, ClockBasis, ClockOffset};
 use crate::domain::cpu::{
-    Cpu, CpuCheck, CpuFallback, CpuFeaturePolicy, CpuMatch, CpuMode, CpuModel,
+    Cpu, CpuCheck, CpuFallback, CpuFeature, CpuFeaturePolicy, CpuMatch, CpuMode, CpuModel,
 };
 use crate::domain::definition::VirtType;
 use crate::domain::devices::iommu::{Iommu, IommuModel};
 use crate::domain::features::{IoApic, IoApicDriver};
 use crate::domain::lifecycle::LifecycleAction;
-use crate::domain::memory::Memory;
 use crate::domain::os::{BootDev, Os, OsBoot, OsTypeName};
-use crate::domain::scalar::{CpuSet, Kib};
+use crate::domain::scalar::CpuSet;
 use crate::domain::tune::{IoThread, IoThreadIds, IoThreadSched, Vcpu, VcpuPlacement, VcpuSched};
 
 /// Fills in everything that is no device.
@@ -33,60 +32,19 @@ pub fn apply(d: &mut Domain, ctx: &mut DefaultsContext<'_>, out: &mut Vec<Diagno
             *text = None;
         }
     }
-    memory_sizes(d, ctx.abi_update);
     vcpus(d);
     io_threads(d);
     machine(d, ctx, out);
+    super::memory::apply(d, ctx);
     firmware(d, ctx.abi_update, out);
     boot(d);
-    cpu(d, ctx);
+    cpu(d, ctx, out);
     features(d, ctx);
     many_vcpus(d, ctx);
     d.on_poweroff.get_or_insert(LifecycleAction::Destroy);
     d.on_reboot.get_or_insert(LifecycleAction::Restart);
     d.on_crash.get_or_insert(LifecycleAction::Destroy);
     clock(d);
-}
-
-/// A memory limit that is none, KiB.
-const UNLIMITED: u64 = 9_007_199_254_740_991;
-
-fn memory_sizes(d: &mut Domain, abi_update: bool) {
-    let hot: u64 = d.devices.iter().flat_map(|v| &v.memories).map(|m| m.target.size.0).sum();
-    let written = d.memory.as_ref().is_some_and(|m| m.size.0 > 0);
-    let cells: u64 =
-        d.cpu.iter().filter_map(|c| c.numa.as_ref()).flat_map(|n| &n.cells).map(|c| c.memory).sum();
-    let mem = d.memory.get_or_insert_with(Memory::default);
-    // The sum of the cells counts for new documents; a stored one says what it meant.
-    if cells > 0 && (abi_update || !written) {
-        mem.size = Kib(cells.saturating_add(hot));
-    }
-    let total = mem.size;
-    match d.current_memory.as_mut() {
-        Some(c) if c.0 > 0 && *c <= total => {}
-        _ => d.current_memory = Some(total),
-    }
-    if let Some(b) = d.memory_backing.as_mut()
-        && b.access.is_none()
-        && b.source.is_none()
-        && b.allocation.is_none()
-        && b.hugepages.is_none()
-        && !b.discard
-        && !b.locked
-        && !b.nosharepages
-    {
-        d.memory_backing = None;
-    }
-    if let Some(t) = d.mem_tune.as_mut() {
-        for limit in
-            [&mut t.hard_limit, &mut t.soft_limit, &mut t.min_guarantee, &mut t.swap_hard_limit]
-        {
-            *limit = limit.filter(|l| l.0 < UNLIMITED);
-        }
-        if *t == Default::default() {
-            d.mem_tune = None;
-        }
-    }
 }
 
 fn vcpus(d: &mut Domain) {
@@ -276,7 +234,33 @@ fn boot(d: &mut Domain) {
     }
 }
 
-fn cpu(d: &mut Domain, ctx: &mut DefaultsContext<'_>) {
+/// Lengths of SVE vectors need SVE itself.
+fn vector_lengths(c: &mut Cpu, out: &mut Vec<Diagnostic>) {
+    let length = |name: &str| {
+        name.strip_prefix("sve")
+            .is_some_and(|n| !n.is_empty() && n.bytes().all(|c| c.is_ascii_digit()))
+    };
+    let off = |f: &CpuFeature| {
+        matches!(f.policy, Some(CpuFeaturePolicy::Disable | CpuFeaturePolicy::Forbid))
+    };
+    if !c.features.iter().any(|f| length(&f.name) && !off(f)) {
+        return;
+    }
+    match c.features.iter().find(|f| f.name == "sve") {
+        Some(sve) if off(sve) => fault(
+            out,
+            "domain.cpu-sve",
+            ErrorCode::CONFIG_UNSUPPORTED,
+            "SVE disabled, but SVE vector lengths provided",
+        ),
+        Some(_) => {}
+        None => c
+            .features
+            .push(CpuFeature { name: "sve".to_owned(), policy: Some(CpuFeaturePolicy::Require) }),
+    }
+}
+
+fn cpu(d: &mut Domain, ctx: &mut DefaultsContext<'_>, out: &mut Vec<Diagnostic>) {
     let (arch, name) = d
         .os
         .as_ref()
@@ -284,8 +268,10 @@ fn cpu(d: &mut Domain, ctx: &mut DefaultsContext<'_>) {
             (o.kind.arch.clone().unwrap_or_default(), o.kind.machine.clone().unwrap_or_default())
         })
         .unwrap_or_default();
+    // What QEMU names is a model of emulation, which the hypervisor of macOS cannot run but on x86.
+    let known = d.kind != VirtType::Hvf || matches!(arch.as_str(), "x86_64" | "i686");
     let default_model =
-        ctx.machines.iter().find(|m| m.name == name).and_then(|m| m.default_cpu.clone());
+        ctx.machines.iter().find(|m| known && m.name == name).and_then(|m| m.default_cpu.clone());
     let kvm = d.kind == VirtType::Kvm || d.kind == VirtType::Hvf;
     match d.cpu.as_mut() {
         Some(c) => complete_cpu(c, &arch, default_model, kvm),
@@ -294,6 +280,11 @@ fn cpu(d: &mut Domain, ctx: &mut DefaultsContext<'_>) {
                 d.cpu = Some(default_cpu(&arch, model, kvm));
             }
         }
+    }
+    if matches!(arch.as_str(), "aarch64" | "armv7l")
+        && let Some(c) = d.cpu.as_mut()
+    {
+        vector_lengths(c, out);
     }
     let vcpus = d.vcpu.as_ref().map(|v| v.maximum);
     if let Some(n) = d.cpu.as_mut().and_then(|c| c.numa.as_mut()) {
@@ -451,6 +442,13 @@ fn numa(n: &mut crate::domain::cpu::Numa, vcpus: Option<u32>) {
 }
 
 fn features(d: &mut Domain, ctx: &DefaultsContext<'_>) {
+    if super::Machine::of(d).is_s390()
+        && !ctx.abi_update
+        && let Some(f) = d.features.as_mut()
+    {
+        // It was let through for years, and meant nothing.
+        f.acpi = false;
+    }
     if super::Machine::of(d).is_arm_virt() {
         // KVM's newest interrupt controller; emulation stays with the one that every QEMU does well.
         let kvm = (d.kind == VirtType::Kvm).then(|| ctx.devices.newest_kvm_gic()).flatten();

@@ -16,16 +16,26 @@ pub(super) fn assign(d: &mut Domain, m: &Machine, out: &mut Vec<Diagnostic>) {
     }
     if m.is_ccw() {
         ccw(d, out);
-    } else if needs_mmio(m) {
+    } else if needs_mmio(d, m) {
         for_each_virtio(d, false, &mut |a| {
             a.get_or_insert(Address::VirtioMmio(NoAddress::default()));
         });
     }
 }
 
-/// Machines whose only virtio transport is memory mapped.
-fn needs_mmio(m: &Machine) -> bool {
-    m.is_microvm() || m.is_arm() && !m.is_arm_virt() && m.name.starts_with("vexpress")
+/// Machines whose only virtio transport is memory mapped, and those that have the choice but whose
+/// user chose it for some device.
+fn needs_mmio(d: &mut Domain, m: &Machine) -> bool {
+    if m.is_microvm() || m.is_arm() && m.name.starts_with("vexpress-") {
+        return true;
+    }
+    let mut chosen = false;
+    if m.is_arm_virt() || m.is_riscv_virt() {
+        crate::domain::walk::for_each_info(d, &mut |i| {
+            chosen |= matches!(i.address, Some(Address::VirtioMmio(_)));
+        });
+    }
+    chosen
 }
 
 /// Calls `f` with the address of every virtio device, and with those of host devices that sit on the

@@ -23,6 +23,11 @@ pub fn validate_emulator(d: &Domain, caps: Option<&QemuCaps>, accel: Accel) -> V
     }
     let Some(caps) = caps else { return out.0 };
     let machine = os.kind.machine.as_deref().and_then(|name| caps.machine(accel, name));
+    let acpi = d.features.as_ref().is_some_and(|features| features.acpi);
+    if acpi && machine.is_some_and(|machine| machine.acpi == Some(false)) {
+        let name = os.kind.machine.as_deref().unwrap_or_default();
+        out.unsupported("qemu.acpi", format!("machine type '{name}' does not support ACPI"));
+    }
     let most = machine.map_or(0, |machine| machine.max_cpus);
     let wanted = d.vcpu.as_ref().map_or(1, |vcpu| vcpu.maximum);
     if most > 0 && wanted > most {

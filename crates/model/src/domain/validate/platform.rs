@@ -181,9 +181,6 @@ fn features(d: &Domain, m: &Machine, out: &mut Faults) {
     if f.smm.is_some() && !m.is_x86() {
         refuse(out, "smm");
     }
-    if f.acpi && m.is_s390() {
-        out.unsupported("domain.acpi", format!("machine type '{}' does not support ACPI", m.name));
-    }
     if let Some(t) = f.smm.as_ref().and_then(|s| s.tseg.as_ref()) {
         if !m.is_q35() {
             out.unsupported("domain.tseg", "SMM TSEG is only supported with q35 machine type");
