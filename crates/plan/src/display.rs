@@ -23,6 +23,8 @@ impl Display for Arg {
                 Piece::Text(text) => f.write_str(text)?,
                 Piece::Fd(name) | Piece::Port(name) => write!(f, "<{name}>")?,
                 Piece::VncDisplay(name) => write!(f, "<{name} - 5900>")?,
+                Piece::Secret(name) => write!(f, "<{name}>")?,
+                Piece::SecretIv(name) => write!(f, "<{name} iv>")?,
             }
         }
         Ok(())
@@ -92,6 +94,13 @@ impl Display for Action {
             },
             Action::Tap(tap) => fmt_tap(tap, f),
             Action::VhostNet { path, queues } => write!(f, "open {path} {queues} times"),
+            Action::Secret(secret) => match (&secret.text, &secret.by) {
+                (Some(_), _) => f.write_str("seal a text of the guest's definition"),
+                (None, SecretBy::Uuid(uuid)) => write!(f, "seal secret {uuid}"),
+                (None, SecretBy::Usage(usage)) => {
+                    write!(f, "seal the {} secret of {usage}", secret.usage_type)
+                }
+            },
             Action::Helper(helper) => fmt_helper(helper, f),
             Action::Cgroup(cgroup) => {
                 write!(f, "control group {}/{}", cgroup.partition, cgroup.name)?;

@@ -13,6 +13,7 @@ mod launch_plan;
 pub mod migration;
 mod props;
 pub mod qemu;
+pub mod secret;
 mod step;
 
 pub use launch_plan::{LaunchPlan, MonitorPlan};

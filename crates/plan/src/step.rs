@@ -47,6 +47,10 @@ pub enum Piece {
     Port(ResultName),
     /// The VNC display number of a reserved port: the port less 5900.
     VncDisplay(ResultName),
+    /// The named secret, sealed with the guest's master key, in base64.
+    Secret(ResultName),
+    /// The initialization vector that the named secret was sealed with, in base64.
+    SecretIv(ResultName),
 }
 
 impl Arg {
@@ -190,6 +194,8 @@ pub enum Action {
         /// How many descriptors.
         queues: u32,
     },
+    /// Look a secret up and seal it with the master key; see [`crate::secret`].
+    Secret(SecretRef),
     /// Start a helper process and wait until it is ready.
     Helper(Helper),
     /// Control groups that QEMU's process is put in by the exec helper before exec.
@@ -267,6 +273,28 @@ pub enum TapKind {
         /// `vepa`, `private`, `bridge`, `passthrough`.
         mode: String,
     },
+}
+
+/// A secret of the secret store.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SecretRef {
+    /// What it must be meant for: `volume`, `ceph`, `iscsi`, `tls`, `vtpm`.
+    pub usage_type: String,
+    /// How it is named.
+    pub by: SecretBy,
+    /// File that holds the master key.
+    pub master_key: String,
+    /// The value is this text instead of one from the store (cookies of an HTTP source).
+    pub text: Option<String>,
+}
+
+/// How a secret is named.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SecretBy {
+    /// By its UUID.
+    Uuid(String),
+    /// By what it is used for.
+    Usage(String),
 }
 
 /// A helper process beside QEMU.

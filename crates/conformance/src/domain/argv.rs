@@ -6,7 +6,7 @@ use crate::request::Request;
 use crate::{emulator, host};
 use model::domain::assign_aliases;
 use plan::qemu::{Inputs, launch};
-use plan::{Action, Arg, Piece};
+use plan::{Action, Arg, LaunchPlan, Piece, ResultName};
 use serde_json::Value;
 
 /// Numbers of descriptors where they show. What has several queues counts on from its first.
@@ -26,8 +26,33 @@ fn descriptor(name: &str) -> u32 {
     }
 }
 
-fn render(arg: &Arg) -> String {
+/// What every look-up of a secret yields.
+const SECRET: &str = "AQCVn5hO6HzFAhAAq0NCv8jtJcIcE+HOBlMQ1A";
+
+/// The named secret as it is passed to QEMU.
+fn sealed(plan: &LaunchPlan, name: &ResultName) -> String {
+    let texts = plan.steps.iter().filter(|step| step.result.as_ref() == Some(name));
+    let text = texts.into_iter().find_map(|step| match &step.action {
+        Action::Secret(secret) => secret.text.clone(),
+        _ => None,
+    });
+    let (mut key, mut iv) = ([0; 32], [0; 16]);
+    host::random(&mut key);
+    host::random(&mut iv);
+    plan::secret::seal(&key, &iv, text.as_deref().unwrap_or(SECRET).as_bytes())
+}
+
+/// The vector that secrets are sealed with.
+fn vector() -> String {
+    let mut iv = [0; 16];
+    host::random(&mut iv);
+    plan::secret::base64(&iv)
+}
+
+fn render(plan: &LaunchPlan, arg: &Arg) -> String {
     let text = arg.render(|piece| match piece {
+        Piece::Secret(name) => sealed(plan, name),
+        Piece::SecretIv(_) => vector(),
         Piece::Fd(name) => descriptor(&name.0).to_string(),
         Piece::Port(name) if name.0.contains("tls") => "5902".to_owned(),
         Piece::Port(name) if name.0.contains("spice") => "5901".to_owned(),
@@ -75,7 +100,7 @@ pub fn domain_argv(request: &Request<'_>) -> Answer {
             }
         }
         words.push(Value::String(exec.program.clone()));
-        words.extend(exec.args.iter().map(|arg| Value::String(render(arg))));
+        words.extend(exec.args.iter().map(|arg| Value::String(render(&plan, arg))));
         Ok(Answer::Out(Value::Array(words)))
     })())
 }

@@ -27,6 +27,8 @@ pub(super) struct Results {
     pub links: BTreeMap<ResultName, String>,
     /// Answers of QEMU.
     pub values: BTreeMap<ResultName, Value>,
+    /// Secrets, sealed, and the vectors they were sealed with.
+    pub secrets: BTreeMap<ResultName, (String, String)>,
     /// Files that this start made.
     pub created: BTreeSet<String>,
     /// Files that this start lent to QEMU's user.
@@ -60,6 +62,10 @@ impl Results {
             }
             Piece::Port(name) => self.port(name).to_string(),
             Piece::VncDisplay(name) => self.port(name).saturating_sub(5900).to_string(),
+            Piece::Secret(name) => self.secrets.get(name).map(|s| s.0.clone()).unwrap_or_default(),
+            Piece::SecretIv(name) => {
+                self.secrets.get(name).map(|s| s.1.clone()).unwrap_or_default()
+            }
         })
     }
 

@@ -7,7 +7,10 @@ use crate::engine::Engine;
 use diag::{ErrorCode, VirError};
 use host::access::{Expected, FileId, OpenMode, Owner, make_parents, place};
 use host::files::{self, WriteMode};
-use plan::{Access, Action, Content, Grant, Helper, Ids, ResultName, Step, ThreadSetting};
+use plan::{
+    Access, Action, Content, Grant, Helper, Ids, ResultName, SecretBy, SecretRef, Step,
+    ThreadSetting,
+};
 use std::fs;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -100,6 +103,13 @@ pub(super) fn perform(
             }
             Ok(())
         }
+        Action::Secret(secret) => {
+            let sealed = seal(secret)?;
+            if let Some(name) = &step.result {
+                results.secrets.insert(name.clone(), sealed);
+            }
+            Ok(())
+        }
         Action::Helper(helper) => start_helper(helper, results, guest),
         Action::Cgroup(cgroup) => {
             results.cgroup_files = engine.make_cgroup(domain, cgroup)?;
@@ -114,6 +124,24 @@ pub(super) fn perform(
 /// Sets priority and placement of QEMU's threads.
 pub(super) fn set_threads(settings: &[ThreadSetting], results: &Results) -> Result<(), VirError> {
     super::threads::apply(settings, results)
+}
+
+/// A secret sealed with the guest's master key, and the vector used.
+fn seal(secret: &SecretRef) -> Result<(String, String), VirError> {
+    let Some(text) = &secret.text else {
+        // There is no store of secrets yet, so none is found.
+        let message = match &secret.by {
+            SecretBy::Uuid(uuid) => format!("no secret with matching uuid '{uuid}'"),
+            SecretBy::Usage(usage) => format!("no secret with matching usage '{usage}'"),
+        };
+        return Err(VirError::new(ErrorCode::NO_SECRET, message));
+    };
+    let failed = |error| system(&format!("cannot read '{}'", secret.master_key), &error);
+    let key = fs::read(&secret.master_key).map_err(failed)?;
+    let key: [u8; 32] = key.try_into().map_err(|_| VirError::internal("Bad master key size"))?;
+    let iv = crate::random::bytes(16)?;
+    let iv: [u8; 16] = iv.try_into().map_err(|_| VirError::internal("Bad vector size"))?;
+    Ok((plan::secret::seal(&key, &iv, text.as_bytes()), plan::secret::base64(&iv)))
 }
 
 fn keep_fd(step: &Step, results: &mut Results, fd: std::os::fd::OwnedFd) {

@@ -3,7 +3,9 @@
 use super::settings::Settings;
 use super::words::{Address, Alias};
 pub(super) use crate::props::{Props, Switch};
-use crate::step::{Access, Action, Arg, Grant, Ids, Piece, ResultName, Step, Undo};
+use crate::step::{
+    Access, Action, Arg, Grant, Ids, Piece, ResultName, SecretBy, SecretRef, Step, Undo,
+};
 use diag::{Diagnostic, ErrorCode, Severity};
 use model::capabilities::host::HostFacts;
 use model::capabilities::qemu::{Accel, QemuCaps};
@@ -30,6 +32,16 @@ pub(super) fn display_mark(name: &str) -> String {
     format!("{MARK}D{name}{MARK}")
 }
 
+/// Stands for a sealed secret inside an argument's text.
+fn secret_mark(name: &str) -> String {
+    format!("{MARK}S{name}{MARK}")
+}
+
+/// Stands for the initialization vector of a sealed secret.
+fn iv_mark(name: &str) -> String {
+    format!("{MARK}I{name}{MARK}")
+}
+
 /// An argument from text with marks.
 fn unmark(text: &str) -> Arg {
     let mut pieces = Vec::new();
@@ -41,6 +53,8 @@ fn unmark(text: &str) -> Arg {
             (1, Some(("F", name))) => Piece::Fd(ResultName::new(name)),
             (1, Some(("D", name))) => Piece::VncDisplay(ResultName::new(name)),
             (1, Some(("P", name))) => Piece::Port(ResultName::new(name)),
+            (1, Some(("S", name))) => Piece::Secret(ResultName::new(name)),
+            (1, Some(("I", name))) => Piece::SecretIv(ResultName::new(name)),
             _ => Piece::Text(part.to_string()),
         });
     }
@@ -157,6 +171,29 @@ impl<'a> Build<'a> {
     /// `-object`.
     pub(super) fn object(&mut self, props: Props) {
         self.json("-object", props);
+    }
+
+    /// A `secret` object named `id` that holds a secret of the store, sealed.
+    pub(super) fn secret(&mut self, id: &str, usage_type: &str, by: SecretBy) {
+        self.sealed(id, usage_type, by, None);
+    }
+
+    /// A `secret` object named `id` that holds a text of the guest's own XML, sealed.
+    pub(super) fn secret_text(&mut self, id: &str, text: String) {
+        self.sealed(id, "", SecretBy::Usage(String::new()), Some(text));
+    }
+
+    fn sealed(&mut self, id: &str, usage_type: &str, by: SecretBy, text: Option<String>) {
+        let master_key = format!("{}/master-key.aes", self.private_dir);
+        let usage_type = usage_type.to_string();
+        let step = Action::Secret(SecretRef { usage_type, by, master_key, text });
+        self.steps.push(Step::new(step).yields(id));
+        let props = Props::object("secret", id)
+            .set("data", secret_mark(id))
+            .set("keyid", "masterKey0")
+            .set("iv", iv_mark(id))
+            .set("format", "base64");
+        self.object(props);
     }
 
     /// Applies `<qemu:override>`.
