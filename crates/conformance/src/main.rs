@@ -12,7 +12,10 @@ mod cpu;
 mod domain;
 mod emulator;
 mod host;
+mod interface;
+mod nodedev;
 mod request;
+mod secret;
 mod storage;
 
 use answer::Answer;
@@ -25,7 +28,7 @@ type Operation = (&'static str, fn(&Request<'_>) -> Answer);
 
 /// The operations of every area.
 const AREAS: &[&[Operation]] =
-    &[block::OPERATIONS, capabilities::OPERATIONS, cpu::OPERATIONS, domain::OPERATIONS, storage::OPERATIONS];
+    &[block::OPERATIONS, capabilities::OPERATIONS, cpu::OPERATIONS, domain::OPERATIONS, interface::OPERATIONS, nodedev::OPERATIONS, secret::OPERATIONS, storage::OPERATIONS];
 
 fn answer(line: &str, profile: &mut Profile) -> Value {
     let request: Value = match serde_json::from_str(line) {

@@ -8,14 +8,17 @@
 //! Invariant: no I/O, no clock, no randomness; everything outside comes in as a parameter.
 
 pub mod block;
+mod command;
 mod display;
 mod launch_plan;
 pub mod migration;
+pub mod nodedev;
 mod props;
 pub mod qemu;
 pub mod secret;
 mod step;
 
+pub use command::Command;
 pub use launch_plan::{LaunchPlan, MonitorPlan};
 pub use props::Props;
 pub use step::*;

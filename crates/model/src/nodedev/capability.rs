@@ -70,7 +70,7 @@ impl Capability {
     /// Checks what was read and puts parts in libvirt's order.
     pub(super) fn complete(&mut self, name: &str, el: Element<'_>, cx: &mut Reader) {
         match self {
-            Self::Pci(pci) => pci.complete(name, el, cx),
+            Self::Pci(pci) => pci.complete(el, cx),
             Self::Net(net) => net.complete(),
             Self::ScsiHost(host) => host.complete(),
             Self::Storage(storage) => storage.complete(name, el, cx),

@@ -8,6 +8,8 @@ use xml::{Content, Element, Reader, Schema, Xml};
 pub(super) enum Stray {
     /// A fault.
     Refused,
+    /// A type that is not known is a fault; a missing one is read over.
+    Unnamed,
     /// Read over; a missing type is a fault.
     Skipped,
     /// Read over in any case.
@@ -21,9 +23,14 @@ pub(super) fn read<T: Xml>(el: Element<'_>, cx: &mut Reader, stray: Stray) -> Op
     for child in cx.children(el, "capability") {
         let kind = child.attr("type");
         let known = kind.is_some_and(|kind| variants.iter().any(|v| v.value == kind));
-        if !known && stray != Stray::Refused {
+        let refused = match stray {
+            Stray::Refused => true,
+            Stray::Unnamed => kind.is_some(),
+            Stray::Skipped | Stray::Ignored => false,
+        };
+        if !known && !refused {
             cx.use_subtree(child);
-            if kind.is_some() || stray == Stray::Ignored {
+            if kind.is_some() || stray != Stray::Skipped {
                 let message = format!("Unknown capability '{}'", kind.unwrap_or_default());
                 let words: Vec<&'static str> = variants.iter().map(|v| v.value).collect();
                 let hints = crate::object::hints(kind.unwrap_or_default(), &words);

@@ -26,23 +26,24 @@ use xml::{Element, Parsed, Reader, WriteOptions, Writer, Xml, XmlEnum};
 use crate::object::{self, fault};
 
 pub use capability::{
-    ApCard, ApMatrix, ApQueue, Capability, Drm, DrmType, Firmware, Hardware, System, Vdpa,
+    ApCard, ApMatrix, ApQueue, Capability, Drm, DrmType, Firmware, Hardware, MatrixCapability,
+    System, Vdpa,
 };
 pub use ccw::{
     Ccw, CcwAddress, CcwGroup, CcwMember, CcwState, Css, CssCapability, GroupCapability,
-    GroupMember, Members, Qeth,
+    GroupMember, Member, Members, Qeth,
 };
 pub use mdev::{Mdev, MdevAttr, MdevConfig, MdevType, MdevTypes};
 pub use net::{Feature, FeatureName, Net, NetCapability};
 pub use pci::{
     Express, ExpressLink, Identity, IommuGroup, LinkSpeed, LinkValidity, Numa, Pci, PciCapability,
-    PciPlace, PhysFunction, VirtFunctions, Vpd, VpdAccess, VpdField, VpdFields,
+    PciClass, PciPlace, PhysFunction, VirtFunctions, Vpd, VpdAccess, VpdField, VpdFields,
 };
 pub use scsi::{
     FcHost, RemotePort, Scsi, ScsiGeneric, ScsiHost, ScsiHostCapability, ScsiTarget,
     TargetCapability, VportOps,
 };
-pub use storage::{Medium, Storage, StorageCapability};
+pub use storage::{Blocks, Medium, Storage, StorageCapability};
 pub use usb::{UsbDevice, UsbInterface};
 
 /// A device of the host.

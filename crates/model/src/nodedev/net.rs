@@ -66,7 +66,7 @@ pub enum NetCapability {
     Wireless,
 }
 
-sub_capabilities!(net_capabilities, NetCapability, Refused);
+sub_capabilities!(net_capabilities, NetCapability, Unnamed);
 
 impl Net {
     pub(super) fn complete(&mut self) {

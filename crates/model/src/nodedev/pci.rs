@@ -383,7 +383,7 @@ impl VpdFields {
 }
 
 impl Pci {
-    pub(super) fn complete(&mut self, _name: &str, el: Element<'_>, cx: &mut Reader) {
+    pub(super) fn complete(&mut self, el: Element<'_>, cx: &mut Reader) {
         self.capabilities
             .retain(|c| !matches!(c, PciCapability::MdevTypes(t) if t.types.is_empty()));
         self.capabilities.sort_by_key(PciCapability::rank);

@@ -141,6 +141,22 @@ impl Storage {
         })
     }
 
+    /// Fills in the blocks, given the size of one for a medium that can be taken out (`true`) and
+    /// for one that stays.
+    pub fn measure(&mut self, block_size: impl Fn(bool) -> u64) {
+        let blocks = |size: u64, block: u64| {
+            Some(Blocks { logical_block_size: block, num_blocks: size.checked_div(block)? })
+        };
+        let staying = self.size;
+        match self.medium_mut() {
+            Some(medium) => {
+                medium.blocks =
+                    if medium.available { blocks(medium.size, block_size(true)) } else { None };
+            }
+            None => self.blocks = staying.and_then(|size| blocks(size, block_size(false))),
+        }
+    }
+
     pub(super) fn complete(&mut self, name: &str, el: Element<'_>, cx: &mut Reader) {
         self.capabilities.sort_by_key(|c| *c == StorageCapability::Hotpluggable);
         self.capabilities.dedup_by_key(|c| c.tag());
