@@ -280,6 +280,7 @@ fn command_line(b: &mut Build) {
     b.balloon();
     b.rngs();
     b.vmcoreinfo();
+    b.launch_security();
     b.own_arguments();
     b.sandbox();
     b.panics();

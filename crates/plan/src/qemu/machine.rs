@@ -1,9 +1,10 @@
-//! `-machine`, `-accel` and what belongs to the board.
+//! `-machine`: what belongs to the board.
 
 use super::build::{Build, Switch};
-use model::capabilities::qemu::Accel;
-use model::domain::features::{Features, IoApicDriver};
-use model::domain::launch_security::LaunchSecurity;
+use super::words::OnOff;
+use model::domain::devices::iommu::IommuModel;
+use model::domain::features::{AiaMode, Features, HptResizing, IoApicDriver};
+use model::domain::launch_security::KeyWrapName;
 
 impl Build<'_> {
     /// The domain's features; a block of nothing where there is none.
@@ -30,55 +31,38 @@ impl Build<'_> {
         self.machine == "q35" || self.machine.starts_with("pc-q35")
     }
 
-    /// `-machine` with all its options.
+    /// `-machine` with all its options, in libvirt's order: what features ask of the board, what
+    /// memory asks, the board's firmware, and what has a default that the machine tells.
     pub(super) fn machine_options(&mut self, pflash: &[String]) {
         let features = self.features();
-        let mut out = format!("{},usb=off", self.machine);
-        let mut add = |text: &str| {
-            out.push(',');
-            out.push_str(text);
-        };
-        if let Some(vmport) = &features.vmport {
-            add(&format!("vmport={}", vmport.state.word()));
-        }
-        if let Some(ps2) = &features.ps2 {
-            add(&format!("i8042={}", ps2.state.word()));
-        }
-        if let Some(smm) = &features.smm {
-            let on = smm.state.is_none_or(Switch::on);
-            add(&format!("smm={}", if on { "on" } else { "off" }));
-        }
-        if let Some(ioapic) = &features.ioapic {
-            let mode = match ioapic.driver {
-                IoApicDriver::Qemu => "split",
-                IoApicDriver::Kvm => "on",
-            };
-            add(&format!("kernel_irqchip={mode}"));
-        }
-        if let Some(gic) = &features.gic
-            && let Some(version) = &gic.version
-        {
-            add(&format!("gic-version={version}"));
-        }
+        let mut out = vec![self.machine.clone(), "usb=off".to_string()];
+        self.board_features(&features, &mut out);
         let dump = self.d.memory.as_ref().and_then(|memory| memory.dump_core);
         let dump = dump.map_or(self.set.dump_guest_core, Switch::on);
-        add(&format!("dump-guest-core={}", if dump { "on" } else { "off" }));
+        out.push(format!("dump-guest-core={}", if dump { "on" } else { "off" }));
         let backing = self.d.memory_backing.as_ref();
         if backing.is_some_and(|backing| backing.nosharepages) {
-            add("mem-merge=off");
+            out.push("mem-merge=off".into());
         }
         if self.has_nvdimm() {
-            add("nvdimm=on");
+            out.push("nvdimm=on".into());
         }
         if self.has_hmat() {
-            add("hmat=on");
+            out.push("hmat=on".into());
         }
         if let Some(id) = self.default_ram_id() {
-            add(&format!("memory-backend={id}"));
+            out.push(format!("memory-backend={id}"));
         }
-        for (index, node) in pflash.iter().enumerate() {
-            add(&format!("pflash{index}={node}"));
+        if let Some(parameter) = self.load_parameter() {
+            out.push(format!("loadparm={parameter}"));
         }
+        if let Some(model) = self.compatible_cpu() {
+            out.push(format!("max-cpu-compat={model}"));
+        }
+        if self.d.launch_security.is_some() {
+            out.push("confidential-guest-support=lsec0".into());
+        }
+        out.extend(pflash.iter().enumerate().map(|(n, node)| format!("pflash{n}={node}")));
         let hpet = self
             .d
             .clock
@@ -88,128 +72,95 @@ impl Build<'_> {
         if let Some(present) = hpet.and_then(|timer| timer.present)
             && self.has("machine-hpet")
         {
-            add(&format!("hpet={}", present.word()));
+            out.push(format!("hpet={}", present.word()));
         }
         let acpi = self.caps.machine(self.accel, &self.machine).and_then(|m| m.acpi) == Some(true);
         if acpi
             && (self.x86() || matches!(self.arch.as_str(), "aarch64" | "riscv64" | "loongarch64"))
         {
-            add(&format!("acpi={}", if features.acpi { "on" } else { "off" }));
+            out.push(format!("acpi={}", if features.acpi { "on" } else { "off" }));
         }
-        self.opt("-machine", &out);
-        if let Some(security) = &self.d.launch_security {
-            let name = match security {
-                LaunchSecurity::Sev(_) => "sev",
-                LaunchSecurity::SevSnp(_) => "sev-snp",
-                LaunchSecurity::S390Pv(_) => "s390-pv",
-                LaunchSecurity::Tdx(_) => "tdx",
-            };
-            self.fail(
-                "qemu.launch-security",
-                format!("<launchSecurity type='{name}'> is not supported yet"),
-            );
-        }
+        self.opt("-machine", &out.join(","));
     }
 
-    /// `-accel`.
-    pub(super) fn accelerator(&mut self) {
-        let features = self.features();
-        match self.accel {
-            Accel::Kvm => {
-                let ring = features.kvm.and_then(|kvm| kvm.dirty_ring);
-                let size = ring.filter(|ring| ring.state.on()).and_then(|ring| ring.size);
-                let text = size.map_or("kvm".to_string(), |n| format!("kvm,dirty-ring-size={n}"));
-                self.opt("-accel", &text);
-            }
-            Accel::Tcg => {
-                // KiB in the XML, MiB on the command line.
-                let size = features.tcg.and_then(|tcg| tcg.tb_cache).map(|tb| tb.size / 1024);
-                let text = size.map_or("tcg".to_string(), |n| format!("tcg,tb-size={n}"));
-                self.opt("-accel", &text);
-            }
-        }
-        if let Some(tseg) = features.smm.and_then(|smm| smm.tseg) {
-            self.need("mch.extended-tseg-mbytes", "<tseg>");
-            let mib = match tseg.unit.as_deref() {
-                Some("KiB") => tseg.size >> 10,
-                Some("GiB") => tseg.size << 10,
-                Some("B" | "bytes") => tseg.size >> 20,
-                _ => tseg.size,
-            };
-            self.opt("-global", &format!("mch.extended-tseg-mbytes={mib}"));
-        }
-    }
-
-    /// `-no-hpet`, `-rtc` and the timers' global properties.
-    pub(super) fn clock(&mut self) {
-        use model::domain::clock::{ClockBasis, ClockOffset, TickPolicy, TimerName, TimerTrack};
-        let clock = self.d.clock.clone().unwrap_or_default();
-        let rtc = clock.timers.iter().find(|timer| timer.name == TimerName::Rtc);
-        let base = match clock.offset {
-            ClockOffset::Utc => "utc".to_string(),
-            ClockOffset::Localtime | ClockOffset::Timezone => "localtime".to_string(),
-            ClockOffset::Variable => {
-                // The executor knows the time; the plan does not.
-                let local = clock.basis == Some(ClockBasis::Localtime);
-                let adjustment = clock.adjustment.as_deref().and_then(|a| a.parse::<i64>().ok());
-                let offset = if local { i64::from(self.host.utc_offset) } else { 0 };
-                super::time::iso8601(self.host.now + adjustment.unwrap_or(0) + offset)
-            }
-            ClockOffset::Absolute => super::time::iso8601(clock.start.unwrap_or(0) as i64),
+    /// Options of the board that stand in `<features>` and beside it.
+    fn board_features(&mut self, features: &Features, out: &mut Vec<String>) {
+        let mut on_off = |key: &str, state: Option<OnOff>| {
+            out.extend(state.map(|state| format!("{key}={}", state.word())));
         };
-        let mut out = format!("base={base}");
-        if let Some(timer) = rtc {
-            match timer.track {
-                Some(TimerTrack::Guest) => out.push_str(",clock=vm"),
-                Some(TimerTrack::Realtime) => out.push_str(",clock=rt"),
-                Some(TimerTrack::Wall) => out.push_str(",clock=host"),
-                _ => {}
-            }
-            if timer.tick_policy == Some(TickPolicy::Catchup) {
-                out.push_str(",driftfix=slew");
-            }
+        on_off("vmport", features.vmport.as_ref().map(|vmport| vmport.state));
+        on_off("smm", features.smm.as_ref().map(|smm| smm.state.unwrap_or(OnOff::On)));
+        for cipher in self.d.key_wrap.iter().flat_map(|wrap| &wrap.ciphers) {
+            let key = match cipher.name {
+                KeyWrapName::Aes => "aes-key-wrap",
+                KeyWrapName::Dea => "dea-key-wrap",
+            };
+            on_off(key, Some(cipher.state));
         }
-        self.opt("-rtc", &out);
-        for timer in &clock.timers {
-            match (timer.name, timer.tick_policy) {
-                (TimerName::Pit, Some(TickPolicy::Delay))
-                    if self.has("kvm-pit-lost-tick-policy") =>
-                {
-                    self.opt("-global", "kvm-pit.lost_tick_policy=delay");
-                }
-                (TimerName::Pit, Some(TickPolicy::Discard)) => {
-                    self.need("kvm-pit-lost-tick-policy", "<timer name='pit'>");
-                    self.opt("-global", "kvm-pit.lost_tick_policy=discard");
-                }
-                (TimerName::Hpet, _)
-                    if !self.has("machine-hpet")
-                        && timer.present.is_some_and(|p| !p.on())
-                        && self.x86() =>
-                {
-                    self.flag("-no-hpet");
-                }
-                _ => {}
-            }
+        if let Some(ioapic) = &features.ioapic {
+            let mode = match ioapic.driver {
+                IoApicDriver::Qemu => "split",
+                IoApicDriver::Kvm => "on",
+            };
+            out.push(format!("kernel_irqchip={mode}"));
         }
+        if let Some(version) = features.gic.as_ref().and_then(|gic| gic.version.as_ref()) {
+            out.push(format!("gic-version={version}"));
+        }
+        if self.dev.iommus.iter().any(|iommu| iommu.model == IommuModel::Smmuv3) {
+            out.push("iommu=smmuv3".into());
+        }
+        let mut on_off = |key: &str, state: Option<OnOff>| {
+            out.extend(state.map(|state| format!("{key}={}", state.word())));
+        };
+        on_off("ras", features.ras.as_ref().map(|ras| ras.state));
+        if let Some(aia) = &features.aia {
+            let mode = match aia.value {
+                AiaMode::None => "none",
+                AiaMode::Aplic => "aplic",
+                AiaMode::AplicImsic => "aplic-imsic",
+            };
+            out.push(format!("aia={mode}"));
+        }
+        power_features(features, out);
+        out.extend(features.ps2.as_ref().map(|ps2| format!("i8042={}", ps2.state.word())));
     }
 
-    /// Sleep states.
-    pub(super) fn power(&mut self) {
-        self.flag("-no-shutdown");
-        let known = self.caps.machine(self.accel, &self.machine).is_some_and(|m| m.acpi.is_some());
-        if !known && self.x86() && !self.features().acpi {
-            // Before the machine told whether it has ACPI, an option switched it off.
-            self.flag("-no-acpi");
+    /// The menu entry a s390x guest boots: the first boot device's, where devices cannot carry
+    /// their own.
+    fn load_parameter(&self) -> Option<String> {
+        if self.has("virtio-ccw.loadparm") || !self.arch.starts_with("s390") {
+            return None;
         }
-        let Some(pm) = self.d.pm.clone() else {
-            return;
-        };
-        let device = if self.q35() { "ICH9-LPC" } else { "PIIX4_PM" };
-        for (state, name) in [(pm.suspend_to_mem, "s3"), (pm.suspend_to_disk, "s4")] {
-            if let Some(state) = state {
-                let disabled = u8::from(!state.enabled.on());
-                self.opt("-global", &format!("{device}.disable_{name}={disabled}"));
-            }
-        }
+        let disks = self.dev.disks.iter().map(|disk| &disk.boot);
+        let nics = self.dev.interfaces.iter().map(|nic| &nic.boot);
+        let boots = disks.chain(nics).filter_map(Option::as_ref);
+        boots.min_by_key(|boot| boot.order)?.loadparm.clone()
+    }
+}
+
+/// What the firmware interface of a POWER guest offers.
+fn power_features(features: &Features, out: &mut Vec<String>) {
+    if let Some(hpt) = &features.hpt {
+        let resizing = hpt.resizing.map(|resizing| match resizing {
+            HptResizing::Enabled => "enabled",
+            HptResizing::Disabled => "disabled",
+            HptResizing::Required => "required",
+        });
+        out.extend(resizing.map(|mode| format!("resize-hpt={mode}")));
+        let pages = hpt.max_page_size.as_ref();
+        out.extend(pages.map(|size| format!("cap-hpt-max-page-size={}k", size.0)));
+    }
+    for (key, state) in [
+        ("cap-htm", &features.htm),
+        ("cap-nested-hv", &features.nested_hv),
+        ("cap-ccf-assist", &features.ccf_assist),
+    ] {
+        out.extend(state.as_ref().map(|state| format!("{key}={}", state.state.word())));
+    }
+    for (key, feature) in
+        [("cap-cfpc", &features.cfpc), ("cap-sbbc", &features.sbbc), ("cap-ibs", &features.ibs)]
+    {
+        out.extend(feature.as_ref().map(|feature| format!("{key}={}", feature.value)));
     }
 }

@@ -107,7 +107,7 @@ impl Build<'_> {
         }
     }
 
-    fn backend(&mut self, props: Props) {
+    pub(super) fn backend(&mut self, props: Props) {
         let nodes = props.0.get("host-nodes").cloned();
         let prealloc = props.0.contains_key("prealloc");
         let id = props.0.get("id").and_then(|id| id.as_str()).unwrap_or_default().to_string();
@@ -300,43 +300,6 @@ impl Build<'_> {
         // More threads than ids: the defaults of the model give every thread an id.
         if self.d.io_threads.unwrap_or(0) as usize > ids.threads.len() {
             self.fail("qemu.iothreads", "<iothreads> counts more threads than have ids");
-        }
-    }
-
-    /// NUMA cells with their backends, CPUs, distances.
-    pub(super) fn numa(&mut self) {
-        let Some(numa) = self.d.cpu.as_ref().and_then(|cpu| cpu.numa.clone()) else {
-            return;
-        };
-        if self.has_hmat() {
-            self.fail(
-                "qemu.hmat",
-                "<interconnects> and <cache> of NUMA cells are not supported yet",
-            );
-        }
-        for (index, cell) in numa.cells.iter().enumerate() {
-            let id = cell.id.unwrap_or(index as u32);
-            let backend = format!("ram-node{id}");
-            let props =
-                self.memory_backend(&backend, cell.memory.div_ceil(1024) * 1024, Some(id), None);
-            self.backend(props);
-            let mut out = format!("node,nodeid={id}");
-            for (first, last) in cell.cpus.iter().flat_map(|cpus| cpus.ranges()) {
-                if first == last {
-                    out.push_str(&format!(",cpus={first}"));
-                } else {
-                    out.push_str(&format!(",cpus={first}-{last}"));
-                }
-            }
-            out.push_str(&format!(",memdev={backend}"));
-            self.opt("-numa", &out);
-        }
-        for (index, cell) in numa.cells.iter().enumerate() {
-            let source = cell.id.unwrap_or(index as u32);
-            for sibling in cell.distances.iter().flat_map(|distances| &distances.siblings) {
-                let (to, value) = (sibling.id, sibling.value);
-                self.opt("-numa", &format!("dist,src={source},dst={to},val={value}"));
-            }
         }
     }
 

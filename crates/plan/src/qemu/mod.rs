@@ -4,10 +4,12 @@
 //! executing it yielded into the live definition. The command line's parts lie in one small file
 //! a device, each a block of methods of `build::Build`.
 
+mod accel;
 mod balloon;
 mod boot;
 mod build;
 mod chardev;
+mod clock;
 mod commandline;
 mod controllers;
 mod cpu;
@@ -15,14 +17,18 @@ mod dbus;
 mod disk;
 mod environment;
 mod graphics;
+mod hmat;
 mod input;
 mod launch;
+mod launch_security;
 mod live;
 mod machine;
 mod memory;
 mod misc;
 mod net;
+mod numa;
 mod observe;
+mod power;
 mod resources;
 mod rng;
 mod settings;
