@@ -10,6 +10,7 @@ mod lock;
 mod memory;
 mod netdev;
 mod time;
+mod vsock;
 
 pub use cpuid::{CpuidLeaf, cpuid};
 pub use exec::{Exec, die_with_parent};
@@ -22,3 +23,4 @@ pub use netdev::{
     set_interface_mtu, set_interface_up, tap_name,
 };
 pub use time::utc_offset;
+pub use vsock::set_guest_cid;

@@ -22,3 +22,4 @@ pub mod pty;
 mod scm;
 pub mod spawn;
 pub mod users;
+pub mod vsock;

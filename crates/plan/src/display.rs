@@ -22,6 +22,7 @@ impl Display for Arg {
             match piece {
                 Piece::Text(text) => f.write_str(text)?,
                 Piece::Fd(name) | Piece::Port(name) => write!(f, "<{name}>")?,
+                Piece::Cid(name) => write!(f, "<cid {name}>")?,
                 Piece::VncDisplay(name) => write!(f, "<{name} - 5900>")?,
                 Piece::Secret(name) => write!(f, "<{name}>")?,
                 Piece::SecretIv(name) => write!(f, "<{name} iv>")?,
@@ -93,6 +94,8 @@ impl Display for Action {
                 None => write!(f, "reserve a port of {min}-{max} on {listen} for {purpose}"),
             },
             Action::Tap(tap) => fmt_tap(tap, f),
+            Action::VhostVsock { path, cid: Some(cid) } => write!(f, "open {path} for cid {cid}"),
+            Action::VhostVsock { path, cid: None } => write!(f, "open {path} for a free cid"),
             Action::VhostNet { path, queues } => write!(f, "open {path} {queues} times"),
             Action::Secret(secret) => match (&secret.text, &secret.by) {
                 (Some(_), _) => f.write_str("seal a text of the guest's definition"),

@@ -45,6 +45,8 @@ pub enum Piece {
     Fd(ResultName),
     /// The decimal number of a port that the named step reserved.
     Port(ResultName),
+    /// The decimal context id that the named [`Action::VhostVsock`] gave the guest.
+    Cid(ResultName),
     /// The VNC display number of a reserved port: the port less 5900.
     VncDisplay(ResultName),
     /// The named secret, sealed with the guest's master key, in base64.
@@ -196,6 +198,14 @@ pub enum Action {
     },
     /// Look a secret up and seal it with the master key; see [`crate::secret`].
     Secret(SecretRef),
+    /// Open the kernel's vsock device and give the guest its context id there; the result is the
+    /// descriptor, and the number.
+    VhostVsock {
+        /// Where the device is.
+        path: String,
+        /// The context id; `None`: the first free one.
+        cid: Option<u32>,
+    },
     /// Start a helper process and wait until it is ready.
     Helper(Helper),
     /// Control groups that QEMU's process is put in by the exec helper before exec.

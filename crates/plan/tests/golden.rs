@@ -57,8 +57,14 @@ fn plan_text(xml: &str) -> String {
         parsed.domain.unwrap_or_else(|| panic!("not a domain: {:?}", parsed.diagnostics));
     assign_aliases(&mut domain);
     let (caps, host, firmware, settings) = (caps(), host(), firmware(), settings());
-    let inputs =
-        Inputs { caps: &caps, host: &host, firmware: &firmware, settings: &settings, id: 7 };
+    let inputs = Inputs {
+        caps: &caps,
+        host: &host,
+        firmware: &firmware,
+        settings: &settings,
+        id: 7,
+        incoming: None,
+    };
     match launch(&domain, &inputs) {
         Ok(plan) => plan.to_string(),
         Err(faults) => faults
@@ -96,8 +102,14 @@ fn results_reach_the_live_definition() {
     let mut domain = parse(xml, ParseOptions::default()).domain.expect("a domain");
     assign_aliases(&mut domain);
     let (caps, host, firmware, settings) = (caps(), host(), firmware(), settings());
-    let inputs =
-        Inputs { caps: &caps, host: &host, firmware: &firmware, settings: &settings, id: 7 };
+    let inputs = Inputs {
+        caps: &caps,
+        host: &host,
+        firmware: &firmware,
+        settings: &settings,
+        id: 7,
+        incoming: None,
+    };
     let plan = launch(&domain, &inputs).expect("a plan");
     let json = |text: &str| ResultValue::Json(serde_json::from_str(text).expect("JSON"));
     let mut results = Results::new();

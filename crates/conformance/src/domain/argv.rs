@@ -21,6 +21,7 @@ fn descriptor(name: &str) -> u32 {
         "vhost" => 44 + queue,
         "tpm" => 1730,
         "cancel" => 1731,
+        "vsock" => 6789,
         "log" => 1751,
         _ => 1750,
     }
@@ -58,6 +59,7 @@ fn render(plan: &LaunchPlan, arg: &Arg) -> String {
         Piece::Port(name) if name.0.contains("spice") => "5901".to_owned(),
         Piece::Port(name) if name.0.contains("websocket") => "5700".to_owned(),
         Piece::Port(_) => "5900".to_owned(),
+        Piece::Cid(_) => "42".to_owned(),
         Piece::VncDisplay(_) => "0".to_owned(),
         Piece::Text(text) => text.clone(),
     });
@@ -77,6 +79,18 @@ fn inherited<'a>(request: &Request<'a>, name: &str) -> Option<&'a str> {
     }
 }
 
+/// Where the guest's state comes from: what is at the daemon's standard input is handed on.
+fn incoming(request: &Request<'_>) -> Option<String> {
+    match request.str("migrate_from")? {
+        "stdio" => {
+            let fd = request.value("migrate_fd");
+            let fd = fd.as_i64().or_else(|| fd.as_str().and_then(|text| text.parse().ok()));
+            Some(format!("fd:{}", fd.unwrap_or(0)))
+        }
+        from => Some(from.to_owned()),
+    }
+}
+
 /// The words with which QEMU is started.
 pub fn domain_argv(request: &Request<'_>) -> Answer {
     either((|| {
@@ -85,8 +99,15 @@ pub fn domain_argv(request: &Request<'_>) -> Answer {
         assign_aliases(&mut domain);
         let (facts, settings) = (host::facts(request), host::settings(request));
         let installed = host::firmware(request.profile);
-        let inputs =
-            Inputs { caps: &caps, host: &facts, firmware: &installed, settings: &settings, id: -1 };
+        let incoming = incoming(request);
+        let inputs = Inputs {
+            caps: &caps,
+            host: &facts,
+            firmware: &installed,
+            settings: &settings,
+            id: -1,
+            incoming: incoming.as_deref(),
+        };
         let plan = launch(&domain, &inputs).map_err(|findings| Answer::refused(findings, ""))?;
         let exec = plan.steps.iter().find_map(|step| match &step.action {
             Action::Exec(exec) => Some(exec),

@@ -23,6 +23,8 @@ pub(super) struct Results {
     pub fds: BTreeMap<ResultName, OwnedFd>,
     /// Reserved ports.
     pub ports: BTreeMap<ResultName, u16>,
+    /// Context ids of guests.
+    pub cids: BTreeMap<ResultName, u32>,
     /// Names of network devices, and what their removal needs.
     pub links: BTreeMap<ResultName, String>,
     /// Answers of QEMU.
@@ -61,6 +63,7 @@ impl Results {
                 numbers.entry(name.clone()).or_insert(next).to_string()
             }
             Piece::Port(name) => self.port(name).to_string(),
+            Piece::Cid(name) => self.cids.get(name).copied().unwrap_or(0).to_string(),
             Piece::VncDisplay(name) => self.port(name).saturating_sub(5900).to_string(),
             Piece::Secret(name) => self.secrets.get(name).map(|s| s.0.clone()).unwrap_or_default(),
             Piece::SecretIv(name) => {
@@ -74,7 +77,8 @@ impl Results {
         let values = self.values.iter().map(|(n, v)| (n.clone(), ResultValue::Json(v.clone())));
         let ports = self.ports.iter().map(|(n, p)| (n.clone(), ResultValue::Port(*p)));
         let links = self.links.iter().map(|(n, l)| (n.clone(), ResultValue::Text(l.clone())));
-        values.chain(ports).chain(links).collect()
+        let cids = self.cids.iter().map(|(n, cid)| (n.clone(), ResultValue::Cid(*cid)));
+        values.chain(ports).chain(links).chain(cids).collect()
     }
 
     /// The threads of QEMU that a setting is about: `vcpu0`, `emulator`, `iothread1`.

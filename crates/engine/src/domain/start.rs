@@ -167,6 +167,7 @@ impl Engine {
             firmware: &firmware,
             settings: &self.settings.qemu,
             id,
+            incoming: None,
         };
         let mut plan = plan::qemu::launch(definition, &inputs)
             .map_err(|faults| VirError::from_diagnostics(ErrorDomain::QEMU, faults, None))?;

@@ -110,6 +110,15 @@ pub(super) fn perform(
             }
             Ok(())
         }
+        Action::VhostVsock { path, cid } => {
+            let (device, cid) = host::vsock::open(Path::new(path), *cid)
+                .map_err(|error| system("failed to set guest cid", &error))?;
+            if let Some(name) = &step.result {
+                results.cids.insert(name.clone(), cid);
+            }
+            keep_fd(step, results, device);
+            Ok(())
+        }
         Action::Helper(helper) => start_helper(helper, results, guest),
         Action::Cgroup(cgroup) => {
             results.cgroup_files = engine.make_cgroup(domain, cgroup)?;

@@ -42,15 +42,29 @@ fn iv_mark(name: &str) -> String {
     format!("{MARK}I{name}{MARK}")
 }
 
+/// Stands for the context id of a guest; a number where it is all of a JSON text.
+pub(super) fn cid_mark(name: &str) -> String {
+    format!("{MARK}C{name}{MARK}")
+}
+
 /// An argument from text with marks.
 fn unmark(text: &str) -> Arg {
     let mut pieces = Vec::new();
-    for (index, part) in text.split(MARK).enumerate() {
+    let parts: Vec<&str> = text.split(MARK).collect();
+    let is_number =
+        |index: usize| index % 2 == 1 && parts.get(index).is_some_and(|p| p.starts_with('C'));
+    for (index, part) in parts.iter().copied().enumerate() {
+        // A number in JSON stands without quotes.
+        let before = if is_number(index + 1) { part.strip_suffix('"') } else { None };
+        let part = before.unwrap_or(part);
+        let after = if index > 0 && is_number(index - 1) { part.strip_prefix('"') } else { None };
+        let part = after.unwrap_or(part);
         if part.is_empty() {
             continue;
         }
         pieces.push(match (index % 2, part.split_at_checked(1)) {
             (1, Some(("F", name))) => Piece::Fd(ResultName::new(name)),
+            (1, Some(("C", name))) => Piece::Cid(ResultName::new(name)),
             (1, Some(("D", name))) => Piece::VncDisplay(ResultName::new(name)),
             (1, Some(("P", name))) => Piece::Port(ResultName::new(name)),
             (1, Some(("S", name))) => Piece::Secret(ResultName::new(name)),
@@ -119,6 +133,8 @@ pub(super) struct Build<'a> {
     pub(super) commands: Vec<crate::step::QmpCommand>,
     /// Faults.
     pub(super) faults: Vec<Diagnostic>,
+    /// Where the guest's state comes from, as QEMU writes it; `None`: it boots.
+    pub(super) incoming: Option<String>,
     /// Number of `-add-fd` sets so far.
     pub(super) fdsets: usize,
 }
@@ -272,14 +288,13 @@ impl<'a> Build<'a> {
         match address {
             Some(Address::Pci(pci)) => {
                 let index = pci.bus.0 as u32;
-                let Some(bus) = self.controller(ControllerType::Pci, index) else {
+                let Some(bus) = self.pci_bus(index) else {
                     self.fail(
                         "qemu.pci-bus",
                         format!("{element} is on PCI bus {index}, which no controller provides"),
                     );
                     return props;
                 };
-                let bus = bus.to_string();
                 let addr = if pci.function.0 == 0 {
                     format!("0x{:x}", pci.slot.0)
                 } else {

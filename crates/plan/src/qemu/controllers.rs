@@ -89,7 +89,7 @@ impl Build<'_> {
     fn pci_controller(&mut self, controller: &Controller) {
         let element = "<controller type='pci'>";
         let model = controller.model.as_deref().unwrap_or_default();
-        if matches!(model, "pci-root" | "pcie-root") {
+        if model == "pcie-root" || (model == "pci-root" && controller.index.unwrap_or(0) == 0) {
             return;
         }
         let id = self.alias(&controller.alias, element);
@@ -104,6 +104,10 @@ impl Build<'_> {
         let target = controller.target.clone().unwrap_or_default();
         let mut props = Props::device(&name);
         props = match model {
+            // A further host bridge of a POWER guest; the first is part of the board.
+            "pci-root" => {
+                props.opt("index", target.index).set("id", id).opt("numa_node", target.node)
+            }
             "pci-bridge" => props
                 .opt("chassis_nr", target.chassis_nr)
                 .opt("mem-reserve", target.mem_reserve.map(|kib| kib * 1024))
@@ -291,9 +295,8 @@ impl Build<'_> {
                     let place = self.place(&iommu.address, "<iommu model='virtio'>");
                     self.device(Props::device("virtio-iommu").set("id", id).extend(place));
                 }
-                IommuModel::Smmuv3 => {
-                    self.fail("qemu.iommu", "<iommu model='smmuv3'> is not supported yet");
-                }
+                // An option of the board.
+                IommuModel::Smmuv3 => {}
             }
         }
     }

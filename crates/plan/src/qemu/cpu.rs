@@ -28,6 +28,10 @@ pub fn resolve(
     let Some(cpu) = domain.cpu.as_mut().filter(|cpu| cpu.mode == Some(CpuMode::HostModel)) else {
         return Ok(());
     };
+    // A POWER guest gets the host's CPU in the compatibility mode that the board is told.
+    if domain.os.as_ref().and_then(|os| os.kind.arch.as_deref()).is_some_and(is_power) {
+        return Ok(());
+    }
     let accel_caps = caps.accel(accel);
     let expanded = accel_caps.and_then(|accel| accel.host_model.as_ref());
     let found = expanded.and_then(|expanded| {
@@ -67,6 +71,11 @@ pub fn resolve(
     Ok(())
 }
 
+/// A POWER architecture.
+fn is_power(arch: &str) -> bool {
+    matches!(arch, "ppc64" | "ppc64le")
+}
+
 /// Where QEMU's object of the first virtual CPU is on x86.
 const FIRST_CPU: &str = "/machine/unattached/device[0]";
 
@@ -92,6 +101,12 @@ pub(super) fn questions() -> [QmpCommand; 2] {
 }
 
 impl Build<'_> {
+    /// The CPU a POWER guest on the host's CPU is compatible with.
+    pub(super) fn compatible_cpu(&self) -> Option<String> {
+        let cpu = self.d.cpu.as_ref().filter(|cpu| cpu.mode == Some(CpuMode::HostModel))?;
+        is_power(&self.arch).then(|| cpu.model.as_ref()?.name.clone())?
+    }
+
     /// Name of the model when the domain names none.
     fn default_model(&self) -> Option<String> {
         let machine = self.caps.machine(self.accel, &self.machine)?;
@@ -119,6 +134,7 @@ impl Build<'_> {
                     out.push_str(if on { ",migratable=on" } else { ",migratable=off" });
                 }
             }
+            Some(CpuMode::HostModel) if is_power(&self.arch) => out.push_str("host"),
             Some(CpuMode::Maximum) => {
                 out.push_str("max");
                 if let Some(migratable) = cpu.migratable {

@@ -46,6 +46,9 @@ pub struct Inputs<'a> {
     pub settings: &'a Settings,
     /// Run-time id of the guest to be.
     pub id: i32,
+    /// Where its state comes from, as `-incoming` takes it (`defer`, `tcp:…`, `fd:N`, `exec:…`);
+    /// `None`: it boots.
+    pub incoming: Option<&'a str>,
 }
 
 /// The accelerator a domain type means, if it can be used.
@@ -145,6 +148,7 @@ pub fn launch(domain: &Domain, inputs: &Inputs) -> Result<LaunchPlan, Vec<Diagno
         steps: Vec::new(),
         commands: Vec::new(),
         faults: Vec::new(),
+        incoming: inputs.incoming.map(str::to_string),
         fdsets: 0,
     };
     command_line(&mut build);
@@ -220,21 +224,11 @@ fn command_line(b: &mut Build) {
     let process =
         if b.set.set_process_name { format!(",process=qemu:{name}") } else { String::new() };
     b.opt("-name", &format!("guest={name}{process},debug-threads=on"));
+    b.compat();
     b.flag("-S");
     let key = format!("{}/master-key.aes", b.private_dir);
     let props = Props::object("secret", "masterKey0").set("format", "raw").set("file", key);
     b.object(props);
-    if let Some(deprecation) = &b.d.qemu_deprecation {
-        let compat = match deprecation.behavior.as_str() {
-            "omit" => Some("deprecated-output=hide"),
-            "reject" => Some("deprecated-output=hide,deprecated-input=reject"),
-            "crash" => Some("deprecated-output=hide,deprecated-input=crash"),
-            _ => None,
-        };
-        if let Some(compat) = compat {
-            b.opt("-compat", compat);
-        }
-    }
     let os = b.d.os.clone().unwrap_or_default();
     let pflash = b.pflash(&os);
     b.machine_options(&pflash);
@@ -265,6 +259,7 @@ fn command_line(b: &mut Build) {
     b.memory_devices();
     b.disks();
     b.interfaces();
+    b.smartcards();
     b.serials();
     b.parallels();
     b.channels();
@@ -277,13 +272,18 @@ fn command_line(b: &mut Build) {
     b.sounds();
     b.watchdogs();
     b.redirdevs();
+    b.incoming();
     b.balloon();
     b.rngs();
+    b.nvrams();
     b.vmcoreinfo();
     b.launch_security();
     b.own_arguments();
     b.sandbox();
     b.panics();
+    b.vsocks();
+    b.cryptos();
+    b.pstores();
     b.async_teardown();
     if b.set.log_timestamp {
         b.opt("-msg", "timestamp=on");

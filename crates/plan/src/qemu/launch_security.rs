@@ -37,10 +37,9 @@ impl Build<'_> {
         let mut props = Props::object("sev-guest", "lsec0")
             .extend(self.encryption_bit(sev.cbit_pos, sev.reduced_phys_bits))
             .set("policy", sev.policy.0);
-        for (key, name, text) in [
-            ("dh-cert-file", "dh_cert", &sev.dh_cert),
-            ("session-file", "session", &sev.session),
-        ] {
+        for (key, name, text) in
+            [("dh-cert-file", "dh_cert", &sev.dh_cert), ("session-file", "session", &sev.session)]
+        {
             // QEMU reads both from files only.
             if let Some(text) = text {
                 let path = format!("{}/{name}.base64", self.private_dir);

@@ -40,6 +40,19 @@ impl Build<'_> {
         }
     }
 
+    /// The memory that a POWER guest's firmware keeps settings in: part of the board, which takes
+    /// its place from a global property.
+    pub(super) fn nvrams(&mut self) {
+        for nvram in &self.dev.nvrams {
+            self.need("spapr-nvram", "<nvram> device");
+            if let Some(Address::SpaprVio(vio)) = &nvram.address
+                && let Some(reg) = vio.reg
+            {
+                self.opt("-global", &format!("spapr-nvram.reg=0x{:x}", reg.0));
+            }
+        }
+    }
+
     /// `-smbios`.
     pub(super) fn smbios(&mut self) {
         let mode = self.d.os.as_ref().and_then(|os| os.smbios.as_ref()).map(|smbios| smbios.mode);
@@ -154,13 +167,8 @@ impl Build<'_> {
         };
         refuse(dev.leases.len(), "lease");
         refuse(dev.filesystems.len(), "filesystem");
-        refuse(dev.smartcards.len(), "smartcard");
         refuse(dev.hostdevs.len(), "hostdev");
         refuse(dev.shmems.len(), "shmem");
-        refuse(dev.cryptos.len(), "crypto");
-        refuse(dev.vsocks.len(), "vsock");
-        refuse(dev.pstores.len(), "pstore");
-        refuse(dev.nvrams.len(), "nvram");
         if self.d.throttle_groups.is_some() {
             self.fail("qemu.unplanned", "<throttlegroups> is not supported yet");
         }

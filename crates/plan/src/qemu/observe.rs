@@ -16,6 +16,8 @@ pub enum ResultValue {
     Json(Value),
     /// A reserved port.
     Port(u16),
+    /// The context id a guest got.
+    Cid(u32),
     /// A name or path, such as a tap's.
     Text(String),
 }
@@ -54,6 +56,14 @@ pub fn observe(plan: &LaunchPlan, results: &Results) -> Observed {
         let alias = nic.alias.as_ref().map(|alias| alias.name.clone()).unwrap_or_default();
         if let Some(ResultValue::Text(name)) = results.get(&ResultName::new(alias)) {
             nic.target.get_or_insert_with(InterfaceTarget::default).dev = Some(name.clone());
+        }
+    }
+    for vsock in domain.devices.iter_mut().flat_map(|devices| &mut devices.vsocks) {
+        let alias = vsock.alias.as_ref().map(|alias| alias.name.clone()).unwrap_or_default();
+        if let (Some(ResultValue::Cid(number)), Some(cid)) =
+            (results.get(&ResultName::new(format!("{alias}.vsock"))), vsock.cid.as_mut())
+        {
+            cid.address = Some(*number);
         }
     }
     Observed {
