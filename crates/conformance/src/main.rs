@@ -27,8 +27,16 @@ use std::io::{BufRead, Write};
 type Operation = (&'static str, fn(&Request<'_>) -> Answer);
 
 /// The operations of every area.
-const AREAS: &[&[Operation]] =
-    &[block::OPERATIONS, capabilities::OPERATIONS, cpu::OPERATIONS, domain::OPERATIONS, interface::OPERATIONS, nodedev::OPERATIONS, secret::OPERATIONS, storage::OPERATIONS];
+const AREAS: &[&[Operation]] = &[
+    block::OPERATIONS,
+    capabilities::OPERATIONS,
+    cpu::OPERATIONS,
+    domain::OPERATIONS,
+    interface::OPERATIONS,
+    nodedev::OPERATIONS,
+    secret::OPERATIONS,
+    storage::OPERATIONS,
+];
 
 fn answer(line: &str, profile: &mut Profile) -> Value {
     let request: Value = match serde_json::from_str(line) {

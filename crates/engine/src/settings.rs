@@ -166,6 +166,7 @@ fn display(conf: &ConfFile, qemu: &mut Settings) -> Result<(), ConfError> {
         let dir = conf.text("vnc_tls_x509_cert_dir")?.unwrap_or("/etc/pki/libvirt-vnc");
         qemu.vnc.tls_dir = Some(dir.to_owned());
         qemu.vnc.tls_verify = conf.switch("vnc_tls_x509_verify")?.unwrap_or(false);
+        qemu.vnc.tls_secret = conf.text("vnc_tls_x509_secret_uuid")?.map(str::to_owned);
     }
     if conf.switch("vnc_sasl")? == Some(true) {
         qemu.vnc.sasl_dir = Some(conf.text("vnc_sasl_dir")?.unwrap_or_default().to_owned());

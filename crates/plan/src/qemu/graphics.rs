@@ -207,10 +207,15 @@ impl Build<'_> {
             self.set_password("vnc", password, action);
         }
         if let Some(dir) = self.set.vnc.tls_dir.clone() {
-            let props = Props::object("tls-creds-x509", "vnc-tls-creds0")
+            let mut props = Props::object("tls-creds-x509", "vnc-tls-creds0")
                 .set("dir", dir)
                 .set("endpoint", "server")
                 .set("verify-peer", self.set.vnc.tls_verify);
+            if let Some(uuid) = self.set.vnc.tls_secret.clone() {
+                let id = "vnc-tls-creds0-secret0";
+                self.secret(id, "tls", crate::step::SecretBy::Uuid(uuid));
+                props = props.set("passwordid", id);
+            }
             self.object(props);
             out.push_str(",tls-creds=vnc-tls-creds0");
         }
