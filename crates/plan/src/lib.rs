@@ -15,6 +15,7 @@ pub mod migration;
 pub mod nodedev;
 mod props;
 pub mod qemu;
+pub mod storage;
 pub mod secret;
 mod step;
 

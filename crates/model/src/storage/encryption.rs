@@ -124,6 +124,10 @@ impl Xml for Encryption {
         }
         let cipher = cx.child_optional::<Cipher>(el, "cipher".into());
         let ivgen = cx.child_optional::<IvGen>(el, "ivgen".into());
+        if matches!((&cipher, &ivgen), (Some(None), Some(Some(_)))) {
+            let message = "ivgen element found, but cipher is missing";
+            cx.error("storage.cipher", diag::ErrorCode::XML_ERROR, el.span(), message, Vec::new());
+        }
         Some(Self {
             format: format?,
             engine: engine?,
