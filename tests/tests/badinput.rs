@@ -224,3 +224,24 @@ fn an_unreadable_folder_is_an_error_and_no_panic() {
 fn with_os(name: &str, os: &str) -> String {
     domains::minimal(name).replace("<os><type arch='x86_64' machine='pc'>hvm</type></os>", os)
 }
+
+#[test]
+fn the_longest_name_works_throughout_and_longer_ones_nowhere() {
+    let daemon = Daemon::start();
+    let name = format!("{:n<247}", "longest-");
+    daemon.define(&domains::minimal(&name)).ok();
+    daemon.virsh_words(&["start", &name]).ok();
+    daemon.virsh_words(&["destroy", &name]).ok();
+    daemon.virsh_words(&["undefine", &name]).ok();
+    daemon.virsh_with_file("create", &domains::minimal(&name)).ok();
+    daemon.virsh_words(&["destroy", &name]).ok();
+    let longer = format!("{name}n");
+    let said = [".xml.new': File name too long"];
+    daemon.define(&domains::minimal(&longer)).fails_with(&said);
+    daemon.virsh_with_file("create", &domains::minimal(&longer)).fails_with(&said);
+    daemon.define(&domains::minimal("short")).ok();
+    daemon.virsh_words(&["domrename", "short", &longer]).fails_with(&said);
+    let listed = daemon.virsh("list --all --name").ok();
+    assert!(listed.lines().any(|line| line == "short") && !listed.contains("longest"), "{listed}");
+    domains::discard(&daemon, "short");
+}

@@ -78,6 +78,8 @@ impl Engine {
                 let engine = Arc::clone(&engine);
                 crate::blocking(move || engine.read_definition(&xml, options.validate)).await?
             };
+            super::store::check_name(&engine.layout.qemu_run(), &definition.name)
+                .map_err(|error| error.to_vir())?;
             let uuid = uuid_of(&definition)?;
             let (domain, new) = engine.registry.claim(&definition.name, &uuid, || {
                 Domain::inactive(uuid, &definition.name, None)

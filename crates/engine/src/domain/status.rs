@@ -1,6 +1,6 @@
 //! Status files of running domains: what a restarted daemon (ours or libvirtd) needs to take a
 //! guest over. `NAME.xml` has libvirt's format; what we keep beyond it lies beside, in
-//! `NAME.ironvirt`.
+//! `NAME.ivirt`.
 
 use super::teardown::Made;
 use crate::layout::Layout;
@@ -22,6 +22,10 @@ use std::sync::Arc;
 
 /// Largest status file that is read.
 const FILE_MAX: usize = 16 << 20;
+
+/// How the name of our own file ends: no longer than what libvirt's writes add to a name, so that
+/// every name which libvirt can start can be started.
+const SIDECAR: &str = "ivirt";
 
 /// The status of one running domain and where it is written.
 #[derive(Clone, Debug)]
@@ -145,14 +149,14 @@ impl StatusFile {
     /// # Errors
     /// Those of writing.
     pub fn write_sidecar(&self, sidecar: &Sidecar) -> io::Result<()> {
-        let path = self.path.with_extension("ironvirt");
+        let path = self.path.with_extension(SIDECAR);
         files::write_atomic(&path, sidecar.json().as_bytes(), WriteMode::RUNTIME)
             .map_err(|error| error.source)
     }
 
     /// Reads what only we keep; none where libvirtd started the guest.
     pub fn read_sidecar(&self) -> Option<Sidecar> {
-        let bytes = files::read_own(&self.path.with_extension("ironvirt"), FILE_MAX).ok()?;
+        let bytes = files::read_own(&self.path.with_extension(SIDECAR), FILE_MAX).ok()?;
         Sidecar::parse(&bytes)
     }
 
@@ -164,7 +168,7 @@ impl StatusFile {
         if let Some(pid_file) = &self.pid_file {
             files::remove(pid_file, false).map_err(|error| error.source)?;
         }
-        files::remove(&self.path.with_extension("ironvirt"), false).map_err(|e| e.source)?;
+        files::remove(&self.path.with_extension(SIDECAR), false).map_err(|e| e.source)?;
         files::remove(&self.path, false).map_err(|error| error.source)?;
         Ok(())
     }

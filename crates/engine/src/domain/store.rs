@@ -27,6 +27,12 @@ pub enum StoreError {
         #[source]
         source: io::Error,
     },
+    /// The file's name would be longer than names may be.
+    #[error("Failed to create file '{}.new'", path.display())]
+    NameTooLong {
+        /// The file.
+        path: PathBuf,
+    },
     /// Writing failed; the old content is still there.
     #[error("cannot write '{path}'")]
     Write {
@@ -49,9 +55,34 @@ impl StoreError {
 
     /// libvirt's error: code and operating system's words.
     pub fn to_vir(&self) -> diag::VirError {
-        let (Self::Read { source, .. } | Self::Write { source, .. }) = self;
-        diag::VirError::new(diag::ErrorCode::SYSTEM_ERROR, format!("{self}: {}", os_words(source)))
+        let (words, hint) = match self {
+            Self::Read { source, .. } | Self::Write { source, .. } => (os_words(source), None),
+            Self::NameTooLong { .. } => {
+                let hint = format!("a name may have {NAME_MAX} bytes");
+                ("File name too long".to_owned(), Some(hint))
+            }
+        };
+        let error = diag::VirError::new(diag::ErrorCode::SYSTEM_ERROR, format!("{self}: {words}"));
+        match hint {
+            Some(hint) => error.hint(hint),
+            None => error,
+        }
     }
+}
+
+/// The longest name of a domain or pool: a file name has 255 bytes, and libvirt's atomic writes
+/// add `.xml.new` to it.
+pub const NAME_MAX: usize = 255 - ".xml.new".len();
+
+/// Checks that `name` can be that of files in `folder`.
+///
+/// # Errors
+/// libvirt's, for a name that is too long.
+pub fn check_name(folder: &Path, name: &str) -> Result<(), StoreError> {
+    if name.len() <= NAME_MAX {
+        return Ok(());
+    }
+    Err(StoreError::NameTooLong { path: folder.join(format!("{name}.xml")) })
 }
 
 /// The operating system's words for an error, without Rust's "(os error N)".
@@ -175,6 +206,7 @@ impl Store {
     /// # Errors
     /// When it cannot be written; the old one is untouched then.
     pub fn write(&self, name: &str, xml: &str) -> Result<(), StoreError> {
+        check_name(&self.folder, name)?;
         let path = self.path_of(name);
         let mut text = banner(self.edit_command, name);
         text.push_str(xml);
@@ -262,16 +294,31 @@ fn definition_name(path: &Path) -> Option<String> {
 
 fn remove_if_there(path: &Path) -> Result<(), StoreError> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(StoreError::write(path, error))
+        Ok(()) => Ok(()),
+        // What could not even be made is not there.
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidFilename) =>
+        {
+            Ok(())
         }
-        _ => Ok(()),
+        Err(error) => Err(StoreError::write(path, error)),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_end_where_libvirts_end() {
+        let folder = Path::new("/f");
+        assert!(check_name(folder, &"n".repeat(247)).is_ok());
+        // Bytes count, not characters.
+        let error = check_name(folder, &"\u{e4}".repeat(124)).expect_err("248 bytes").to_vir();
+        assert_eq!(error.code, diag::ErrorCode::SYSTEM_ERROR);
+        assert!(error.detail.starts_with("Failed to create file '/f/"), "{}", error.detail);
+        assert!(error.detail.ends_with(".xml.new': File name too long"), "{}", error.detail);
+    }
 
     #[test]
     fn only_regular_files_are_definitions() {

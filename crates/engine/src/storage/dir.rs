@@ -219,10 +219,6 @@ pub fn path_of(folder: &str, name: &str) -> Result<String, VirError> {
         let detail = format!("volume name '{name}' cannot contain '/'");
         return Err(storage(ErrorCode::OPERATION_INVALID, detail));
     }
-    if name == "." || name == ".." {
-        let detail = format!("volume name '{name}' is a folder's own name");
-        return Err(storage(ErrorCode::OPERATION_INVALID, detail));
-    }
     Ok(format!("{}/{name}", folder.trim_end_matches('/')))
 }
 

@@ -308,6 +308,10 @@ impl Pool {
         if self.name.is_empty() {
             faults.xml("missing pool source name element");
         }
+        if self.name.contains('\n') {
+            let message = "invalid char in name: \n".to_owned();
+            faults.push(ErrorCode::XML_DETAIL, message, Vec::new());
+        }
         if self.name.contains('/') {
             faults.xml(format!("name {} cannot contain '/'", self.name));
         }

@@ -158,6 +158,11 @@ fn faults_of_pools() {
             "name p/q cannot contain '/'",
         ),
         (
+            "<pool type='dir'><name>p\nq</name><target><path>/x</path></target></pool>",
+            ErrorCode::XML_DETAIL,
+            "invalid char in name: \n",
+        ),
+        (
             "<pool type='dir'><name>p</name><uuid>x</uuid><target><path>/x</path></target></pool>",
             xml,
             "malformed uuid element",

@@ -137,29 +137,19 @@ pub fn target_index(dev: &str) -> Option<u32> {
     Some(n - 1)
 }
 
-/// Inserts each disk after the last one of its bus that does not come later by name, as libvirt
-/// does while reading.
-fn sort(disks: &mut Vec<Disk>) {
-    let mut sorted: Vec<Disk> = Vec::with_capacity(disks.len());
-    for disk in disks.drain(..) {
-        let mut at = sorted.len();
-        let index = target_index(&disk.target.dev);
-        let mut last_of_bus = None;
-        for (i, x) in sorted.iter().enumerate() {
-            if x.target.bus == disk.target.bus {
-                if target_index(&x.target.dev) > index {
-                    last_of_bus = Some(i);
-                    break;
-                }
-                last_of_bus = Some(i + 1);
-            }
+/// Puts each disk after the last one of its bus that does not come later by name, as libvirt does
+/// while reading: the disks of a bus stand together, where the first of them stood.
+fn sort(disks: &mut [Disk]) {
+    let mut buses = Vec::new();
+    for disk in disks.iter() {
+        if !buses.contains(&disk.target.bus) {
+            buses.push(disk.target.bus);
         }
-        if let Some(i) = last_of_bus {
-            at = i;
-        }
-        sorted.insert(at, disk);
     }
-    *disks = sorted;
+    disks.sort_by_cached_key(|disk| {
+        let bus = buses.iter().position(|bus| *bus == disk.target.bus);
+        (bus, target_index(&disk.target.dev))
+    });
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Drive addresses (controller, bus, target, unit) from target names.
 
+use std::collections::HashSet;
+
 use diag::{Diagnostic, ErrorCode};
 
 use super::disks::target_index;
@@ -15,7 +17,7 @@ const SCSI_UNITS: u32 = 15;
 /// Gives an address to every disk that is driven through a controller and to SCSI host devices.
 pub(super) fn assign(d: &mut Domain, out: &mut Vec<Diagnostic>) {
     let dev = d.devices_mut();
-    let mut taken: Vec<DriveAddress> = dev
+    let mut taken: HashSet<_> = dev
         .hostdevs
         .iter()
         .filter(|h| h.kind == Some(HostdevType::Scsi))
@@ -47,7 +49,7 @@ pub(super) fn assign(d: &mut Domain, out: &mut Vec<Diagnostic>) {
         let address = match bus {
             DiskBus::Scsi => {
                 let a = scsi(idx);
-                taken.push(a.clone());
+                taken.insert(place(&a));
                 a
             }
             DiskBus::Ide => {
@@ -58,19 +60,19 @@ pub(super) fn assign(d: &mut Domain, out: &mut Vec<Diagnostic>) {
         };
         disk.address = Some(Address::Drive(address));
     }
+    // What is free is looked for once: nothing becomes free meanwhile.
+    let mut idx = 0;
     for h in &mut dev.hostdevs {
         if h.kind != Some(HostdevType::Scsi) || h.address.is_some() {
             continue;
         }
-        let mut idx = 0;
         let free = loop {
             let a = scsi(idx);
-            if !taken.contains(&a) {
+            idx += 1;
+            if !taken.contains(&place(&a)) {
                 break a;
             }
-            idx += 1;
         };
-        taken.push(free.clone());
         h.address = Some(Address::Drive(free));
     }
 }
@@ -85,9 +87,13 @@ fn scsi(idx: u32) -> DriveAddress {
     }
 }
 
-fn drive(a: &Option<Address>) -> Option<DriveAddress> {
+fn drive(a: &Option<Address>) -> Option<[u32; 4]> {
     match a {
-        Some(Address::Drive(a)) => Some(a.clone()),
+        Some(Address::Drive(a)) => Some(place(a)),
         _ => None,
     }
+}
+
+fn place(a: &DriveAddress) -> [u32; 4] {
+    [a.controller, a.bus, a.target, a.unit]
 }

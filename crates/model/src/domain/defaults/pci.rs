@@ -320,12 +320,16 @@ impl Set {
             let group = if self.many_roots { isolation::group(dev, x, ctx) } else { 0 };
             match self.reserve(f, group) {
                 Some(a) => set(dev, x, a),
-                None => fault(
-                    out,
-                    "domain.no-pci-slot",
-                    ErrorCode::INTERNAL_ERROR,
-                    "No more available PCI slots",
-                ),
+                None => {
+                    fault(
+                        out,
+                        "domain.no-pci-slot",
+                        ErrorCode::INTERNAL_ERROR,
+                        "No more available PCI slots",
+                    );
+                    // The same is true of all that follow, and is said once.
+                    return;
+                }
             }
         }
     }

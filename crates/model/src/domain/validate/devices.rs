@@ -1,5 +1,7 @@
 //! The other devices.
 
+use std::collections::HashSet;
+
 use super::Faults;
 use crate::domain::address::Address;
 use crate::domain::defaults::Machine;
@@ -64,9 +66,12 @@ pub(super) fn check(dev: &Devices, m: &Machine, out: &mut Faults) {
     }
     iommus(dev, m, out);
     hostdevs(dev, out);
-    for (i, p) in dev.panics.iter().enumerate() {
+    let mut panics = Vec::new();
+    for p in &dev.panics {
         let model = p.model.unwrap_or_default();
-        if dev.panics.iter().take(i).any(|x| x.model == p.model) {
+        if !panics.contains(&p.model) {
+            panics.push(p.model);
+        } else {
             out.xml(
                 "domain.panic-duplicate",
                 format!("Multiple panic devices with model '{}'", model.as_str()),
@@ -84,8 +89,9 @@ pub(super) fn check(dev: &Devices, m: &Machine, out: &mut Faults) {
             );
         }
     }
-    for (i, a) in dev.audios.iter().enumerate() {
-        if a.id.is_some() && dev.audios.iter().take(i).any(|x| x.id == a.id) {
+    let mut audios = HashSet::new();
+    for a in &dev.audios {
+        if a.id.is_some() && !audios.insert(a.id) {
             out.xml(
                 "domain.audio-id",
                 format!("audio ID {} is used multiple times", a.id.unwrap_or(0)),

@@ -1,5 +1,9 @@
 //! Disks.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::hash::Hash;
+
 use diag::ErrorCode;
 
 use super::Faults;
@@ -10,13 +14,42 @@ use crate::domain::devices::Devices;
 use crate::domain::devices::disk::{CacheMode, Disk, DiskBus, DiskDevice, IoMode, StorageType};
 
 pub(super) fn check(d: &Domain, dev: &Devices, out: &mut Faults) {
+    // Not every pair is looked at: a document may have ten thousands of disks.
+    let mut targets = HashMap::new();
+    let mut places = HashMap::new();
+    let mut wwns = HashMap::new();
     for (i, x) in dev.disks.iter().enumerate() {
         one(d, x, out);
         if out.is_full() {
             return;
         }
-        for y in dev.disks.iter().take(i) {
-            pair(x, y, out);
+        let place = match &x.address {
+            Some(Address::Drive(a)) => {
+                let bus = x.target.bus.map(|bus| bus as u32);
+                first(&mut places, (bus, a.controller, a.bus, a.target, a.unit), i)
+            }
+            _ => None,
+        };
+        let target = first(&mut targets, x.target.dev.as_str(), i);
+        let wwn = x.wwn.as_ref().and_then(|wwn| first(&mut wwns, wwn.as_str(), i));
+        let mut others: Vec<usize> = [target, place, wwn].into_iter().flatten().collect();
+        others.sort_unstable();
+        others.dedup();
+        for other in others {
+            if let Some(y) = dev.disks.get(other) {
+                pair(x, y, out);
+            }
+        }
+    }
+}
+
+/// The first that had `key`, or nobody, and then it is `i`.
+fn first<K: Hash + Eq>(seen: &mut HashMap<K, usize>, key: K, i: usize) -> Option<usize> {
+    match seen.entry(key) {
+        Entry::Occupied(entry) => Some(*entry.get()),
+        Entry::Vacant(entry) => {
+            entry.insert(i);
+            None
         }
     }
 }
@@ -305,6 +338,41 @@ fn source(x: &Disk, out: &mut Faults) {
                     l.model.as_deref().unwrap_or("(null)")
                 ),
             );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::domain::{ParseOptions, parse, validate};
+
+    #[test]
+    fn what_two_disks_share_is_found() {
+        let disk = |dev: &str, more: &str| {
+            format!(
+                "<disk type='file' device='disk'><source file='/{dev}'/>\
+                     <target dev='{dev}' bus='scsi'/>{more}</disk>"
+            )
+        };
+        let place = "<address type='drive' controller='0' bus='0' target='0' unit='3'/>";
+        let wwn = "<wwn>5000c50015ea71ad</wwn>";
+        for (second, third, expected) in [
+            (disk("sda", ""), String::new(), "target 'sda' duplicated for disk sources '/sda'"),
+            (
+                disk("sdb", place),
+                disk("sdc", place),
+                "Found duplicate drive address for disk with target name 'sdb'",
+            ),
+            (disk("sdb", wwn), disk("sdc", wwn), "Disks 'sdb' and 'sdc' have identical WWN"),
+        ] {
+            let xml = format!(
+                "<domain type='qemu'><name>a</name><memory>1</memory><os><type>hvm</type></os>\
+                 <devices>{}{second}{third}</devices></domain>",
+                disk("sda", "")
+            );
+            let domain = parse(&xml, ParseOptions::default()).domain.expect("readable");
+            let faults = validate(&domain);
+            assert!(faults.iter().any(|f| f.message.starts_with(expected)), "{faults:?}");
         }
     }
 }

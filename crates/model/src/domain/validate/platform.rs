@@ -1,5 +1,7 @@
 //! Name, CPUs, machine, firmware, features, tuning.
 
+use std::collections::HashSet;
+
 use diag::ErrorCode;
 use xml::{OnOff, YesNo};
 
@@ -223,8 +225,9 @@ fn cpu(d: &Domain, out: &mut Faults) {
             out.unsupported("domain.cpu-topology", "CPU topology doesn't match maximum vcpu count");
         }
     }
-    for (i, f) in c.features.iter().enumerate() {
-        if c.features.iter().take(i).any(|x| x.name == f.name) {
+    let mut features = HashSet::new();
+    for f in &c.features {
+        if !features.insert(f.name.as_str()) {
             out.xml(
                 "domain.cpu-feature",
                 format!("CPU feature '{}' specified more than once", f.name),
@@ -327,14 +330,15 @@ fn tune(d: &Domain, out: &mut Faults) {
         None => id >= 1 && id <= threads,
     };
     if let Some(ids) = &d.io_thread_ids {
-        for (i, t) in ids.threads.iter().enumerate() {
+        let mut seen = HashSet::new();
+        for t in &ids.threads {
             if t.id == 0 {
                 out.xml(
                     "domain.iothread-id",
                     "Invalid value for attribute 'id' in element 'iothread': Zero is not permitted",
                 );
             }
-            if ids.threads.iter().take(i).any(|x| x.id == t.id) {
+            if !seen.insert(t.id) {
                 out.xml("domain.iothread-id", format!("duplicate iothread id '{}' found", t.id));
             }
         }
