@@ -160,7 +160,7 @@ fn faults_of_pools() {
         (
             "<pool type='dir'><name>p\nq</name><target><path>/x</path></target></pool>",
             ErrorCode::XML_DETAIL,
-            "invalid char in name: \n",
+            "invalid char in name: ",
         ),
         (
             "<pool type='dir'><name>p</name><uuid>x</uuid><target><path>/x</path></target></pool>",
