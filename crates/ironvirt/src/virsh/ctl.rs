@@ -256,15 +256,7 @@ impl Ctl {
         let result = self.call_handler(cmd);
         let elapsed = started.elapsed();
         if let Err(fail) = &result {
-            for line in &fail.lines {
-                self.error(line);
-            }
-            // A document that is no XML at all has its picture in libvirt's own words already.
-            if let Some((xml, file)) = &fail.document
-                && !fail.is(diag::ErrorCode::XML_DETAIL.0)
-            {
-                super::explain::domain(xml, file);
-            }
+            self.report(fail);
         }
         if self.json() {
             self.flush_json();
@@ -277,6 +269,24 @@ impl Ctl {
         }
         self.flush();
         result.is_ok()
+    }
+
+    /// Prints what went wrong: the lines as virsh has them, and below all faults of a document that
+    /// was refused, each once and in its place. `--quiet` leaves those out.
+    pub fn report(&mut self, fail: &Fail) {
+        let found = match &fail.document {
+            // What is no XML at all has its picture in libvirt's own words already.
+            Some((xml, _)) if !self.quiet && !fail.is(diag::ErrorCode::XML_DETAIL.0) => {
+                super::explain::faults(xml)
+            }
+            _ => Vec::new(),
+        };
+        for line in &fail.lines {
+            self.error(super::explain::first_fault(line, &found));
+        }
+        if let Some((xml, file)) = &fail.document {
+            super::explain::show(&found, xml, file);
+        }
     }
 
     fn call_handler(&mut self, cmd: &Cmd) -> Outcome {

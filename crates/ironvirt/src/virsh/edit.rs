@@ -29,9 +29,7 @@ pub fn run<T>(
         match write(ctl, &text, relax) {
             Ok(v) => return Ok(Some(v)),
             Err(fail) => {
-                for line in &fail.lines {
-                    ctl.error(line);
-                }
+                ctl.report(&fail.about(&text, "edited"));
                 match ask(ctl)? {
                     Answer::Again => {}
                     Answer::Force => relax = true,

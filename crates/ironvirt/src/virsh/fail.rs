@@ -47,11 +47,16 @@ impl Fail {
 pub trait Context<T> {
     /// Adds a line in front of the error.
     fn ctx(self, line: impl Display) -> Outcome<T>;
+    /// Names the document that was refused, and its file.
+    fn about(self, xml: &str, file: &str) -> Outcome<T>;
 }
 
 impl<T, E: Into<Fail>> Context<T> for Result<T, E> {
     fn ctx(self, line: impl Display) -> Outcome<T> {
         self.map_err(|e| e.into().before(line.to_string()))
+    }
+    fn about(self, xml: &str, file: &str) -> Outcome<T> {
+        self.map_err(|e| e.into().about(xml, file))
     }
 }
 

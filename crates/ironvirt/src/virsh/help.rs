@@ -1,7 +1,7 @@
 //! `help`: lists of commands, and one page for each.
 
 use super::cmd::kind_word;
-use super::registry::{Command, GROUPS, Group, Kind, Opt};
+use super::registry::{Command, GROUPS, Group, Kind, Opt, own};
 
 /// All groups, as `help` alone prints them.
 pub fn all() -> String {
@@ -104,7 +104,7 @@ pub fn usage(program: &str) -> String {
 
 ",
     );
-    for g in GROUPS {
+    for g in GROUPS.iter().copied().chain([&own::GROUP]) {
         out.push_str(&format!(" {} (help keyword '{}')\n{}\n", g.title, g.keyword, lines(g)));
     }
     out.push_str(

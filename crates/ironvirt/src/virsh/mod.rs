@@ -8,6 +8,7 @@
 pub mod cmd;
 pub mod conn;
 pub mod ctl;
+pub mod document;
 pub mod domain;
 pub mod edit;
 pub mod explain;

@@ -28,23 +28,39 @@ pub fn parse_uuid(text: &str) -> Option<protocol::Uuid> {
     Some(out)
 }
 
+/// The longest document that is read, in bytes.
+const MAX_DOCUMENT: u64 = 10 * 1024 * 1024;
+
 /// Reads a file a command names.
 pub fn read_file(path: &str) -> Outcome<String> {
     use std::io::Read;
-    const MAX: u64 = 10 * 1024 * 1024;
     let mut text = String::new();
     let file = std::fs::File::open(path)
         .map_err(|e| Fail::new(format!("Failed to open file '{path}': {}", os_error(&e))))?;
     let read = file
-        .take(MAX + 1)
+        .take(MAX_DOCUMENT + 1)
         .read_to_string(&mut text)
         .map_err(|e| Fail::new(format!("Failed to read file '{path}': {}", os_error(&e))));
-    if read? as u64 > MAX {
+    if read? as u64 > MAX_DOCUMENT {
         return Err(Fail::new(format!(
             "Failed to read file '{path}': Value too large for defined data type"
         )));
     }
     Ok(text)
+}
+
+/// Reads a document from standard input.
+pub fn read_input() -> Outcome<String> {
+    use std::io::Read;
+    let mut text = String::new();
+    let read = std::io::stdin().lock().take(MAX_DOCUMENT + 1).read_to_string(&mut text);
+    match read {
+        Ok(n) if n as u64 > MAX_DOCUMENT => {
+            Err(Fail::new("Failed to read standard input: Value too large for defined data type"))
+        }
+        Ok(_) => Ok(text),
+        Err(e) => Err(Fail::new(format!("Failed to read standard input: {}", os_error(&e)))),
+    }
 }
 
 /// The operating system's words for an error, without Rust's suffix.

@@ -109,11 +109,8 @@ fn plain(path: &str) -> String {
     let (mut out, mut depth, mut quote) = (String::with_capacity(path.len()), 0_usize, None);
     for c in path.chars() {
         match (c, quote) {
-            (c, Some(q)) => {
-                if c == q {
-                    quote = None;
-                }
-            }
+            (c, Some(q)) if c == q => quote = None,
+            (_, Some(_)) => {}
             ('[', None) => depth += 1,
             (']', None) => depth = depth.saturating_sub(1),
             ('\'' | '"', None) if depth > 0 => quote = Some(c),

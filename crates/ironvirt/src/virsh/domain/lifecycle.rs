@@ -16,10 +16,10 @@ pub fn cmd_define(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     } else {
         call!(ctl, DomainDefineXml { xml }).map(|r| r.dom)
     };
-    let dom = r
-        .ctx(format!("Failed to define domain from {from}"))
-        .map_err(|fail| fail.about(&text, from))?;
-    explain::left_out(&text, from);
+    let dom = r.ctx(format!("Failed to define domain from {from}")).about(&text, from)?;
+    if !ctl.quiet {
+        explain::left_out(&text, from);
+    }
     ctl.member("name", dom.name.clone());
     ctl.member("uuid", uuid_text(&dom.uuid));
     say!(ctl, "Domain '{}' defined from {from}\n", dom.name);
@@ -47,10 +47,10 @@ pub fn cmd_create(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
             Ok(ctl.conn()?.call_with_fds::<P>(&args, &fds::borrowed(&fds))?.dom)
         })
     };
-    let dom = created
-        .ctx(format!("Failed to create domain from {from}"))
-        .map_err(|fail| fail.about(&text, from))?;
-    explain::left_out(&text, from);
+    let dom = created.ctx(format!("Failed to create domain from {from}")).about(&text, from)?;
+    if !ctl.quiet {
+        explain::left_out(&text, from);
+    }
     ctl.member("name", dom.name.clone());
     ctl.member("uuid", uuid_text(&dom.uuid));
     ctl.member("id", dom.id);

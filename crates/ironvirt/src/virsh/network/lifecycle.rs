@@ -122,12 +122,13 @@ pub fn cmd_net_dumpxml(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
 pub fn cmd_net_define(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     let from = cmd.req("file")?.to_owned();
     let xml = read_file(&from)?;
+    let text = xml.clone();
     let net = if cmd.has("validate") {
         call!(ctl, NetworkDefineXmlFlags { xml, flags: 1 }).map(|r| r.net)
     } else {
         call!(ctl, NetworkDefineXml { xml }).map(|r| r.net)
     };
-    let net = net.ctx(format!("Failed to define network from {from}"))?;
+    let net = net.ctx(format!("Failed to define network from {from}")).about(&text, &from)?;
     say!(ctl, "Network {} defined from {from}\n", net.name);
     Ok(())
 }
@@ -136,12 +137,13 @@ pub fn cmd_net_define(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
 pub fn cmd_net_create(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     let from = cmd.req("file")?.to_owned();
     let xml = read_file(&from)?;
+    let text = xml.clone();
     let net = if cmd.has("validate") {
         call!(ctl, NetworkCreateXmlFlags { xml, flags: 1 }).map(|r| r.net)
     } else {
         call!(ctl, NetworkCreateXml { xml }).map(|r| r.net)
     };
-    let net = net.ctx(format!("Failed to create network from {from}"))?;
+    let net = net.ctx(format!("Failed to create network from {from}")).about(&text, &from)?;
     say!(ctl, "Network {} created from {from}\n", net.name);
     Ok(())
 }

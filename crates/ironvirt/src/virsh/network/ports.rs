@@ -41,9 +41,11 @@ pub fn cmd_net_port_create(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     let net = network(ctl, cmd, true, true)?;
     let from = cmd.req("file")?.to_owned();
     let xml = read_file(&from)?;
+    let text = xml.clone();
     let flags = cmd.flags(&[("validate", 2)]);
     let p = call!(ctl, NetworkPortCreateXml { network: net, xml, flags })
-        .ctx(format!("Failed to create network from {from}"))?
+        .ctx(format!("Failed to create network from {from}"))
+        .about(&text, &from)?
         .port;
     say!(ctl, "Network port {} created from {from}\n", uuid_text(&p.uuid));
     Ok(())

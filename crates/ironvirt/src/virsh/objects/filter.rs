@@ -46,12 +46,13 @@ pub fn cmd_nwfilter_dumpxml(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
 pub fn cmd_nwfilter_define(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     let from = cmd.req("file")?.to_owned();
     let xml = read_file(&from)?;
+    let text = xml.clone();
     let f = if cmd.has("validate") {
         call!(ctl, NwfilterDefineXmlFlags { xml, flags: 1 }).map(|r| r.nwfilter)
     } else {
         call!(ctl, NwfilterDefineXml { xml }).map(|r| r.nwfilter)
     };
-    let f = f.ctx(format!("Failed to define network filter from {from}"))?;
+    let f = f.ctx(format!("Failed to define network filter from {from}")).about(&text, &from)?;
     say!(ctl, "Network filter {} defined from {from}\n", f.name);
     Ok(())
 }
@@ -115,9 +116,11 @@ pub fn cmd_nwfilter_binding_dumpxml(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
 pub fn cmd_nwfilter_binding_create(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     let from = cmd.req("file")?.to_owned();
     let xml = read_file(&from)?;
+    let text = xml.clone();
     let flags = cmd.flags(&[("validate", 1)]);
     let b = call!(ctl, NwfilterBindingCreateXml { xml, flags })
-        .ctx(format!("Failed to create network filter from {from}"))?
+        .ctx(format!("Failed to create network filter from {from}"))
+        .about(&text, &from)?
         .nwfilter;
     say!(ctl, "Network filter binding on {} created from {from}\n", b.portdev);
     Ok(())

@@ -88,9 +88,11 @@ pub fn cmd_iface_dumpxml(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
 pub fn cmd_iface_define(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     let from = cmd.req("file")?.to_owned();
     let xml = read_file(&from)?;
+    let text = xml.clone();
     let flags = cmd.flags(&[("validate", 1)]);
     let i = call!(ctl, InterfaceDefineXml { xml, flags })
-        .ctx(format!("Failed to define interface from {from}"))?
+        .ctx(format!("Failed to define interface from {from}"))
+        .about(&text, &from)?
         .iface;
     say!(ctl, "Interface {} defined from {from}\n", i.name);
     Ok(())

@@ -119,9 +119,11 @@ pub fn cmd_nodedev_dumpxml(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
 pub fn cmd_nodedev_create(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     let from = cmd.req("file")?.to_owned();
     let xml_desc = read_file(&from)?;
+    let text = xml_desc.clone();
     let flags = cmd.flags(&[("validate", 1)]);
     let d = call!(ctl, NodeDeviceCreateXml { xml_desc, flags })
-        .ctx(format!("Failed to create node device from {from}"))?
+        .ctx(format!("Failed to create node device from {from}"))
+        .about(&text, &from)?
         .dev;
     say!(ctl, "Node device {} created from {from}\n", d.name);
     Ok(())
@@ -131,9 +133,11 @@ pub fn cmd_nodedev_create(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
 pub fn cmd_nodedev_define(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     let from = cmd.req("file")?.to_owned();
     let xml_desc = read_file(&from)?;
+    let text = xml_desc.clone();
     let flags = cmd.flags(&[("validate", 1)]);
     let d = call!(ctl, NodeDeviceDefineXml { xml_desc, flags })
-        .ctx(format!("Failed to define node device from '{from}'"))?
+        .ctx(format!("Failed to define node device from '{from}'"))
+        .about(&text, &from)?
         .dev;
     say!(ctl, "Node device '{}' defined from '{from}'\n", d.name);
     Ok(())

@@ -61,9 +61,11 @@ pub fn cmd_secret_list(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
 pub fn cmd_secret_define(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     let from = cmd.req("file")?.to_owned();
     let xml = read_file(&from)?;
+    let text = xml.clone();
     let flags = cmd.flags(&[("validate", 1)]);
     let s = call!(ctl, SecretDefineXml { xml, flags })
-        .ctx(format!("Failed to set attributes from {from}"))?
+        .ctx(format!("Failed to set attributes from {from}"))
+        .about(&text, &from)?
         .secret;
     say!(ctl, "Secret {} created\n", uuid_text(&s.uuid));
     Ok(())

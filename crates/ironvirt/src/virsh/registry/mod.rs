@@ -280,7 +280,7 @@ pub static GROUPS: &[&Group] = &[
 /// Second names of commands; `help` does not list them.
 static ALIASES: &[(&str, &str)] = &[("nodedev-dettach", "nodedev-detach")];
 
-/// Every command, hidden ones too, in the order of `help`.
+/// Every command of virsh, hidden ones too, in the order of `help`.
 pub fn all() -> impl Iterator<Item = &'static Command> {
     // virsh has `connect` after the hidden ones.
     let listed = || GROUPS.iter().flat_map(|g| g.commands.iter());
@@ -294,10 +294,10 @@ pub fn all() -> impl Iterator<Item = &'static Command> {
 /// The command of that name, aliases and hidden ones included.
 pub fn find(name: &str) -> Option<&'static Command> {
     let name = ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, real)| real);
-    all().find(|c| c.name == name)
+    all().chain(own::GROUP.commands).find(|c| c.name == name)
 }
 
 /// The group with that keyword.
 pub fn find_group(keyword: &str) -> Option<&'static Group> {
-    GROUPS.iter().copied().find(|g| g.keyword == keyword)
+    GROUPS.iter().copied().chain([&own::GROUP]).find(|g| g.keyword == keyword)
 }

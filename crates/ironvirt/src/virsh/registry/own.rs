@@ -1,8 +1,35 @@
-//! Hidden commands: the completion call-back and the registry's own check.
+//! Commands that virsh does not have, and the hidden ones.
 
-use super::{Command, HIDDEN, NO_CONNECT, Opt};
+use super::{Command, Complete, Group, HIDDEN, NO_CONNECT, Opt};
+use crate::virsh::document::cmd_xml;
 use crate::virsh::session::cmd_self_test;
 use crate::virsh::shell::cmd_complete;
+
+/// Our own commands. `help` alone does not list them, as its lists are virsh's; `help ironvirt` and
+/// `--help` do.
+pub static GROUP: Group =
+    Group { title: "Ironvirt's own", keyword: "ironvirt", commands: COMMANDS };
+
+static COMMANDS: &[Command] = &[Command {
+    name: "xml",
+    help: "check XML documents, or compare two",
+    desc: Some(
+        "check FILE... shows all that is wrong with documents of any kind of object.\n    \
+         diff A B shows how two differ; A or B may be a domain. For domains it says of\n    \
+         each difference whether a running guest could take it: live, next start, never.\n    \
+         A file named - is standard input. No daemon is asked, but for a domain's XML.",
+    ),
+    opts: &[
+        Opt::str("action", "check or diff")
+            .required()
+            .positional()
+            .complete(Complete::Words(&["check", "diff"])),
+        Opt::flag("strict", "check: content that would be left out is an error"),
+        Opt::argv("file", "files to read").positional().complete(Complete::File),
+    ],
+    run: cmd_xml,
+    flags: NO_CONNECT,
+}];
 
 /// Commands that `help` does not list.
 pub static HIDDEN_COMMANDS: &[Command] = &[

@@ -92,6 +92,7 @@ fn command_names(partial: &str) -> Vec<String> {
     GROUPS
         .iter()
         .flat_map(|g| g.commands)
+        .chain(registry::own::GROUP.commands)
         .map(|c| c.name)
         .filter(|n| n.starts_with(partial))
         .map(str::to_owned)

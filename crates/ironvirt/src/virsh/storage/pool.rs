@@ -194,9 +194,11 @@ pub fn cmd_pool_dumpxml(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
 pub fn cmd_pool_define(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     let from = cmd.req("file")?.to_owned();
     let xml = read_file(&from)?;
+    let text = xml.clone();
     let flags = cmd.flags(&[("validate", 1)]);
     let p = call!(ctl, StoragePoolDefineXml { xml, flags })
-        .ctx(format!("Failed to define pool from {from}"))?
+        .ctx(format!("Failed to define pool from {from}"))
+        .about(&text, &from)?
         .pool;
     say!(ctl, "Pool {} defined from {from}\n", p.name);
     Ok(())
@@ -207,8 +209,10 @@ pub fn cmd_pool_create(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     let from = cmd.req("file")?.to_owned();
     let flags = start_flags(cmd)?;
     let xml = read_file(&from)?;
+    let text = xml.clone();
     let p = call!(ctl, StoragePoolCreateXml { xml, flags })
-        .ctx(format!("Failed to create pool from {from}"))?
+        .ctx(format!("Failed to create pool from {from}"))
+        .about(&text, &from)?
         .pool;
     say!(ctl, "Pool {} created from {from}\n", p.name);
     Ok(())

@@ -183,8 +183,10 @@ pub fn cmd_vol_create(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     let p = pool(ctl, cmd, "pool", true, true)?;
     let from = cmd.req("file")?.to_owned();
     let xml = read_file(&from)?;
+    let text = xml.clone();
     let v = call!(ctl, StorageVolCreateXml { pool: p, xml, flags })
-        .ctx(format!("Failed to create vol from {from}"))?
+        .ctx(format!("Failed to create vol from {from}"))
+        .about(&text, &from)?
         .vol;
     say!(ctl, "Vol {} created from {from}\n", v.name);
     Ok(())
@@ -197,9 +199,11 @@ pub fn cmd_vol_create_from(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     let from = cmd.req("file")?.to_owned();
     let clonevol = volume(ctl, cmd, Some("inputpool"))?;
     let xml = read_file(&from)?;
+    let text = xml.clone();
     let input = clonevol.name.clone();
     let v = call!(ctl, StorageVolCreateXmlFrom { pool: p, xml, clonevol, flags })
-        .ctx(format!("Failed to create vol from {from}"))?
+        .ctx(format!("Failed to create vol from {from}"))
+        .about(&text, &from)?
         .vol;
     say!(ctl, "Vol {} created from input vol {input}\n", v.name);
     Ok(())

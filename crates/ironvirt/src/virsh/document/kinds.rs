@@ -1,0 +1,167 @@
+//! The kinds of objects that libvirt describes in XML: one line each.
+
+use diag::{Diagnostic, ErrorCode, Severity};
+use model::domain::defaults::{DefaultsContext, EmulatorDefaults, Settings};
+use model::domain::{FormatFlags, ParseOptions};
+use model::storage::{Parsing, Pool, PoolType, Volume};
+use xml::{Document, WriteOptions};
+
+use super::place;
+
+/// What reading a document gave.
+pub struct Read {
+    /// What the object is called (`domain`, `storage pool`); none for an unknown root element.
+    pub kind: Option<&'static str>,
+    /// Everything found, in the order of the text; of the values, in libvirt's order.
+    pub diagnostics: Vec<Diagnostic>,
+    /// The document as libvirt writes it; none when it is refused.
+    pub written: Option<String>,
+}
+
+impl Read {
+    /// Nothing speaks against it.
+    pub fn valid(&self) -> bool {
+        !self.diagnostics.iter().any(|d| d.severity == Severity::Error)
+    }
+
+    fn new(kind: &'static str, diagnostics: Vec<Diagnostic>, written: Option<String>) -> Self {
+        Self { kind: Some(kind), diagnostics, written }
+    }
+}
+
+/// One kind of object.
+struct Kind {
+    /// The root element.
+    root: &'static str,
+    /// What the object is called.
+    name: &'static str,
+    /// Reads, checks and writes it.
+    read: fn(&str) -> (Vec<Diagnostic>, Option<String>),
+}
+
+static KINDS: &[Kind] = &[
+    Kind { root: "domain", name: "domain", read: domain },
+    Kind { root: "pool", name: "storage pool", read: |t| typed(Pool::parse(t), |p| p.to_xml(0)) },
+    Kind { root: "volume", name: "storage volume", read: volume },
+    Kind {
+        root: "device",
+        name: "node device",
+        read: |t| typed(model::nodedev::parse(t), |d| model::nodedev::format(d, &EVERYTHING)),
+    },
+    Kind {
+        root: "interface",
+        name: "host interface",
+        read: |t| typed(model::interface::parse(t), |i| model::interface::format(i, &EVERYTHING)),
+    },
+    Kind {
+        root: "secret",
+        name: "secret",
+        read: |t| typed(model::secret::parse(t), |s| model::secret::format(s, &EVERYTHING)),
+    },
+];
+
+/// Passwords and live state too.
+const EVERYTHING: WriteOptions =
+    WriteOptions { live: true, secure: true, migratable: false, indent: 0 };
+
+/// Reads a document of any kind: the root element says which.
+pub fn read(text: &str) -> Read {
+    let root = match Document::parse(text) {
+        Ok(doc) => (doc.root().name().to_owned(), doc.root().name_span()),
+        Err(diagnostics) => return Read { kind: None, diagnostics, written: None },
+    };
+    let (root, span) = root;
+    if let Some(kind) = KINDS.iter().find(|k| k.root == root) {
+        let (diagnostics, written) = (kind.read)(text);
+        return Read::new(kind.name, diagnostics, written);
+    }
+    let roots = KINDS.iter().map(|k| k.root);
+    let hints = match xml::closest(&root, roots.clone()) {
+        Some(near) => vec![format!("Did you mean <{near}>?")],
+        None => vec![format!("Known are: {}.", roots.collect::<Vec<_>>().join(", "))],
+    };
+    let unknown = Diagnostic {
+        rule: "document.unknown-kind",
+        severity: Severity::Error,
+        code: ErrorCode::XML_ERROR,
+        span: Some(span),
+        message: format!("no kind of object has the root element <{root}>"),
+        hints,
+    };
+    Read { kind: None, diagnostics: vec![unknown], written: None }
+}
+
+fn typed<T>(
+    parsed: xml::Parsed<T>,
+    write: impl Fn(&T) -> String,
+) -> (Vec<Diagnostic>, Option<String>) {
+    (parsed.diagnostics, parsed.value.as_ref().map(write))
+}
+
+/// A volume's own XML does not say in which kind of pool it is to lie: in a folder, here.
+fn volume(text: &str) -> (Vec<Diagnostic>, Option<String>) {
+    let parsing = Parsing { capacity_optional: false };
+    typed(Volume::parse(text, PoolType::Dir, parsing), Volume::to_xml)
+}
+
+/// Defaults that cannot be found without knowing the emulator.
+const NEED_EMULATOR: &[&str] = &["domain.no-machine", "domain.scsi-model"];
+
+/// A domain with its defaults filled in is checked; as it was written it is compared.
+fn domain(text: &str) -> (Vec<Diagnostic>, Option<String>) {
+    let parsed = model::domain::parse(text, ParseOptions::default());
+    let mut diagnostics = parsed.diagnostics;
+    let Some(domain) = parsed.domain else { return (diagnostics, None) };
+    let flags = FormatFlags { secure: true, ..FormatFlags::default() };
+    let written = model::domain::format(&domain, flags);
+    let mut effective = domain;
+    // Nothing is known of an emulator here: what depends on it is checked by the daemon alone.
+    let emulator = EmulatorDefaults::default();
+    let mut context = DefaultsContext {
+        host_arch: std::env::consts::ARCH,
+        emulator: None,
+        machines: &emulator.machines,
+        devices: &emulator.devices,
+        settings: &Settings::default(),
+        random: &mut |bytes: &mut [u8]| bytes.fill(0),
+        abi_update: true,
+    };
+    let mut found = model::domain::defaults::apply(&mut effective, &mut context);
+    found.retain(|d| !NEED_EMULATOR.contains(&d.rule));
+    found.extend(model::domain::validate(&effective));
+    place::find(text, &mut found);
+    diagnostics.extend(found);
+    (diagnostics, Some(written))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_root_element_decides() {
+        for (text, kind, valid) in [
+            (
+                "<pool type='dir'><name>p</name><target><path>/p</path></target></pool>",
+                "storage pool",
+                true,
+            ),
+            ("<volume><name>v</name><capacity>1</capacity></volume>", "storage volume", true),
+            ("<volume><capacity>1</capacity></volume>", "storage volume", false),
+            ("<secret ephemeral='no' private='no'/>", "secret", true),
+            ("<domain type='qemu'><name>a</name></domain>", "domain", false),
+        ] {
+            let read = read(text);
+            assert_eq!(
+                (read.kind, read.valid()),
+                (Some(kind), valid),
+                "{text}: {:?}",
+                read.diagnostics
+            );
+            assert_eq!(read.written.is_some(), valid, "{text}");
+        }
+        let read = read("<domian/>");
+        assert_eq!(read.kind, None);
+        assert_eq!(read.diagnostics[0].hints, ["Did you mean <domain>?"]);
+    }
+}
