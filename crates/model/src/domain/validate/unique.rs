@@ -14,11 +14,9 @@ pub(super) fn check(d: &Domain, out: &mut Faults) {
     let mut vio = BTreeSet::new();
     let mut serial_ports = BTreeSet::new();
     let mut acpi = BTreeSet::new();
-    // The walk hands out places to write; it writes nothing here.
-    let mut copy = d.clone();
     let classes_used = d.os.as_ref().is_some_and(|o| !o.boot.is_empty());
     let mut mixed = false;
-    crate::domain::walk::for_each_info(&mut copy, &mut |i| {
+    crate::domain::walk::look_at_each(d, &mut |i| {
         let console_copy = i.element == "console" && i.index == 0;
         if let Some(a) = i.alias.as_ref()
             && !console_copy
