@@ -56,6 +56,7 @@ impl Display for Action {
                 let what = match content {
                     Content::Bytes(bytes) => format!("{} bytes", bytes.len()),
                     Content::Random(count) => format!("{count} random bytes"),
+                    Content::Secret(_) => "a secret".to_string(),
                 };
                 write!(f, "write {path} mode {mode:o}{}: {what}", owner(ids))
             }

@@ -100,6 +100,8 @@ pub enum Content {
     Bytes(Vec<u8>),
     /// This many random bytes; the file keeps them, the plan never sees them.
     Random(usize),
+    /// A secret in plain text, for a helper that takes it from a file.
+    Secret(SecretRef),
 }
 
 /// What a step does. Paths are absolute.

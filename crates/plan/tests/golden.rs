@@ -6,7 +6,7 @@ use model::capabilities::host::{HostFacts, KvmState};
 use model::capabilities::qemu::{CacheKey, QemuCaps};
 use model::domain::{FormatFlags, ParseOptions, assign_aliases, format, parse};
 use plan::Ids;
-use plan::qemu::{Inputs, ResultValue, Results, Settings, launch, observe};
+use plan::qemu::{Found, Inputs, ResultValue, Results, Settings, launch, observe};
 use std::path::Path;
 
 /// What Debian's QEMU 10.0.2 answered, cut down to a few machines and CPU models.
@@ -62,6 +62,7 @@ fn plan_text(xml: &str) -> String {
         host: &host,
         firmware: &firmware,
         settings: &settings,
+        found: &Found::default(),
         id: 7,
         incoming: None,
     };
@@ -107,6 +108,7 @@ fn results_reach_the_live_definition() {
         host: &host,
         firmware: &firmware,
         settings: &settings,
+        found: &Found::default(),
         id: 7,
         incoming: None,
     };

@@ -1,6 +1,7 @@
 //! The command line of a domain.
 
 use super::define::define;
+use super::found::found;
 use crate::answer::{Answer, either};
 use crate::request::Request;
 use crate::{emulator, host};
@@ -10,10 +11,18 @@ use plan::{Action, Arg, LaunchPlan, Piece, ResultName};
 use serde_json::Value;
 
 /// Numbers of descriptors where they show. What has several queues counts on from its first.
-fn descriptor(name: &str) -> u32 {
+fn descriptor(request: &Request<'_>, name: &str) -> u64 {
+    if let Some((group, place)) = name.strip_prefix("fdgroup.").and_then(|n| n.rsplit_once('.')) {
+        let fds = request.value("fds").get(group).and_then(|group| group.get("fds"));
+        let place: usize = place.parse().unwrap_or(0);
+        return fds.and_then(|fds| fds.get(place)).and_then(Value::as_u64).unwrap_or(0);
+    }
+    if let Some((_, device)) = name.split_once("-vdpa.") {
+        return request.value("vdpa_fds").get(device).and_then(Value::as_u64).unwrap_or(0);
+    }
     let (_, part) = name.rsplit_once(['.', '-']).unwrap_or(("", name));
     let kind = part.trim_end_matches(|c: char| c.is_ascii_digit());
-    let queue: u32 = part.get(kind.len()..).and_then(|n| n.parse().ok()).unwrap_or(0);
+    let queue: u64 = part.get(kind.len()..).and_then(|n| n.parse().ok()).unwrap_or(0);
     match kind {
         // Sockets the daemon listens on for character devices and the monitor.
         "fd" if name.starts_with("char") || name.starts_with("monitor") => 1729,
@@ -50,11 +59,11 @@ fn vector() -> String {
     plan::secret::base64(&iv)
 }
 
-fn render(plan: &LaunchPlan, arg: &Arg) -> String {
+fn render(request: &Request<'_>, plan: &LaunchPlan, arg: &Arg) -> String {
     let text = arg.render(|piece| match piece {
         Piece::Secret(name) => sealed(plan, name),
         Piece::SecretIv(_) => vector(),
-        Piece::Fd(name) => descriptor(&name.0).to_string(),
+        Piece::Fd(name) => descriptor(request, &name.0).to_string(),
         Piece::Port(name) if name.0.contains("tls") => "5902".to_owned(),
         Piece::Port(name) if name.0.contains("spice") => "5901".to_owned(),
         Piece::Port(name) if name.0.contains("websocket") => "5700".to_owned(),
@@ -100,11 +109,13 @@ pub fn domain_argv(request: &Request<'_>) -> Answer {
         let (facts, settings) = (host::facts(request), host::settings(request));
         let installed = host::firmware(request.profile);
         let incoming = incoming(request);
+        let found = found(request, &domain);
         let inputs = Inputs {
             caps: &caps,
             host: &facts,
             firmware: &installed,
             settings: &settings,
+            found: &found,
             id: -1,
             incoming: incoming.as_deref(),
         };
@@ -121,7 +132,7 @@ pub fn domain_argv(request: &Request<'_>) -> Answer {
             }
         }
         words.push(Value::String(exec.program.clone()));
-        words.extend(exec.args.iter().map(|arg| Value::String(render(&plan, arg))));
+        words.extend(exec.args.iter().map(|arg| Value::String(render(request, &plan, arg))));
         Ok(Answer::Out(Value::Array(words)))
     })())
 }

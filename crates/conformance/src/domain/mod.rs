@@ -2,6 +2,7 @@
 
 mod argv;
 mod define;
+mod found;
 mod xml;
 
 use crate::Operation;

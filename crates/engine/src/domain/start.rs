@@ -163,7 +163,9 @@ impl Engine {
             .is_some_and(|clock| clock.offset == model::domain::clock::ClockOffset::Variable);
         // Only a clock that is set off from now needs to know when that is.
         let dated = variable.then(|| crate::host_view::dated(&self.facts));
+        let found = plan::qemu::Found::default();
         let inputs = plan::qemu::Inputs {
+            found: &found,
             caps: &caps,
             host: dated.as_ref().unwrap_or(&self.facts),
             firmware: &firmware,

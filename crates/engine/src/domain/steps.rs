@@ -135,16 +135,22 @@ pub(super) fn set_threads(settings: &[ThreadSetting], results: &Results) -> Resu
     super::threads::apply(settings, results)
 }
 
+/// The plain text of a secret.
+fn secret_text(secret: &SecretRef) -> Result<String, VirError> {
+    if let Some(text) = &secret.text {
+        return Ok(text.clone());
+    }
+    // There is no store of secrets yet, so none is found.
+    let message = match &secret.by {
+        SecretBy::Uuid(uuid) => format!("no secret with matching uuid '{uuid}'"),
+        SecretBy::Usage(usage) => format!("no secret with matching usage '{usage}'"),
+    };
+    Err(VirError::new(ErrorCode::NO_SECRET, message))
+}
+
 /// A secret sealed with the guest's master key, and the vector used.
 fn seal(secret: &SecretRef) -> Result<(String, String), VirError> {
-    let Some(text) = &secret.text else {
-        // There is no store of secrets yet, so none is found.
-        let message = match &secret.by {
-            SecretBy::Uuid(uuid) => format!("no secret with matching uuid '{uuid}'"),
-            SecretBy::Usage(usage) => format!("no secret with matching usage '{usage}'"),
-        };
-        return Err(VirError::new(ErrorCode::NO_SECRET, message));
-    };
+    let text = secret_text(secret)?;
     let failed = |error| system(&format!("cannot read '{}'", secret.master_key), &error);
     let key = fs::read(&secret.master_key).map_err(failed)?;
     let key: [u8; 32] = key.try_into().map_err(|_| VirError::internal("Bad master key size"))?;
@@ -205,6 +211,7 @@ fn write_file(
     let bytes = match content {
         Content::Bytes(bytes) => bytes.clone(),
         Content::Random(length) => crate::random::bytes(*length)?,
+        Content::Secret(secret) => secret_text(secret)?.into_bytes(),
     };
     let how = WriteMode { mode, owner: owner.map(|ids| (ids.uid, ids.gid)), durable: false };
     let place = place(Path::new(path), guest).map_err(failed)?;

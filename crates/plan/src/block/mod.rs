@@ -17,8 +17,10 @@ mod overlay;
 mod server;
 mod storage;
 
+pub(crate) use access::discard_word;
 pub use chain::{Chain, names_something};
 pub use format::{format, format_driver, slice, storage_node};
 pub use image::{FdSet, Image, ImageOptions, Objects};
 pub use overlay::{overlay, source_only};
 pub use storage::{BlockError, Purpose, storage};
+pub(crate) use storage::{cookie_header, url};

@@ -259,7 +259,7 @@ fn gluster(image: &Image<'_>, run: bool) -> Result<Props, BlockError> {
 }
 
 /// The whole URL of a curl source: `https://host:443/name?query`.
-pub(super) fn url(source: &DiskSource) -> Result<String, BlockError> {
+pub(crate) fn url(source: &DiskSource) -> Result<String, BlockError> {
     let protocol = source.protocol.as_deref().unwrap_or_default();
     let host = source.hosts.first().ok_or(BlockError::Missing("host"))?;
     let name = source.name.as_deref().unwrap_or_default();

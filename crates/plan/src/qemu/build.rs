@@ -137,6 +137,10 @@ pub(super) struct Build<'a> {
     pub(super) incoming: Option<String>,
     /// Number of `-add-fd` sets so far.
     pub(super) fdsets: usize,
+    /// Descriptor sets of disk images, by the name of their storage node.
+    pub(super) disk_sets: std::collections::BTreeMap<String, usize>,
+    /// What was looked up outside.
+    pub(super) found: &'a super::found::Found,
 }
 
 impl<'a> Build<'a> {
@@ -199,10 +203,19 @@ impl<'a> Build<'a> {
         self.sealed(id, "", SecretBy::Usage(String::new()), Some(text));
     }
 
-    fn sealed(&mut self, id: &str, usage_type: &str, by: SecretBy, text: Option<String>) {
+    /// A secret as a step names it.
+    pub(super) fn secret_ref(
+        &self,
+        usage_type: &str,
+        by: SecretBy,
+        text: Option<String>,
+    ) -> SecretRef {
         let master_key = format!("{}/master-key.aes", self.private_dir);
-        let usage_type = usage_type.to_string();
-        let step = Action::Secret(SecretRef { usage_type, by, master_key, text });
+        SecretRef { usage_type: usage_type.to_string(), by, master_key, text }
+    }
+
+    fn sealed(&mut self, id: &str, usage_type: &str, by: SecretBy, text: Option<String>) {
+        let step = Action::Secret(self.secret_ref(usage_type, by, text));
         self.steps.push(Step::new(step).yields(id));
         let props = Props::object("secret", id)
             .set("data", secret_mark(id))
@@ -406,10 +419,38 @@ impl<'a> Build<'a> {
 
     /// A descriptor set that holds the named descriptor; its path.
     pub(super) fn fdset(&mut self, name: &str, opaque: &str) -> String {
+        self.fdset_opaque(&[name.to_string()], opaque)
+    }
+
+    /// A descriptor set that holds the named descriptors; its path.
+    pub(super) fn fdset_opaque(&mut self, names: &[String], opaque: &str) -> String {
         let number = self.fdsets;
         self.fdsets += 1;
-        self.opt("-add-fd", &format!("set={number},fd={},opaque={opaque}", fd_mark(name)));
+        for name in names {
+            self.opt("-add-fd", &format!("set={number},fd={},opaque={opaque}", fd_mark(name)));
+        }
         format!("/dev/fdset/{number}")
+    }
+
+    /// A `tls-creds-x509` object, with the secret that unlocks its key where there is one.
+    pub(super) fn tls_credentials(
+        &mut self,
+        id: &str,
+        tls: &super::settings::TlsSettings,
+        server: bool,
+    ) {
+        let secret = tls.secret.clone().map(|uuid| {
+            let secret = format!("{id}-secret0");
+            self.secret(&secret, "tls", SecretBy::Uuid(uuid));
+            secret
+        });
+        let props = Props::object("tls-creds-x509", id)
+            .set("dir", tls.dir.clone())
+            .set("endpoint", if server { "server" } else { "client" })
+            // A client always looks at the server's certificate.
+            .set("verify-peer", !server || tls.verify)
+            .opt("passwordid", secret);
+        self.object(props);
     }
 }
 

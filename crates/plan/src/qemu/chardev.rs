@@ -211,6 +211,11 @@ impl Build<'_> {
             Some(YesNo::No) => 0,
             None => return,
         };
+        self.reconnect_option(seconds, out);
+    }
+
+    /// `reconnect` of a socket, in the unit this emulator takes.
+    pub(super) fn reconnect_option(&mut self, seconds: u32, out: &mut String) {
         if self.has("chardev-reconnect-miliseconds") {
             out.push_str(&format!(",reconnect-ms={}", u64::from(seconds) * 1000));
         } else {

@@ -1,6 +1,7 @@
 //! The plan of a start.
 
 use super::build::{Build, Props, comma, fd_mark};
+use super::found::Found;
 use super::settings::Settings;
 use super::words::YesNo;
 use super::{chardev, cpu, disk, graphics};
@@ -44,6 +45,8 @@ pub struct Inputs<'a> {
     pub firmware: &'a [Firmware],
     /// The daemon's settings.
     pub settings: &'a Settings,
+    /// What was looked up outside.
+    pub found: &'a Found,
     /// Run-time id of the guest to be.
     pub id: i32,
     /// Where its state comes from, as `-incoming` takes it (`defer`, `tcp:…`, `fd:N`, `exec:…`);
@@ -126,6 +129,7 @@ pub fn launch(domain: &Domain, inputs: &Inputs) -> Result<LaunchPlan, Vec<Diagno
         return Err(fault("qemu.iothreads", ErrorCode::CONFIG_UNSUPPORTED, message));
     }
     number_io_threads(&mut live);
+    disk::resolve_volumes(&mut live, inputs.found)?;
     disk::number_images(&mut live);
     chardev::choose_paths(&mut live, &set.channel_dir, &short);
     graphics::choose_listens(&mut live, set, &private_dir);
@@ -150,6 +154,8 @@ pub fn launch(domain: &Domain, inputs: &Inputs) -> Result<LaunchPlan, Vec<Diagno
         faults: Vec::new(),
         incoming: inputs.incoming.map(str::to_string),
         fdsets: 0,
+        disk_sets: std::collections::BTreeMap::new(),
+        found: inputs.found,
     };
     command_line(&mut build);
     build.refuse_unplanned();
@@ -229,6 +235,7 @@ fn command_line(b: &mut Build) {
     let key = format!("{}/master-key.aes", b.private_dir);
     let props = Props::object("secret", "masterKey0").set("format", "raw").set("file", key);
     b.object(props);
+    b.reservation_manager();
     let os = b.d.os.clone().unwrap_or_default();
     let pflash = b.pflash(&os);
     b.machine_options(&pflash);
@@ -238,6 +245,7 @@ fn command_line(b: &mut Build) {
     b.memory();
     b.smp();
     b.io_threads();
+    b.throttle_groups();
     b.numa();
     let uuid = b.d.uuid.map_or(String::new(), |uuid| uuid.to_string());
     b.opt("-uuid", &uuid);

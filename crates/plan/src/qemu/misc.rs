@@ -169,9 +169,6 @@ impl Build<'_> {
         refuse(dev.filesystems.len(), "filesystem");
         refuse(dev.hostdevs.len(), "hostdev");
         refuse(dev.shmems.len(), "shmem");
-        if self.d.throttle_groups.is_some() {
-            self.fail("qemu.unplanned", "<throttlegroups> is not supported yet");
-        }
         if let Some(os) = &self.d.os
             && os.kind.name != model::domain::os::OsTypeName::Hvm
         {

@@ -23,6 +23,19 @@ pub struct GraphicsSettings {
     pub ports: (u16, u16),
 }
 
+/// TLS of one kind of connection.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct TlsSettings {
+    /// Used where the guest does not say otherwise.
+    pub enabled: bool,
+    /// Directory of certificates and keys.
+    pub dir: String,
+    /// A server asks its clients for a certificate.
+    pub verify: bool,
+    /// Secret that unlocks the private key, by its UUID.
+    pub secret: Option<String>,
+}
+
 /// What the daemon's configuration (qemu.conf) and its directories say; the same for all guests
 /// of one daemon. Directories have no trailing slash.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -71,8 +84,14 @@ pub struct Settings {
     pub rlimits: Vec<(String, u64)>,
     /// Mount points of hugetlbfs and their page size in KiB; the first is the default.
     pub hugetlbfs: Vec<(String, u64)>,
-    /// Directory of TLS files of chardevs (`chardev_tls`), where on.
-    pub chardev_tls_dir: Option<String>,
+    /// TLS of character devices over TCP (`chardev_tls…`).
+    pub chardev_tls: TlsSettings,
+    /// TLS of disks over NBD (`nbd_tls…`).
+    pub nbd_tls: TlsSettings,
+    /// Log level of gluster's library (`gluster_debug_level`).
+    pub gluster_debug_level: u32,
+    /// The helper for persistent reservations (`pr_helper`).
+    pub pr_helper: String,
     /// Path of the `vhost-net` device, where it can be opened.
     pub vhost_net: Option<String>,
 }
@@ -109,6 +128,10 @@ impl Settings {
             auto_unix_socket: false,
             ports,
         };
+        let tls = |kind: &str| TlsSettings {
+            dir: format!("/etc/pki/libvirt-{kind}"),
+            ..TlsSettings::default()
+        };
         Self {
             privileged: false,
             lib_dir: lib_dir.into(),
@@ -132,7 +155,10 @@ impl Settings {
             set_process_name: false,
             rlimits: Vec::new(),
             hugetlbfs: Vec::new(),
-            chardev_tls_dir: None,
+            chardev_tls: tls("chardev"),
+            nbd_tls: tls("nbd"),
+            gluster_debug_level: 4,
+            pr_helper: "qemu-pr-helper".into(),
             vhost_net: None,
         }
     }

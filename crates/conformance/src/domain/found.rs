@@ -1,0 +1,96 @@
+//! What a start looks up outside the domain: volumes, descriptors, network ports, programs.
+
+use crate::request::Request;
+use model::domain::Domain;
+use model::domain::devices::disk::{
+    AuthSecret, DiskAuth, DiskSource, NetworkHost, StorageType, VolumeMode,
+};
+use model::domain::scalar::Uuid;
+use model::storage::{Auth, Pool, PoolType};
+use plan::qemu::{FdGroup, Found, FoundVolume, Nbdkit};
+use serde_json::Value;
+
+/// All that the domain refers to.
+pub fn found(request: &Request<'_>, domain: &Domain) -> Found {
+    let mut found = Found::default();
+    for (name, group) in request.value("fds").as_object().into_iter().flatten() {
+        let fds = group.get("fds").and_then(Value::as_array);
+        let writable = group.get("writable").and_then(Value::as_bool).unwrap_or(false);
+        let group = FdGroup { count: fds.map_or(0, Vec::len), writable };
+        found.fd_groups.insert(name.clone(), group);
+    }
+    let plugins = request.list("nbdkit");
+    let wanted = request.value("conf").get("storage_use_nbdkit").and_then(Value::as_i64);
+    if wanted == Some(1) && !plugins.is_empty() {
+        let plugins = plugins.into_iter().map(str::to_owned).collect();
+        found.nbdkit = Some(Nbdkit { program: "/fakebindir/nbdkit".to_owned(), plugins });
+    }
+    let disks = domain.devices.iter().flat_map(|devices| &devices.disks);
+    for source in disks.filter_map(|disk| disk.source.as_ref()) {
+        let (Some(pool), Some(volume)) = (&source.pool, &source.volume) else { continue };
+        if let Some(there) = look_up(request, pool, volume, source.mode) {
+            found.volumes.insert((pool.clone(), volume.clone()), there);
+        }
+    }
+    found
+}
+
+/// A volume of the assumed host: its kind is part of its name.
+fn look_up(
+    request: &Request<'_>,
+    pool: &str,
+    volume: &str,
+    mode: Option<VolumeMode>,
+) -> Option<FoundVolume> {
+    let text = request.value("pools").get(pool).and_then(Value::as_str);
+    if pool == "inactive" || volume == "nonexistent" {
+        return None;
+    }
+    let (kind, device) = volume.split_once('+').unwrap_or(("block", volume));
+    let described = text.and_then(|text| Pool::parse(text).value);
+    if mode == Some(VolumeMode::Direct)
+        && let Some(described) = &described
+        && matches!(described.kind, PoolType::Iscsi | PoolType::IscsiDirect)
+    {
+        return Some(direct(described, volume));
+    }
+    let path = Some(format!("/some/{kind}/device/{device}"));
+    let (kind, source) = match kind {
+        "file" => (StorageType::File, DiskSource { file: path, ..DiskSource::default() }),
+        "dir" => (StorageType::Dir, DiskSource { dir: path, ..DiskSource::default() }),
+        _ => (StorageType::Block, DiskSource { dev: path, ..DiskSource::default() }),
+    };
+    Some(FoundVolume { kind, source })
+}
+
+/// How a pool logs in.
+fn credentials(auth: &Auth) -> DiskAuth {
+    let secret = auth.secret.as_ref().map(|secret| AuthSecret {
+        kind: "iscsi".to_owned(),
+        usage: secret.usage.clone(),
+        uuid: secret.uuid.as_deref().and_then(Uuid::parse),
+    });
+    DiskAuth { username: auth.username.clone().unwrap_or_default(), secret }
+}
+
+/// A unit of an iSCSI pool that QEMU reaches by itself: the last part of `unit:H:B:L` is its number.
+fn direct(pool: &Pool, volume: &str) -> FoundVolume {
+    let unit = volume.rsplit(':').next().unwrap_or("0");
+    let source = &pool.source;
+    let target = source.devices.first().and_then(|device| device.path.clone()).unwrap_or_default();
+    let hosts = source.hosts.iter().map(|host| NetworkHost {
+        name: host.name.clone(),
+        port: host.port.map(|port| port.to_string()),
+        ..NetworkHost::default()
+    });
+    FoundVolume {
+        kind: StorageType::Network,
+        source: DiskSource {
+            protocol: Some("iscsi".to_owned()),
+            name: Some(format!("{target}/{unit}")),
+            hosts: hosts.collect(),
+            auth: source.auth.as_ref().map(credentials),
+            ..DiskSource::default()
+        },
+    }
+}

@@ -1,0 +1,330 @@
+//! The nodes of a disk's images, and the objects they need.
+
+use super::super::build::{Build, Props, Switch, fd_mark};
+use crate::block::{self, Chain, FdSet, Image};
+use crate::step::{Access, Action, Content, Helper, SecretBy, Step, Undo};
+use model::domain::devices::disk::*;
+use serde_json::Value;
+use xml::YesNo;
+
+/// How the secret of an element is named.
+pub(in crate::qemu) fn secret_by(uuid: Option<String>, usage: Option<&String>) -> SecretBy {
+    match uuid {
+        Some(uuid) => SecretBy::Uuid(uuid),
+        None => SecretBy::Usage(usage.cloned().unwrap_or_default()),
+    }
+}
+
+impl Build<'_> {
+    /// Whether raw images go without a format node: QEMU's block jobs can then name a raw backing
+    /// file's format themselves.
+    fn elides_raw(&self) -> bool {
+        self.has("blockjob.backing-mask-protocol")
+    }
+
+    /// The images of a disk with their nodes named.
+    fn chain<'d>(&self, disk: &'d Disk) -> Chain<'d> {
+        let mut chain = Chain::new(disk);
+        let mut below = disk.backing_store.as_deref();
+        for (depth, image) in chain.images.iter_mut().enumerate() {
+            let number = if depth == 0 {
+                image.source.index
+            } else {
+                let number = below.and_then(|store| store.index);
+                below = below.and_then(|store| store.backing_store.as_deref());
+                number
+            };
+            name_image(image, &number.unwrap_or(0).to_string());
+            image.debug = Some(self.set.gluster_debug_level);
+            image.host_drive = disk.device == DiskDevice::Cdrom
+                && image.kind == StorageType::Block
+                && image.source.dev.as_deref().is_some_and(|dev| self.host_cdrom(dev));
+        }
+        chain
+    }
+
+    /// The `-blockdev` options of a disk; the name of its top node (`None`: no medium).
+    pub(super) fn disk_nodes(&mut self, disk: &Disk, element: &str) -> Option<Option<String>> {
+        let mut chain = self.chain(disk);
+        if chain.images.is_empty() {
+            return Some(None);
+        }
+        // From the bottom up, each naming the one below.
+        let mut backing: Option<Value> = chain.ends.then_some(Value::Null);
+        let mut top = String::new();
+        for (depth, image) in chain.images.iter_mut().enumerate().rev() {
+            self.reach(disk, image, depth == 0, element);
+            top = self.image_nodes(image, backing.take(), element)?;
+            backing = Some(Value::from(top.clone()));
+        }
+        let driver = disk.driver.clone().unwrap_or_default();
+        if driver.copy_on_read.is_some_and(Switch::on) {
+            let name = format!("libvirt-CoR-{}", disk.target.dev);
+            let discard = driver.discard.map_or("unmap", block::discard_word);
+            let props = Props::default()
+                .set("driver", "copy-on-read")
+                .set("node-name", name.clone())
+                .set("file", top)
+                .set("discard", discard);
+            self.json("-blockdev", props);
+            top = name;
+        }
+        let count = u32::try_from(chain.images.len()).unwrap_or(0);
+        let first = chain.images.first().and_then(|image| image.source.index).unwrap_or(0);
+        Some(Some(self.throttle_filters(disk, top, first + count)))
+    }
+
+    /// The nodes of one image; the name of the one that stands for it.
+    pub(in crate::qemu) fn image_nodes(
+        &mut self,
+        image: &mut Image<'_>,
+        backing: Option<Value>,
+        element: &str,
+    ) -> Option<String> {
+        self.image_objects(image, element);
+        let elide = self.elides_raw();
+        let with_format = image.needs_format(elide);
+        let sliced = image.has_slice_node();
+        let made = (|| {
+            let storage = block::storage_node(image, !with_format && !sliced)?;
+            let slice = block::slice(image, !with_format);
+            let format = if with_format { Some(block::format(image, backing)?) } else { None };
+            Ok::<_, block::BlockError>((storage, slice, format))
+        })();
+        match made {
+            Ok((storage, slice, format)) => {
+                for props in [Some(storage), slice, format].into_iter().flatten() {
+                    self.json("-blockdev", props);
+                }
+                Some(image.effective_node(elide).to_string())
+            }
+            Err(error) => {
+                self.fail("qemu.disk-source", format!("{element}: {error}"));
+                None
+            }
+        }
+    }
+
+    /// Makes what an image lies on reachable for QEMU: files, descriptors, devices, helpers.
+    fn reach(&mut self, disk: &Disk, image: &mut Image<'_>, is_top: bool, element: &str) {
+        let read_only = image.options.read_only;
+        let access = if read_only { Access::Read } else { Access::ReadWrite };
+        let shared = read_only || disk.shareable;
+        let source = image.source;
+        let path = match image.kind {
+            StorageType::File => source.file.as_ref(),
+            StorageType::Block => source.dev.as_ref(),
+            StorageType::Dir => source.dir.as_ref(),
+            StorageType::Vhostvdpa => {
+                if let Some(device) = &source.dev {
+                    let opaque = format!("{}-vdpa", image.storage_node);
+                    let open = Action::OpenFile {
+                        path: device.clone(),
+                        access: Access::ReadWrite,
+                        create_append: false,
+                    };
+                    let name = format!("{opaque}.{device}");
+                    self.steps.push(Step::new(open).yields(name.clone()));
+                    let path = self.fdset_opaque(&[name], &opaque);
+                    image.fdset = Some(FdSet { path, single: false, writable: true });
+                }
+                None
+            }
+            _ => None,
+        };
+        if let Some(group) = &source.fdgroup {
+            self.descriptors(group, image, element);
+        } else if let Some(path) = path {
+            if is_top {
+                self.require(disk, path, element);
+            }
+            self.grant(path, access, shared, element);
+        }
+        self.nbdkit(image);
+    }
+
+    /// The descriptors that a client handed in for an image.
+    fn descriptors(&mut self, group: &str, image: &mut Image<'_>, element: &str) {
+        let Some(found) = self.found.fd_groups.get(group) else {
+            let text = format!(
+                "{element}: file descriptor group '{group}' was not associated with the domain"
+            );
+            self.fail("qemu.fdgroup", text);
+            return;
+        };
+        let number = self.disk_sets.get(&image.storage_node).copied().unwrap_or(0);
+        for place in 0..found.count {
+            let fd = fd_mark(&format!("fdgroup.{group}.{place}"));
+            let opaque = format!("{}{place}", image.storage_node);
+            self.opt("-add-fd", &format!("set={number},fd={fd},opaque={opaque}"));
+        }
+        let path = format!("/dev/fdset/{number}");
+        image.fdset = Some(FdSet { path, single: found.count == 1, writable: found.writable });
+    }
+
+    /// Numbers the descriptor sets of disks, in the order in which libvirt prepares images: the
+    /// last disk first, each from its top down.
+    pub(super) fn number_descriptors(&mut self) {
+        for disk in self.dev.disks.iter().rev() {
+            for image in self.chain(disk).images {
+                if image.source.fdgroup.is_some() {
+                    self.disk_sets.insert(image.storage_node, self.fdsets);
+                    self.fdsets += 1;
+                }
+            }
+        }
+    }
+
+    /// Has nbdkit serve an image where it is to be used and can.
+    fn nbdkit(&mut self, image: &mut Image<'_>) {
+        let Some(nbdkit) = &self.found.nbdkit else {
+            return;
+        };
+        let Some(plugin) = nbdkit.plugin(image.protocol()) else {
+            return;
+        };
+        let base = format!("{}/nbdkit-{}", self.private_dir, image.storage_node);
+        let (socket, pid_file) = (format!("{base}.socket"), format!("{base}.pid"));
+        let mut args = super::super::nbdkit::arguments(image, plugin, &socket, &pid_file);
+        // What is secret nbdkit reads from files of the private folder.
+        let mut secrets = Vec::new();
+        if let Some(secret) = image.auth.and_then(|auth| auth.secret.as_ref()) {
+            let by = secret_by(secret.uuid.map(|uuid| uuid.to_string()), secret.usage.as_ref());
+            secrets.push(("password", self.secret_ref(&secret.kind, by, None)));
+        }
+        if let Some(cookies) = block::cookie_header(image.source) {
+            let by = SecretBy::Usage(String::new());
+            secrets.push(("cookie", self.secret_ref("", by, Some(cookies))));
+        }
+        for (kind, secret) in secrets {
+            let path = format!("{base}.{kind}");
+            args.push(format!("{kind}=+{path}"));
+            let (mode, owner) = (0o600, self.ids());
+            let content = Content::Secret(secret);
+            self.steps.push(Step::new(Action::WriteFile { path, mode, owner, content }));
+        }
+        let helper = Helper {
+            program: nbdkit.program.clone(),
+            args: args.into_iter().map(Into::into).collect(),
+            owner: self.ids(),
+            pid_file: Some(pid_file.clone()),
+            socket: Some(socket.clone()),
+            daemonizes: true,
+            log: None,
+            one_shot: false,
+        };
+        let step = Step::new(Action::Helper(helper)).undone_by(Undo::EndHelper { pid_file });
+        self.steps.push(step);
+        image.nbdkit = Some(socket);
+    }
+
+    /// Secrets, TLS credentials and reservation managers that an image's nodes name.
+    fn image_objects(&mut self, image: &mut Image<'_>, element: &str) {
+        // nbdkit logs in by itself.
+        if image.nbdkit.is_none() {
+            if let Some(auth) = image.auth {
+                let id = format!("{}-auth-secret0", image.storage_node);
+                if let Some(secret) = &auth.secret {
+                    let by =
+                        secret_by(secret.uuid.map(|uuid| uuid.to_string()), secret.usage.as_ref());
+                    self.secret(&id, &secret.kind, by);
+                    image.objects.auth = Some(id);
+                }
+            }
+            if let Some(header) = block::cookie_header(image.source) {
+                let id = format!("{}-httpcookie-secret0", image.storage_node);
+                self.secret_text(&id, header);
+                image.objects.cookie = Some(id);
+            }
+            self.image_tls(image, element);
+        }
+        if let Some(encryption) = image.encryption {
+            let owner =
+                if image.encrypted_by_storage() { &image.storage_node } else { &image.format_node };
+            for (place, secret) in encryption.secrets.iter().enumerate() {
+                let id = format!("{owner}-encryption-secret{place}");
+                let by = secret_by(secret.uuid.map(|uuid| uuid.to_string()), secret.usage.as_ref());
+                self.secret(&id, "volume", by);
+                image.objects.encryption.push(id);
+            }
+        }
+        if let Some(reservations) = &image.source.reservations {
+            image.objects.reservations = Some(if reservations.managed == YesNo::Yes {
+                "pr-helper0".to_string()
+            } else {
+                let id = format!("pr-helper-{}", image.storage_node);
+                let path = reservations.source.as_ref().and_then(|source| source.path.clone());
+                let props = Props::object("pr-manager-helper", &id);
+                self.object(props.set("path", path.unwrap_or_default()));
+                id
+            });
+        }
+    }
+
+    /// TLS credentials of a network source.
+    fn image_tls(&mut self, image: &mut Image<'_>, element: &str) {
+        let source = image.source;
+        let wanted = match (image.protocol(), source.tls) {
+            ("nbd", Some(tls)) => tls.on(),
+            ("nbd", None) => self.set.nbd_tls.enabled,
+            _ => false,
+        };
+        if source.tls_hostname.is_some() {
+            self.need("blockdev.nbd.tls-hostname", &format!("{element}: tlsHostname"));
+        }
+        if wanted {
+            self.need("nbd-tls", &format!("{element}: TLS"));
+            let id = format!("obj{}_tls0", image.storage_node);
+            let tls = self.set.nbd_tls.clone();
+            self.tls_credentials(&id, &tls, false);
+            image.objects.tls = Some(id);
+        }
+    }
+
+    /// Whether a path is a CD-ROM drive of the host.
+    fn host_cdrom(&self, path: &str) -> bool {
+        self.host.cdrom_drives.iter().any(|drive| drive == path)
+    }
+
+    /// A missing image is refused before anything is changed, unless the policy lets it be.
+    fn require(&mut self, disk: &Disk, path: &str, element: &str) {
+        let policy = disk.source.as_ref().and_then(|source| source.startup_policy);
+        if policy == Some(StartupPolicy::Optional) {
+            return;
+        }
+        let (path, role) = (path.to_string(), element.to_string());
+        self.steps.push(Step::new(Action::RequireFile { path, role }));
+    }
+
+    /// The manager of reservations that we start, if any disk asks for it.
+    pub(in crate::qemu) fn reservation_manager(&mut self) {
+        let managed = |disk: &Disk| {
+            let source = disk.source.as_ref()?;
+            Some(source.reservations.as_ref()?.managed == YesNo::Yes)
+        };
+        if self.dev.disks.iter().any(|disk| managed(disk) == Some(true)) {
+            let path = format!("{}/pr-helper0.sock", self.private_dir);
+            let pid_file = format!("{}/pr-helper0.pid", self.private_dir);
+            let helper = Helper {
+                program: self.set.pr_helper.clone(),
+                args: ["-k", &path, "-f", &pid_file].map(Into::into).into(),
+                owner: None,
+                pid_file: Some(pid_file.clone()),
+                socket: Some(path.clone()),
+                daemonizes: false,
+                log: None,
+                one_shot: false,
+            };
+            let step = Step::new(Action::Helper(helper)).undone_by(Undo::EndHelper { pid_file });
+            self.steps.push(step);
+            self.object(Props::object("pr-manager-helper", "pr-helper0").set("path", path));
+        }
+    }
+}
+
+/// Names the nodes of an image by its number (or what stands for it).
+pub(in crate::qemu) fn name_image(image: &mut Image<'_>, number: &str) {
+    image.storage_node = format!("libvirt-{number}-storage");
+    image.slice_node = format!("libvirt-{number}-slice-sto");
+    image.format_node = format!("libvirt-{number}-format");
+}

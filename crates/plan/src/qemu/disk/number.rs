@@ -1,0 +1,101 @@
+//! Numbers of images, and what volumes are.
+
+use super::super::found::Found;
+use super::has_source;
+use diag::{Diagnostic, ErrorCode, Severity};
+use model::domain::Domain;
+use model::domain::devices::disk::*;
+
+/// Gives every image of every disk its number, which names its nodes: the last disk has 1.
+pub(in crate::qemu) fn number_images(domain: &mut Domain) {
+    let Some(devices) = domain.devices.as_mut() else {
+        return;
+    };
+    let mut next = 0;
+    // A card in a slot of the board has no nodes of ours.
+    let numbered = |disk: &&mut Disk| disk.target.bus != Some(DiskBus::Sd);
+    for disk in devices.disks.iter_mut().rev().filter(numbered) {
+        // An empty drive has a number too, for the medium to come.
+        next += 1;
+        if !has_source(disk) {
+            continue;
+        }
+        if let Some(source) = disk.source.as_mut() {
+            source.index = Some(next);
+        }
+        let mut below = disk.backing_store.as_deref_mut();
+        while let Some(store) = below {
+            if store.source.is_none() {
+                break;
+            }
+            next += 1;
+            store.index = Some(next);
+            if let Some(source) = store.source.as_mut() {
+                source.index = None;
+            }
+            below = store.backing_store.as_deref_mut();
+        }
+        let filters = disk.throttlefilters.as_ref().map_or(0, |filters| filters.filters.len());
+        next += u32::try_from(filters).unwrap_or(0);
+    }
+}
+
+/// Puts what volumes are in their place. A disk that may be missing is left out where its volume
+/// was not found, a medium that may be missing is taken out of its drive.
+///
+/// # Errors
+/// A volume was not found.
+pub(in crate::qemu) fn resolve_volumes(
+    domain: &mut Domain,
+    found: &Found,
+) -> Result<(), Vec<Diagnostic>> {
+    let Some(devices) = domain.devices.as_mut() else {
+        return Ok(());
+    };
+    let mut faults = Vec::new();
+    devices.disks.retain_mut(|disk| {
+        if disk.kind != StorageType::Volume {
+            return true;
+        }
+        let Some(source) = disk.source.as_mut() else {
+            return true;
+        };
+        let (Some(pool), Some(volume)) = (source.pool.clone(), source.volume.clone()) else {
+            return true;
+        };
+        if let Some(volume) = found.volumes.get(&(pool.clone(), volume.clone())) {
+            disk.kind = volume.kind;
+            let there = &volume.source;
+            source.file.clone_from(&there.file);
+            source.dev.clone_from(&there.dev);
+            source.dir.clone_from(&there.dir);
+            source.protocol.clone_from(&there.protocol);
+            source.name.clone_from(&there.name);
+            source.hosts.clone_from(&there.hosts);
+            if source.auth.is_none() {
+                source.auth.clone_from(&there.auth);
+            }
+            if source.initiator.is_none() {
+                source.initiator.clone_from(&there.initiator);
+            }
+            return true;
+        }
+        if source.startup_policy == Some(StartupPolicy::Optional) {
+            if matches!(disk.device, DiskDevice::Cdrom | DiskDevice::Floppy) {
+                disk.source = None;
+                return true;
+            }
+            return false;
+        }
+        faults.push(Diagnostic {
+            rule: "qemu.volume",
+            severity: Severity::Error,
+            code: ErrorCode::NO_STORAGE_VOL,
+            span: None,
+            message: format!("no storage vol with matching name '{volume}' in pool '{pool}'"),
+            hints: Vec::new(),
+        });
+        true
+    });
+    if faults.is_empty() { Ok(()) } else { Err(faults) }
+}

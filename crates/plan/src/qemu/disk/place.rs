@@ -1,0 +1,58 @@
+//! Where on its bus a disk sits.
+
+use super::super::build::{Build, Props};
+use super::super::words::Address;
+use model::domain::devices::controller::ControllerType;
+use model::domain::devices::disk::*;
+
+impl Build<'_> {
+    /// Where on its bus a disk sits.
+    pub(super) fn drive_place(
+        &mut self,
+        disk: &Disk,
+        bus: DiskBus,
+        element: &str,
+    ) -> Option<Props> {
+        let Some(Address::Drive(drive)) = &disk.address else {
+            if disk.address.is_none() {
+                self.fail("qemu.address", format!("{element} has no address"));
+                return None;
+            }
+            return Some(self.place(&disk.address, element));
+        };
+        let kind = match bus {
+            DiskBus::Ide => ControllerType::Ide,
+            DiskBus::Sata => ControllerType::Sata,
+            DiskBus::Scsi => ControllerType::Scsi,
+            _ => ControllerType::Fdc,
+        };
+        let controllers = &self.dev.controllers;
+        let controller =
+            controllers.iter().find(|c| c.kind == kind && c.index.unwrap_or(0) == drive.controller);
+        let name = controller.and_then(|c| c.alias.as_ref()).map(|alias| alias.name.clone());
+        let Some(name) = name else {
+            let number = drive.controller;
+            self.fail(
+                "qemu.controller",
+                format!("{element} sits on controller {number}, which does not exist"),
+            );
+            return None;
+        };
+        Some(match bus {
+            DiskBus::Ide => {
+                Props::default().set("bus", format!("{name}.{}", drive.bus)).set("unit", drive.unit)
+            }
+            DiskBus::Sata => Props::default().set("bus", format!("{name}.{}", drive.unit)),
+            DiskBus::Fdc => Props::default().set("unit", drive.unit),
+            _ => {
+                let model = controller.and_then(|c| c.model.as_deref()).unwrap_or("lsilogic");
+                let props = Props::default().set("bus", format!("{name}.0"));
+                if model.starts_with("virtio") || matches!(model, "vmpvscsi" | "ibmvscsi") {
+                    props.set("channel", 0).set("scsi-id", drive.target).set("lun", drive.unit)
+                } else {
+                    props.set("scsi-id", drive.unit)
+                }
+            }
+        })
+    }
+}

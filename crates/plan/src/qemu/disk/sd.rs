@@ -1,0 +1,66 @@
+//! Memory cards in a slot of the board: QEMU finds them only as drives of its older form.
+
+use super::super::build::{Build, comma};
+use crate::block::{self, Chain, Purpose};
+use crate::step::Access;
+use model::domain::devices::disk::*;
+use serde_json::Value;
+
+/// Members of an object as `PREFIX.KEY=VALUE`, lists numbered.
+fn dotted(prefix: &str, value: &Value, out: &mut Vec<String>) {
+    match value {
+        Value::Object(map) => {
+            for (key, value) in map {
+                dotted(&format!("{prefix}.{key}"), value, out);
+            }
+        }
+        Value::Array(list) => {
+            for (place, value) in list.iter().enumerate() {
+                dotted(&format!("{prefix}.{place}"), value, out);
+            }
+        }
+        Value::String(text) => out.push(format!("{prefix}={}", comma(text))),
+        Value::Bool(on) => out.push(format!("{prefix}={}", if *on { "on" } else { "off" })),
+        other => out.push(format!("{prefix}={other}")),
+    }
+}
+
+impl Build<'_> {
+    /// `-drive if=sd`.
+    pub(super) fn sd_card(&mut self, disk: &Disk, element: &str) {
+        let index = disk_index(&disk.target.dev);
+        let chain = Chain::new(disk);
+        let mut parts = Vec::new();
+        if let Some(image) = chain.images.first() {
+            let mut image = image.clone();
+            image.debug = Some(self.set.gluster_debug_level);
+            match (image.kind, &image.source.file, &image.source.dev) {
+                (StorageType::File, Some(path), _) | (StorageType::Block, _, Some(path)) => {
+                    self.grant(path, Access::ReadWrite, false, element);
+                    parts.push(format!("file={}", comma(path)));
+                }
+                _ => match block::storage(&image, Purpose::Run) {
+                    Ok(props) => dotted("file", &props.into_value(), &mut parts),
+                    Err(error) => self.fail("qemu.disk-source", format!("{element}: {error}")),
+                },
+            }
+            parts.push(format!("format={}", image.format));
+        }
+        parts.push("if=sd".to_string());
+        parts.push(format!("index={index}"));
+        if disk.readonly {
+            parts.push("readonly=on".to_string());
+        }
+        self.opt("-drive", &parts.join(","));
+    }
+}
+
+/// The place of a target name in its series: `sda` 0, `sdb` 1, `sdaa` 26.
+fn disk_index(name: &str) -> u32 {
+    let letters = name.get(2..).unwrap_or_default();
+    let mut index: u32 = 0;
+    for letter in letters.bytes().filter(u8::is_ascii_lowercase) {
+        index = index.saturating_mul(26).saturating_add(u32::from(letter - b'a') + 1);
+    }
+    index.saturating_sub(1)
+}

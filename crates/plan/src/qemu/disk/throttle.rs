@@ -1,0 +1,119 @@
+//! I/O limits: throttle groups, filters above an image, and limits of the drive itself.
+
+use super::super::build::{Build, Props};
+use crate::step::QmpCommand;
+use model::domain::devices::disk::*;
+use model::domain::tune::{IoTune, ThrottleGroup};
+use serde_json::{Value, json};
+
+/// The command that sets the limits of a drive.
+fn iotune_command(target: &str, tune: &IoTune) -> Value {
+    let zero = |value: Option<u64>| value.unwrap_or(0);
+    let mut arguments = Props::default()
+        .set("id", target)
+        .set("bps", zero(tune.total_bytes_sec))
+        .set("bps_rd", zero(tune.read_bytes_sec))
+        .set("bps_wr", zero(tune.write_bytes_sec))
+        .set("iops", zero(tune.total_iops_sec))
+        .set("iops_rd", zero(tune.read_iops_sec))
+        .set("iops_wr", zero(tune.write_iops_sec));
+    for (key, value) in [
+        ("bps_max", tune.total_bytes_sec_max),
+        ("bps_rd_max", tune.read_bytes_sec_max),
+        ("bps_wr_max", tune.write_bytes_sec_max),
+        ("iops_max", tune.total_iops_sec_max),
+        ("iops_rd_max", tune.read_iops_sec_max),
+        ("iops_wr_max", tune.write_iops_sec_max),
+        ("bps_max_length", tune.total_bytes_sec_max_length),
+        ("bps_rd_max_length", tune.read_bytes_sec_max_length),
+        ("bps_wr_max_length", tune.write_bytes_sec_max_length),
+        ("iops_max_length", tune.total_iops_sec_max_length),
+        ("iops_rd_max_length", tune.read_iops_sec_max_length),
+        ("iops_wr_max_length", tune.write_iops_sec_max_length),
+        ("iops_size", tune.size_iops_sec),
+    ] {
+        arguments = arguments.opt(key, value);
+    }
+    arguments = arguments.opt("group", tune.group_name.clone());
+    json!({"execute": "block_set_io_throttle", "arguments": arguments.into_value()})
+}
+
+/// `ThrottleLimits` of a group: all values, the lengths of bursts only where they are given.
+fn limits(group: &ThrottleGroup) -> Props {
+    let mut limits = Props::default();
+    for (key, value) in [
+        ("bps-total", group.total_bytes_sec),
+        ("bps-read", group.read_bytes_sec),
+        ("bps-write", group.write_bytes_sec),
+        ("iops-total", group.total_iops_sec),
+        ("iops-read", group.read_iops_sec),
+        ("iops-write", group.write_iops_sec),
+        ("bps-total-max", group.total_bytes_sec_max),
+        ("bps-read-max", group.read_bytes_sec_max),
+        ("bps-write-max", group.write_bytes_sec_max),
+        ("iops-total-max", group.total_iops_sec_max),
+        ("iops-read-max", group.read_iops_sec_max),
+        ("iops-write-max", group.write_iops_sec_max),
+        ("iops-size", group.size_iops_sec),
+    ] {
+        limits = limits.set(key, value.unwrap_or(0));
+    }
+    for (key, value) in [
+        ("bps-total-max-length", group.total_bytes_sec_max_length),
+        ("bps-read-max-length", group.read_bytes_sec_max_length),
+        ("bps-write-max-length", group.write_bytes_sec_max_length),
+        ("iops-total-max-length", group.total_iops_sec_max_length),
+        ("iops-read-max-length", group.read_iops_sec_max_length),
+        ("iops-write-max-length", group.write_iops_sec_max_length),
+    ] {
+        limits = limits.opt(key, value.filter(|value| *value > 0));
+    }
+    limits
+}
+
+impl Build<'_> {
+    /// The groups that filters share.
+    pub(in crate::qemu) fn throttle_groups(&mut self) {
+        let groups = self.d.throttle_groups.clone();
+        for group in groups.iter().flat_map(|groups| &groups.groups) {
+            let name = group.group_name.as_deref().unwrap_or_default();
+            let props = Props::object("throttle-group", &format!("throttle-{name}"));
+            self.object(props.set("limits", limits(group)));
+        }
+    }
+
+    /// Filters above `top`; the first has number `next`. The name of the uppermost node.
+    pub(super) fn throttle_filters(&mut self, disk: &Disk, top: String, next: u32) -> String {
+        let mut top = top;
+        let filters = disk.throttlefilters.iter().flat_map(|filters| &filters.filters);
+        for (filter, number) in filters.zip(next..) {
+            let name = format!("libvirt-{number}-filter");
+            let props = Props::default()
+                .set("driver", "throttle")
+                .set("node-name", name.clone())
+                .set("throttle-group", format!("throttle-{}", filter.group))
+                .set("file", top);
+            self.json("-blockdev", props);
+            top = name;
+        }
+        top
+    }
+
+    /// I/O limits of the drive: set through the monitor, once it exists.
+    pub(super) fn iotune(&mut self, disk: &Disk) {
+        let (Some(tune), Some(alias)) = (&disk.iotune, &disk.alias) else {
+            return;
+        };
+        // The block back end of a virtio disk hangs below the transport's device.
+        let target = match disk.target.bus {
+            Some(DiskBus::Virtio) => format!("/machine/peripheral/{}/virtio-backend", alias.name),
+            Some(DiskBus::Usb) => {
+                self.fail("qemu.disk", "<iotune> of a USB disk is not supported yet");
+                return;
+            }
+            _ => alias.name.clone(),
+        };
+        let json = iotune_command(&target, tune).to_string();
+        self.commands.push(QmpCommand { result: None, json, secret: false });
+    }
+}

@@ -1,0 +1,59 @@
+//! What was looked up outside the guest's definition before its start is planned.
+
+use model::domain::devices::disk::{DiskSource, StorageType};
+use model::domain::devices::interface::Interface;
+use std::collections::BTreeMap;
+
+/// What was looked up outside the guest's definition: storage volumes, network ports, descriptors
+/// that a client handed in, programs.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Found {
+    /// Volumes by pool and name: the kind of source they are, and where.
+    pub volumes: BTreeMap<(String, String), FoundVolume>,
+    /// Groups of descriptors by name.
+    pub fd_groups: BTreeMap<String, FdGroup>,
+    /// What interfaces of type `network` are connected to, by their place in the definition: an
+    /// interface of the real type, with what the network adds.
+    pub connections: BTreeMap<usize, Interface>,
+    /// nbdkit, where it is to be used.
+    pub nbdkit: Option<Nbdkit>,
+}
+
+/// A volume of a pool.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FoundVolume {
+    /// What it is.
+    pub kind: StorageType,
+    /// Where it is; what the definition says beyond pool and volume is kept.
+    pub source: DiskSource,
+}
+
+/// Descriptors handed in by a client, for one image.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FdGroup {
+    /// How many.
+    pub count: usize,
+    /// They may be written to, even where the image is not.
+    pub writable: bool,
+}
+
+/// nbdkit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Nbdkit {
+    /// The program.
+    pub program: String,
+    /// Plugins it has.
+    pub plugins: Vec<String>,
+}
+
+impl Nbdkit {
+    /// The plugin that serves a protocol, if it is there.
+    pub fn plugin(&self, protocol: &str) -> Option<&'static str> {
+        let plugin = match protocol {
+            "http" | "https" | "ftp" | "ftps" | "tftp" => "curl",
+            "ssh" => "ssh",
+            _ => return None,
+        };
+        self.plugins.iter().any(|known| known == plugin).then_some(plugin)
+    }
+}
