@@ -129,6 +129,14 @@ impl<'s> Document<'s> {
         self.source.get(a as usize..b as usize).unwrap_or("")
     }
 
+    /// Whether the source has this name at this place. Compares bytes: a place between two characters
+    /// cannot equal a name.
+    #[inline]
+    fn reads(&self, a: u32, b: u32, name: &str) -> bool {
+        b.wrapping_sub(a) as usize == name.len()
+            && self.source.as_bytes().get(a as usize..b as usize) == Some(name.as_bytes())
+    }
+
     fn ns(&self, id: u32) -> Option<&str> {
         match id {
             NO_NS | UNBOUND_NS => None,
@@ -181,10 +189,10 @@ impl<'a> Element<'a> {
     }
 
     /// Whether the element has this name and namespace.
+    #[inline]
     pub fn is(self, name: &str, ns: Option<&str>) -> bool {
         let n = self.node();
-        let len = (n.b - n.a) as usize - n.prefix_len as usize;
-        if len != name.len() || self.name() != name {
+        if !self.doc.reads(n.a + u32::from(n.prefix_len), n.b, name) {
             return false;
         }
         match ns {
@@ -215,11 +223,8 @@ impl<'a> Element<'a> {
     fn find_attr(self, name: &str) -> Option<Attr<'a>> {
         let n = self.node();
         let attrs = self.doc.attrs.get(n.first as usize..n.last as usize)?;
-        let i = attrs.iter().position(|a| {
-            (a.name_end - a.name) as usize == name.len()
-                && a.ns == NO_NS
-                && self.doc.str(a.name, a.name_end) == name
-        })?;
+        let i =
+            attrs.iter().position(|a| a.ns == NO_NS && self.doc.reads(a.name, a.name_end, name))?;
         Some(Attr { doc: self.doc, id: n.first + i as u32 })
     }
 

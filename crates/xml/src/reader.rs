@@ -515,7 +515,8 @@ impl Reader {
 
     /// All children of a name.
     pub fn child_list<T: Xml>(&mut self, el: Element<'_>, name: Name) -> Option<Vec<T>> {
-        let mut all = Some(Vec::new());
+        // Elements are large: counted first, they are written to their place once.
+        let mut all = Some(Vec::with_capacity(el.named(name.local, name.ns).count()));
         for c in el.named(name.local, name.ns) {
             self.used_nodes.set(c.id);
             match (self.element(c), &mut all) {
@@ -564,7 +565,8 @@ impl Reader {
 
     /// The texts of all children of a name; empty ones are left out.
     pub fn child_text_list<T: XmlValue>(&mut self, el: Element<'_>, name: Name) -> Option<Vec<T>> {
-        let mut all = Some(Vec::new());
+        // Elements are large: counted first, they are written to their place once.
+        let mut all = Some(Vec::with_capacity(el.named(name.local, name.ns).count()));
         for c in el.named(name.local, name.ns) {
             self.used_nodes.set(c.id);
             match (self.text_value(c), &mut all) {
