@@ -124,6 +124,7 @@ fn domain(text: &str) -> (Vec<Diagnostic>, Option<String>) {
         devices: &emulator.devices,
         settings: &Settings::default(),
         random: &mut |bytes: &mut [u8]| bytes.fill(0),
+        iommu_group: &|_| None,
         abi_update: true,
     };
     let mut found = model::domain::defaults::apply(&mut effective, &mut context);
