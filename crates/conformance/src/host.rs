@@ -66,6 +66,7 @@ pub fn facts(request: &Request<'_>) -> HostFacts {
         utc_offset: -1800,
         page_sizes_kib: vec![4, 2048, 1_048_576],
         cdrom_drives: vec!["/dev/cdrom".to_owned()],
+        numa_advice: model::domain::scalar::CpuSet::parse("0-3"),
         render_nodes: vec!["/dev/dri/foo".to_owned()],
         ..HostFacts::default()
     }

@@ -15,9 +15,9 @@ pub mod migration;
 pub mod nodedev;
 mod props;
 pub mod qemu;
-pub mod storage;
 pub mod secret;
 mod step;
+pub mod storage;
 
 pub use command::Command;
 pub use launch_plan::{LaunchPlan, MonitorPlan};

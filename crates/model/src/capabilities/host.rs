@@ -1,6 +1,7 @@
 //! Facts about the host, as the planner and the capabilities need them. Plain data: crate `host`
 //! reads them from the kernel.
 
+use crate::domain::scalar::CpuSet;
 use std::collections::HashMap;
 
 /// A processor, as CPUID and the kernel describe it. Empty vendor: unknown.
@@ -129,6 +130,8 @@ pub struct HostFacts {
     pub utc_offset: i32,
     /// Paths of CD-ROM drives of the host, links to them included (`/dev/sr0`, `/dev/cdrom`).
     pub cdrom_drives: Vec<String>,
+    /// Nodes that a guest with automatic placement is put on; `None`: nothing here advises.
+    pub numa_advice: Option<CpuSet>,
     /// DRM render nodes.
     pub render_nodes: Vec<String>,
 }

@@ -167,7 +167,8 @@ impl<'a> Build<'a> {
     }
 
     /// `-device`, with the domain's overrides applied.
-    pub(super) fn device(&mut self, props: Props) {
+    pub(super) fn device(&mut self, mut props: Props) {
+        self.zpci(&mut props);
         let props = self.overridden(props);
         // Devices given as JSON could not be unplugged before this.
         if self.has("device.json+hotplug") {
@@ -313,7 +314,9 @@ impl<'a> Build<'a> {
                 } else {
                     format!("0x{:x}.0x{:x}", pci.slot.0, pci.function.0)
                 };
-                props.set("bus", bus).on_off("multifunction", pci.multifunction).set("addr", addr)
+                let zpci = pci.zpci.as_ref().map(super::zpci::note);
+                let props = props.opt(super::zpci::NOTE, zpci).set("bus", bus);
+                props.on_off("multifunction", pci.multifunction).set("addr", addr)
             }
             Some(Address::Usb(usb)) => {
                 let bus = match self.controller(ControllerType::Usb, usb.bus) {

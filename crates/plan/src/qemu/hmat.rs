@@ -104,7 +104,7 @@ mod tests {
     fn numa(latencies: &[(u32, u64)], bandwidths: &[(u32, u64)]) -> Numa {
         let cell = |id: u32, cpus: Option<&str>| NumaCell {
             id: Some(id),
-            cpus: cpus.map(|text| text.parse().unwrap()),
+            cpus: cpus.map(|text| model::domain::scalar::CpuSet::parse(text).unwrap()),
             ..NumaCell::default()
         };
         let link = |list: &[(u32, u64)]| {

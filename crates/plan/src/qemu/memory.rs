@@ -7,15 +7,22 @@ use model::domain::memory::{AllocationMode, MemoryAccess, MemorySourceType};
 use model::domain::tune::{NumaMode, VcpuPlacement};
 
 impl Build<'_> {
-    /// Memory in KiB without what memory devices add, in whole MiB.
+    /// Memory in KiB without what memory devices add, in whole units of the architecture.
     fn initial_memory(&self) -> u64 {
-        self.exact_memory().div_ceil(1024) * 1024
+        self.aligned(self.exact_memory())
+    }
+
+    /// A size in KiB, rounded up to what the architecture adds memory in: MiB, and on POWER the
+    /// 256 MiB of a logical memory block.
+    pub(super) fn aligned(&self, kib: u64) -> u64 {
+        let unit = if matches!(self.arch.as_str(), "ppc64" | "ppc64le") { 256 << 10 } else { 1024 };
+        kib.div_ceil(unit).saturating_mul(unit)
     }
 
     fn exact_memory(&self) -> u64 {
         let total = self.d.memory.as_ref().map_or(0, |memory| memory.size.0);
         let cells = self.d.cpu.iter().filter_map(|cpu| cpu.numa.as_ref()).flat_map(|n| &n.cells);
-        let cells: u64 = cells.map(|cell| cell.memory.div_ceil(1024) * 1024).sum();
+        let cells: u64 = cells.map(|cell| self.aligned(cell.memory)).sum();
         if cells > 0 {
             return cells;
         }
@@ -63,8 +70,11 @@ impl Build<'_> {
         let (mode, nodes) = match node {
             Some(node) => (node.mode, node.nodeset.clone()),
             None if auto => {
-                self.fail("qemu.numatune", "<numatune>: placement='auto' is not supported yet");
-                return Props::default();
+                let Some(advice) = &self.host.numa_advice else {
+                    self.fail("qemu.numatune", "numad is not available on this host");
+                    return Props::default();
+                };
+                (general.and_then(|m| m.mode), Some(advice.clone()))
             }
             None => (general.and_then(|m| m.mode), general.and_then(|m| m.nodeset.clone())),
         };
@@ -161,12 +171,16 @@ impl Build<'_> {
         let nvdimm_path = device.and_then(|d| d.source.as_ref()?.path.clone());
         let immediate =
             backing.allocation.as_ref().and_then(|a| a.mode) == Some(AllocationMode::Immediate);
-        let prealloc = (immediate || pages.is_some()).then_some(true);
+        let threads = backing.allocation.as_ref().and_then(|allocation| allocation.threads);
+        let prealloc = match immediate || pages.is_some() {
+            true => Props::default().set("prealloc", true).opt("prealloc-threads", threads),
+            false => Props::default(),
+        };
         if let Some(path) = nvdimm_path {
             return Props::object("memory-backend-file", id)
                 .set("mem-path", path)
                 .opt("share", share)
-                .opt("prealloc", prealloc)
+                .extend(prealloc)
                 .set("size", size);
         }
         if let Some(page) = pages.filter(|_| source != Some(MemorySourceType::Memfd)) {
@@ -192,10 +206,15 @@ impl Build<'_> {
             if canonical {
                 props = props.set("x-use-canonical-path-for-ramblock-id", false);
             }
-            return props.opt("prealloc", prealloc).set("size", size);
+            return props.extend(prealloc).set("size", size);
         }
         // Who may map memory is a property of files only.
-        let source = source.or(share.map(|_| MemorySourceType::File));
+        let source = match source {
+            None | Some(MemorySourceType::Anonymous) if share.is_some() => {
+                Some(MemorySourceType::File)
+            }
+            source => source,
+        };
         match source {
             Some(MemorySourceType::Memfd) => {
                 self.need("memory-backend-memfd", "<source type='memfd'>");
@@ -210,7 +229,7 @@ impl Build<'_> {
                 if canonical {
                     props = props.set("x-use-canonical-path-for-ramblock-id", false);
                 }
-                props.opt("prealloc", prealloc).set("size", size)
+                props.extend(prealloc).set("size", size)
             }
             Some(MemorySourceType::File) => {
                 let folder = format!("{}/{}", self.set.memory_backing_dir, self.short_name);
@@ -223,11 +242,11 @@ impl Build<'_> {
                 if canonical {
                     props = props.set("x-use-canonical-path-for-ramblock-id", false);
                 }
-                props.opt("prealloc", prealloc).set("size", size)
+                props.extend(prealloc).set("size", size)
             }
             _ => {
                 let props = Props::object("memory-backend-ram", id);
-                props.opt("prealloc", prealloc).set("size", size)
+                props.extend(prealloc).set("size", size)
             }
         }
     }
@@ -347,11 +366,14 @@ impl Build<'_> {
 
     /// Asynchronous teardown of memory.
     pub(super) fn async_teardown(&mut self) {
-        let wanted =
-            self.features().async_teardown.is_some_and(|t| t.enabled.is_none_or(Switch::on));
-        if wanted {
+        let Some(teardown) = self.features().async_teardown else { return };
+        let on = teardown.enabled.is_none_or(Switch::on);
+        if on {
             self.need("run-with.async-teardown", "<async-teardown>");
-            self.opt("-run-with", "async-teardown=on");
+        }
+        // An emulator that has no such option does not do it.
+        if self.has("run-with.async-teardown") {
+            self.opt("-run-with", if on { "async-teardown=on" } else { "async-teardown=off" });
         }
     }
 }

@@ -34,6 +34,7 @@ mod net;
 mod numa;
 mod observe;
 mod pci;
+mod pflash;
 mod power;
 mod pstore;
 mod resources;
@@ -47,6 +48,7 @@ mod usb;
 mod vsock;
 mod watchdog;
 mod words;
+mod zpci;
 
 pub use cpu::resolve as expand_host_model;
 pub use found::{FdGroup, Found, FoundVolume, Nbdkit};

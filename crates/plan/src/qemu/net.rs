@@ -170,7 +170,8 @@ impl Build<'_> {
             .set("netdev", netdev)
             .set("id", alias)
             .opt("mac", nic.mac.as_ref().map(|mac| mac.address.to_string()))
-            .opt("bootindex", boot);
+            .opt("bootindex", boot)
+            .opt("loadparm", self.load_parameter_of(nic.boot.as_ref()));
         props = props.extend(self.place(&nic.address, element));
         props = props.opt("acpi-index", nic.acpi.as_ref().and_then(|acpi| acpi.index));
         if let Some(rom) = &nic.rom {

@@ -29,7 +29,7 @@ impl Build<'_> {
         let Some(numa) = self.d.cpu.as_ref().and_then(|cpu| cpu.numa.clone()) else {
             return;
         };
-        let sizes = numa.cells.iter().map(|cell| cell.memory.div_ceil(1024) * 1024);
+        let sizes = numa.cells.iter().map(|cell| self.aligned(cell.memory));
         let cells: Vec<(u32, u64)> = (0..)
             .zip(&numa.cells)
             .map(|(index, cell)| cell.id.unwrap_or(index))

@@ -22,17 +22,12 @@ impl Build<'_> {
 
     /// Whether the board numbers its PCI buses. Old boards have one, without a number.
     fn numbers_pci_buses(&self) -> bool {
-        let board = |names: &[&str]| {
-            names.iter().any(|name| {
-                self.machine.strip_prefix(name).is_some_and(|r| r.is_empty() || r.starts_with('-'))
-            })
-        };
         match self.arch.as_str() {
-            "x86_64" | "i686" | "s390" | "s390x" => true,
-            "ppc" | "ppc64" | "ppc64le" => {
-                board(&["pseries", "bamboo", "g3beige", "mac99", "prep", "ppce500", "mpc8544ds"])
+            "x86_64" | "i686" | "s390" | "s390x" | "ppc" | "ppc64" | "ppc64le" => true,
+            _ => {
+                let rest = self.machine.strip_prefix("virt");
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
             }
-            _ => board(&["virt"]),
         }
     }
 }

@@ -69,9 +69,7 @@ impl Build<'_> {
         if bus != DiskBus::Fdc {
             props = props.opt("bootindex", boot);
         }
-        if let Some(loadparm) = disk.boot.as_ref().and_then(|boot| boot.loadparm.clone()) {
-            props = props.set("loadparm", loadparm);
-        }
+        props = props.opt("loadparm", self.load_parameter_of(disk.boot.as_ref()));
         if let Some(io) = &disk.blockio {
             props = props
                 .opt("logical_block_size", io.logical_block_size)
