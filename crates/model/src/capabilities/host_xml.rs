@@ -67,6 +67,13 @@ pub fn capabilities_xml(host: &HostFacts, secmodels: &[SecModel], guests: &[Gues
     out.finish()
 }
 
+/// The `<cpu>` of the host block, as a document of its own.
+pub fn host_cpu_xml(host: &HostFacts) -> String {
+    let mut out = Out::default();
+    out.element("cpu", &[], |out| write_cpu(out, host));
+    out.finish()
+}
+
 fn write_host(out: &mut Out, host: &HostFacts, secmodels: &[SecModel]) {
     if !host.uuid.is_empty() {
         out.leaf("uuid", &[], &host.uuid);

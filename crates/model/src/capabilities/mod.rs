@@ -8,4 +8,4 @@ pub mod qemu;
 mod text;
 
 pub use crate::cpu::x86 as cpu;
-pub use host_xml::{GuestCaps, SecModel, capabilities_xml, shows_virtualisation};
+pub use host_xml::{GuestCaps, SecModel, capabilities_xml, host_cpu_xml, shows_virtualisation};

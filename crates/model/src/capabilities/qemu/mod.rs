@@ -283,7 +283,9 @@ fn cpu_model_name(name: String, target: &str) -> String {
     known.map_or(name, |known| (*known).to_string())
 }
 
-fn cpus(reply: &Value, target: &str) -> Vec<CpuDefinition> {
+/// The CPU models of a reply to `query-cpu-definitions`, in QEMU's order; `target` is QEMU's name
+/// of the architecture.
+pub fn cpu_definitions(reply: &Value, target: &str) -> Vec<CpuDefinition> {
     list(reply)
         .iter()
         .filter_map(|item| {
@@ -316,6 +318,26 @@ fn prop_value(value: &Value) -> Option<CpuPropValue> {
     }
 }
 
+impl HostModel {
+    /// The model of a reply to `query-cpu-model-expansion`; `migratable` is that of the same
+    /// question with unmigratable features held back, where it was asked.
+    pub fn from_expansion(full: &Value, migratable: Option<&Value>) -> Option<Self> {
+        let props = full
+            .get("props")
+            .and_then(Value::as_object)?
+            .iter()
+            .filter_map(|(key, value)| {
+                let value = prop_value(value)?;
+                let on = value == CpuPropValue::Bool(true);
+                let kept = |model: &Value| model.get("props")?.get(key)?.as_bool();
+                let kept = migratable.map(|model| kept(model) == Some(true));
+                Some(CpuProp { name: key.clone(), migratable: kept.filter(|_| on), value })
+            })
+            .collect();
+        Some(Self { model: text(full, "name")?, props })
+    }
+}
+
 fn host_model(answers: &Answers, name: &str) -> Option<HostModel> {
     let find = |migratable: bool| {
         answers
@@ -331,25 +353,12 @@ fn host_model(answers: &Answers, name: &str) -> Option<HostModel> {
             })
             .and_then(|(_, reply)| reply.get("model"))
     };
-    let migratable = find(true);
-    let full = find(false).or(migratable)?;
-    let told_apart = find(false).is_some();
-    let props = full
-        .get("props")
-        .and_then(Value::as_object)?
-        .iter()
-        .filter_map(|(key, value)| {
-            let value = prop_value(value)?;
-            let on = value == CpuPropValue::Bool(true);
-            let kept = migratable.and_then(|m| m.get("props")?.get(key)?.as_bool());
-            Some(CpuProp {
-                name: key.clone(),
-                migratable: (told_apart && on).then_some(kept == Some(true)),
-                value,
-            })
-        })
-        .collect();
-    Some(HostModel { model: text(full, "name")?, props })
+    match (find(false), find(true)) {
+        (Some(full), migratable) => {
+            HostModel::from_expansion(full, Some(migratable.unwrap_or(&Value::Null)))
+        }
+        (None, migratable) => HostModel::from_expansion(migratable?, None),
+    }
 }
 
 fn hyperv(answers: &Answers) -> Option<Vec<String>> {
@@ -388,7 +397,7 @@ impl QemuCaps {
             .ok_or_else(|| missing("query-target", "no architecture in the reply"))?;
         let accel = |answers: &Answers, model: &str| AccelCaps {
             machines: machines(answers.reply("query-machines")),
-            cpus: cpus(answers.reply("query-cpu-definitions"), &target),
+            cpus: cpu_definitions(answers.reply("query-cpu-definitions"), &target),
             host_model: host_model(answers, model),
         };
         let kvm = answers.kvm().then(|| accel(&answers, "host"));

@@ -44,6 +44,11 @@ impl FeatureSet {
         Self(std::array::from_fn(|i| self.0[i] | other.0[i]))
     }
 
+    /// Features in both.
+    pub fn intersection(&self, other: &Self) -> Self {
+        Self(std::array::from_fn(|i| self.0[i] & other.0[i]))
+    }
+
     /// How many features are in.
     pub fn len(&self) -> usize {
         self.0.iter().map(|word| word.count_ones() as usize).sum()
@@ -112,12 +117,24 @@ pub struct Model {
     pub vendor: Option<&'static str>,
     /// Which real CPUs it models.
     pub signatures: Vec<Signature>,
-    /// Its features.
+    /// Features that the model has under every hypervisor.
     pub features: FeatureSet,
-    /// Those added to the model after its first release.
+    /// Features that joined the model after its first release: a hypervisor may or may not give
+    /// them to a guest of this model.
     pub added: FeatureSet,
-    /// Features that were in the model once.
+    /// Features that were in the model once: likewise.
     pub removed: FeatureSet,
+}
+
+impl Model {
+    /// Whether it models CPUs of this family, model and stepping.
+    pub fn is_of(&self, (family, model, stepping): (u32, u32, u32)) -> bool {
+        let in_range = |s: &Signature| {
+            s.steppings.is_empty()
+                || s.steppings.iter().any(|(low, high)| (*low..=*high).contains(&stepping))
+        };
+        self.signatures.iter().any(|s| s.family == family && s.model == model && in_range(s))
+    }
 }
 
 /// All x86 knowledge.
@@ -265,7 +282,6 @@ impl X86Map {
                 }
                 Some("*") => {
                     model.added.insert(index);
-                    model.features.insert(index);
                 }
                 _ => {
                     model.features.insert(index);
@@ -274,6 +290,17 @@ impl X86Map {
         }
         self.models_by_name.insert(name, self.models.len());
         self.models.push(model);
+    }
+
+    /// Index of a feature by libvirt's name alone.
+    pub fn feature_named(&self, name: &str) -> Option<usize> {
+        let index = self.feature_index(name)?;
+        self.features.get(index).filter(|feature| feature.name == name).map(|_| index)
+    }
+
+    /// Names of the features of a set, in the order in which they are listed in XML.
+    pub fn names(&self, set: &FeatureSet) -> Vec<&'static str> {
+        set.iter().filter_map(|index| self.features.get(index)).map(|f| f.name).collect()
     }
 
     /// Index of a feature by libvirt's name or one of QEMU's.

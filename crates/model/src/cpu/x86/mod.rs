@@ -1,7 +1,18 @@
-//! CPU models: what libvirt's names mean, and which of them describes a given CPU.
+//! CPUs of the x86 family: what libvirt's names mean, which of them describes a given CPU, and how
+//! descriptions compare.
 
+mod baseline;
 mod decode;
+mod guest;
+mod live;
 mod map;
+mod wanted;
 
-pub use decode::{CpuKind, DecodedCpu, X86Cpu, decode, from_cpuid, from_host_model};
+pub use baseline::{Baseline, baseline};
+pub use decode::{
+    CpuKind, DecodedCpu, X86Cpu, decode, decode_preferring, features_of, from_cpuid,
+    from_host_model, signature_of,
+};
+pub use guest::{compare, compare_unusable, expand, has_feature, migratable, translate, update};
+pub use live::{check_live, update_live};
 pub use map::{Feature, FeatureSet, Model, Register, Signature, X86Map};
