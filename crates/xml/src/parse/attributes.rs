@@ -51,8 +51,9 @@ impl<'s> Parser<'s> {
         let owned = self.value(quote)?;
         let to = self.pos;
         self.pos += 1;
-        let name = self.slice(a, b);
-        if name == "xmlns" || name.starts_with("xmlns:") {
+        let bytes = self.b.get(a..b).unwrap_or(&[]);
+        if bytes.starts_with(b"xmlns") && matches!(bytes.get(5), None | Some(b':')) {
+            let name = self.slice(a, b);
             return self.declare(node, name, a, (from, to), owned, decls);
         }
         if self.doc.attrs.len() >= MAX_NODES {
@@ -63,9 +64,11 @@ impl<'s> Parser<'s> {
         let before = self.doc.attrs.get(first..).unwrap_or(&[]);
         if before.len() < FEW
             && before.iter().any(|o| {
-                (o.name_end - o.name) as usize == b - a && self.doc.str(o.name, o.name_end) == name
+                (o.name_end - o.name) as usize == b - a
+                    && self.b.get(o.name as usize..o.name_end as usize) == Some(bytes)
             })
         {
+            let name = self.slice(a, b);
             let message = format!("Attribute {name} redefined");
             return self.soft(a, to + 1, &message, "Keep one of the two.");
         }

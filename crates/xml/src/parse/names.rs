@@ -37,8 +37,9 @@ impl<'s> Parser<'s> {
     /// Length of the prefix with its colon; 0 for none. A name with more than one colon, or one at
     /// an edge, is taken as it stands, without prefix.
     pub(super) fn prefix(&mut self, a: usize, b: usize) -> u16 {
+        let bytes = self.b.get(a..b).unwrap_or(&[]);
+        let Some(i) = bytes.iter().position(|c| *c == b':') else { return 0 };
         let name = self.slice(a, b);
-        let Some(i) = name.bytes().position(|c| c == b':') else { return 0 };
         let local = &name[i + 1..];
         let bad_local = match local.chars().next() {
             None => true,
