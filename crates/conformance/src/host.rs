@@ -2,6 +2,7 @@
 
 use model::capabilities::firmware::Firmware;
 use model::capabilities::host::{HostFacts, KvmState};
+use model::capabilities::vhost_user::VhostUserBackend;
 use model::domain::defaults::HostPciAddress;
 use plan::Ids;
 use plan::qemu::Settings;
@@ -67,6 +68,10 @@ pub fn facts(request: &Request<'_>) -> HostFacts {
         page_sizes_kib: vec![4, 2048, 1_048_576],
         cdrom_drives: vec!["/dev/cdrom".to_owned()],
         numa_advice: model::domain::scalar::CpuSet::parse("0-3"),
+        vhost_user: descriptors(&request.profile.vhost_user_dirs)
+            .values()
+            .filter_map(|(_, text)| VhostUserBackend::parse(text))
+            .collect(),
         render_nodes: vec!["/dev/dri/foo".to_owned()],
         ..HostFacts::default()
     }
@@ -104,11 +109,11 @@ pub fn settings(request: &Request<'_>) -> Settings {
     settings
 }
 
-/// Installed firmware: descriptors of the profile's folders, by file name; one in a later folder
-/// is hidden by one of the same name in an earlier one.
-pub fn firmware(profile: &Profile) -> Vec<Firmware> {
-    let mut files: BTreeMap<String, (String, String)> = BTreeMap::new();
-    for (system, folder) in &profile.firmware_dirs {
+/// Descriptors in these folders by file name, each with its name on the system and its text; one
+/// in a later folder is hidden by one of the same name in an earlier one.
+fn descriptors(folders: &BTreeMap<String, String>) -> BTreeMap<String, (String, String)> {
+    let mut files = BTreeMap::new();
+    for (system, folder) in folders {
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             if let (true, Ok(text)) =
@@ -118,5 +123,11 @@ pub fn firmware(profile: &Profile) -> Vec<Firmware> {
             }
         }
     }
+    files
+}
+
+/// Installed firmware.
+pub fn firmware(profile: &Profile) -> Vec<Firmware> {
+    let files = descriptors(&profile.firmware_dirs);
     files.values().filter_map(|(source, text)| Firmware::parse(source, text).ok()).collect()
 }

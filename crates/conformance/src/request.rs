@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 pub struct Profile {
     /// Folders of firmware descriptors: the system's name and the one to read.
     pub firmware_dirs: BTreeMap<String, String>,
+    /// Folders of descriptors of vhost-user back ends, in the same way.
+    pub vhost_user_dirs: BTreeMap<String, String>,
 }
 
 impl Profile {
@@ -22,7 +24,10 @@ impl Profile {
                 .filter_map(|(from, to)| Some((from.clone(), to.as_str()?.to_owned())))
                 .collect()
         };
-        Self { firmware_dirs: folders("firmware_dirs") }
+        Self {
+            firmware_dirs: folders("firmware_dirs"),
+            vhost_user_dirs: folders("vhost_user_dirs"),
+        }
     }
 }
 

@@ -9,8 +9,9 @@ use lifecycle::Status;
 use model::capabilities::domain::{Request as DomainCapsRequest, domain_capabilities_xml};
 use model::capabilities::host::{CacheBank, Cell, CellCpu, HostCpu, HostFacts, KvmState};
 use model::capabilities::qemu::{Accel, QemuCaps};
+use model::capabilities::vhost_user::VhostUserBackend;
 use model::capabilities::{GuestCaps, SecModel, capabilities_xml};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Answers that change only with the machine, kept ready.
@@ -132,8 +133,24 @@ pub(crate) fn read_facts(layout: &Layout) -> HostFacts {
         iommu: Path::new("/sys/kernel/iommu_groups/0").exists(),
         swtpm_versions: swtpm_versions(layout),
         render_nodes: render_nodes(),
+        vhost_user: vhost_user(),
         ..HostFacts::default()
     }
+}
+
+/// Installed vhost-user back ends, by file name; the machine's own descriptors hide the packages'.
+fn vhost_user() -> Vec<VhostUserBackend> {
+    let mut seen = std::collections::BTreeMap::new();
+    for folder in ["/etc/qemu/vhost-user", "/usr/share/qemu/vhost-user"] {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            if name.ends_with(".json") {
+                seen.entry(name).or_insert_with(|| entry.path());
+            }
+        }
+    }
+    let read = |path: PathBuf| VhostUserBackend::parse(&std::fs::read_to_string(path).ok()?);
+    seen.into_values().filter_map(read).collect()
 }
 
 /// The facts with the time of now.

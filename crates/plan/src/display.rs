@@ -90,6 +90,7 @@ impl Display for Action {
             Action::ListenUnix { path, mode, owner: ids } => {
                 write!(f, "listen on {path} mode {mode:o}{}", owner(ids))
             }
+            Action::ConnectUnix { path } => write!(f, "connect to {path}"),
             Action::ReservePort { purpose, listen, min, max, fixed } => match fixed {
                 Some(port) => write!(f, "reserve port {port} on {listen} for {purpose}"),
                 None => write!(f, "reserve a port of {min}-{max} on {listen} for {purpose}"),

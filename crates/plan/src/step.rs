@@ -175,6 +175,11 @@ pub enum Action {
         /// Owner; `None` leaves the daemon's own.
         owner: Option<Ids>,
     },
+    /// Connect to a unix stream socket; the descriptor is the result.
+    ConnectUnix {
+        /// Socket path.
+        path: String,
+    },
     /// Reserve a free TCP port; the result is its number.
     ReservePort {
         /// What for: `vnc`, `spice`, `spice-tls`, …

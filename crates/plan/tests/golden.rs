@@ -27,7 +27,12 @@ fn firmware() -> Vec<Firmware> {
         )
     };
     [
-        ("40", "/fw/secure.fd", "/fw/keys.fd", r#""secure-boot","enrolled-keys","requires-smm""#),
+        (
+            "40",
+            "/usr/share/OVMF/OVMF_CODE_4M.ms.fd",
+            "/usr/share/OVMF/OVMF_VARS_4M.ms.fd",
+            r#""secure-boot","enrolled-keys","requires-smm""#,
+        ),
         ("60", "/fw/plain.fd", "/fw/vars.fd", ""),
     ]
     .iter()

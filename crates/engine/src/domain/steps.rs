@@ -69,6 +69,12 @@ pub(super) fn perform(
             keep_fd(step, results, listener.into());
             Ok(())
         }
+        Action::ConnectUnix { path } => {
+            let stream = std::os::unix::net::UnixStream::connect(path)
+                .map_err(|error| system(&format!("cannot connect to '{path}'"), &error))?;
+            keep_fd(step, results, stream.into());
+            Ok(())
+        }
         Action::ReservePort { purpose, listen, min, max, fixed } => {
             let port = match fixed {
                 Some(port) if engine.ports.take(*port) => *port,

@@ -1,6 +1,7 @@
 //! Facts about the host, as the planner and the capabilities need them. Plain data: crate `host`
 //! reads them from the kernel.
 
+use super::vhost_user::VhostUserBackend;
 use crate::domain::scalar::CpuSet;
 use std::collections::HashMap;
 
@@ -132,6 +133,8 @@ pub struct HostFacts {
     pub cdrom_drives: Vec<String>,
     /// Nodes that a guest with automatic placement is put on; `None`: nothing here advises.
     pub numa_advice: Option<CpuSet>,
+    /// Programs that serve vhost-user devices, in the order of their descriptors' file names.
+    pub vhost_user: Vec<VhostUserBackend>,
     /// DRM render nodes.
     pub render_nodes: Vec<String>,
 }

@@ -6,6 +6,7 @@ pub mod host;
 mod host_xml;
 pub mod qemu;
 mod text;
+pub mod vhost_user;
 
 pub use crate::cpu::x86 as cpu;
 pub use host_xml::{GuestCaps, SecModel, capabilities_xml, host_cpu_xml, shows_virtualisation};

@@ -293,6 +293,10 @@ impl<'a> Build<'a> {
     pub(super) fn controller(&self, kind: ControllerType, index: u32) -> Option<&'a str> {
         let found =
             self.dev.controllers.iter().find(|c| c.kind == kind && c.index.unwrap_or(0) == index);
+        // What is part of the board has the board's name.
+        if kind == ControllerType::Scsi && found?.model.as_deref() == Some("ncr53c90") {
+            return Some("scsi");
+        }
         found?.alias.as_ref().map(|alias| alias.name.as_str())
     }
 

@@ -212,6 +212,8 @@ impl Build<'_> {
                     .opt("max_sectors", driver.max_sectors)
                     .on_off("ioeventfd", driver.ioeventfd)
             }
+            // Part of the board.
+            (None, "ncr53c90") => return,
             (None, "lsilogic") => Props::device("lsi").set("id", id),
             (None, "lsisas1078") => Props::device("megasas").set("id", id),
             (None, "lsisas1068") => Props::device("mptsas1068").set("id", id),
