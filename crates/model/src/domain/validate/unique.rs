@@ -24,7 +24,7 @@ pub(super) fn check(d: &Domain, out: &mut Faults) {
         {
             out.unsupported("domain.alias", format!("non unique alias detected: {}", a.name));
         }
-        if let Some(Some(b)) = i.boot.as_deref() {
+        if let Some(Some(b)) = i.boot {
             if b.order == 0 {
                 out.xml(
                     "domain.boot-order",
