@@ -16,6 +16,7 @@ mod interface;
 mod nodedev;
 mod request;
 mod secret;
+mod snapshot;
 mod storage;
 
 use answer::Answer;
@@ -35,6 +36,7 @@ const AREAS: &[&[Operation]] = &[
     interface::OPERATIONS,
     nodedev::OPERATIONS,
     secret::OPERATIONS,
+    snapshot::OPERATIONS,
     storage::OPERATIONS,
 ];
 

@@ -1,9 +1,13 @@
 //! libvirt's objects as typed values: reading, defaults, validation, writing.
+pub mod backup;
 pub mod capabilities;
+pub mod checkpoint;
 pub mod cpu;
 pub mod domain;
 pub mod interface;
+mod moment;
 pub mod nodedev;
 mod object;
 pub mod secret;
+pub mod snapshot;
 pub mod storage;

@@ -1,7 +1,7 @@
 //! What reading has in common for every kind of object: the root element, checks that follow the
 //! reading, and libvirt's codes and words for faults that the declared mapping finds.
 
-use diag::{Diagnostic, ErrorCode};
+use diag::{Diagnostic, ErrorCode, Severity};
 use xml::{Document, Element, Parsed, Reader, Xml};
 
 /// A fault of the mapping and what libvirt says about it: the fault's [`Fault::key`], the code, and
@@ -9,18 +9,8 @@ use xml::{Document, Element, Parsed, Reader, Xml};
 pub(crate) type Rule = (&'static str, ErrorCode, &'static str);
 
 /// Reads a document whose root is called `root`. `complete` checks what was read and fills in
-/// defaults; `rules` rewords what the mapping found.
+/// defaults; `refine` rewords what the mapping found.
 pub(crate) fn read<T: Xml>(
-    text: &str,
-    root: &'static str,
-    rules: &[Rule],
-    complete: impl FnOnce(&mut T, Element<'_>, &mut Reader),
-) -> Parsed<T> {
-    read_refined(text, root, |_, d| refine(d, rules, ""), complete)
-}
-
-/// The same with a function in place of the rules.
-pub(crate) fn read_refined<T: Xml>(
     text: &str,
     root: &'static str,
     refine: impl Fn(Element<'_>, &mut Diagnostic),
@@ -51,12 +41,31 @@ fn read_root<T: Xml>(
         complete(&mut read, el, &mut cx);
         value = Some(read);
     }
-    let value = value.filter(|_| !cx.has_errors());
     let mut diagnostics = cx.finish();
     for d in &mut diagnostics {
         refine(el, d);
     }
-    Parsed { value, diagnostics }
+    let failed = diagnostics.iter().any(|d| d.severity == Severity::Error);
+    Parsed { value: value.filter(|_| !failed), diagnostics }
+}
+
+/// For documents that libvirt always checks against its schema: whatever the mapping finds wrong,
+/// and whatever it does not know, is a fault of the schema.
+pub(crate) fn against_schema(d: &mut Diagnostic) {
+    if d.rule.starts_with("xml.") && d.rule != "xml.root" && d.code == ErrorCode::XML_ERROR {
+        d.severity = Severity::Error;
+        d.code = ErrorCode::XML_INVALID_SCHEMA;
+    }
+}
+
+/// Whether a text may be the name of a guest's disk, such as `vda`.
+pub(crate) fn is_disk_name(name: &str) -> bool {
+    let name = name.strip_prefix("ioemu:").unwrap_or(name);
+    ["fd", "hd", "sd", "vd", "xvd", "ubd"].iter().any(|prefix| {
+        name.strip_prefix(prefix).is_some_and(|rest| {
+            !rest.is_empty() && rest.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_')
+        })
+    })
 }
 
 /// A fault that the mapping reports, taken apart.

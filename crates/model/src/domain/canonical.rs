@@ -207,7 +207,7 @@ fn short_unit(value: &mut u64, unit: &mut Option<String>, out: &mut Vec<Diagnost
 }
 
 /// Drops the fields of a source that its type does not have.
-fn keep_fields_of(s: &mut DiskSource, kind: StorageType) {
+pub(crate) fn keep_fields_of(s: &mut DiskSource, kind: StorageType) {
     if s.actual_type.is_some() {
         // A running guest's volume also says what it resolved to.
         return;

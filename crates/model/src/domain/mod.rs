@@ -7,7 +7,7 @@ pub mod address;
 pub mod alias;
 mod aliases;
 mod arch;
-mod canonical;
+pub(crate) mod canonical;
 pub mod clock;
 pub mod cpu;
 pub mod defaults;
@@ -17,6 +17,7 @@ pub mod features;
 pub mod firmware;
 #[doc(hidden)]
 pub mod fuzzing;
+mod inside;
 pub mod launch_security;
 pub mod lifecycle;
 pub mod live;
@@ -41,6 +42,7 @@ pub mod walk;
 pub use aliases::assign_aliases;
 pub use arch::ARCHITECTURES;
 pub use definition::{Domain, VirtType};
+pub use inside::Inside;
 pub use text::{
     FormatFlags, ParseOptions, Parsed, QEMU_NS, file_header, format, parse, write_domain,
 };

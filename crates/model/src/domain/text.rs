@@ -31,22 +31,28 @@ pub fn parse(text: &str, options: ParseOptions) -> Parsed {
     let xml::Parsed { value, mut diagnostics } = xml::read_str::<Domain>(text, "domain");
     refine::refine(&mut diagnostics);
     let domain = value.map(|mut d| {
-        canonical::canonicalize(&mut d, &mut diagnostics);
-        if d.os.is_none() && d.bootloader.is_none() {
-            super::defaults::fault(
-                &mut diagnostics,
-                "domain.os-type",
-                diag::ErrorCode::XML_ERROR,
-                "an os <type> must be specified",
-            );
-        }
-        if !options.live {
-            live::strip(&mut d);
-        }
+        settle(&mut d, options, &mut diagnostics);
         d
     });
     let failed = diagnostics.iter().any(|d| d.severity == Severity::Error);
     Parsed { domain: domain.filter(|_| !failed), diagnostics }
+}
+
+/// What follows the reading of a domain, wherever it stood: values in one form, parts that belong
+/// to a running guest dropped.
+pub(crate) fn settle(d: &mut Domain, options: ParseOptions, diagnostics: &mut Vec<Diagnostic>) {
+    canonical::canonicalize(d, diagnostics);
+    if d.os.is_none() && d.bootloader.is_none() {
+        super::defaults::fault(
+            diagnostics,
+            "domain.os-type",
+            diag::ErrorCode::XML_ERROR,
+            "an os <type> must be specified",
+        );
+    }
+    if !options.live {
+        live::strip(d);
+    }
 }
 
 /// What is written.
@@ -112,7 +118,12 @@ pub fn file_header(name: &str) -> String {
 
 /// Writes the `<domain>` element at the writer's place.
 pub fn write_domain(domain: &Domain, w: &mut Writer) {
-    w.start("domain");
+    write_domain_as("domain", domain, w);
+}
+
+/// The same under another name.
+pub(crate) fn write_domain_as(name: &str, domain: &Domain, w: &mut Writer) {
+    w.start(name);
     domain.write_attrs(w);
     if domain.qemu_commandline.is_some()
         || domain.qemu_capabilities.is_some()
@@ -122,5 +133,5 @@ pub fn write_domain(domain: &Domain, w: &mut Writer) {
         w.declare_ns("qemu", QEMU_NS);
     }
     domain.write_children(w);
-    w.end("domain");
+    w.end(name);
 }

@@ -308,7 +308,7 @@ pub fn parse(text: &str) -> Parsed<Interface> {
             object::refine(d, RULES, "");
         }
     };
-    object::read_refined(text, "interface", refine, complete)
+    object::read(text, "interface", refine, complete)
 }
 
 /// Writes an `<interface>` document.

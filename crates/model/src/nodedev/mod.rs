@@ -143,7 +143,7 @@ mod parent_element {
 
 /// Reads a `<device>` document.
 pub fn parse(text: &str) -> Parsed<Device> {
-    object::read_refined(text, "device", words::refine, complete)
+    object::read(text, "device", words::refine, complete)
 }
 
 /// Writes a `<device>` document: the device as it is where `options.live` is set, its definition

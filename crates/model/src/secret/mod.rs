@@ -121,7 +121,7 @@ pub fn parse(text: &str) -> Parsed<Secret> {
             d.message = format!("{kind} usage specified, but name is missing");
         }
     };
-    object::read_refined(text, "secret", refine, |secret: &mut Secret, _, _| {
+    object::read(text, "secret", refine, |secret: &mut Secret, _, _| {
         secret.usage = secret.usage.take().filter(|usage| *usage != Usage::None);
     })
 }

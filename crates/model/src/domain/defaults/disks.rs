@@ -2,7 +2,7 @@
 
 use crate::domain::Domain;
 use crate::domain::devices::disk::{
-    Disk, DiskBus, DiskDevice, DiskDriver, NetworkTransport, SnapshotMode, StorageType,
+    Disk, DiskBus, DiskDevice, DiskDriver, DiskSource, NetworkTransport, SnapshotMode, StorageType,
 };
 
 /// Fills in bus, driver and the like of every disk, and puts them in libvirt's order.
@@ -72,24 +72,29 @@ fn complete(disk: &mut Disk) {
     if let Some(s) = disk.source.as_mut()
         && disk.kind == StorageType::Network
     {
-        let port = match s.protocol.as_deref() {
-            Some("nbd") => Some("10809"),
-            Some("http") => Some("80"),
-            Some("https") => Some("443"),
-            Some("ftp") => Some("21"),
-            Some("ftps") => Some("990"),
-            Some("tftp") => Some("69"),
-            Some("ssh") => Some("22"),
-            Some("iscsi") => Some("3260"),
-            Some("gluster") => Some("24007"),
-            Some("sheepdog") => Some("7000"),
-            Some("vxhs") => Some("9999"),
-            _ => None,
-        };
-        for h in &mut s.hosts {
-            if matches!(h.transport, None | Some(NetworkTransport::Rdma)) && h.port.is_none() {
-                h.port = port.map(str::to_owned);
-            }
+        fill_ports(s);
+    }
+}
+
+/// Gives servers without a port that of the protocol.
+pub(crate) fn fill_ports(s: &mut DiskSource) {
+    let port = match s.protocol.as_deref() {
+        Some("nbd") => Some("10809"),
+        Some("http") => Some("80"),
+        Some("https") => Some("443"),
+        Some("ftp") => Some("21"),
+        Some("ftps") => Some("990"),
+        Some("tftp") => Some("69"),
+        Some("ssh") => Some("22"),
+        Some("iscsi") => Some("3260"),
+        Some("gluster") => Some("24007"),
+        Some("sheepdog") => Some("7000"),
+        Some("vxhs") => Some("9999"),
+        _ => None,
+    };
+    for h in &mut s.hosts {
+        if matches!(h.transport, None | Some(NetworkTransport::Rdma)) && h.port.is_none() {
+            h.port = port.map(str::to_owned);
         }
     }
 }

@@ -7,7 +7,7 @@
 mod chardevs;
 mod context;
 mod devices;
-mod disks;
+pub(crate) mod disks;
 mod drive_addresses;
 mod emulator;
 mod graphics;

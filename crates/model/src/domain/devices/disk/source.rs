@@ -5,15 +5,15 @@ use super::*;
 /// A server.
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct NetworkHost {
-    /// Attribute `transport`.
-    #[xml(attr)]
-    pub transport: Option<NetworkTransport>,
     /// Attribute `name`.
     #[xml(attr)]
     pub name: Option<String>,
     /// Attribute `port`.
     #[xml(attr)]
     pub port: Option<String>,
+    /// Attribute `transport`.
+    #[xml(attr)]
+    pub transport: Option<NetworkTransport>,
     /// Attribute `socket`.
     #[xml(attr)]
     pub socket: Option<String>,

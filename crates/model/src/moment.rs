@@ -1,0 +1,96 @@
+//! What snapshots, checkpoints and backups share: the one before, and disks that have to fit those
+//! of the domain.
+
+use diag::VirError;
+use xml::Xml;
+
+use crate::domain::devices::disk::{Disk, StorageType};
+
+/// The snapshot or checkpoint before another.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Xml)]
+pub struct Parent {
+    /// Its name.
+    #[xml(child_text)]
+    pub name: Option<String>,
+}
+
+impl Parent {
+    /// The one of this name.
+    pub fn named(name: &str) -> Self {
+        Self { name: Some(name.to_owned()) }
+    }
+}
+
+/// `<domain>` inside such a document.
+pub(crate) mod domain_inside {
+    use crate::domain::Inside;
+    use xml::{Element, Reader, Schema, Writer};
+    pub fn read(el: Element<'_>, cx: &mut Reader) -> Option<Inside> {
+        Inside::read(el, cx, "domain")
+    }
+    pub fn write_attrs(_: &Inside, _: &mut Writer) {}
+    pub fn write_children(inside: &Inside, w: &mut Writer) {
+        inside.write(w, "domain");
+    }
+    pub fn schema() -> Schema {
+        Inside::schema("domain")
+    }
+}
+
+/// The path of a disk's image, or what stands in its place for an image on the network.
+pub(crate) fn source_path(disk: &Disk) -> Option<&str> {
+    let source = disk.source.as_ref()?;
+    let path = match disk.kind {
+        StorageType::File => &source.file,
+        StorageType::Block | StorageType::Vhostvdpa => &source.dev,
+        StorageType::Dir => &source.dir,
+        StorageType::Network => &source.name,
+        StorageType::Volume => &source.volume,
+        StorageType::Nvme | StorageType::Vhostuser => &source.path,
+    };
+    path.as_deref().filter(|path| !path.is_empty())
+}
+
+/// Whether a drive has no medium.
+pub(crate) fn is_empty(disk: &Disk) -> bool {
+    match disk.kind {
+        StorageType::Network => disk.source.as_ref().is_none_or(|s| s.protocol.is_none()),
+        StorageType::Nvme | StorageType::Vhostuser => disk.source.is_none(),
+        _ => source_path(disk).is_none(),
+    }
+}
+
+/// Puts what a document says of disks in the places of the domain's disks. A disk is found by its
+/// name in the guest or by the path of its image.
+pub(crate) fn place<T>(
+    domain: &[Disk],
+    given: Vec<T>,
+    name: impl Fn(&T) -> &str,
+    what: &str,
+) -> Result<Vec<Option<T>>, VirError> {
+    if given.len() > domain.len() {
+        let message = format!("too many disk {what} requests for domain");
+        return Err(VirError::config(message));
+    }
+    let mut places: Vec<Option<T>> = std::iter::repeat_with(|| None).take(domain.len()).collect();
+    for one in given {
+        let wanted = name(&one);
+        let found = domain.iter().position(|disk| {
+            if wanted.starts_with('/') {
+                source_path(disk) == Some(wanted)
+            } else {
+                disk.target.dev == wanted
+            }
+        });
+        let Some(at) = found else {
+            return Err(VirError::config(format!("no disk named '{wanted}'")));
+        };
+        let Some(place) = places.get_mut(at) else { continue };
+        if place.is_some() {
+            let name = &domain.get(at).map(|d| d.target.dev.clone()).unwrap_or_default();
+            return Err(VirError::config(format!("disk '{name}' specified twice")));
+        }
+        *place = Some(one);
+    }
+    Ok(places)
+}

@@ -1,0 +1,182 @@
+//! Disks of snapshots.
+
+use diag::ErrorCode;
+use xml::{Content, Element, Reader, Schema, Writer, Xml, XmlValue};
+
+use crate::domain::canonical::keep_fields_of;
+use crate::domain::defaults::disks::fill_ports;
+use crate::domain::devices::disk::{DiskSource, MetadataCache, SnapshotMode, StorageType};
+use crate::domain::scalar::scale;
+use crate::object::{fault, hints};
+
+/// What became of a disk.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct SnapshotDisk {
+    /// Its name in the guest, or the path of its image.
+    pub name: String,
+    /// Where its state went.
+    pub snapshot: Option<SnapshotMode>,
+    /// What its new image is.
+    pub kind: StorageType,
+    /// Format of the new image.
+    pub driver: Option<SnapshotDriver>,
+    /// Whether the snapshot's image of this disk is being deleted.
+    pub delete_in_progress: bool,
+    /// The new image.
+    pub source: Option<DiskSource>,
+}
+
+/// Format of a new image.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct SnapshotDriver {
+    /// The format.
+    #[xml(attr, name = "type")]
+    pub kind: Option<String>,
+    /// Size of its cache.
+    #[xml(child)]
+    pub metadata_cache: Option<MetadataCache>,
+}
+
+/// Formats libvirt knows for images.
+const FORMATS: &[&str] = crate::storage::FILE_FORMATS;
+
+impl SnapshotDisk {
+    /// Path of the new image.
+    pub fn path(&self) -> Option<&str> {
+        let source = self.source.as_ref()?;
+        let path = match self.kind {
+            StorageType::File => &source.file,
+            StorageType::Block => &source.dev,
+            StorageType::Network => &source.name,
+            _ => &None,
+        };
+        path.as_deref()
+    }
+
+    /// Whether something is said of the new image.
+    fn has_image(&self) -> bool {
+        self.path().is_some() || self.driver.is_some()
+    }
+
+    pub(super) fn complete(&mut self, el: Element<'_>, cx: &mut Reader) {
+        let x = ErrorCode::XML_ERROR;
+        let kind = self.kind;
+        let known = matches!(kind, StorageType::File | StorageType::Block | StorageType::Network);
+        if !known && self.source.is_some() {
+            let message = format!("unsupported disk snapshot type '{kind}'");
+            return fault(cx, el, "snapshot.disk-type", x, message);
+        }
+        if let Some(source) = &mut self.source {
+            keep_fields_of(source, kind);
+            source.startup_policy = None;
+            source.index = None;
+            source.private_data = None;
+            for path in [&mut source.file, &mut source.dev, &mut source.name] {
+                *path = path.take().filter(|path| !path.is_empty());
+            }
+            if kind == StorageType::Network {
+                fill_ports(source);
+            }
+        }
+        if self.path().is_none() {
+            self.source = None;
+        }
+        if let Some(path) = self.path()
+            && kind != StorageType::Network
+            && !path.starts_with('/')
+        {
+            let message = format!("disk snapshot image path '{path}' must be absolute");
+            fault(cx, el, "snapshot.disk-path", x, message);
+        }
+        self.complete_driver(el, cx);
+        if self.snapshot.is_none() && self.has_image() {
+            self.snapshot = Some(SnapshotMode::External);
+        }
+    }
+
+    fn complete_driver(&mut self, el: Element<'_>, cx: &mut Reader) {
+        let Some(driver) = &mut self.driver else { return };
+        match driver.kind.as_deref() {
+            None | Some("none") => {
+                self.driver = None;
+                return;
+            }
+            Some(kind) if !FORMATS.contains(&kind) => {
+                let message = format!("unknown disk snapshot driver '{kind}'");
+                let code = ErrorCode::CONFIG_UNSUPPORTED;
+                cx.error("snapshot.driver", code, el.span(), message, hints(kind, FORMATS));
+            }
+            Some(_) => {}
+        }
+        let size = driver.metadata_cache.as_mut().and_then(|cache| cache.max_size.as_mut());
+        if let Some(size) = size {
+            match scale(size.size, size.unit.as_deref(), 1) {
+                Some(bytes) => {
+                    size.size = bytes;
+                    size.unit = Some("bytes".to_owned());
+                }
+                None => {
+                    let unit = size.unit.as_deref().unwrap_or_default();
+                    let message = format!("unknown suffix '{unit}'");
+                    fault(cx, el, "snapshot.driver", ErrorCode::INVALID_ARG, message);
+                }
+            }
+        }
+        driver.metadata_cache =
+            driver.metadata_cache.take().filter(|cache| cache.max_size.is_some());
+    }
+}
+
+impl Xml for SnapshotDisk {
+    fn read(el: Element<'_>, cx: &mut Reader) -> Option<Self> {
+        let name = cx.attr_required::<String>(el, "name");
+        let snapshot = cx.attr_optional::<SnapshotMode>(el, "snapshot");
+        let kind = cx.attr_optional::<StorageType>(el, "type");
+        let driver = cx.child_optional::<SnapshotDriver>(el, "driver".into());
+        let delete_in_progress = cx.flag(el, "snapshotDeleteInProgress".into());
+        let source = cx.child_optional::<DiskSource>(el, "source".into());
+        Some(Self {
+            name: name?,
+            snapshot: snapshot?,
+            kind: kind?.unwrap_or_default(),
+            driver: driver?,
+            delete_in_progress: delete_in_progress?,
+            source: source?,
+        })
+    }
+
+    fn write_attrs(&self, w: &mut Writer) {
+        w.attr_str("name", &self.name);
+        if let Some(mode) = &self.snapshot {
+            w.attr("snapshot", mode);
+        }
+        if self.has_image() {
+            w.attr("type", &self.kind);
+        }
+    }
+
+    fn write_children(&self, w: &mut Writer) {
+        if !self.has_image() {
+            return;
+        }
+        if let Some(driver) = &self.driver {
+            w.child("driver", driver);
+        }
+        if self.delete_in_progress {
+            w.empty("snapshotDeleteInProgress");
+        }
+        if let Some(source) = &self.source {
+            w.child("source", source);
+        }
+    }
+
+    fn schema() -> Schema {
+        Schema::new()
+            .attr("name", true, xml::ValueKind::Text)
+            .attr("snapshot", false, SnapshotMode::kind())
+            .attr("type", false, StorageType::kind())
+            .child("driver".into(), false, false, Content::Element(SnapshotDriver::schema))
+            .child("snapshotDeleteInProgress".into(), false, false, Content::Empty)
+            .child("source".into(), false, false, Content::Element(DiskSource::schema))
+    }
+}
