@@ -6,23 +6,11 @@ use crate::request::Request;
 use crate::{emulator, host};
 use diag::VirError;
 use model::capabilities::domain::{Request as Wanted, domain_capabilities_xml};
-use model::capabilities::firmware::{Firmware, FirmwareFile, FirmwareMapping};
 use model::capabilities::qemu::Accel;
+use serde_json::Value;
 
 /// The operations of this area.
 pub const OPERATIONS: &[Operation] = &[("domain-capabilities", domain_capabilities)];
-
-/// A firmware of which only the file's path is known.
-fn loader(path: &str, arch: &str) -> Firmware {
-    let file = FirmwareFile { path: path.to_owned(), format: "raw".to_owned() };
-    Firmware {
-        source: path.to_owned(),
-        interfaces: vec!["uefi".to_owned()],
-        mapping: FirmwareMapping::Combined(file),
-        targets: vec![(arch.to_owned(), vec!["*".to_owned()])],
-        features: Vec::new(),
-    }
-}
 
 fn domain_capabilities(request: &Request<'_>) -> Answer {
     either((|| {
@@ -34,16 +22,21 @@ fn domain_capabilities(request: &Request<'_>) -> Answer {
             _ => Accel::Tcg,
         };
         let mut facts = host::facts(request);
-        facts.cpu.phys_bits = Some(64);
+        facts.cpu.phys_bits = (arch != "s390x").then_some(64);
+        facts.cpu.model =
+            request.value("host").get("cpu").and_then(Value::as_str).map(str::to_owned);
+        // The counts of SEV guests of that host.
+        facts.cpu.cpuid.insert((0x8000_001f, 0), [0, 0, 509, 451]);
         facts.vfio = true;
-        let firmware: Vec<Firmware> =
-            request.list("loaders").iter().map(|path| loader(path, arch)).collect();
+        let firmware = host::firmware(request.profile);
+        let loaders: Vec<String> = request.list("loaders").into_iter().map(str::to_owned).collect();
         let wanted = Wanted {
             caps: &caps,
             machine: request.str("machine"),
             arch,
             accel,
             firmware: &firmware,
+            loaders: Some(&loaders),
         };
         domain_capabilities_xml(&facts, &wanted).map(Answer::text).map_err(|unknown| {
             Answer::Refused(VirError::invalid_arg(format!(

@@ -479,6 +479,7 @@ impl Engine {
         let request = DomainCapsRequest {
             machine: query.machine.as_deref(),
             firmware: &self.firmware(),
+            loaders: None,
             accel,
             arch: &arch,
             caps: &caps,

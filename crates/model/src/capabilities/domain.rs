@@ -1,10 +1,12 @@
 //! `virsh domcapabilities`: what a guest of one emulator, machine and accelerator may have.
 
-use super::cpu::{CpuKind, X86Map, decode, from_host_model};
+use super::cpu::X86Map;
 use super::firmware::{Firmware, FirmwareMapping};
 use super::host::HostFacts;
-use super::qemu::{Accel, AccelCaps, CpuDefinition, CpuPropValue, QemuCaps};
+use super::hypervisor_cpu::{host_model, offered_models};
+use super::qemu::{Accel, AccelCaps, CpuDefinition, QemuCaps};
 use super::text::Out;
+use crate::domain::cpu::{CpuFallback, CpuFeaturePolicy};
 use std::collections::BTreeSet;
 
 /// What is asked for.
@@ -20,6 +22,9 @@ pub struct Request<'a> {
     pub accel: Accel,
     /// Installed firmware.
     pub firmware: &'a [Firmware],
+    /// Images that the daemon's settings list as loaders; they take the place of those of the
+    /// installed firmware.
+    pub loaders: Option<&'a [String]>,
 }
 
 /// The machine does not exist for this emulator and accelerator; its name.
@@ -108,12 +113,18 @@ fn write_os(out: &mut Out, request: &Request, machine: &str) {
         let offers = |interface| fitting.iter().any(|f| f.offers(interface));
         values(out, "firmware", &[(offers("bios"), "bios"), (offers("uefi"), "efi")]);
         section(out, "loader", true, |out| {
+            // Only images that are shared by guests can be named as a loader.
+            let shared = fitting
+                .iter()
+                .filter(|firmware| !matches!(firmware.mapping, FirmwareMapping::Kernel(_)))
+                .map(|firmware| firmware.executable());
+            let paths: Vec<&str> = match request.loaders {
+                Some(loaders) => loaders.iter().map(String::as_str).collect(),
+                None => shared.collect(),
+            };
             let mut listed = BTreeSet::new();
-            for firmware in &fitting {
-                let path = firmware.executable();
-                // Only images that are shared by guests can be named as a loader.
-                let shared = !matches!(firmware.mapping, FirmwareMapping::Kernel(_));
-                if shared && listed.insert(path) {
+            for path in paths {
+                if listed.insert(path) {
                     out.leaf("value", &[], path);
                 }
             }
@@ -148,52 +159,28 @@ fn write_cpu(out: &mut Out, host: &HostFacts, request: &Request) {
     });
     let empty = AccelCaps::default();
     let accel = caps.accel(request.accel).unwrap_or(&empty);
-    let model = accel.host_model.as_ref().and_then(|expanded| {
-        if x86 {
-            let cpu = from_host_model(expanded, false);
-            let known = |name: &str| {
-                accel.cpus.iter().find(|cpu| cpu.name == name).map(|cpu| cpu.blockers.as_slice())
-            };
-            let found = decode(&cpu, CpuKind::Guest, known)?;
-            let features = found
-                .require
-                .iter()
-                .map(|name| ("require", *name))
-                .chain(found.disable.iter().map(|name| ("disable", *name)))
-                .collect();
-            return Some((found.model.to_string(), found.vendor, features));
-        }
-        // On s390 QEMU itself says which model the host is.
-        (request.arch == "s390x").then(|| {
-            let on = |prop: &&super::qemu::CpuProp| prop.value == CpuPropValue::Bool(true);
-            let names = expanded.props.iter().filter(on);
-            let features: Vec<_> = names.map(|prop| ("require", prop.name.as_str())).collect();
-            (expanded.model.clone(), None, features)
-        })
-    });
+    let model = host_model(caps, request.accel, request.arch, host, false);
     mode(out, "host-model", model.is_some(), &mut |out| {
-        let Some((name, vendor, features)) = &model else {
+        let Some((cpu, model)) = model.as_ref().and_then(|cpu| Some((cpu, cpu.model.as_ref()?)))
+        else {
             return;
         };
-        out.leaf("model", &[("fallback", "forbid")], name);
-        if let Some(vendor) = vendor {
+        let replaced = model.fallback == Some(CpuFallback::Allow);
+        let fallback = if replaced { "allow" } else { "forbid" };
+        out.leaf("model", &[("fallback", fallback)], model.name.as_deref().unwrap_or_default());
+        if let Some(vendor) = &cpu.vendor {
             out.leaf("vendor", &[], vendor);
         }
-        if let Some(bits) = host.cpu.phys_bits.filter(|_| kvm && x86) {
+        if let Some(bits) = host.cpu.phys_bits.filter(|_| kvm) {
             out.empty("maxphysaddr", &[("mode", "passthrough"), ("limit", &bits.to_string())]);
         }
-        for (policy, name) in features {
-            out.empty("feature", &[("policy", policy), ("name", name)]);
+        for feature in &cpu.features {
+            let disabled = feature.policy == Some(CpuFeaturePolicy::Disable);
+            let policy = if disabled { "disable" } else { "require" };
+            out.empty("feature", &[("policy", policy), ("name", &feature.name)]);
         }
     });
-    let mut listed: Vec<&CpuDefinition> = accel
-        .cpus
-        .iter()
-        .filter(
-            |cpu| if x86 { X86Map::get().model(&cpu.name).is_some() } else { cpu.name != "host" },
-        )
-        .collect();
-    listed.sort_by(|a, b| a.name.cmp(&b.name));
+    let listed = offered_models(accel, request.arch);
     // Architectures that one company makes.
     let maker = matches!(request.arch, "s390x" | "ppc64").then_some("IBM");
     mode(out, "custom", !listed.is_empty(), &mut |out| {

@@ -12,6 +12,10 @@ pub struct HostCpu {
     pub cpuid: HashMap<(u32, u32), [u32; 4]>,
     /// x86: model-specific registers that could be read.
     pub msrs: HashMap<u32, u64>,
+    /// Name of the model, where it is not found from CPUID (POWER).
+    pub model: Option<String>,
+    /// Who made it, where that is not found from CPUID.
+    pub vendor: Option<String>,
     /// Microcode revision.
     pub microcode: Option<u32>,
     /// Frequency of the time stamp counter in Hz, and whether the hardware scales it.

@@ -4,6 +4,7 @@ pub mod domain;
 pub mod firmware;
 pub mod host;
 mod host_xml;
+pub mod hypervisor_cpu;
 pub mod qemu;
 mod text;
 pub mod vhost_user;
