@@ -106,6 +106,7 @@ impl Display for Action {
                     write!(f, "seal the {} secret of {usage}", secret.usage_type)
                 }
             },
+            Action::Assign(device) => write!(f, "assign {device}"),
             Action::Helper(helper) => fmt_helper(helper, f),
             Action::Cgroup(cgroup) => {
                 write!(f, "control group {}/{}", cgroup.partition, cgroup.name)?;

@@ -213,6 +213,8 @@ pub enum Action {
         /// The context id; `None`: the first free one.
         cid: Option<u32>,
     },
+    /// Take a device away from the host and give it to the guest.
+    Assign(HostDevice),
     /// Start a helper process and wait until it is ready.
     Helper(Helper),
     /// Control groups that QEMU's process is put in by the exec helper before exec.
@@ -262,6 +264,9 @@ pub struct Tap {
     pub vnet_hdr: bool,
     /// MTU to set; a bridge's port takes the bridge's where this is `None`.
     pub mtu: Option<u32>,
+    /// What else the definition asks of the device, by element: an executor that cannot do all of
+    /// it refuses.
+    pub asks: Vec<&'static str>,
 }
 
 /// What a [`Tap`] is attached to.
@@ -312,6 +317,32 @@ pub enum SecretBy {
     Uuid(String),
     /// By what it is used for.
     Usage(String),
+}
+
+/// A device of the host that a guest gets.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum HostDevice {
+    /// A PCI device, driven by VFIO.
+    Pci {
+        /// `dddd:bb:ss.f`.
+        address: String,
+        /// It is taken from its driver, and given back afterwards.
+        managed: bool,
+    },
+    /// A mediated device that exists.
+    Mdev {
+        /// Its UUID.
+        uuid: String,
+    },
+}
+
+impl std::fmt::Display for HostDevice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Pci { address, .. } => write!(f, "PCI device {address}"),
+            Self::Mdev { uuid } => write!(f, "mediated device {uuid}"),
+        }
+    }
 }
 
 /// A helper process beside QEMU.

@@ -17,6 +17,9 @@ fn descriptor(request: &Request<'_>, name: &str) -> u64 {
         let place: usize = place.parse().unwrap_or(0);
         return fds.and_then(|fds| fds.get(place)).and_then(Value::as_u64).unwrap_or(0);
     }
+    if name.ends_with("-vdpa") {
+        return 1732;
+    }
     if let Some((_, device)) = name.split_once("-vdpa.") {
         return request.value("vdpa_fds").get(device).and_then(Value::as_u64).unwrap_or(0);
     }
@@ -27,7 +30,8 @@ fn descriptor(request: &Request<'_>, name: &str) -> u64 {
         // Sockets the daemon listens on for character devices and the monitor.
         "fd" if name.starts_with("char") || name.starts_with("monitor") => 1729,
         "fd" => 102 + queue,
-        "vhost" => 44 + queue,
+        "vhost" | "vhostfd" => 44 + queue,
+        "vhostscsi" => 3,
         "tpm" => 1730,
         "cancel" => 1731,
         "vsock" => 6789,

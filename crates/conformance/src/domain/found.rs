@@ -2,13 +2,16 @@
 
 use crate::request::Request;
 use model::domain::Domain;
+use model::domain::address::{Address, PciAddress};
 use model::domain::devices::disk::{
     AuthSecret, DiskAuth, DiskSource, NetworkHost, StorageType, VolumeMode,
 };
+use model::domain::devices::interface::{Interface, InterfaceSource, InterfaceType};
 use model::domain::scalar::Uuid;
 use model::storage::{Auth, Pool, PoolType};
 use plan::qemu::{FdGroup, Found, FoundVolume, Nbdkit};
 use serde_json::Value;
+use xml::RawElement;
 
 /// All that the domain refers to.
 pub fn found(request: &Request<'_>, domain: &Domain) -> Found {
@@ -32,7 +35,61 @@ pub fn found(request: &Request<'_>, domain: &Domain) -> Found {
             found.volumes.insert((pool.clone(), volume.clone()), there);
         }
     }
+    let interfaces = domain.devices.iter().flat_map(|devices| &devices.interfaces);
+    for (position, nic) in interfaces.enumerate() {
+        let name = nic.source.as_ref().and_then(|source| source.network.as_deref());
+        let port = name.and_then(|name| request.value("networks").get(name)?.get("port")?.as_str());
+        if let (InterfaceType::Network, Some(port)) = (nic.kind, port)
+            && let Some(connection) = connection(port)
+        {
+            found.connections.insert(position, connection);
+        }
+    }
+    let hostdevs = domain.devices.iter().flat_map(|devices| &devices.hostdevs);
+    for source in hostdevs.filter_map(|hostdev| hostdev.source.as_ref()) {
+        let (Some(adapter), Some(address)) = (&source.adapter, &source.address) else { continue };
+        let bus = address.bus.as_deref().and_then(|bus| bus.parse().ok()).unwrap_or(0);
+        let (target, unit) = (address.target.unwrap_or(0), address.unit.unwrap_or(0));
+        let place = (adapter.name.clone(), bus, target, unit);
+        found.scsi_generic.insert(place, "/dev/sg0".to_owned());
+    }
     found
+}
+
+/// What a network's port connects an interface to.
+fn connection(port: &str) -> Option<Interface> {
+    let port = RawElement::parse(port).ok()?;
+    let plug = port.elements().find(|element| element.local_name() == "plug")?;
+    let attr = |name: &str| plug.attr(name).map(str::to_owned);
+    let mut source = InterfaceSource::default();
+    let kind = match plug.attr("type")? {
+        "network" | "bridge" => {
+            source.bridge = attr("bridge");
+            InterfaceType::Bridge
+        }
+        "direct" => {
+            source.dev = attr("dev");
+            source.mode = attr("mode");
+            InterfaceType::Direct
+        }
+        "hostdev-pci" => {
+            let address = plug.elements().find(|element| element.local_name() == "address")?;
+            let number = |name: &str| {
+                let text = address.attr(name).unwrap_or("0");
+                u64::from_str_radix(text.trim_start_matches("0x"), 16).unwrap_or(0)
+            };
+            source.device_address = Some(Address::Pci(PciAddress {
+                domain: number("domain").into(),
+                bus: number("bus").into(),
+                slot: number("slot").into(),
+                function: number("function").into(),
+                ..PciAddress::default()
+            }));
+            InterfaceType::Hostdev
+        }
+        _ => return None,
+    };
+    Some(Interface { kind, source: Some(source), ..Interface::default() })
 }
 
 /// A volume of the assumed host: its kind is part of its name.

@@ -19,6 +19,15 @@ const INDEX: &str = ".index";
 const LOWER: &str = ".lower";
 const DOWN_SCRIPT: &str = ".downscript";
 
+/// What a network device asks for that cannot be done here yet.
+pub(super) fn unsupported(tap: &Tap) -> Option<VirError> {
+    let what = tap.asks.first()?;
+    Some(VirError::new(
+        ErrorCode::CONFIG_UNSUPPORTED,
+        format!("<interface> '{}': {what} is not supported yet", tap.mac),
+    ))
+}
+
 /// Makes a tap (or macvtap) and keeps its descriptors and name.
 ///
 /// # Errors

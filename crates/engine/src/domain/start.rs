@@ -255,6 +255,9 @@ impl Engine {
             let engine = Arc::clone(self);
             crate::blocking(move || {
                 let plan = engine.plan_start(&mut definition, id, options)?;
+                if let Some(error) = super::steps::unsupported(&plan.steps) {
+                    return Err(error);
+                }
                 engine.write_log_head(&plan);
                 Ok(plan)
             })

@@ -8,7 +8,7 @@ use diag::{ErrorCode, VirError};
 use host::access::{Expected, FileId, OpenMode, Owner, make_parents, place};
 use host::files::{self, WriteMode};
 use plan::{
-    Access, Action, Content, Grant, Helper, Ids, ResultName, SecretBy, SecretRef, Step,
+    Access, Action, Content, Grant, Helper, HostDevice, Ids, ResultName, SecretBy, SecretRef, Step,
     ThreadSetting,
 };
 use std::fs;
@@ -125,6 +125,7 @@ pub(super) fn perform(
             keep_fd(step, results, device);
             Ok(())
         }
+        Action::Assign(device) => Err(cannot_assign(device)),
         Action::Helper(helper) => start_helper(helper, results, guest),
         Action::Cgroup(cgroup) => {
             results.cgroup_files = engine.make_cgroup(domain, cgroup)?;
@@ -139,6 +140,22 @@ pub(super) fn perform(
 /// Sets priority and placement of QEMU's threads.
 pub(super) fn set_threads(settings: &[ThreadSetting], results: &Results) -> Result<(), VirError> {
     super::threads::apply(settings, results)
+}
+
+/// Why a plan cannot be carried out by this daemon, before anything is touched.
+pub(super) fn unsupported(steps: &[Step]) -> Option<VirError> {
+    steps.iter().find_map(|step| match &step.action {
+        Action::Assign(device) => Some(cannot_assign(device)),
+        Action::Tap(tap) => super::links::unsupported(tap),
+        _ => None,
+    })
+}
+
+fn cannot_assign(device: &HostDevice) -> VirError {
+    VirError::new(
+        ErrorCode::CONFIG_UNSUPPORTED,
+        format!("assigning host devices to guests is not supported yet ({device})"),
+    )
 }
 
 /// The plain text of a secret.

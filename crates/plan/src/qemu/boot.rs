@@ -26,7 +26,10 @@ impl Build<'_> {
         let Some(os) = &self.d.os else {
             return orders;
         };
-        let given = orders.disks.iter().chain(&orders.interfaces).any(Option::is_some);
+        let given = orders.disks.iter().chain(&orders.interfaces).any(Option::is_some)
+            || self.dev.hostdevs.iter().any(|hostdev| hostdev.boot.is_some())
+            || self.dev.redirdevs.iter().any(|redir| redir.boot.is_some())
+            || self.dev.filesystems.iter().any(|fs| fs.boot.is_some());
         if given {
             return orders;
         }

@@ -4,7 +4,7 @@ use super::build::{Build, Props, comma, fd_mark};
 use super::found::Found;
 use super::settings::Settings;
 use super::words::YesNo;
-use super::{chardev, cpu, disk, graphics};
+use super::{chardev, cpu, disk, graphics, net};
 use crate::launch_plan::{LaunchPlan, MonitorPlan};
 use crate::step::*;
 use diag::{Diagnostic, ErrorCode, Severity};
@@ -129,14 +129,16 @@ pub fn launch(domain: &Domain, inputs: &Inputs) -> Result<LaunchPlan, Vec<Diagno
         return Err(fault("qemu.iothreads", ErrorCode::CONFIG_UNSUPPORTED, message));
     }
     number_io_threads(&mut live);
+    net::name_host_devices(&mut live, inputs.found);
     disk::resolve_volumes(&mut live, inputs.found)?;
     disk::number_images(&mut live);
     chardev::choose_paths(&mut live, &set.channel_dir, &short);
     graphics::choose_listens(&mut live, set, &private_dir);
     label(&mut live, set);
-    let Some(devices) = live.devices.clone() else {
+    let Some(mut devices) = live.devices.clone() else {
         return Err(fault("qemu.devices", ErrorCode::XML_ERROR, "the domain has no <devices>"));
     };
+    net::connected(&mut devices.interfaces, inputs.found);
     let mut build = Build {
         d: &live,
         dev: &devices,
@@ -266,6 +268,7 @@ fn command_line(b: &mut Build) {
     b.hubs();
     b.memory_devices();
     b.disks();
+    b.filesystems();
     b.interfaces();
     b.smartcards();
     b.serials();
@@ -280,6 +283,7 @@ fn command_line(b: &mut Build) {
     b.sounds();
     b.watchdogs();
     b.redirdevs();
+    b.hostdevs();
     b.incoming();
     b.balloon();
     b.rngs();
@@ -289,6 +293,7 @@ fn command_line(b: &mut Build) {
     b.own_arguments();
     b.sandbox();
     b.panics();
+    b.shmems();
     b.vsocks();
     b.cryptos();
     b.pstores();

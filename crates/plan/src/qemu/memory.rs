@@ -1,7 +1,7 @@
 //! Memory: size, backends, NUMA cells, CPUs' topology.
 
 use super::build::{Build, Props, Switch};
-use super::words::{Address, YesNo};
+use super::words::YesNo;
 use model::domain::devices::memory::{MemoryDevice, MemoryModel};
 use model::domain::memory::{AllocationMode, MemoryAccess, MemorySourceType};
 use model::domain::tune::{NumaMode, VcpuPlacement};
@@ -56,7 +56,7 @@ impl Build<'_> {
     }
 
     /// Host nodes and policy of a backend, by `<numatune>`.
-    fn host_nodes(&mut self, cell: Option<u32>, device: Option<&MemoryDevice>) -> Props {
+    pub(super) fn host_nodes(&mut self, cell: Option<u32>, device: Option<&MemoryDevice>) -> Props {
         if let Some(mask) = device.and_then(|device| device.source.as_ref()?.nodemask.clone()) {
             let list: Vec<u32> = mask.iter().collect();
             return Props::default().set("host-nodes", list).set("policy", "bind");
@@ -176,12 +176,8 @@ impl Build<'_> {
             true => Props::default().set("prealloc", true).opt("prealloc-threads", threads),
             false => Props::default(),
         };
-        if let Some(path) = nvdimm_path {
-            return Props::object("memory-backend-file", id)
-                .set("mem-path", path)
-                .opt("share", share)
-                .extend(prealloc)
-                .set("size", size);
+        if let (Some(path), Some(device)) = (nvdimm_path, device) {
+            return self.file_backend(id, device, &path, share, size);
         }
         if let Some(page) = pages.filter(|_| source != Some(MemorySourceType::Memfd)) {
             let mount = self
@@ -319,40 +315,6 @@ impl Build<'_> {
         // More threads than ids: the defaults of the model give every thread an id.
         if self.d.io_threads.unwrap_or(0) as usize > ids.threads.len() {
             self.fail("qemu.iothreads", "<iothreads> counts more threads than have ids");
-        }
-    }
-
-    /// Memory devices.
-    pub(super) fn memory_devices(&mut self) {
-        let devices = self.dev.memories.clone();
-        for device in &devices {
-            let id = self.alias(&device.alias, "<memory>");
-            let driver = match device.model {
-                MemoryModel::Dimm => "pc-dimm",
-                other => {
-                    let name = format!("{other:?}").to_lowercase();
-                    self.fail(
-                        "qemu.memory-device",
-                        format!("<memory model='{name}'> is not supported yet"),
-                    );
-                    continue;
-                }
-            };
-            let backend = format!("mem{id}");
-            let cell = device.target.node;
-            let props = self.memory_backend(
-                &backend,
-                device.target.size.0.div_ceil(2048) * 2048,
-                cell,
-                Some(device),
-            );
-            self.backend(props);
-            let mut props =
-                Props::device(driver).opt("node", cell).set("memdev", backend).set("id", id);
-            if let Some(Address::Dimm(dimm)) = &device.address {
-                props = props.set("slot", dimm.slot).opt("addr", dimm.base.map(|base| base.0));
-            }
-            self.device(props);
         }
     }
 

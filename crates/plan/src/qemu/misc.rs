@@ -159,16 +159,6 @@ impl Build<'_> {
 
     /// Devices that this planner does not know yet are refused, each by name.
     pub(super) fn refuse_unplanned(&mut self) {
-        let dev = self.dev;
-        let mut refuse = |count: usize, element: &str| {
-            if count > 0 {
-                self.fail("qemu.unplanned", format!("<{element}> devices are not supported yet"));
-            }
-        };
-        refuse(dev.leases.len(), "lease");
-        refuse(dev.filesystems.len(), "filesystem");
-        refuse(dev.hostdevs.len(), "hostdev");
-        refuse(dev.shmems.len(), "shmem");
         if let Some(os) = &self.d.os
             && os.kind.name != model::domain::os::OsTypeName::Hvm
         {

@@ -9,6 +9,7 @@ mod sd;
 mod throttle;
 mod vhost_user;
 
+pub(super) use nodes::secret_by;
 pub(super) use number::{number_images, resolve_volumes};
 
 use super::build::Build;

@@ -2,6 +2,7 @@
 
 use super::super::build::{Build, Props};
 use super::super::words::Address;
+use model::domain::address::DriveAddress;
 use model::domain::devices::controller::ControllerType;
 use model::domain::devices::disk::*;
 
@@ -44,15 +45,42 @@ impl Build<'_> {
             }
             DiskBus::Sata => Props::default().set("bus", format!("{name}.{}", drive.unit)),
             DiskBus::Fdc => Props::default().set("unit", drive.unit),
-            _ => {
-                let model = controller.and_then(|c| c.model.as_deref()).unwrap_or("lsilogic");
-                let props = Props::default().set("bus", format!("{name}.0"));
-                if model.starts_with("virtio") || matches!(model, "vmpvscsi" | "ibmvscsi") {
-                    props.set("channel", 0).set("scsi-id", drive.target).set("lun", drive.unit)
-                } else {
-                    props.set("scsi-id", drive.unit)
-                }
-            }
+            _ => scsi_bus(&name, controller.and_then(|c| c.model.as_deref()), drive),
         })
+    }
+
+    /// Where on a SCSI bus a device sits.
+    pub(in crate::qemu) fn scsi_place(
+        &mut self,
+        address: &Option<Address>,
+        element: &str,
+    ) -> Option<Props> {
+        let Some(Address::Drive(drive)) = address else {
+            self.fail("qemu.address", format!("{element} has no address on a SCSI bus"));
+            return None;
+        };
+        let mut controllers = self.dev.controllers.iter();
+        let controller = controllers
+            .find(|c| c.kind == ControllerType::Scsi && c.index.unwrap_or(0) == drive.controller);
+        let Some(name) = self.controller(ControllerType::Scsi, drive.controller) else {
+            let number = drive.controller;
+            self.fail(
+                "qemu.controller",
+                format!("{element} sits on controller {number}, which does not exist"),
+            );
+            return None;
+        };
+        Some(scsi_bus(name, controller.and_then(|c| c.model.as_deref()), drive))
+    }
+}
+
+/// A place on the bus of a SCSI controller.
+fn scsi_bus(name: &str, model: Option<&str>, drive: &DriveAddress) -> Props {
+    let model = model.unwrap_or("lsilogic");
+    let props = Props::default().set("bus", format!("{name}.0"));
+    if model.starts_with("virtio") || matches!(model, "vmpvscsi" | "ibmvscsi") {
+        props.set("channel", 0).set("scsi-id", drive.target).set("lun", drive.unit)
+    } else {
+        props.set("scsi-id", drive.unit)
     }
 }

@@ -1,0 +1,143 @@
+//! Folders of the host in the guest: 9p by QEMU itself, virtiofs by a process beside it.
+
+use super::build::{Build, Props, Switch, comma};
+use crate::step::{Access, Action, Helper, Step, Undo};
+use model::domain::devices::filesystem::*;
+
+/// Where virtiofsd lies unless the domain names one.
+const VIRTIOFSD: &str = "/usr/libexec/virtiofsd";
+
+impl Build<'_> {
+    /// All folders.
+    pub(super) fn filesystems(&mut self) {
+        for fs in &self.dev.filesystems {
+            let driver = fs.driver.clone().unwrap_or_default();
+            match driver.kind.as_deref() {
+                Some("virtiofs") => self.virtiofs(fs, &driver),
+                None | Some("path" | "handle") => self.plan9(fs, &driver),
+                Some(other) => {
+                    let text = format!("Filesystem driver type not supported: {other}");
+                    self.fail("qemu.filesystem", text);
+                }
+            }
+        }
+    }
+
+    fn plan9(&mut self, fs: &Filesystem, driver: &FilesystemDriver) {
+        let element = format!("<filesystem> '{}'", fs.target.dir);
+        let id = self.alias(&fs.alias, &element);
+        let handle = driver.kind.as_deref() == Some("handle");
+        let mut out = if handle { "handle" } else { "local" }.to_string();
+        if !handle {
+            let model = match fs.access_mode.unwrap_or_default() {
+                AccessMode::Passthrough => "passthrough",
+                AccessMode::Mapped => "mapped",
+                AccessMode::Squash => "none",
+            };
+            out.push_str(&format!(",security_model={model}"));
+        }
+        if let Some(multi) = fs.multi_devs.filter(|multi| *multi != MultiDevs::Default) {
+            self.need("fsdev.multidevs", &format!("{element}: multidevs"));
+            let word = match multi {
+                MultiDevs::Remap => "remap",
+                MultiDevs::Forbid => "forbid",
+                MultiDevs::Warn | MultiDevs::Default => "warn",
+            };
+            out.push_str(&format!(",multidevs={word}"));
+        }
+        for (key, mode) in [("fmode", &fs.fmode), ("dmode", &fs.dmode)] {
+            if let Some(mode) = mode {
+                let octal = u32::from_str_radix(mode, 8).unwrap_or(0);
+                out.push_str(&format!(",{key}={octal:04o}"));
+            }
+        }
+        if driver.wrpolicy.as_deref() == Some("immediate") {
+            out.push_str(",writeout=immediate");
+        }
+        let dir = fs.source.as_ref().and_then(|source| source.dir.clone()).unwrap_or_default();
+        out.push_str(&format!(",id=fsdev-{id},path={}", comma(&dir)));
+        if fs.readonly {
+            out.push_str(",readonly=on");
+        }
+        let access = if fs.readonly { Access::Read } else { Access::ReadWrite };
+        self.grant(&dir, access, true, &element);
+        self.opt("-fsdev", &out);
+        let name = self.virtio_name("virtio-9p", &fs.address, fs.model);
+        let props = Props::device(&name)
+            .extend(Self::virtio_options(Some(&driver.virtio)))
+            .set("id", id.clone())
+            .set("fsdev", format!("fsdev-{id}"))
+            .set("mount_tag", fs.target.dir.clone());
+        let place = self.place(&fs.address, &element);
+        let index = fs.acpi.as_ref().and_then(|acpi| acpi.index);
+        self.device(props.extend(place).opt("acpi-index", index));
+    }
+
+    fn virtiofs(&mut self, fs: &Filesystem, driver: &FilesystemDriver) {
+        let element = format!("<filesystem> '{}'", fs.target.dir);
+        self.need("vhost-user-fs", &element);
+        let id = self.alias(&fs.alias, &element);
+        let source = fs.source.clone().unwrap_or_default();
+        let socket = match &source.socket {
+            // Somebody else's process serves it.
+            Some(socket) => socket.clone(),
+            None => self.virtiofsd(fs, &id, source.dir.as_deref().unwrap_or_default()),
+        };
+        self.opt("-chardev", &format!("socket,id=chr-vu-{id},path={}", comma(&socket)));
+        let name = self.virtio_name("vhost-user-fs", &fs.address, fs.model);
+        let mut props = Props::device(&name)
+            .extend(Self::virtio_options(Some(&driver.virtio)))
+            .set("id", id.clone())
+            .set("chardev", format!("chr-vu-{id}"))
+            .opt("queue-size", driver.queue)
+            .set("tag", fs.target.dir.clone());
+        if let Some(boot) = &fs.boot {
+            self.need("vhost-user-fs.bootindex", &format!("{element}: <boot>"));
+            props = props.set("bootindex", boot.order);
+        }
+        let place = self.place(&fs.address, &element);
+        let index = fs.acpi.as_ref().and_then(|acpi| acpi.index);
+        self.device(props.extend(place).opt("acpi-index", index));
+    }
+
+    /// Starts virtiofsd for a folder; its socket.
+    fn virtiofsd(&mut self, fs: &Filesystem, id: &str, dir: &str) -> String {
+        let socket = format!("{}/{id}-fs.sock", self.private_dir);
+        let pid_file = format!("{}/{id}-fs.pid", self.private_dir);
+        let binary = fs.binary.clone().unwrap_or_default();
+        let mut args = vec![format!("--socket-path={socket}"), format!("--shared-dir={dir}")];
+        if let Some(cache) = &binary.cache {
+            let mode = if cache.mode == "none" { "never" } else { cache.mode.as_str() };
+            args.push(format!("--cache={mode}"));
+        }
+        if let Some(sandbox) = &binary.sandbox {
+            args.push(format!("--sandbox={}", sandbox.mode));
+        }
+        if binary.xattr.is_some_and(Switch::on) {
+            args.push("--xattr".into());
+        }
+        if let Some(pool) = &binary.thread_pool {
+            args.push(format!("--thread-pool-size={}", pool.size));
+        }
+        if let Some(files) = &binary.open_files {
+            args.push(format!("--rlimit-nofile={}", files.max));
+        }
+        if fs.readonly {
+            args.push("--readonly".into());
+        }
+        let helper = Helper {
+            program: binary.path.clone().unwrap_or_else(|| VIRTIOFSD.into()),
+            args: args.into_iter().map(Into::into).collect(),
+            owner: None,
+            pid_file: Some(pid_file.clone()),
+            socket: Some(socket.clone()),
+            daemonizes: false,
+            log: Some(format!("{}/{}-{id}-virtiofsd.log", self.set.log_dir, self.d.name)),
+            one_shot: false,
+        };
+        let step = Step::new(Action::Helper(helper)).undone_by(Undo::EndHelper { pid_file });
+        self.steps.push(step);
+        self.grant(&socket, Access::ReadWrite, false, "<filesystem>");
+        socket
+    }
+}

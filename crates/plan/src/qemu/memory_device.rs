@@ -1,0 +1,122 @@
+//! Memory devices: modules, non-volatile memory, memory that a guest takes and gives back.
+
+use super::build::{Build, Props, Switch};
+use super::words::Address;
+use crate::step::Access;
+use model::domain::devices::memory::{MemoryDevice, MemoryModel};
+
+impl Build<'_> {
+    /// All memory devices, each with its backend before it.
+    pub(super) fn memory_devices(&mut self) {
+        for device in &self.dev.memories {
+            let id = self.alias(&device.alias, "<memory>");
+            let backend = format!("mem{id}");
+            let flag = match device.model {
+                MemoryModel::Dimm => "pc-dimm",
+                MemoryModel::Nvdimm => "nvdimm",
+                MemoryModel::VirtioPmem => "virtio-pmem-pci",
+                MemoryModel::VirtioMem if matches!(device.address, Some(Address::Ccw(_))) => {
+                    "virtio-mem-ccw"
+                }
+                MemoryModel::VirtioMem => "virtio-mem-pci",
+                MemoryModel::SgxEpc => "sgx-epc",
+            };
+            self.need(flag, &format!("<memory model='{}'>", device.model.as_str()));
+            // Modules come in the units that machines add memory in.
+            let unit = if self.is_power() { 256 << 10 } else { 2048 };
+            let kib = device.target.size.0.div_ceil(unit) * unit;
+            if device.model == MemoryModel::SgxEpc {
+                let props = Props::object("memory-backend-epc", &backend)
+                    .set("prealloc", true)
+                    .set("size", kib * 1024);
+                let nodes = self.host_nodes(None, Some(device));
+                self.object(props.extend(nodes));
+                continue;
+            }
+            let mut props = self.memory_backend(&backend, kib, device.target.node, Some(device));
+            let prealloc = props.0.contains_key("prealloc");
+            if device.model == MemoryModel::VirtioMem {
+                // The device allocates what it plugs in, the backend nothing ahead.
+                props.0.shift_remove("prealloc");
+                props.0.shift_remove("prealloc-threads");
+                if self.has("memory-backend-file.reserve") {
+                    props = props.set("reserve", false);
+                }
+            }
+            self.backend(props);
+            let props = self.memory_device(device, flag, &backend, prealloc).set("id", id);
+            let place = match &device.address {
+                Some(Address::Dimm(dimm)) => Props::default()
+                    .set("slot", dimm.slot)
+                    .opt("addr", dimm.base.map(|base| base.0)),
+                _ => self.place(&device.address, "<memory>"),
+            };
+            self.device(props.extend(place));
+        }
+    }
+
+    fn is_power(&self) -> bool {
+        matches!(self.arch.as_str(), "ppc64" | "ppc64le")
+    }
+
+    fn memory_device(
+        &mut self,
+        device: &MemoryDevice,
+        driver: &str,
+        backend: &str,
+        prealloc: bool,
+    ) -> Props {
+        let target = &device.target;
+        let virtio_mem = device.model == MemoryModel::VirtioMem;
+        let mut props = Props::device(driver)
+            .opt("node", target.node)
+            .opt("label-size", target.label.as_ref().map(|label| label.size.0 * 1024));
+        if device.model == MemoryModel::Nvdimm {
+            props = props.opt("uuid", device.uuid.map(|uuid| uuid.to_string()));
+            if target.readonly {
+                self.need("nvdimm.unarmed", "<memory><target><readonly/>");
+                props = props.set("unarmed", true);
+            }
+        }
+        if virtio_mem {
+            props = props
+                .opt("block-size", target.block.map(|block| block.0 * 1024))
+                .opt("requested-size", target.requested.map(|requested| requested.0 * 1024));
+        }
+        props = props.set("memdev", backend);
+        if virtio_mem && prealloc && self.has("virtio-mem-pci.prealloc") {
+            props = props.set("prealloc", true);
+        }
+        props = props.opt("memaddr", target.address.as_ref().map(|address| address.base.0));
+        if virtio_mem && let Some(slots) = target.dynamic_memslots {
+            self.need("virtio-mem-pci.dynamic-memslots", "<memory><target dynamicMemslots>");
+            props = props.set("dynamic-memslots", slots.on());
+        }
+        props
+    }
+
+    /// A backend that is a file of the host's: non-volatile memory.
+    pub(super) fn file_backend(
+        &mut self,
+        id: &str,
+        device: &MemoryDevice,
+        path: &str,
+        share: Option<bool>,
+        size: u64,
+    ) -> Props {
+        self.grant(path, Access::ReadWrite, share == Some(true), "<memory>");
+        let source = device.source.clone().unwrap_or_default();
+        let mut props =
+            Props::object("memory-backend-file", id).set("mem-path", path).opt("share", share);
+        // Persistent memory is there; writing zeroes to it would wear it or fault.
+        if device.model == MemoryModel::Nvdimm && !source.pmem {
+            props = props.set("prealloc", true);
+        }
+        props = props.set("size", size).opt("align", source.align_size.map(|align| align.0 * 1024));
+        if source.pmem {
+            self.need("memory-backend-file.pmem", "<memory><source><pmem/>");
+            props = props.set("pmem", true);
+        }
+        props
+    }
+}

@@ -1,0 +1,111 @@
+//! Taps of bridges, macvtap devices, taps of the guest's own.
+
+use super::super::build::{Build, Props, fd_mark};
+use super::super::words::YesNo;
+use crate::step::{Action, Step, Tap, TapKind, Undo};
+use model::domain::devices::interface::*;
+
+impl Build<'_> {
+    pub(super) fn tap_net(
+        &mut self,
+        nic: &Interface,
+        alias: &str,
+        element: &str,
+        virtio: bool,
+        queues: Option<u32>,
+    ) -> Option<Props> {
+        let source = nic.source.clone().unwrap_or_default();
+        let target = nic.target.clone().unwrap_or_default();
+        let kind = match nic.kind {
+            InterfaceType::Bridge => {
+                let Some(bridge) = source.bridge.clone() else {
+                    self.fail("qemu.interface", format!("{element}: <source> names no bridge"));
+                    return None;
+                };
+                let isolated = nic.port.as_ref().is_some_and(|p| p.isolated == Some(YesNo::Yes));
+                TapKind::Bridge { bridge, isolated }
+            }
+            InterfaceType::Direct => {
+                let Some(lower) = source.dev.clone() else {
+                    self.fail("qemu.interface", format!("{element}: <source> names no device"));
+                    return None;
+                };
+                let mode = source.mode.clone().unwrap_or_else(|| "vepa".into());
+                TapKind::Macvtap { lower, mode }
+            }
+            _ => TapKind::Ethernet {
+                managed: target.managed != Some(YesNo::No),
+                script: nic.script.as_ref().map(|script| script.path.clone()),
+                down_script: nic.down_script.as_ref().map(|script| script.path.clone()),
+            },
+        };
+        let count = queues.unwrap_or(1);
+        let step = Step::new(Action::Tap(Tap {
+            kind,
+            name: target.dev.clone(),
+            mac: nic.mac.as_ref().map_or(String::new(), |mac| mac.address.to_string()),
+            queues: count,
+            vnet_hdr: virtio,
+            mtu: nic.mtu.as_ref().map(|mtu| mtu.size),
+            asks: asks(nic),
+        }))
+        .yields(alias);
+        self.steps.push(step.undone_by(Undo::RemoveLink(crate::step::ResultName::new(alias))));
+        let names = |prefix: &str| -> String {
+            if count == 1 {
+                return fd_mark(&format!("{alias}.{prefix}"));
+            }
+            let all: Vec<_> =
+                (0..count).map(|n| fd_mark(&format!("{alias}.{prefix}{n}"))).collect();
+            all.join(":")
+        };
+        let mut props = Props::default().set("type", "tap");
+        props = props.set(if count == 1 { "fd" } else { "fds" }, names("fd"));
+        let driver = nic.driver.clone().unwrap_or_default();
+        let wanted = driver.name == Some(NetDriverName::Vhost);
+        // vhost needs the guest's memory in the kernel: only KVM guests gain from it.
+        let kvm = self.accel == model::capabilities::qemu::Accel::Kvm;
+        let refused = driver.name == Some(NetDriverName::Qemu);
+        let device = nic
+            .backend
+            .as_ref()
+            .and_then(|backend| backend.vhost.clone())
+            .or_else(|| self.set.vhost_net.clone());
+        let use_vhost = virtio && !refused && kvm;
+        match device.filter(|_| use_vhost) {
+            Some(path) => {
+                let step = Step::new(Action::VhostNet { path, queues: count });
+                self.steps.push(step.yields(format!("{alias}.vhost")));
+                props = props.set("vhost", true);
+                props =
+                    props.set(if count == 1 { "vhostfd" } else { "vhostfds" }, names("vhostfd"));
+            }
+            None if wanted && use_vhost => {
+                self.fail(
+                    "qemu.vhost-net",
+                    "vhost-net was requested for an interface, but is unavailable",
+                );
+            }
+            None => {}
+        }
+        Some(props.opt("sndbuf", nic.tune.as_ref().and_then(|tune| tune.sndbuf)))
+    }
+}
+
+/// What else is asked of the host's end, by element.
+fn asks(nic: &Interface) -> Vec<&'static str> {
+    let source = nic.source.as_ref();
+    [
+        (nic.filter_ref.is_some(), "<filterref>"),
+        (nic.bandwidth.is_some(), "<bandwidth>"),
+        (nic.vlan.is_some(), "<vlan>"),
+        (nic.virtual_port.is_some(), "<virtualport>"),
+        (nic.coalesce.is_some(), "<coalesce>"),
+        (nic.trust_guest_rx_filters == Some(YesNo::Yes), "trustGuestRxFilters='yes'"),
+        (source.is_some_and(|source| !source.ips.is_empty()), "<ip> of the host's end"),
+        (source.is_some_and(|source| !source.routes.is_empty()), "<route> of the host"),
+    ]
+    .into_iter()
+    .filter_map(|(used, what)| used.then_some(what))
+    .collect()
+}
