@@ -279,11 +279,22 @@ pub(crate) fn call<'a, 'b>(
             only_flags(args.flags, STRING_OKAY)?;
             let domain = find(&engine, &args.dom)?;
             running(&domain)?;
+            // How many CPUs there are to ask about.
+            if args.start_cpu != -1 && args.ncpus == 0 {
+                let (present, _) = engine.cpu_map();
+                let count = present.iter().max().map_or(0, |last| last + 1);
+                let nparams = i32::try_from(count).unwrap_or(i32::MAX);
+                return Ok(remote::DomainGetCpuStatsRet { params: Vec::new(), nparams });
+            }
+            // How many values each CPU has: its time and that of the virtual CPUs.
+            if args.start_cpu != -1 && args.nparams == 0 {
+                return Ok(remote::DomainGetCpuStatsRet { params: Vec::new(), nparams: 2 });
+            }
+            // The kernel counts the time of a guest for all host CPUs together.
             if args.start_cpu != -1 {
                 return Err(VirError::new(
                     ErrorCode::OPERATION_UNSUPPORTED,
-                    "operation 'getCpuacctPercpuUsage' not supported: the kernel counts the time \
-                     of a guest for all host CPUs together",
+                    "operation 'getCpuacctPercpuUsage' not supported for backend 'cgroup V2'",
                 ));
             }
             let times = engine.cpu_times(&domain);

@@ -25,6 +25,12 @@ impl Engine {
             return Err(VirError::config(format!("Unknown architecture {arch}"))
                 .from_domain(ErrorDomain::DOMAIN));
         }
+        if let (Some(arch), None, None) = (&arch, &named, &default)
+            && *arch != self.facts.arch
+        {
+            return Err(VirError::config(format!("No emulator found for arch '{arch}'"))
+                .from_domain(ErrorDomain::DOMAIN));
+        }
         let accel = if written.kind == VirtType::Kvm { Accel::Kvm } else { Accel::Tcg };
         let shared = match (named.as_deref(), default.as_deref()) {
             // One that is named must be there; without any, the definition stays as it is.
@@ -69,6 +75,7 @@ impl Engine {
         }
         let mut diagnostics = diagnostics;
         let emulator = written.devices.as_ref().and_then(|devices| devices.emulator.as_deref());
+        let emulator = emulator.or(default.as_deref());
         let caps = emulator.and_then(|emulator| self.caps.known(emulator));
         diagnostics.extend(validate_emulator(&written, caps.as_deref(), accel));
         if shared.is_some() {

@@ -436,12 +436,17 @@ impl Engine {
     /// When emulator, architecture, machine or virtualisation type do not go together here.
     pub fn domain_capabilities(&self, query: &DomainCapsQuery) -> Result<String, VirError> {
         let arch = query.arch.clone();
+        if let Some(arch) = &arch
+            && !model::domain::ARCHITECTURES.contains(&arch.as_str())
+        {
+            return Err(VirError::invalid_arg(format!("unknown architecture: {arch}")));
+        }
         let emulator = match &query.emulator {
             Some(emulator) => emulator.clone(),
             None => {
                 let arch = arch.as_deref().unwrap_or(&self.facts.arch);
                 CapsStore::default_emulator(arch).ok_or_else(|| {
-                    VirError::invalid_arg(format!(
+                    VirError::config(format!(
                         "unable to find any emulator to serve '{arch}' architecture"
                     ))
                 })?
@@ -472,6 +477,11 @@ impl Engine {
                 )));
             }
             Some("qemu") => Accel::Tcg,
+            Some(other) if other.parse::<model::domain::VirtType>().is_ok() => {
+                return Err(VirError::invalid_arg(format!(
+                    "Emulator '{emulator}' does not support virt type '{other}'"
+                )));
+            }
             Some(other) => {
                 return Err(VirError::invalid_arg(format!("unknown virttype: {other}")));
             }
@@ -599,8 +609,15 @@ impl Engine {
     /// # Errors
     /// When the architecture is unknown or has no emulator here.
     pub fn cpu_model_names(&self, arch: &str) -> Result<Vec<String>, VirError> {
-        let emulator = CapsStore::default_emulator(arch)
-            .ok_or_else(|| VirError::invalid_arg(format!("cannot find architecture {arch}")))?;
+        if !model::domain::ARCHITECTURES.contains(&arch) {
+            return Err(VirError::invalid_arg(format!("cannot find architecture {arch}")));
+        }
+        let emulator = CapsStore::default_emulator(arch).ok_or_else(|| {
+            VirError::new(
+                diag::ErrorCode::NO_SUPPORT,
+                format!("'{arch}' architecture is not supported by CPU driver"),
+            )
+        })?;
         let caps = self.caps.get(&emulator)?;
         if matches!(arch, "x86_64" | "i686") {
             let map = model::capabilities::cpu::X86Map::get();

@@ -7,7 +7,8 @@ use crate::events::{DomainEvent, DomainRef, Event};
 use crate::turn::Turn;
 use diag::{Diagnostic, ErrorCode, ErrorDomain, Severity, VirError};
 use lifecycle::{LifecycleEvent, Request};
-use model::domain::{Domain as Definition, ParseOptions, validate};
+use model::capabilities::qemu::Accel;
+use model::domain::{Domain as Definition, ParseOptions, validate, validate_machine};
 use std::sync::Arc;
 use units::Uuid;
 
@@ -53,7 +54,13 @@ impl Engine {
         log_unknown_content(&written.name, &diagnostics, xml);
         let mut effective = self.with_defaults(written)?;
         self.choose_firmware(&mut effective)?;
-        let faults = validate(&effective);
+        let mut faults = validate(&effective);
+        let emulator = effective.devices.as_ref().and_then(|devices| devices.emulator.as_deref());
+        if let Some(caps) = emulator.and_then(|emulator| self.caps.known(emulator)) {
+            let kvm = effective.kind == model::domain::VirtType::Kvm;
+            let accel = if kvm { Accel::Kvm } else { Accel::Tcg };
+            faults.extend(validate_machine(&effective, &caps, accel));
+        }
         refuse_faults(Some(effective), &faults, xml)
     }
 

@@ -46,7 +46,7 @@ pub use inside::Inside;
 pub use text::{
     FormatFlags, ParseOptions, Parsed, QEMU_NS, file_header, format, parse, write_domain,
 };
-pub use validate::{validate, validate_emulator, validate_support};
+pub use validate::{validate, validate_emulator, validate_machine, validate_support};
 
 impl Domain {
     /// The devices; an empty set is made when there is none.

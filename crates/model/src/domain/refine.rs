@@ -82,6 +82,12 @@ const MISSING: &[(&str, &str, ErrorCode, &str)] = &[
         "missing target information for device",
     ),
     (
+        "xml.missing-element",
+        "Missing required element 'type' in element 'os'",
+        ErrorCode::XML_ERROR,
+        "an os <type> must be specified",
+    ),
+    (
         "xml.missing-attribute",
         "Missing required attribute 'type' in element 'domain'",
         ErrorCode::INTERNAL_ERROR,

@@ -3,8 +3,9 @@
 use diag::{Diagnostic, Severity};
 use xml::{WriteOptions, Writer, Xml};
 
+use super::os::OsTypeName;
 use super::seclabel::SeclabelType;
-use super::{Domain, canonical, live, refine};
+use super::{Domain, VirtType, canonical, live, refine};
 
 /// The namespace of `<qemu:commandline>` and its siblings.
 pub const QEMU_NS: &str = "http://libvirt.org/schemas/domain/qemu/1.0";
@@ -48,6 +49,17 @@ pub(crate) fn settle(d: &mut Domain, options: ParseOptions, diagnostics: &mut Ve
             "domain.os-type",
             diag::ErrorCode::XML_ERROR,
             "an os <type> must be specified",
+        );
+    }
+    let container =
+        d.os.as_ref().is_some_and(|os| os.kind.name == OsTypeName::Exe && os.init.is_none());
+    // Other drivers have an init of their own.
+    if container && matches!(d.kind, VirtType::Qemu | VirtType::Kvm) {
+        super::defaults::fault(
+            diagnostics,
+            "domain.init",
+            diag::ErrorCode::XML_ERROR,
+            "init binary must be specified",
         );
     }
     if !options.live {

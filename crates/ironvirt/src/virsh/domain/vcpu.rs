@@ -491,6 +491,9 @@ fn per_cpu(ctl: &mut Ctl, dom: &Dom, start: i32, count: Option<i32>, failed: &st
         fail!("Start CPU {start} is out of range (min: 0, max: {})", max - 1);
     }
     let show = count.unwrap_or(max - start).min(max - start);
+    if count.is_some_and(|count| count > show) {
+        put!(ctl, "Only {show} CPUs available to show\n");
+    }
     let nparams = get(ctl, 0, 0, 1).ctx(failed)?.nparams.max(0) as u32;
     let mut cpu = start;
     let mut left = show;

@@ -13,7 +13,15 @@ pub fn validate_emulator(d: &Domain, caps: Option<&QemuCaps>, accel: Accel) -> V
     let mut out = Faults(Vec::new());
     let Some(os) = &d.os else { return out.0 };
     let emulator = d.devices.as_ref().and_then(|devices| devices.emulator.as_deref());
+    let emulator = emulator.or(caps.map(|caps| caps.emulator.as_str()));
     let ours = matches!(d.kind, VirtType::Qemu | VirtType::Kvm);
+    if !ours && d.kind != VirtType::Hvf {
+        let (emulator, kind) = (emulator.unwrap_or_default(), d.kind.as_str());
+        out.unsupported(
+            "qemu.virt-type",
+            format!("Emulator '{emulator}' does not support virt type '{kind}'"),
+        );
+    }
     if ours && os.kind.name != OsTypeName::Hvm {
         let (emulator, name) = (emulator.unwrap_or_default(), os.kind.name.as_str());
         out.unsupported(
@@ -34,6 +42,23 @@ pub fn validate_emulator(d: &Domain, caps: Option<&QemuCaps>, accel: Accel) -> V
         out.unsupported(
             "qemu.max-vcpus",
             format!("Maximum CPUs greater than specified machine type limit {most}"),
+        );
+    }
+    out.0
+}
+
+/// Checks that the emulator has the machine type. Libvirt does so last, after all that the document
+/// alone can tell.
+pub fn validate_machine(d: &Domain, caps: &QemuCaps, accel: Accel) -> Vec<Diagnostic> {
+    let mut out = Faults(Vec::new());
+    let Some(name) = d.os.as_ref().and_then(|os| os.kind.machine.as_deref()) else { return out.0 };
+    let knows_machines = [Accel::Tcg, Accel::Kvm]
+        .into_iter()
+        .any(|accel| caps.accel(accel).is_some_and(|caps| !caps.machines.is_empty()));
+    if knows_machines && caps.machine(accel, name).is_none() {
+        out.unsupported(
+            "qemu.machine",
+            format!("Emulator '{}' does not support machine type '{name}'", caps.emulator),
         );
     }
     out.0

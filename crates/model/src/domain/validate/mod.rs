@@ -16,7 +16,7 @@ mod videos;
 
 use diag::{Diagnostic, ErrorCode, Severity};
 
-pub use emulator::validate_emulator;
+pub use emulator::{validate_emulator, validate_machine};
 pub use support::validate_support;
 
 use super::Domain;
@@ -46,6 +46,13 @@ impl Faults {
             message: message.into(),
             hints: Vec::new(),
         });
+    }
+
+    /// Says what to do about the fault added last.
+    pub(crate) fn hint(&mut self, hint: impl Into<String>) {
+        if let Some(last) = self.0.last_mut() {
+            last.hints.push(hint.into());
+        }
     }
 
     /// The document is wrong in itself.

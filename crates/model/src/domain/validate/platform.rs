@@ -52,7 +52,9 @@ fn name(d: &Domain, out: &mut Faults) {
 fn vcpus(d: &Domain, out: &mut Faults) {
     let Some(v) = &d.vcpu else { return };
     if v.maximum == 0 {
-        out.xml("domain.vcpu-zero", "invalid maximum number of vCPUs '0'");
+        // What libvirt says, though there may be no <numa> at all.
+        out.internal("domain.vcpu-zero", "CPU IDs in <numa> exceed the <vcpu> count");
+        out.hint("Give <vcpu> a number of 1 or more.");
     }
     if v.current.is_some_and(|c| c > v.maximum) {
         out.unsupported(
@@ -61,7 +63,8 @@ fn vcpus(d: &Domain, out: &mut Faults) {
         );
     }
     if v.current == Some(0) {
-        out.xml("domain.vcpu-zero", "invalid current number of vCPUs '0'");
+        out.unsupported("domain.vcpu-zero", "vcpu 0 can't be offline");
+        out.hint("Give the attribute 'current' of <vcpu> a number of 1 or more.");
     }
     let mut seen = Vec::new();
     for p in d.cpu_tune.iter().flat_map(|t| &t.vcpu_pins) {
