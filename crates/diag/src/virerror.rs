@@ -22,6 +22,10 @@ pub struct VirError {
 /// Faults told after the first: enough to mend a document by, few enough for any message.
 const FURTHER_FAULTS: usize = 100;
 
+/// The rule of faults of syntax: libvirt shows those with the line they are in. Other faults may
+/// have the same code.
+const SYNTAX_RULE: &str = "xml.syntax";
+
 impl VirError {
     /// An error of the QEMU driver (the most frequent reporter).
     pub fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
@@ -93,7 +97,7 @@ impl VirError {
             e.diagnostics = diagnostics;
             return e;
         };
-        let syntax = first.code == ErrorCode::XML_DETAIL;
+        let syntax = first.rule == SYNTAX_RULE;
         let mut detail = match (first.span, source) {
             (Some(span), Some(source)) if syntax => {
                 render::parser_detail(&first.message, span, source)
@@ -190,6 +194,9 @@ mod tests {
         let source = SourceText::new("x", "foo");
         let mut d = diagnostic(Severity::Error, ErrorCode::XML_DETAIL, 0, "Start tag expected");
         d.span = Some(Span { start: 0, end: 0 });
+        let plain = VirError::from_diagnostics(ErrorDomain::NETWORK, vec![d.clone()], Some(&source));
+        assert_eq!(plain.message(), "Start tag expected");
+        d.rule = SYNTAX_RULE;
         let e = VirError::from_diagnostics(ErrorDomain::DOMAIN, vec![d], Some(&source));
         assert_eq!(e.domain, ErrorDomain::XML);
         assert_eq!(e.message(), "at line 1: Start tag expected\nfoo\n^");
