@@ -82,6 +82,16 @@ fn storage() {
 }
 
 #[test]
+fn network() {
+    feed("network", model::network::fuzz_one);
+}
+
+#[test]
+fn nwfilter() {
+    feed("nwfilter", model::nwfilter::fuzz_one);
+}
+
+#[test]
 fn firmware() {
     feed("firmware", model::capabilities::firmware::fuzz_one);
 }
@@ -99,8 +109,8 @@ fn probe() {
 #[test]
 fn every_target_is_fed_here() {
     let here = [
-        "caps", "client", "conf", "domain", "firmware", "frame", "message", "probe", "qmp",
-        "storage", "xdr", "xml",
+        "caps", "client", "conf", "domain", "firmware", "frame", "message", "network",
+        "nwfilter", "probe", "qmp", "storage", "xdr", "xml",
     ];
     let mut targets: Vec<_> = std::fs::read_dir(paths::workspace().join("fuzz/fuzz_targets"))
         .expect("the fuzz targets")

@@ -13,7 +13,9 @@ mod domain;
 mod emulator;
 mod host;
 mod interface;
+mod network;
 mod nodedev;
+mod nwfilter;
 mod request;
 mod secret;
 mod snapshot;
@@ -34,7 +36,9 @@ const AREAS: &[&[Operation]] = &[
     cpu::OPERATIONS,
     domain::OPERATIONS,
     interface::OPERATIONS,
+    network::OPERATIONS,
     nodedev::OPERATIONS,
+    nwfilter::OPERATIONS,
     secret::OPERATIONS,
     snapshot::OPERATIONS,
     storage::OPERATIONS,

@@ -1,0 +1,143 @@
+//! What the network driver refuses although the XML by itself is right.
+
+use diag::{Diagnostic, ErrorCode, Severity};
+
+use super::address::Family;
+use super::bandwidth::Bandwidth;
+use super::definition::Network;
+use super::forward::ForwardMode;
+use super::ip::Ip;
+use super::portgroup::PortGroup;
+use super::virtualport::{VirtualPort, VirtualPortType};
+
+/// Checks a network that was read. An empty list means the driver takes it.
+pub fn validate(network: &Network) -> Vec<Diagnostic> {
+    let mut faults = Faults { name: &network.name, found: Vec::new() };
+    if network.name.contains('\n') {
+        faults.add(ErrorCode::XML_DETAIL, "invalid char in name: \n".to_owned());
+    }
+    let mode = network.mode();
+    if mode.has_own_bridge() {
+        own_bridge(network, &mut faults);
+    } else {
+        host_bridge(network, mode, &mut faults);
+    }
+    pool(network, mode, &mut faults);
+    port_groups(network, mode, &mut faults);
+    faults.found
+}
+
+struct Faults<'a> {
+    name: &'a str,
+    found: Vec<Diagnostic>,
+}
+
+impl Faults<'_> {
+    fn add(&mut self, code: ErrorCode, message: String) {
+        self.found.push(Diagnostic {
+            rule: "network.driver",
+            severity: Severity::Error,
+            code,
+            span: None,
+            message,
+            hints: Vec::new(),
+        });
+    }
+
+    fn unsupported(&mut self, message: String) {
+        self.add(ErrorCode::CONFIG_UNSUPPORTED, message);
+    }
+}
+
+fn has_dhcp(ip: &Ip) -> bool {
+    ip.dhcp.as_ref().is_some_and(|dhcp| !dhcp.ranges.is_empty() || !dhcp.hosts.is_empty())
+}
+
+/// A network with a bridge of its own: one DHCP server for each family.
+fn own_bridge(network: &Network, faults: &mut Faults<'_>) {
+    for (family, name) in [(Family::Ipv4, "IPv4"), (Family::Ipv6, "IPv6")] {
+        let servers = network.ips.iter().filter(|ip| ip.family() == family && has_dhcp(ip));
+        if servers.count() > 1 {
+            faults.unsupported(format!(
+                "Multiple {name} dhcp sections found -- dhcp is supported only for a single \
+                 {name} address on each network"
+            ));
+        }
+    }
+}
+
+/// A network without: nothing that would need one.
+fn host_bridge(network: &Network, mode: ForwardMode, faults: &mut Faults<'_>) {
+    let dns = network.dns.as_ref().is_some_and(|dns| !dns.is_empty());
+    for (what, given) in [
+        ("<mac> element", network.mac.is_some()),
+        ("<ip> element", !network.ips.is_empty()),
+        ("<dns> element", dns),
+        ("<domain> element", network.domain.is_some()),
+        ("network-wide <bandwidth> element", limits(network.bandwidth.as_ref())),
+    ] {
+        if given {
+            let name = faults.name;
+            faults.unsupported(format!(
+                "Unsupported {what} in network {name} with forward mode='{mode}'"
+            ));
+        }
+    }
+}
+
+fn limits(bandwidth: Option<&Bandwidth>) -> bool {
+    bandwidth.is_some()
+}
+
+/// Devices handed to guests are listed by address.
+fn pool(network: &Network, mode: ForwardMode, faults: &mut Faults<'_>) {
+    let (Some(forward), ForwardMode::Hostdev) = (&network.forward, mode) else { return };
+    if let Some(interface) = forward.interfaces.first() {
+        let (name, dev) = (faults.name, &interface.dev);
+        faults.unsupported(format!(
+            "hostdev network '{name}' lists '{dev}' in the device pool, but hostdev networks \
+             require all devices to be listed by PCI address, not network device name"
+        ));
+    }
+}
+
+fn port_groups(network: &Network, mode: ForwardMode, faults: &mut Faults<'_>) {
+    let name = faults.name;
+    let mut seen: Vec<&str> = Vec::new();
+    let mut default: Option<&str> = None;
+    // Tags need a switch that knows them: SR-IOV, Open vSwitch, or the bridge itself.
+    let tagging =
+        matches!(mode, ForwardMode::Hostdev | ForwardMode::Passthrough | ForwardMode::Bridge);
+    let is_ovs = |port: Option<&VirtualPort>| {
+        port.is_some_and(|port| port.kind == Some(VirtualPortType::OpenVSwitch))
+    };
+    let network_tagging =
+        tagging || (mode == ForwardMode::Bridge && is_ovs(network.virtual_port.as_ref()));
+    let mut untaggable = network.vlan.is_some() && !network_tagging;
+    for PortGroup { name: group, default: is_default, vlan, .. } in &network.port_groups {
+        if vlan.is_some() && !network_tagging {
+            untaggable = true;
+        }
+        if seen.contains(&group.as_str()) {
+            faults.unsupported(format!(
+                "multiple <portgroup> elements with the same name ({group}) in network '{name}'"
+            ));
+        }
+        seen.push(group);
+        if is_default.0 {
+            match default {
+                Some(first) => faults.unsupported(format!(
+                    "network '{name}' has multiple default <portgroup> elements ({first} and \
+                     {group}), but only one default is allowed"
+                )),
+                None => default = Some(group),
+            }
+        }
+    }
+    if untaggable {
+        faults.unsupported(format!(
+            "<vlan> element specified for network {name}, whose type doesn't support vlan \
+             configuration"
+        ));
+    }
+}
