@@ -3,6 +3,7 @@
 use model::capabilities::firmware::Firmware;
 use model::capabilities::host::{HostFacts, KvmState};
 use model::capabilities::vhost_user::VhostUserBackend;
+use model::domain::cpu::{Cpu, CpuFeature, CpuModel};
 use model::domain::defaults::HostPciAddress;
 use plan::Ids;
 use plan::qemu::Settings;
@@ -67,6 +68,7 @@ pub fn facts(request: &Request<'_>) -> HostFacts {
         utc_offset: -1800,
         page_sizes_kib: vec![4, 2048, 1_048_576],
         cdrom_drives: vec!["/dev/cdrom".to_owned()],
+        described_cpu: described_cpu(request),
         numa_advice: model::domain::scalar::CpuSet::parse("0-3"),
         vhost_user: descriptors(&request.profile.vhost_user_dirs)
             .values()
@@ -75,6 +77,26 @@ pub fn facts(request: &Request<'_>) -> HostFacts {
         render_nodes: vec!["/dev/dri/foo".to_owned()],
         ..HostFacts::default()
     }
+}
+
+/// The CPUs that a request may name.
+fn described_cpu(request: &Request<'_>) -> Option<Cpu> {
+    const HASWELL: &str = "vme ds acpi ss ht tm pbe dtes64 monitor ds_cpl vmx smx est tm2 xtpr \
+                           pdcm osxsave f16c rdrand cmt pdpe1gb abm invtsc lahf_lm";
+    let name = request.value("host").get("cpu")?.as_str()?;
+    let (vendor, features) = match name {
+        // The host of nearly all requests; guests get what the recorded emulator shows there.
+        "core2duo" => return None,
+        "Haswell" => (Some("Intel"), HASWELL),
+        _ => (None, ""),
+    };
+    let feature = |name: &str| CpuFeature { policy: None, name: name.to_owned() };
+    Some(Cpu {
+        model: Some(CpuModel { fallback: None, vendor_id: None, name: Some(name.to_owned()) }),
+        vendor: vendor.map(str::to_owned),
+        features: features.split_whitespace().map(feature).collect(),
+        ..Cpu::default()
+    })
 }
 
 /// Settings of the daemon: the fixed ones, and what the request sets in qemu.conf.

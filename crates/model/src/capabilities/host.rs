@@ -2,6 +2,7 @@
 //! reads them from the kernel.
 
 use super::vhost_user::VhostUserBackend;
+use crate::domain::cpu::Cpu;
 use crate::domain::scalar::CpuSet;
 use std::collections::HashMap;
 
@@ -101,7 +102,7 @@ pub enum KvmState {
 }
 
 /// Facts about the host.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, PartialEq, Default)]
 pub struct HostFacts {
     /// Host UUID (DMI's, or libvirtd.conf's `host_uuid`).
     pub uuid: String,
@@ -109,6 +110,9 @@ pub struct HostFacts {
     pub arch: String,
     /// The processor.
     pub cpu: HostCpu,
+    /// A description of the processor that guests' CPUs are derived from; `None`: the emulator's
+    /// own account of it counts.
+    pub described_cpu: Option<Cpu>,
     /// Page sizes in KiB.
     pub page_sizes_kib: Vec<u64>,
     /// Sleep states.

@@ -3,76 +3,14 @@
 use super::build::{Build, Switch};
 use super::words::OnOff;
 use crate::step::{QmpCommand, ResultName};
-use diag::{Diagnostic, ErrorCode, Severity};
-use model::capabilities::cpu::{CpuKind, X86Map, decode, from_host_model};
-use model::capabilities::host::HostFacts;
-use model::capabilities::qemu::{Accel, QemuCaps};
+use model::capabilities::cpu::X86Map;
+use model::capabilities::qemu::Accel;
 use model::domain::Domain;
 use model::domain::clock::{TickPolicy, TimerMode, TimerName};
 use model::domain::cpu::*;
 
-fn fault(rule: &'static str, code: ErrorCode, message: String) -> Diagnostic {
-    Diagnostic { rule, severity: Severity::Error, code, span: None, message, hints: Vec::new() }
-}
-
-/// Turns `host-model` into the model and features the guest really gets, in the live definition.
-///
-/// # Errors
-/// When the emulator cannot say what the host has.
-pub fn resolve(
-    domain: &mut Domain,
-    caps: &QemuCaps,
-    _host: &HostFacts,
-    accel: Accel,
-) -> Result<(), Diagnostic> {
-    let Some(cpu) = domain.cpu.as_mut().filter(|cpu| cpu.mode == Some(CpuMode::HostModel)) else {
-        return Ok(());
-    };
-    // A POWER guest gets the host's CPU in the compatibility mode that the board is told.
-    if domain.os.as_ref().and_then(|os| os.kind.arch.as_deref()).is_some_and(is_power) {
-        return Ok(());
-    }
-    let accel_caps = caps.accel(accel);
-    let expanded = accel_caps.and_then(|accel| accel.host_model.as_ref());
-    let found = expanded.and_then(|expanded| {
-        let known = |name: &str| {
-            let cpus = &accel_caps?.cpus;
-            cpus.iter().find(|cpu| cpu.name == name).map(|cpu| cpu.blockers.as_slice())
-        };
-        decode(&from_host_model(expanded, true), CpuKind::Guest, known)
-    });
-    let Some(found) = found else {
-        return Err(fault(
-            "qemu.cpu-host-model",
-            ErrorCode::CONFIG_UNSUPPORTED,
-            "CPU mode 'host-model' is not supported by hypervisor".to_string(),
-        ));
-    };
-    let feature = |policy, name: &str| CpuFeature { policy: Some(policy), name: name.to_string() };
-    let require = found.require.iter().map(|n| feature(CpuFeaturePolicy::Require, n));
-    let disable = found.disable.iter().map(|n| feature(CpuFeaturePolicy::Disable, n));
-    let mut features: Vec<CpuFeature> = require.chain(disable).collect();
-    // What the user wrote wins over what the host has.
-    for own in std::mem::take(&mut cpu.features) {
-        match features.iter_mut().find(|known| known.name == own.name) {
-            Some(known) => *known = own,
-            None => features.push(own),
-        }
-    }
-    cpu.features = features;
-    cpu.mode = Some(CpuMode::Custom);
-    cpu.matching = Some(CpuMatch::Exact);
-    cpu.vendor = found.vendor.map(str::to_string);
-    cpu.model = Some(CpuModel {
-        fallback: Some(CpuFallback::Allow),
-        vendor_id: cpu.model.as_ref().and_then(|model| model.vendor_id.clone()),
-        name: Some(found.model.to_string()),
-    });
-    Ok(())
-}
-
 /// A POWER architecture.
-fn is_power(arch: &str) -> bool {
+pub(super) fn is_power(arch: &str) -> bool {
     matches!(arch, "ppc64" | "ppc64le")
 }
 

@@ -4,7 +4,7 @@ use super::build::{Build, Props, comma, fd_mark};
 use super::found::Found;
 use super::settings::Settings;
 use super::words::YesNo;
-use super::{chardev, cpu, disk, graphics, net};
+use super::{chardev, cpu, disk, graphics, guest_cpu, net};
 use crate::launch_plan::{LaunchPlan, MonitorPlan};
 use crate::step::*;
 use diag::{Diagnostic, ErrorCode, Severity};
@@ -119,7 +119,7 @@ pub fn launch(domain: &Domain, inputs: &Inputs) -> Result<LaunchPlan, Vec<Diagno
     let canonical = known.name.clone();
     firmware::select(&mut live, inputs.firmware, &set.nvram_dir, &canonical, &arch)
         .map_err(|error| fault("qemu.firmware", ErrorCode::OPERATION_FAILED, error.0))?;
-    cpu::resolve(&mut live, caps, host, accel).map_err(|fault| vec![fault])?;
+    guest_cpu::resolve(&mut live, caps, host, accel).map_err(|fault| vec![fault])?;
     let short = short_name(inputs.id, &live.name);
     let private_dir = format!("{}/domain-{short}", set.lib_dir);
     let count = live.io_threads.unwrap_or(0);

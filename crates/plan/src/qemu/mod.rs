@@ -21,6 +21,7 @@ mod environment;
 mod filesystem;
 mod found;
 mod graphics;
+mod guest_cpu;
 mod hmat;
 mod hostdev;
 mod incoming;
@@ -57,8 +58,8 @@ mod watchdog;
 mod words;
 mod zpci;
 
-pub use cpu::resolve as expand_host_model;
 pub use found::{FdGroup, Found, FoundVolume, Nbdkit};
+pub use guest_cpu::resolve as expand_host_model;
 pub use launch::{Inputs, launch, short_name};
 pub use model::domain::firmware::{NoFirmware, select as select_firmware};
 pub use observe::{Observed, ResultValue, Results, observe};

@@ -507,7 +507,11 @@ impl QemuCaps {
     pub fn default_cpu(&self, accel: Accel, machine: &Machine) -> Option<&str> {
         let kind = machine.default_cpu_type.as_deref()?;
         let models = &self.accel(accel)?.cpus;
-        models.iter().find(|model| model.typename == kind).map(|model| model.name.as_str())
+        let model = models.iter().find(|model| model.typename == kind)?;
+        // Boards of Arm name a model that KVM cannot give on any host but that very CPU.
+        let arm = matches!(self.arch.as_str(), "aarch64" | "armv7l" | "armv6l");
+        let usable = !(arm && accel == Accel::Kvm) || matches!(&*model.name, "host" | "max");
+        usable.then_some(model.name.as_str())
     }
 
     /// The machine types, under `accel` or else under the other one.

@@ -1,0 +1,265 @@
+//! The CPU a guest really gets: what the domain asks for, on this host, with this emulator.
+
+use super::cpu::is_power;
+use diag::{Diagnostic, ErrorCode, Severity};
+use model::capabilities::host::HostFacts;
+use model::capabilities::qemu::{Accel, AccelCaps, CpuPropValue, HostModel, QemuCaps};
+use model::cpu::x86::{CpuKind, X86Map, decode, from_host_model};
+use model::cpu::{self, ArmMap, Comparison, CpuError};
+use model::domain::Domain;
+use model::domain::cpu::{
+    Cpu, CpuCheck, CpuFallback, CpuFeature, CpuFeaturePolicy, CpuMatch, CpuMode, CpuModel,
+};
+
+/// Features that no emulator gives to guests, whatever the host has.
+const NEVER_GUESTS: [&str; 5] = ["cmt", "mbm_total", "mbm_local", "osxsave", "ospke"];
+
+fn fault(rule: &'static str, code: ErrorCode, message: String) -> Diagnostic {
+    Diagnostic { rule, severity: Severity::Error, code, span: None, message, hints: Vec::new() }
+}
+
+fn unanswered(error: &CpuError) -> Diagnostic {
+    fault("qemu.cpu", error.code(), error.to_string())
+}
+
+/// Makes the guest's CPU, in the live definition, depend on the host no more: `host-model` becomes
+/// a model and features, optional features are decided, and a model the emulator lacks becomes
+/// another one with the same features.
+///
+/// # Errors
+/// The host's CPU is not known where it is asked for, or it is no place for this guest.
+pub fn resolve(
+    domain: &mut Domain,
+    caps: &QemuCaps,
+    facts: &HostFacts,
+    accel: Accel,
+) -> Result<(), Diagnostic> {
+    let arch = domain.os.as_ref().and_then(|os| os.kind.arch.clone());
+    let arch = arch.unwrap_or_else(|| caps.arch.clone());
+    let Some(cpu) = domain.cpu.as_mut() else { return Ok(()) };
+    known_features(&arch, cpu)?;
+    let named = cpu.model.as_ref().is_some_and(|model| model.name.is_some());
+    match cpu.mode {
+        Some(CpuMode::HostModel) => {}
+        None | Some(CpuMode::Custom) if named => {}
+        _ => return Ok(()),
+    }
+    let accel_caps = caps.accel(accel);
+    let host = described(facts, &arch).or_else(|| emulated(accel_caps, &arch));
+    let Some(host) = host else {
+        // A custom CPU of a named model needs no host.
+        if cpu.mode != Some(CpuMode::HostModel) || is_power(&arch) {
+            return Ok(());
+        }
+        return Err(fault(
+            "qemu.cpu-host-model",
+            ErrorCode::CONFIG_UNSUPPORTED,
+            "CPU mode 'host-model' is not supported by hypervisor".to_string(),
+        ));
+    };
+    if is_power(&arch) {
+        // Only a compatibility mode has to fit; a model of its own is emulated or refused by KVM.
+        return match cpu.mode {
+            Some(CpuMode::HostModel) if named => suits(&arch, &host, cpu),
+            _ => Ok(()),
+        };
+    }
+    if cpu.check == Some(CpuCheck::Partial) {
+        suits(&arch, &host, cpu)?;
+    }
+    cpu::update(&arch, cpu, &host).map_err(|error| unanswered(&error))?;
+    let models = accel_caps.map_or(&[][..], |caps| caps.cpus.as_slice());
+    let known = |name: &str| {
+        models.iter().find(|model| model.name == name).map(|model| model.blockers.as_slice())
+    };
+    if !models.is_empty() {
+        cpu::translate(&arch, cpu, &known).map_err(|error| unanswered(&error))?;
+    }
+    if matches!(arch.as_str(), "x86_64" | "i686") {
+        unsure_features(cpu);
+        nameable_features(cpu, accel_caps.and_then(|caps| caps.host_model.as_ref()));
+    }
+    Ok(())
+}
+
+/// Refuses features that nobody knows on this architecture.
+fn known_features(arch: &str, cpu: &Cpu) -> Result<(), Diagnostic> {
+    let known = |name: &str| match arch {
+        "x86_64" | "i686" => X86Map::get().feature_named(name).is_some(),
+        "aarch64" | "armv7l" | "armv6l" => ArmMap::get().features.contains(&name),
+        _ => true,
+    };
+    match cpu.features.iter().find(|feature| !known(&feature.name)) {
+        None => Ok(()),
+        Some(feature) => Err(fault(
+            "qemu.cpu-feature",
+            ErrorCode::CONFIG_UNSUPPORTED,
+            format!("unknown CPU feature: {}", feature.name),
+        )),
+    }
+}
+
+/// Refuses a host that lacks what the guest must have.
+fn suits(arch: &str, host: &Cpu, cpu: &Cpu) -> Result<(), Diagnostic> {
+    match cpu::compare(arch, host, cpu) {
+        Ok(Comparison::Incompatible(reason)) => {
+            let reason = match reason.as_str() {
+                // There is but one reason on POWER, and libvirt does not say it.
+                _ if is_power(arch) => String::new(),
+                "" => String::new(),
+                reason => format!(": {reason}"),
+            };
+            Err(fault(
+                "qemu.cpu-incompatible",
+                ErrorCode::CPU_INCOMPATIBLE,
+                format!("the CPU is incompatible with host CPU{reason}"),
+            ))
+        }
+        Ok(_) => Ok(()),
+        Err(error) => Err(unanswered(&error)),
+    }
+}
+
+/// The host's CPU where the facts describe it, without what never gets to guests.
+fn described(facts: &HostFacts, arch: &str) -> Option<Cpu> {
+    let host = facts.described_cpu.as_ref()?;
+    let mut host = cpu::migratable(arch, host).ok()?;
+    host.features.retain(|feature| !NEVER_GUESTS.contains(&feature.name.as_str()));
+    Some(host)
+}
+
+/// The host's CPU as the emulator shows it.
+fn emulated(caps: Option<&AccelCaps>, arch: &str) -> Option<Cpu> {
+    let expanded = caps?.host_model.as_ref()?;
+    match arch {
+        "x86_64" | "i686" => {
+            let known = |name: &str| {
+                let models = &caps?.cpus;
+                models.iter().find(|cpu| cpu.name == name).map(|cpu| cpu.blockers.as_slice())
+            };
+            let found = decode(&from_host_model(expanded, true), CpuKind::Guest, known)?;
+            Some(found.guest(CpuFallback::Allow))
+        }
+        "s390x" | "s390" => Some(listed(expanded)),
+        _ => None,
+    }
+}
+
+/// A model with its properties as the emulator lists them.
+fn listed(expanded: &HostModel) -> Cpu {
+    let features = expanded.props.iter().filter_map(|prop| match prop.value {
+        CpuPropValue::Bool(on) => Some(CpuFeature {
+            policy: Some(if on { CpuFeaturePolicy::Require } else { CpuFeaturePolicy::Disable }),
+            name: prop.name.clone(),
+        }),
+        _ => None,
+    });
+    Cpu {
+        mode: Some(CpuMode::Custom),
+        matching: Some(CpuMatch::Exact),
+        model: Some(CpuModel {
+            fallback: Some(CpuFallback::Allow),
+            vendor_id: None,
+            name: Some(expanded.model.clone()),
+        }),
+        features: features.collect(),
+        ..Cpu::default()
+    }
+}
+
+/// Switches off what was in the model once and may still be, by the emulator's version: guests of
+/// one model are alike everywhere.
+fn unsure_features(cpu: &mut Cpu) {
+    let map = X86Map::get();
+    let name = cpu.model.as_ref().and_then(|model| model.name.as_deref());
+    let Some(model) = name.and_then(|name| map.model(name)) else { return };
+    let removed = model.removed.iter().filter_map(|index| map.features.get(index));
+    let mut names: Vec<&str> = removed.map(|feature| feature.name).collect();
+    names.sort_unstable();
+    names.retain(|name| !cpu.features.iter().any(|feature| feature.name == *name));
+    cpu.features.extend(names.into_iter().map(|name| CpuFeature {
+        policy: Some(CpuFeaturePolicy::Disable),
+        name: name.to_string(),
+    }));
+}
+
+/// Leaves out features to be switched off that the emulator has never heard of: it would refuse
+/// to hear of them.
+fn nameable_features(cpu: &mut Cpu, expanded: Option<&HostModel>) {
+    let Some(expanded) = expanded.filter(|expanded| !expanded.props.is_empty()) else { return };
+    let map = X86Map::get();
+    cpu.features.retain(|feature| {
+        let off =
+            matches!(feature.policy, Some(CpuFeaturePolicy::Disable | CpuFeaturePolicy::Forbid));
+        let name = map.qemu_name(&feature.name);
+        !off || expanded.props.iter().any(|prop| prop.name == name || prop.name == feature.name)
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cpu(model: &str, features: &[(&str, CpuFeaturePolicy)]) -> Cpu {
+        let feature = |(name, policy): &(&str, CpuFeaturePolicy)| CpuFeature {
+            policy: Some(*policy),
+            name: (*name).to_string(),
+        };
+        Cpu {
+            mode: Some(CpuMode::Custom),
+            model: Some(CpuModel {
+                fallback: None,
+                vendor_id: None,
+                name: Some(model.to_string()),
+            }),
+            features: features.iter().map(feature).collect(),
+            ..Cpu::default()
+        }
+    }
+
+    fn words(cpu: &Cpu) -> Vec<(&str, CpuFeaturePolicy)> {
+        cpu.features.iter().map(|f| (f.name.as_str(), f.policy.unwrap())).collect()
+    }
+
+    #[test]
+    fn what_a_model_lost_is_switched_off_by_name() {
+        use CpuFeaturePolicy::{Disable, Require};
+        let check = |model: &str, own: &[_], expected: &[_]| {
+            let mut cpu = cpu(model, own);
+            unsure_features(&mut cpu);
+            assert_eq!(words(&cpu), expected, "{model}");
+        };
+        check("Icelake-Server", &[], &[("intel-pt", Disable), ("mpx", Disable)]);
+        check("Icelake-Server", &[("mpx", Require)], &[("mpx", Require), ("intel-pt", Disable)]);
+        check("EPYC", &[], &[("monitor", Disable)]);
+        check("Nehalem", &[], &[]);
+    }
+
+    #[test]
+    fn the_emulator_hears_of_no_feature_that_it_does_not_know() {
+        use CpuFeaturePolicy::{Disable, Require};
+        let prop = |name: &str| model::capabilities::qemu::CpuProp {
+            name: name.to_string(),
+            value: CpuPropValue::Bool(false),
+            migratable: None,
+        };
+        let expanded = HostModel { model: "base".into(), props: vec![prop("vmx-pml")] };
+        let mut cpu =
+            cpu("Nehalem", &[("cmt", Disable), ("vmx-pml", Disable), ("pconfig", Require)]);
+        nameable_features(&mut cpu, Some(&expanded));
+        assert_eq!(words(&cpu), [("vmx-pml", Disable), ("pconfig", Require)]);
+    }
+
+    #[test]
+    fn unknown_features_are_refused() {
+        let check = |arch: &str, name: &str, known: bool| {
+            let cpu = cpu("x", &[(name, CpuFeaturePolicy::Require)]);
+            assert_eq!(known_features(arch, &cpu).is_ok(), known, "{arch} {name}");
+        };
+        check("x86_64", "aes", true);
+        check("x86_64", "foo", false);
+        check("aarch64", "sve", true);
+        check("aarch64", "vmx", false);
+        check("s390x", "anything", true);
+    }
+}
