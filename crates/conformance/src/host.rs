@@ -123,8 +123,11 @@ pub fn settings(request: &Request<'_>) -> Settings {
     settings.vnc_allow_host_audio = on("vnc_allow_host_audio");
     settings.nographics_allow_host_audio = on("nographics_allow_host_audio");
     settings.dump_guest_core = on("dump_guest_core");
+    settings.vhost_net = Some("/dev/vhost-net".to_owned());
     settings.chardev_tls.enabled = on("chardev_tls");
-    settings.chardev_tls.verify = on("chardev_tls_x509_verify");
+    // Servers ask their clients for a certificate unless told not to.
+    settings.chardev_tls.verify =
+        conf.get("chardev_tls_x509_verify").and_then(serde_json::Value::as_i64) != Some(0);
     settings.chardev_tls.secret = text("chardev_tls_x509_secret_uuid");
     settings.nbd_tls.enabled = on("nbd_tls");
     settings.nbd_tls.secret = text("nbd_tls_x509_secret_uuid");

@@ -6,6 +6,7 @@ use crate::answer::{Answer, either};
 use crate::request::Request;
 use crate::{emulator, host};
 use model::domain::assign_aliases;
+use model::domain::defaults::assign_usb_ports;
 use plan::qemu::{Inputs, launch};
 use plan::{Action, Arg, LaunchPlan, Piece, ResultName};
 use serde_json::Value;
@@ -109,6 +110,9 @@ pub fn domain_argv(request: &Request<'_>) -> Answer {
     either((|| {
         let caps = emulator::capabilities(request)?;
         let mut domain = define(request, &caps)?;
+        if request.str("migrate_from").is_none() {
+            assign_usb_ports(&mut domain);
+        }
         assign_aliases(&mut domain);
         let (facts, settings) = (host::facts(request), host::settings(request));
         let installed = host::firmware(request.profile);

@@ -155,6 +155,8 @@ impl Engine {
             )?;
         let caps = self.caps.get(&emulator)?;
         definition.id = Some(id);
+        // A definition of old may have left ports open; a running guest has all.
+        model::domain::defaults::assign_usb_ports(definition);
         model::domain::assign_aliases(definition);
         let firmware = self.firmware();
         let variable = definition

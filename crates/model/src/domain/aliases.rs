@@ -21,9 +21,15 @@ fn give(slot: &mut Option<Alias>, name: String) {
 pub fn assign_aliases(d: &mut Domain) {
     let machine = Machine::of(d);
     let Some(dev) = d.devices.as_mut() else { return };
+    let narrow: Vec<u32> = dev
+        .controllers
+        .iter()
+        .filter(|c| c.kind == ControllerType::Scsi && is_narrow(c))
+        .map(|c| c.index.unwrap_or(0))
+        .collect();
     for x in &mut dev.disks {
         if x.alias.is_none() {
-            x.alias = disk(x).map(|name| Alias { name });
+            x.alias = disk(x, &narrow).map(|name| Alias { name });
         }
     }
     for x in &mut dev.controllers {
@@ -150,12 +156,19 @@ fn next_number<'a>(aliases: impl Iterator<Item = &'a Option<Alias>>, prefix: &st
         .map_or(0, |n| n + 1)
 }
 
-fn disk(x: &Disk) -> Option<String> {
+/// A SCSI bus whose devices are told apart by one number.
+fn is_narrow(c: &Controller) -> bool {
+    c.model.as_deref() == Some("lsilogic")
+}
+
+fn disk(x: &Disk, narrow: &[u32]) -> Option<String> {
     let bus = x.target.bus?;
     if let Some(Address::Drive(a)) = &x.address {
         let b = bus.as_str();
         return Some(match bus {
-            DiskBus::Scsi => format!("{b}{}-{}-{}-{}", a.controller, a.bus, a.target, a.unit),
+            DiskBus::Scsi if !narrow.contains(&a.controller) => {
+                format!("{b}{}-{}-{}-{}", a.controller, a.bus, a.target, a.unit)
+            }
             _ => format!("{b}{}-{}-{}", a.controller, a.bus, a.unit),
         });
     }

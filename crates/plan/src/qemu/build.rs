@@ -443,13 +443,13 @@ impl<'a> Build<'a> {
     pub(super) fn tls_credentials(
         &mut self,
         id: &str,
+        secret_id: &str,
         tls: &super::settings::TlsSettings,
         server: bool,
     ) {
         let secret = tls.secret.clone().map(|uuid| {
-            let secret = format!("{id}-secret0");
-            self.secret(&secret, "tls", SecretBy::Uuid(uuid));
-            secret
+            self.secret(secret_id, "tls", SecretBy::Uuid(uuid));
+            secret_id.to_string()
         });
         let props = Props::object("tls-creds-x509", id)
             .set("dir", tls.dir.clone())

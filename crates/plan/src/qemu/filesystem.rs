@@ -1,6 +1,7 @@
 //! Folders of the host in the guest: 9p by QEMU itself, virtiofs by a process beside it.
 
 use super::build::{Build, Props, Switch, comma};
+use super::chardev::{Backend, Socket, SocketAddress};
 use crate::step::{Access, Action, Helper, Step, Undo};
 use model::domain::devices::filesystem::*;
 
@@ -83,7 +84,8 @@ impl Build<'_> {
             Some(socket) => socket.clone(),
             None => self.virtiofsd(fs, &id, source.dir.as_deref().unwrap_or_default()),
         };
-        self.opt("-chardev", &format!("socket,id=chr-vu-{id},path={}", comma(&socket)));
+        let socket = Socket::connect(SocketAddress::Unix(socket));
+        self.chardev_option(&format!("chr-vu-{id}"), &Backend::Socket(socket), None);
         let name = self.virtio_name("vhost-user-fs", &fs.address, fs.model);
         let mut props = Props::device(&name)
             .extend(Self::virtio_options(Some(&driver.virtio)))

@@ -1,6 +1,7 @@
 //! The plan of a start.
 
 use super::build::{Build, Props, comma, fd_mark};
+use super::chardev::{Backend, Socket, SocketAddress};
 use super::found::Found;
 use super::settings::Settings;
 use super::words::YesNo;
@@ -132,7 +133,7 @@ pub fn launch(domain: &Domain, inputs: &Inputs) -> Result<LaunchPlan, Vec<Diagno
     net::name_host_devices(&mut live, inputs.found);
     disk::resolve_volumes(&mut live, inputs.found)?;
     disk::number_images(&mut live);
-    chardev::choose_paths(&mut live, &set.channel_dir, &short);
+    chardev::choose_paths(&mut live, set, &short);
     graphics::choose_listens(&mut live, set, &private_dir);
     label(&mut live, set);
     let Some(mut devices) = live.devices.clone() else {
@@ -256,8 +257,8 @@ fn command_line(b: &mut Build) {
     b.display_none();
     b.flag("-no-user-config");
     b.flag("-nodefaults");
-    let monitor = format!("socket,id=charmonitor,fd={},server=on,wait=off", fd_mark("monitor.fd"));
-    b.opt("-chardev", &monitor);
+    let monitor = Socket::listen(SocketAddress::Fd(fd_mark("monitor.fd")));
+    b.chardev_option("charmonitor", &Backend::Socket(monitor), None);
     b.opt("-mon", "chardev=charmonitor,id=monitor,mode=control");
     b.clock();
     b.power();

@@ -1,6 +1,7 @@
 //! Memory shared between guests.
 
-use super::build::{Build, Props, Switch, comma};
+use super::build::{Build, Props, Switch};
+use super::chardev::{Backend, Socket, SocketAddress};
 use model::domain::devices::shmem::*;
 
 impl Build<'_> {
@@ -43,7 +44,8 @@ impl Build<'_> {
                     let server = shmem.server.as_ref().and_then(|server| server.path.clone());
                     let path = server
                         .unwrap_or_else(|| format!("/var/lib/libvirt/shmem-{}-sock", shmem.name));
-                    self.opt("-chardev", &format!("socket,id={chardev},path={}", comma(&path)));
+                    let socket = Socket::connect(SocketAddress::Unix(path));
+                    self.chardev_option(&chardev, &Backend::Socket(socket), None);
                 }
                 ShmemModelName::Ivshmem => {
                     self.fail(

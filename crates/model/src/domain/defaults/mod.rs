@@ -28,6 +28,7 @@ pub use context::{DefaultsContext, DeviceSupport, HostPciAddress, MachineInfo, S
 pub use disks::target_index;
 pub use emulator::EmulatorDefaults;
 pub use machine::Machine;
+pub use usb::assign as assign_usb_ports;
 
 use diag::Diagnostic;
 

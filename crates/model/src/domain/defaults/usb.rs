@@ -1,4 +1,5 @@
-//! USB ports of devices, and hubs when ports run out. Done for new documents only.
+//! USB ports of devices, and hubs when ports run out. Done for new documents, and when a guest
+//! starts.
 
 use crate::domain::Domain;
 use crate::domain::address::{Address, UsbAddress};
@@ -23,7 +24,7 @@ fn ports_of(model: &str, given: Option<u32>) -> Option<u32> {
 }
 
 /// Gives every USB device without a port the first free one.
-pub(super) fn assign(d: &mut Domain) {
+pub fn assign(d: &mut Domain) {
     let mut taken: Vec<(u32, String)> = Vec::new();
     crate::domain::walk::for_each_info(d, &mut |i| {
         if let Some(Address::Usb(a)) = i.address

@@ -276,7 +276,7 @@ impl Build<'_> {
             self.need("nbd-tls", &format!("{element}: TLS"));
             let id = format!("obj{}_tls0", image.storage_node);
             let tls = self.set.nbd_tls.clone();
-            self.tls_credentials(&id, &tls, false);
+            self.tls_credentials(&id, &format!("{id}-secret0"), &tls, false);
             image.objects.tls = Some(id);
         }
     }

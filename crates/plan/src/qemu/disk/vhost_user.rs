@@ -1,7 +1,9 @@
 //! Disks served by another process over vhost-user.
 
-use super::super::build::{Build, Props, comma};
+use super::super::build::{Build, Props};
+use super::super::chardev::{Backend, Socket, SocketAddress};
 use model::domain::devices::disk::*;
+use xml::YesNo;
 
 impl Build<'_> {
     /// The socket and the device of a vhost-user disk.
@@ -11,12 +13,14 @@ impl Build<'_> {
         let chardev = format!("chr-vu-{id}");
         let source = disk.source.clone().unwrap_or_default();
         let path = source.hosts.first().and_then(|host| host.socket.clone()).or(source.path);
-        let mut out = format!("socket,id={chardev},path={}", comma(&path.unwrap_or_default()));
-        if let Some(reconnect) = &source.reconnect {
-            let seconds = reconnect.timeout.filter(|_| reconnect.enabled != Some(xml::YesNo::No));
-            self.reconnect_option(seconds.unwrap_or(0), &mut out);
-        }
-        self.opt("-chardev", &out);
+        let socket = Socket {
+            reconnect: source.reconnect.as_ref().and_then(|reconnect| match reconnect.enabled? {
+                YesNo::Yes => Some(reconnect.timeout.unwrap_or(0)),
+                YesNo::No => Some(0),
+            }),
+            ..Socket::connect(SocketAddress::Unix(path.unwrap_or_default()))
+        };
+        self.chardev_option(&chardev, &Backend::Socket(socket), None);
         let driver = disk.driver.clone().unwrap_or_default();
         let name = self.virtio_name("vhost-user-blk", &disk.address, disk.model);
         let mut props = Props::device(&name)

@@ -63,15 +63,13 @@ impl Build<'_> {
         props = props.set(if count == 1 { "fd" } else { "fds" }, names("fd"));
         let driver = nic.driver.clone().unwrap_or_default();
         let wanted = driver.name == Some(NetDriverName::Vhost);
-        // vhost needs the guest's memory in the kernel: only KVM guests gain from it.
-        let kvm = self.accel == model::capabilities::qemu::Accel::Kvm;
         let refused = driver.name == Some(NetDriverName::Qemu);
         let device = nic
             .backend
             .as_ref()
             .and_then(|backend| backend.vhost.clone())
             .or_else(|| self.set.vhost_net.clone());
-        let use_vhost = virtio && !refused && kvm;
+        let use_vhost = virtio && !refused;
         match device.filter(|_| use_vhost) {
             Some(path) => {
                 let step = Step::new(Action::VhostNet { path, queues: count });

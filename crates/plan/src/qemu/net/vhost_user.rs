@@ -1,9 +1,9 @@
 //! Interfaces whose packets another process or a device of the host moves: vhost-user and vDPA.
 
-use super::super::build::{Build, Props, comma};
+use super::super::build::{Build, Props};
+use super::super::chardev::{Backend, Socket, SocketAddress, reconnect};
 use crate::step::{Access, Action, Step};
 use model::domain::devices::interface::*;
-use xml::YesNo;
 
 impl Build<'_> {
     /// A vhost-user socket and the network behind it.
@@ -16,25 +16,20 @@ impl Build<'_> {
         let source = nic.source.clone().unwrap_or_default();
         let passt = nic.backend.as_ref().is_some_and(|b| b.kind == Some(NetBackendType::Passt));
         let chardev = format!("char{alias}");
-        let (path, server, reconnect) = if passt {
-            (self.passt_process(nic, alias, true), false, Some(5))
+        let socket = if passt {
+            let path = self.passt_process(nic, alias, true);
+            Socket { reconnect: Some(5), ..Socket::connect(SocketAddress::Unix(path)) }
         } else {
-            let reconnect =
-                source.reconnect.as_ref().and_then(|reconnect| match reconnect.enabled {
-                    Some(YesNo::Yes) => Some(reconnect.timeout.unwrap_or(0)),
-                    Some(YesNo::No) => Some(0),
-                    None => None,
-                });
-            let server = source.mode.as_deref() == Some("server");
-            (source.path.clone().unwrap_or_default(), server, reconnect)
+            let socket =
+                Socket::connect(SocketAddress::Unix(source.path.clone().unwrap_or_default()));
+            if source.mode.as_deref() == Some("server") {
+                // QEMU waits for the process behind it.
+                Socket { server: true, ..socket }
+            } else {
+                Socket { reconnect: reconnect(source.reconnect.as_ref()), ..socket }
+            }
         };
-        let mut out = format!("socket,id={chardev},path={}", comma(&path));
-        if server {
-            out.push_str(",server=on");
-        } else if let Some(seconds) = reconnect {
-            self.reconnect_option(seconds, &mut out);
-        }
-        self.opt("-chardev", &out);
+        self.chardev_option(&chardev, &Backend::Socket(socket), None);
         Some(
             Props::default()
                 .set("type", "vhost-user")
