@@ -12,6 +12,7 @@ mod cpu;
 mod domain;
 mod emulator;
 mod host;
+mod host_caps;
 mod interface;
 mod network;
 mod nodedev;
@@ -35,6 +36,7 @@ const AREAS: &[&[Operation]] = &[
     capabilities::OPERATIONS,
     cpu::OPERATIONS,
     domain::OPERATIONS,
+    host_caps::OPERATIONS,
     interface::OPERATIONS,
     network::OPERATIONS,
     nodedev::OPERATIONS,

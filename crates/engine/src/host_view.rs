@@ -7,8 +7,11 @@ use diag::{ErrorCode, VirError};
 use host::facts;
 use lifecycle::Status;
 use model::capabilities::domain::{Request as DomainCapsRequest, domain_capabilities_xml};
-use model::capabilities::host::{CacheBank, Cell, CellCpu, HostCpu, HostFacts, KvmState};
+use model::capabilities::host::{
+    CacheBank, Cell, CellCpu, HostCpu, HostFacts, KvmState, Migration,
+};
 use model::capabilities::qemu::{Accel, QemuCaps};
+use model::capabilities::resctrl::Resctrl;
 use model::capabilities::vhost_user::VhostUserBackend;
 use model::capabilities::{GuestCaps, SecModel, capabilities_xml};
 use std::path::{Path, PathBuf};
@@ -125,6 +128,8 @@ pub(crate) fn read_facts(layout: &Layout) -> HostFacts {
                 cpus: cache.cpus,
             })
             .collect(),
+        resctrl: Some(resctrl(root)).filter(|found| *found != Resctrl::default()),
+        migration: Some(Migration::qemu()),
         cdrom_drives: cdrom_drives(root),
         page_sizes_kib: page_sizes(root),
         cells: cells(root, &places),
@@ -208,6 +213,12 @@ fn cells(root: &Path, places: &[facts::CpuPlace]) -> Vec<Cell> {
             }
         })
         .collect()
+}
+
+/// What the kernel can share out, where its resctrl is mounted.
+fn resctrl(root: &Path) -> Resctrl {
+    let info = root.join("sys/fs/resctrl/info");
+    Resctrl::read(|name| std::fs::read_to_string(info.join(name)).ok())
 }
 
 fn swtpm_versions(_layout: &Layout) -> Vec<String> {

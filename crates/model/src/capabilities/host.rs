@@ -1,6 +1,7 @@
 //! Facts about the host, as the planner and the capabilities need them. Plain data: crate `host`
 //! reads them from the kernel.
 
+use super::resctrl::Resctrl;
 use super::vhost_user::VhostUserBackend;
 use crate::domain::cpu::Cpu;
 use crate::domain::scalar::CpuSet;
@@ -101,6 +102,22 @@ pub enum KvmState {
     Unknown,
 }
 
+/// How domains can be moved to another host.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Migration {
+    /// While they run.
+    pub live: bool,
+    /// Over these protocols.
+    pub transports: Vec<String>,
+}
+
+impl Migration {
+    /// What QEMU can do.
+    pub fn qemu() -> Self {
+        Self { live: true, transports: vec!["tcp".to_owned(), "rdma".to_owned()] }
+    }
+}
+
 /// Facts about the host.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct HostFacts {
@@ -125,6 +142,10 @@ pub struct HostFacts {
     pub cells: Vec<Cell>,
     /// Cache banks.
     pub caches: Vec<CacheBank>,
+    /// How caches and memory bandwidth can be shared out, where the kernel does it.
+    pub resctrl: Option<Resctrl>,
+    /// How domains can be moved away.
+    pub migration: Option<Migration>,
     /// KVM.
     pub kvm: KvmState,
     /// KVM's limit of virtual CPUs.

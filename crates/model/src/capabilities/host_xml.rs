@@ -1,8 +1,9 @@
 //! `virsh capabilities`: what the host is, and which guests it can run.
 
 use super::cpu::{CpuKind, X86Map, decode, from_cpuid};
-use super::host::HostFacts;
+use super::host::{CacheBank, HostFacts};
 use super::qemu::{Accel, QemuCaps};
+use super::resctrl::{Resctrl, short_size};
 use super::text::Out;
 
 /// A security model and the labels it gives.
@@ -91,31 +92,35 @@ fn write_host(out: &mut Out, host: &HostFacts, secmodels: &[SecModel]) {
         }
     });
     out.empty("iommu", &[("support", yes_no(host.iommu))]);
-    out.element("migration_features", &[], |out| {
-        out.empty("live", &[]);
-        out.element("uri_transports", &[], |out| {
-            out.leaf("uri_transport", &[], "tcp");
-            out.leaf("uri_transport", &[], "rdma");
+    if let Some(migration) = &host.migration {
+        out.block("migration_features", |out| {
+            if migration.live {
+                out.empty("live", &[]);
+            }
+            if !migration.transports.is_empty() {
+                out.element("uri_transports", &[], |out| {
+                    for name in &migration.transports {
+                        out.leaf("uri_transport", &[], name);
+                    }
+                });
+            }
         });
-    });
+    }
     if !host.cells.is_empty() {
         write_topology(out, host);
     }
     if !host.caches.is_empty() {
         out.element("cache", &[], |out| {
             for bank in &host.caches {
-                let (size, unit) = short_size(bank.size);
-                let attrs = [
-                    ("id", bank.id.to_string()),
-                    ("level", bank.level.to_string()),
-                    ("type", bank.kind.clone()),
-                    ("size", size),
-                    ("unit", unit.to_string()),
-                    ("cpus", bank.cpus.clone()),
-                ];
-                out.empty("bank", &attrs.each_ref().map(|(k, v)| (*k, v.as_str())));
+                write_bank(out, bank, host.resctrl.as_ref());
+            }
+            if let Some(resctrl) = &host.resctrl {
+                resctrl.write_cache_monitor(out);
             }
         });
+    }
+    if let Some(resctrl) = &host.resctrl {
+        resctrl.write_bandwidth(out, &host.caches);
     }
     for model in secmodels {
         out.element("secmodel", &[], |out| {
@@ -132,15 +137,22 @@ fn yes_no(on: bool) -> &'static str {
     if on { "yes" } else { "no" }
 }
 
-/// A size in the largest unit that divides it.
-fn short_size(bytes: u64) -> (String, &'static str) {
-    const UNITS: [(u32, &str); 3] = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
-    for (shift, unit) in UNITS {
-        if bytes != 0 && bytes.trailing_zeros() >= shift {
-            return ((bytes >> shift).to_string(), unit);
+fn write_bank(out: &mut Out, bank: &CacheBank, resctrl: Option<&Resctrl>) {
+    let (size, unit) = short_size(bank.size);
+    let [id, level, size] = [bank.id.to_string(), bank.level.to_string(), size.to_string()];
+    let attrs = [
+        ("id", &*id),
+        ("level", &*level),
+        ("type", &*bank.kind),
+        ("size", &*size),
+        ("unit", unit),
+        ("cpus", &*bank.cpus),
+    ];
+    out.element("bank", &attrs, |out| {
+        if let Some(resctrl) = resctrl {
+            resctrl.write_controls(out, bank);
         }
-    }
-    (bytes.to_string(), "B")
+    });
 }
 
 fn write_cpu(out: &mut Out, host: &HostFacts) {
@@ -293,7 +305,7 @@ fn write_guest_features(out: &mut Out, arch: &str) {
         out.empty("pae", &[]);
         out.empty("nonpae", &[]);
     }
-    if x86 || arch == "aarch64" {
+    if x86 || matches!(arch, "aarch64" | "loongarch64") {
         out.empty("acpi", &[("default", "on"), ("toggle", "yes")]);
     }
     if x86 {

@@ -6,6 +6,7 @@ pub mod host;
 mod host_xml;
 pub mod hypervisor_cpu;
 pub mod qemu;
+pub mod resctrl;
 mod text;
 pub mod vhost_user;
 

@@ -66,6 +66,16 @@ impl Out {
         }
     }
 
+    /// As [`Out::element`], never in the empty form.
+    pub(super) fn block(&mut self, name: &str, content: impl FnOnce(&mut Self)) {
+        self.start(name, &[]);
+        self.buffer.push_str(">\n");
+        self.depth += 1;
+        content(self);
+        self.depth -= 1;
+        let _ = writeln!(self.buffer, "{:width$}</{name}>", "", width = self.depth * 2);
+    }
+
     /// An empty line.
     pub(super) fn blank(&mut self) {
         self.buffer.push('\n');
