@@ -1,13 +1,14 @@
 //! The host every request assumes, as the contract of the data fixes it.
 
 use model::capabilities::firmware::Firmware;
-use model::capabilities::host::{HostFacts, KvmState};
+use model::capabilities::host::{Cell, HostFacts, KvmState};
 use model::capabilities::vhost_user::VhostUserBackend;
 use model::domain::cpu::{Cpu, CpuFeature, CpuModel};
 use model::domain::defaults::HostPciAddress;
 use plan::Ids;
 use plan::qemu::Settings;
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use crate::request::{Profile, Request};
 
@@ -68,6 +69,7 @@ pub fn facts(request: &Request<'_>) -> HostFacts {
         utc_offset: -1800,
         page_sizes_kib: vec![4, 2048, 1_048_576],
         cdrom_drives: vec!["/dev/cdrom".to_owned()],
+        cells: (0..4).map(|id| Cell { id, ..Cell::default() }).collect(),
         described_cpu: described_cpu(request),
         numa_advice: model::domain::scalar::CpuSet::parse("0-3"),
         vhost_user: descriptors(&request.profile.vhost_user_dirs)
@@ -141,9 +143,13 @@ fn descriptors(folders: &BTreeMap<String, String>) -> BTreeMap<String, (String, 
     for (system, folder) in folders {
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
-            if let (true, Ok(text)) =
+            if let (true, Ok(mut text)) =
                 (name.ends_with(".json"), std::fs::read_to_string(entry.path()))
             {
+                // A link was kept as a file that holds its target.
+                if let Ok(target) = std::fs::read_to_string(Path::new(folder).join(text.trim())) {
+                    text = target;
+                }
                 files.entry(name.clone()).or_insert((format!("{system}/{name}"), text));
             }
         }

@@ -45,6 +45,12 @@ pub fn found(request: &Request<'_>, domain: &Domain) -> Found {
             found.connections.insert(position, connection);
         }
     }
+    for (name, network) in request.value("networks").as_object().into_iter().flatten() {
+        let text = network.get("xml").and_then(Value::as_str);
+        if let Some(address) = text.and_then(first_address) {
+            found.network_addresses.insert(name.clone(), address);
+        }
+    }
     let hostdevs = domain.devices.iter().flat_map(|devices| &devices.hostdevs);
     for source in hostdevs.filter_map(|hostdev| hostdev.source.as_ref()) {
         let (Some(adapter), Some(address)) = (&source.adapter, &source.address) else { continue };
@@ -54,6 +60,13 @@ pub fn found(request: &Request<'_>, domain: &Domain) -> Found {
         found.scsi_generic.insert(place, "/dev/sg0".to_owned());
     }
     found
+}
+
+/// The address that the host has on a network.
+fn first_address(network: &str) -> Option<String> {
+    let network = RawElement::parse(network).ok()?;
+    let ip = network.elements().find(|element| element.local_name() == "ip")?;
+    ip.attr("address").map(str::to_owned)
 }
 
 /// What a network's port connects an interface to.

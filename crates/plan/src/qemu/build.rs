@@ -256,10 +256,20 @@ impl<'a> Build<'a> {
 
     /// Notes a fault: something that cannot be done.
     pub(super) fn fail(&mut self, rule: &'static str, message: impl Into<String>) {
+        self.fail_with(rule, ErrorCode::CONFIG_UNSUPPORTED, message);
+    }
+
+    /// Notes a fault that has a code of its own.
+    pub(super) fn fail_with(
+        &mut self,
+        rule: &'static str,
+        code: ErrorCode,
+        message: impl Into<String>,
+    ) {
         self.faults.push(Diagnostic {
             rule,
             severity: Severity::Error,
-            code: ErrorCode::CONFIG_UNSUPPORTED,
+            code,
             span: None,
             message: message.into(),
             hints: Vec::new(),
@@ -291,13 +301,22 @@ impl<'a> Build<'a> {
 
     /// Name of the controller of a kind and index.
     pub(super) fn controller(&self, kind: ControllerType, index: u32) -> Option<&'a str> {
-        let found =
-            self.dev.controllers.iter().find(|c| c.kind == kind && c.index.unwrap_or(0) == index);
-        // What is part of the board has the board's name.
-        if kind == ControllerType::Scsi && found?.model.as_deref() == Some("ncr53c90") {
-            return Some("scsi");
+        // Companions of a USB controller lead to their master's bus.
+        let found = self
+            .dev
+            .controllers
+            .iter()
+            .find(|c| c.kind == kind && c.index.unwrap_or(0) == index && c.master.is_none())?;
+        // What is part of the board has the board's name, whatever the domain calls it.
+        match kind {
+            ControllerType::Scsi if found.model.as_deref() == Some("ncr53c90") => {
+                return Some("scsi");
+            }
+            ControllerType::Ide if index == 0 && self.i440fx() => return Some("ide"),
+            ControllerType::Sata if index == 0 && self.q35() => return Some("ide"),
+            _ => {}
         }
-        found?.alias.as_ref().map(|alias| alias.name.as_str())
+        found.alias.as_ref().map(|alias| alias.name.as_str())
     }
 
     /// The bus and place of a device, as properties.
@@ -323,11 +342,15 @@ impl<'a> Build<'a> {
                 props.on_off("multifunction", pci.multifunction).set("addr", addr)
             }
             Some(Address::Usb(usb)) => {
-                let bus = match self.controller(ControllerType::Usb, usb.bus) {
-                    Some(name) => format!("{name}.0"),
-                    None => format!("usb{}.0", usb.bus),
+                let Some(name) = self.controller(ControllerType::Usb, usb.bus) else {
+                    let message = format!(
+                        "USB bus {} requested but no controller with that index is present",
+                        usb.bus
+                    );
+                    self.fail_with("qemu.usb-bus", ErrorCode::XML_ERROR, message);
+                    return props;
                 };
-                props.set("bus", bus).opt("port", usb.port.clone())
+                props.set("bus", format!("{name}.0")).opt("port", usb.port.clone())
             }
             Some(Address::Isa(isa)) => {
                 props.opt("iobase", isa.iobase.map(|v| v.0)).opt("irq", isa.irq.map(|v| v.0))

@@ -68,6 +68,9 @@ impl Build<'_> {
             }
         }
         let fdc = controllers.iter().any(|c| c.kind == ControllerType::Fdc);
+        if fdc && self.machine.starts_with("pseries") {
+            self.fail("qemu.floppy", "PowerPC pseries machines do not support floppy device");
+        }
         if fdc && self.q35() {
             let mut props = Props::device("isa-fdc");
             for (unit, key) in [(0, "bootindexA"), (1, "bootindexB")] {
@@ -139,7 +142,9 @@ impl Build<'_> {
 
     fn usb_controller(&mut self, controller: &Controller) {
         let element = "<controller type='usb'>";
-        let model = controller.model.as_deref().unwrap_or("piix3-uhci");
+        let Some(model) = controller.model.as_deref() else {
+            return self.fail("qemu.usb-controller", "no model provided for USB controller");
+        };
         if model == "none" {
             return;
         }
@@ -171,7 +176,9 @@ impl Build<'_> {
         // Companions share the name of their master, which is theirs to lead.
         props = match &controller.master {
             Some(master) => {
-                props.set("masterbus", format!("{id}.0")).set("firstport", master.startport)
+                let bus = self.controller(ControllerType::Usb, controller.index.unwrap_or(0));
+                let bus = format!("{}.0", bus.unwrap_or(&id));
+                props.set("masterbus", bus).set("firstport", master.startport)
             }
             None => props.set("id", id),
         };

@@ -15,6 +15,8 @@ pub struct Found {
     /// What interfaces of type `network` are connected to, by their place in the definition: an
     /// interface of the real type, with what the network adds.
     pub connections: BTreeMap<usize, Interface>,
+    /// The host's address on virtual networks, by their names.
+    pub network_addresses: BTreeMap<String, String>,
     /// Generic nodes (`/dev/sg0`) of SCSI devices by adapter (`scsi_host0`), bus, target and unit.
     pub scsi_generic: BTreeMap<(String, u32, u32, u32), String>,
     /// nbdkit, where it is to be used.

@@ -1,13 +1,20 @@
 //! Displays.
 
 use super::build::{Build, Props, Switch, comma, display_mark, port_mark};
+use super::found::Found;
 use super::words::YesNo;
 use crate::step::{Action, QmpCommand, ResultName, Step, Undo};
+use diag::ErrorCode;
 use model::domain::Domain;
 use model::domain::devices::graphics::*;
 
 /// Fills in listen addresses and sockets that the configuration chooses.
-pub(super) fn choose_listens(domain: &mut Domain, set: &super::Settings, private_dir: &str) {
+pub(super) fn choose_listens(
+    domain: &mut Domain,
+    set: &super::Settings,
+    found: &Found,
+    private_dir: &str,
+) {
     let Some(devices) = domain.devices.as_mut() else {
         return;
     };
@@ -36,6 +43,10 @@ pub(super) fn choose_listens(domain: &mut Domain, set: &super::Settings, private
                         listen.address = Some(defaults.listen.clone());
                         listen.from_config = Some(1);
                     }
+                }
+                ListenType::Network => {
+                    let name = listen.network.as_deref().unwrap_or_default();
+                    listen.address = found.network_addresses.get(name).cloned();
                 }
                 ListenType::Socket if listen.socket.is_none() => {
                     listen.socket = Some(format!("{private_dir}/{name}.sock"));
@@ -71,11 +82,12 @@ impl Build<'_> {
     /// All displays.
     pub(super) fn graphics(&mut self) {
         for (index, graphics) in self.dev.graphics.iter().enumerate() {
-            if graphics.listens.iter().any(|listen| listen.kind == ListenType::Network) {
-                self.fail(
-                    "qemu.graphics-listen",
-                    "<listen type='network'>: virtual networks are not available yet",
-                );
+            for listen in graphics.listens.iter().filter(|l| l.kind == ListenType::Network) {
+                if listen.address.is_none() {
+                    let network = listen.network.as_deref().unwrap_or_default();
+                    let message = format!("no network with matching name '{network}'");
+                    self.fail_with("qemu.graphics-listen", ErrorCode::NO_NETWORK, message);
+                }
             }
             match graphics.kind {
                 GraphicsType::Vnc => self.vnc(graphics, index),

@@ -134,7 +134,7 @@ pub fn launch(domain: &Domain, inputs: &Inputs) -> Result<LaunchPlan, Vec<Diagno
     disk::resolve_volumes(&mut live, inputs.found)?;
     disk::number_images(&mut live);
     chardev::choose_paths(&mut live, set, &short);
-    graphics::choose_listens(&mut live, set, &private_dir);
+    graphics::choose_listens(&mut live, set, inputs.found, &private_dir);
     label(&mut live, set);
     let Some(mut devices) = live.devices.clone() else {
         return Err(fault("qemu.devices", ErrorCode::XML_ERROR, "the domain has no <devices>"));

@@ -134,7 +134,8 @@ impl Build<'_> {
         }
         let disks = self.dev.disks.iter().map(|disk| &disk.boot);
         let nics = self.dev.interfaces.iter().map(|nic| &nic.boot);
-        let boots = disks.chain(nics).filter_map(Option::as_ref);
+        let hosts = self.dev.hostdevs.iter().map(|device| &device.boot);
+        let boots = disks.chain(nics).chain(hosts).filter_map(Option::as_ref);
         boots.min_by_key(|boot| boot.order)?.loadparm.clone()
     }
 }

@@ -81,6 +81,13 @@ impl Build<'_> {
         let Some(nodes) = nodes else {
             return Props::default();
         };
+        let present = &self.host.cells;
+        if let Some(missing) =
+            nodes.iter().find(|node| !present.is_empty() && !present.iter().any(|c| c.id == *node))
+        {
+            self.fail("qemu.numatune", format!("NUMA node {missing} is unavailable"));
+            return Props::default();
+        }
         let policy = match mode.unwrap_or_default() {
             NumaMode::Strict => "bind",
             NumaMode::Preferred => "preferred",
@@ -251,8 +258,10 @@ impl Build<'_> {
     pub(super) fn memory(&mut self) {
         let mut out = format!("size={}k", self.initial_memory());
         if let Some(max) = &self.d.max_memory {
-            let slots = max.slots.unwrap_or(0);
-            out.push_str(&format!(",slots={slots},maxmem={}k", max.size.0));
+            if let Some(slots) = max.slots.filter(|slots| *slots > 0) {
+                out.push_str(&format!(",slots={slots}"));
+            }
+            out.push_str(&format!(",maxmem={}k", max.size.0));
         }
         self.opt("-m", &out);
         if let Some(id) = self.default_ram_id() {

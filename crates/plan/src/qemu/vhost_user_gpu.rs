@@ -22,9 +22,11 @@ impl Build<'_> {
         let connection = self.vhost_user_gpu(video, &id);
         self.opt("-chardev", &format!("socket,id={chardev},fd={}", fd_mark(&connection)));
         let place = self.place(&video.address, "<video>");
+        // A card that is also a VGA takes no options of the transport.
+        let options = if vga { None } else { Some(&driver.virtio) };
         self.device(
             Props::device(&name)
-                .extend(Self::virtio_options(Some(&driver.virtio)))
+                .extend(Self::virtio_options(options))
                 .set("id", id)
                 .opt("max_outputs", model.heads)
                 .set("chardev", chardev)
