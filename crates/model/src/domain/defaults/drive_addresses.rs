@@ -6,16 +6,19 @@ use diag::{Diagnostic, ErrorCode};
 
 use super::disks::target_index;
 use super::fault;
-use crate::domain::Domain;
 use crate::domain::address::{Address, DriveAddress};
 use crate::domain::devices::disk::DiskBus;
 use crate::domain::devices::hostdev::HostdevType;
+use crate::domain::{Domain, VirtType};
 
-/// Units of a wide SCSI bus; 7 is the controller itself.
-const SCSI_UNITS: u32 = 15;
+/// Units of a SCSI bus that names stand for: 7 is the controller itself, and only VMware's guests
+/// count on beyond it.
+const NARROW: u32 = 7;
+const WIDE: u32 = 15;
 
 /// Gives an address to every disk that is driven through a controller and to SCSI host devices.
 pub(super) fn assign(d: &mut Domain, out: &mut Vec<Diagnostic>) {
+    let units = if d.kind == VirtType::Vmware { WIDE } else { NARROW };
     let dev = d.devices_mut();
     let mut taken: HashSet<_> = dev
         .hostdevs
@@ -48,7 +51,7 @@ pub(super) fn assign(d: &mut Domain, out: &mut Vec<Diagnostic>) {
         };
         let address = match bus {
             DiskBus::Scsi => {
-                let a = scsi(idx);
+                let a = scsi(idx, units);
                 taken.insert(place(&a));
                 a
             }
@@ -67,7 +70,7 @@ pub(super) fn assign(d: &mut Domain, out: &mut Vec<Diagnostic>) {
             continue;
         }
         let free = loop {
-            let a = scsi(idx);
+            let a = scsi(idx, units);
             idx += 1;
             if !taken.contains(&place(&a)) {
                 break a;
@@ -77,10 +80,10 @@ pub(super) fn assign(d: &mut Domain, out: &mut Vec<Diagnostic>) {
     }
 }
 
-fn scsi(idx: u32) -> DriveAddress {
-    let unit = idx % SCSI_UNITS;
+fn scsi(idx: u32, units: u32) -> DriveAddress {
+    let unit = idx % units;
     DriveAddress {
-        controller: idx / SCSI_UNITS,
+        controller: idx / units,
         bus: 0,
         target: 0,
         unit: if unit >= 7 { unit + 1 } else { unit },

@@ -29,6 +29,7 @@ pub use disks::target_index;
 pub use emulator::EmulatorDefaults;
 pub use machine::Machine;
 pub use usb::assign as assign_usb_ports;
+pub(crate) use usb::ports_of as usb_ports;
 
 use diag::Diagnostic;
 

@@ -1,5 +1,7 @@
 //! Ports of virtio-serial controllers, smart card slots.
 
+use std::collections::HashSet;
+
 use super::implied;
 use crate::domain::Domain;
 use crate::domain::address::{Address, CcidAddress, VirtioSerialAddress};
@@ -12,7 +14,7 @@ const PORTS: u32 = 31;
 /// Assigns what is open.
 pub(super) fn assign(d: &mut Domain) {
     let dev = d.devices_mut();
-    let mut taken: Vec<(u32, u32)> = dev
+    let mut taken: HashSet<(u32, u32)> = dev
         .channels
         .iter()
         .chain(&dev.consoles)
@@ -50,7 +52,7 @@ pub(super) fn assign(d: &mut Domain) {
                 added.push(i);
                 (i, 1)
             });
-        taken.push(place);
+        taken.insert(place);
         c.address = Some(Address::VirtioSerial(VirtioSerialAddress {
             controller: place.0,
             bus: 0,

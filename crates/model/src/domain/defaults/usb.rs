@@ -11,7 +11,7 @@ use crate::domain::devices::input::InputBus;
 use crate::domain::devices::sound::SoundModel;
 
 /// Ports of a controller model.
-fn ports_of(model: &str, given: Option<u32>) -> Option<u32> {
+pub(crate) fn ports_of(model: &str, given: Option<u32>) -> Option<u32> {
     Some(match model {
         "ich9-uhci1" | "ich9-uhci2" | "ich9-uhci3" => return None,
         "ich9-ehci1" | "ehci" => 6,

@@ -9,6 +9,7 @@ mod disks;
 mod emulator;
 mod interfaces;
 mod memory;
+mod places;
 mod platform;
 mod support;
 mod unique;
@@ -89,7 +90,9 @@ pub fn validate(d: &Domain) -> Vec<Diagnostic> {
     memory::check(d, &mut out);
     unique::check(d, &mut out);
     if let Some(dev) = &d.devices {
+        places::addresses(d, dev, &m, &mut out);
         controllers::check(dev, &m, &mut out);
+        places::drives(d, dev, &m, &mut out);
         disks::check(d, dev, &mut out);
         interfaces::check(dev, &mut out);
         videos::check(dev, &mut out);

@@ -90,9 +90,12 @@ pub(super) fn check(d: &Domain, out: &mut Faults) {
                 if let Some(p) = a.port
                     && !serial_ports.insert((a.controller, p))
                 {
-                    out.internal(
+                    out.xml(
                         "domain.virtio-serial-duplicate",
-                        format!("virtio serial port {p} is already occupied"),
+                        format!(
+                            "virtio serial port {p} on controller {} is already occupied",
+                            a.controller
+                        ),
                     );
                 }
             }
