@@ -26,6 +26,7 @@ pub mod parse;
 pub mod registry;
 pub mod session;
 pub mod shell;
+mod signals;
 pub mod storage;
 pub mod table;
 pub mod tree;
@@ -84,7 +85,13 @@ pub fn main(program: &str, args: Vec<OsString>) -> i32 {
         ctl.escape = e;
     }
     if let Some(path) = &global.log {
-        ctl.log = std::fs::OpenOptions::new().create(true).append(true).open(path).ok();
+        match std::fs::OpenOptions::new().create(true).append(true).open(path) {
+            Ok(file) => ctl.log = Some(file),
+            Err(_) => {
+                ctl.error("failed to open the log file. check the log file path");
+                return 1;
+            }
+        }
     }
     ctl.uri = global.uri;
     let ok = run(&mut ctl, &global.rest);

@@ -4,9 +4,9 @@ use super::*;
 use crate::virsh::conn::{Received, Stream, StreamItem};
 use crate::virsh::ctl::say;
 use crate::virsh::fail::fail;
+use crate::virsh::signals::RawTerminal;
 use crate::virsh::util::os_error;
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -49,25 +49,9 @@ pub fn attach(
     if resume {
         call!(ctl, DomainResume { dom: dom.clone() })?;
     }
-    let saved = raw_mode()?;
-    let result = relay(stream, escape.byte);
-    restore(&saved);
-    result
-}
-
-/// Switches the terminal to raw mode and returns what it was before.
-fn raw_mode() -> Outcome<Termios> {
-    let saved = tcgetattr(std::io::stdin())
-        .map_err(|e| Fail::new(format!("unable to get tty attributes: {}", os_error(&e.into()))))?;
-    let mut raw = saved.clone();
-    raw.make_raw();
-    tcsetattr(std::io::stdin(), OptionalActions::Flush, &raw)
-        .map_err(|e| Fail::new(format!("unable to set tty attributes: {}", os_error(&e.into()))))?;
-    Ok(saved)
-}
-
-fn restore(saved: &Termios) {
-    let _ = tcsetattr(std::io::stdin(), OptionalActions::Flush, saved);
+    // Dropped on every way out; a signal restores the terminal too.
+    let _raw = RawTerminal::enter()?;
+    relay(stream, escape.byte)
 }
 
 /// Copies both ways; one thread reads the guest, this one the keyboard.

@@ -7,9 +7,13 @@ use crate::virsh::conn::RawEvent;
 use crate::virsh::ctl::put;
 use crate::virsh::fail::fail;
 use crate::virsh::registry::words::DOMAIN_EVENTS;
+use crate::virsh::signals::Interruption;
 use crate::virsh::util::timestamp_event;
 use protocol::TypedParam;
 use protocol::remote::events as ev;
+
+/// How long to wait before looking for an interruption.
+const GLANCE: Duration = Duration::from_millis(200);
 
 /// Waits for events and hands each to `show`, which says whether it was one of those wanted.
 /// Ends after one event (unless `repeat`), after the timeout, or when the user interrupts.
@@ -21,25 +25,29 @@ pub fn watch(
 ) -> Outcome {
     let deadline = timeout_ms.map(|ms| Instant::now() + Duration::from_millis(ms.into()));
     let mut count = 0;
-    let timed_out = loop {
-        let left = deadline.map(|d| d.saturating_duration_since(Instant::now()));
-        match ctl.conn()?.next_event(left)? {
-            Some(raw) => {
-                if show(ctl, &raw) {
-                    count += 1;
-                    ctl.flush();
-                    ctl.flush_json();
-                    if !repeat {
-                        break false;
-                    }
+    let interruption = Interruption::watch();
+    let ended = loop {
+        if interruption.seen() {
+            break "event loop interrupted\n";
+        }
+        let left = deadline.map_or(GLANCE, |d| d.saturating_duration_since(Instant::now()));
+        match ctl.conn()?.next_event(Some(left.min(GLANCE)))? {
+            Some(raw) if show(ctl, &raw) => {
+                count += 1;
+                ctl.flush();
+                ctl.flush_json();
+                if !repeat {
+                    break "";
                 }
             }
-            None => break true,
+            Some(_) => {}
+            None if deadline.is_some_and(|d| d <= Instant::now()) => {
+                break "event loop timed out\n";
+            }
+            None => {}
         }
     };
-    if timed_out {
-        put!(ctl, "event loop timed out\n");
-    }
+    put!(ctl, "{ended}");
     put!(ctl, "events received: {count}\n");
     if count == 0 { Err(Fail::silent()) } else { Ok(()) }
 }

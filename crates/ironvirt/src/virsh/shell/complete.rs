@@ -9,6 +9,7 @@ use rustyline::{Context, Helper as RustylineHelper};
 use crate::virsh::ctl::Ctl;
 use crate::virsh::lexer::{Token, tokens};
 use crate::virsh::registry::{self, Command, Complete, GROUPS, Kind, Opt};
+use crate::virsh::session::shell_quote;
 
 /// What rustyline asks while a line is edited.
 pub struct Helper {
@@ -54,9 +55,28 @@ impl Completer for Helper {
             Ok(mut ctl) => candidates(&mut ctl, &words),
             Err(_) => Vec::new(),
         };
-        let pairs =
-            found.into_iter().map(|c| Pair { display: c.clone(), replacement: c }).collect();
+        let single = found.len() == 1;
+        let pairs = found
+            .into_iter()
+            .map(|c| {
+                let mut replacement = word(&c);
+                // The next word can follow at once; a folder goes on.
+                if single && !c.ends_with('/') {
+                    replacement.push(' ');
+                }
+                Pair { display: c, replacement }
+            })
+            .collect();
         Ok((start, pairs))
+    }
+}
+
+/// A candidate as it has to be typed.
+fn word(candidate: &str) -> String {
+    if candidate.contains([' ', '\t', '\'', '"', '\\', ';', '#']) {
+        shell_quote(candidate)
+    } else {
+        candidate.to_owned()
     }
 }
 

@@ -87,8 +87,10 @@ fn terminal(ctl: &mut Ctl) {
         return script(ctl);
     };
     let history = history_file();
-    if let Some(h) = &history {
-        let _ = editor.load_history(h);
+    // Plain lines, as virsh keeps them: the file is shared with it.
+    let kept = history.as_ref().and_then(|h| std::fs::read_to_string(h).ok()).unwrap_or_default();
+    for entry in kept.lines().filter(|l| !l.is_empty()) {
+        let _ = editor.add_history_entry(entry);
     }
     // The helper borrows the connection state while a line is edited, the loop while it runs.
     let shared =
@@ -114,7 +116,8 @@ fn terminal(ctl: &mut Ctl) {
         if let Some(dir) = h.parent() {
             let _ = std::fs::create_dir_all(dir);
         }
-        let _ = editor.save_history(h);
+        let lines: String = editor.history().iter().map(|l| format!("{l}\n")).collect();
+        let _ = std::fs::write(h, lines);
     }
     editor.set_helper(None);
     if let Ok(cell) = std::rc::Rc::try_unwrap(shared) {
