@@ -8,11 +8,11 @@ use crate::{emulator, host};
 use model::domain::assign_aliases;
 use model::domain::defaults::assign_usb_ports;
 use plan::qemu::{Inputs, launch};
-use plan::{Action, Arg, LaunchPlan, Piece, ResultName};
+use plan::{Action, Arg, LaunchPlan, Piece, ResultName, Tap, TapKind};
 use serde_json::Value;
 
 /// Numbers of descriptors where they show. What has several queues counts on from its first.
-fn descriptor(request: &Request<'_>, name: &str) -> u64 {
+fn descriptor(request: &Request<'_>, plan: &LaunchPlan, name: &str) -> u64 {
     if let Some((group, place)) = name.strip_prefix("fdgroup.").and_then(|n| n.rsplit_once('.')) {
         let fds = request.value("fds").get(group).and_then(|group| group.get("fds"));
         let place: usize = place.parse().unwrap_or(0);
@@ -30,6 +30,7 @@ fn descriptor(request: &Request<'_>, name: &str) -> u64 {
     match kind {
         // Sockets the daemon listens on for character devices and the monitor.
         "fd" if name.starts_with("char") || name.starts_with("monitor") => 1729,
+        "fd" if is_own_tap(plan, name) => 3 + queue,
         "fd" => 102 + queue,
         "vhost" | "vhostfd" => 44 + queue,
         "vhostscsi" => 3,
@@ -39,6 +40,16 @@ fn descriptor(request: &Request<'_>, name: &str) -> u64 {
         "log" => 1751,
         _ => 1750,
     }
+}
+
+/// Whether a descriptor is of a tap that belongs to no bridge.
+fn is_own_tap(plan: &LaunchPlan, name: &str) -> bool {
+    let device = name.rsplit_once('.').map_or(name, |(device, _)| device);
+    plan.steps.iter().any(|step| {
+        let named = step.result.as_ref().is_some_and(|result| result.0 == device);
+        let own = |tap: &Tap| !matches!(tap.kind, TapKind::Bridge { .. });
+        named && matches!(&step.action, Action::Tap(tap) if own(tap))
+    })
 }
 
 /// What every look-up of a secret yields.
@@ -68,7 +79,7 @@ fn render(request: &Request<'_>, plan: &LaunchPlan, arg: &Arg) -> String {
     let text = arg.render(|piece| match piece {
         Piece::Secret(name) => sealed(plan, name),
         Piece::SecretIv(_) => vector(),
-        Piece::Fd(name) => descriptor(request, &name.0).to_string(),
+        Piece::Fd(name) => descriptor(request, plan, &name.0).to_string(),
         Piece::Port(name) if name.0.contains("tls") => "5902".to_owned(),
         Piece::Port(name) if name.0.contains("spice") => "5901".to_owned(),
         Piece::Port(name) if name.0.contains("websocket") => "5700".to_owned(),

@@ -188,6 +188,10 @@ fn controller(c: &Controller, m: &Machine) -> String {
         ControllerType::Ide if index == 0 && m.has_builtin_ide() => "ide".to_owned(),
         ControllerType::Sata if index == 0 && m.is_q35() => "ide".to_owned(),
         ControllerType::Usb if index == 0 => "usb".to_owned(),
+        // On the board of a SPARC station.
+        ControllerType::Scsi if index == 0 && c.model.as_deref() == Some("ncr53c90") => {
+            "scsi".to_owned()
+        }
         kind => format!("{}{index}", kind.as_str()),
     }
 }

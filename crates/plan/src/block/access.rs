@@ -17,7 +17,7 @@ pub(super) fn cache(mode: Option<CacheMode>) -> Option<Value> {
 }
 
 /// QEMU's word for a discard mode.
-pub(crate) fn discard_word(mode: DiscardMode) -> &'static str {
+fn discard_word(mode: DiscardMode) -> &'static str {
     match mode {
         DiscardMode::Unmap => "unmap",
         DiscardMode::Ignore => "ignore",

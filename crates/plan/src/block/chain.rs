@@ -3,7 +3,8 @@
 use super::{Image, ImageOptions};
 use crate::props::Switch;
 use model::domain::devices::disk::{
-    BackingStore, CacheSize, Disk, DiskDevice, DiskDriver, DiskSource, MetadataCache, StorageType,
+    BackingStore, CacheMode, CacheSize, Disk, DiskDevice, DiskDriver, DiskSource, MetadataCache,
+    StorageType,
 };
 
 /// The images of a disk, its top first.
@@ -51,7 +52,7 @@ impl<'a> Chain<'a> {
             detect_zeroes: driver.detect_zeroes,
             discard_no_unref: driver.discard_no_unref.map(Switch::on),
             metadata_cache: cache_bytes(driver.metadata_cache.as_ref()),
-            ..shared(driver)
+            ..shared(disk, driver)
         };
         top.floppy = disk.device == DiskDevice::Floppy;
         // Credentials and encryption may stand beside the source.
@@ -60,7 +61,7 @@ impl<'a> Chain<'a> {
         let mut chain = Self { images: vec![top], ends: false };
         let mut below = disk.backing_store.as_deref();
         while let Some(store) = below {
-            let Some(image) = backing(store, driver) else {
+            let Some(image) = backing(store, shared(disk, driver)) else {
                 chain.ends = true;
                 break;
             };
@@ -71,17 +72,26 @@ impl<'a> Chain<'a> {
     }
 }
 
+/// The cache mode of a disk: what guests share must not linger in one host's page cache.
+pub fn cache_mode(disk: &Disk) -> Option<CacheMode> {
+    let given = disk.driver.as_ref().and_then(|driver| driver.cache);
+    match given.filter(|mode| *mode != CacheMode::Default) {
+        None if disk.shareable && !disk.readonly => Some(CacheMode::None),
+        mode => mode,
+    }
+}
+
 /// Options that hold for every image of a chain.
-fn shared(driver: &DiskDriver) -> ImageOptions {
+fn shared(disk: &Disk, driver: &DiskDriver) -> ImageOptions {
     ImageOptions {
-        cache: driver.cache,
+        cache: cache_mode(disk),
         io: driver.io,
         discard: driver.discard,
         ..ImageOptions::default()
     }
 }
 
-fn backing<'a>(store: &'a BackingStore, driver: &DiskDriver) -> Option<Image<'a>> {
+fn backing<'a>(store: &'a BackingStore, shared: ImageOptions) -> Option<Image<'a>> {
     let source = store.source.as_ref()?;
     let format = store.format.as_ref();
     let kind = store.kind.unwrap_or_default();
@@ -89,7 +99,7 @@ fn backing<'a>(store: &'a BackingStore, driver: &DiskDriver) -> Option<Image<'a>
     image.options = ImageOptions {
         read_only: true,
         metadata_cache: cache_bytes(format.and_then(|format| format.metadata_cache.as_ref())),
-        ..shared(driver)
+        ..shared
     };
     Some(image)
 }

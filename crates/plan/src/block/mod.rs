@@ -17,8 +17,7 @@ mod overlay;
 mod server;
 mod storage;
 
-pub(crate) use access::discard_word;
-pub use chain::{Chain, names_something};
+pub use chain::{Chain, cache_mode, names_something};
 pub use format::{format, format_driver, slice, storage_node};
 pub use image::{FdSet, Image, ImageOptions, Objects};
 pub use overlay::{overlay, source_only};

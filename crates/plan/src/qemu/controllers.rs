@@ -6,14 +6,13 @@ use model::domain::devices::controller::{Controller, ControllerType};
 use model::domain::devices::disk::DiskModel;
 
 /// In which order kinds of controllers appear.
-const ORDER: [ControllerType; 8] = [
+const ORDER: [ControllerType; 7] = [
     ControllerType::Pci,
     ControllerType::Usb,
     ControllerType::Scsi,
     ControllerType::Ide,
     ControllerType::Sata,
     ControllerType::VirtioSerial,
-    ControllerType::Ccid,
     ControllerType::Isa,
 ];
 
@@ -44,6 +43,17 @@ impl Build<'_> {
         }
     }
 
+    /// Readers of smart cards: USB devices, which may hang behind hubs.
+    pub(super) fn readers(&mut self) {
+        for controller in &self.dev.controllers {
+            if controller.kind == ControllerType::Ccid {
+                let id = self.alias(&controller.alias, "<controller type='ccid'>");
+                let place = self.place(&controller.address, "<controller type='ccid'>");
+                self.device(Props::device("usb-ccid").set("id", id).extend(place));
+            }
+        }
+    }
+
     /// All controllers that are devices of their own.
     pub(super) fn controllers(&mut self) {
         let controllers = &self.dev.controllers;
@@ -58,11 +68,6 @@ impl Build<'_> {
                     ControllerType::Scsi => self.scsi_controller(controller),
                     ControllerType::Sata => self.sata_controller(controller),
                     ControllerType::VirtioSerial => self.serial_controller(controller),
-                    ControllerType::Ccid => {
-                        let id = self.alias(&controller.alias, "<controller type='ccid'>");
-                        let place = self.place(&controller.address, "<controller type='ccid'>");
-                        self.device(Props::device("usb-ccid").set("id", id).extend(place));
-                    }
                     _ => {}
                 }
             }

@@ -267,6 +267,7 @@ fn command_line(b: &mut Build) {
     b.global_controllers();
     b.controllers();
     b.hubs();
+    b.readers();
     b.memory_devices();
     b.disks();
     b.filesystems();

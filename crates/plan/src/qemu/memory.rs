@@ -128,7 +128,12 @@ impl Build<'_> {
         let nodes = props.0.get("host-nodes").cloned();
         let prealloc = props.0.contains_key("prealloc");
         let id = props.0.get("id").and_then(|id| id.as_str()).unwrap_or_default().to_string();
-        let Some(nodes) = nodes.filter(|_| prealloc && self.has("thread-context")) else {
+        // QEMU's own threads may be kept from those nodes' CPUs.
+        let tune = self.d.cpu_tune.as_ref();
+        let pinned = self.d.vcpu.as_ref().is_some_and(|vcpu| vcpu.cpuset.is_some())
+            || tune.is_some_and(|tune| tune.emulator_pin.is_some());
+        let usable = prealloc && !pinned && self.has("thread-context");
+        let Some(nodes) = nodes.filter(|_| usable) else {
             return self.object(props);
         };
         let context = format!("tc-{id}");
@@ -236,7 +241,9 @@ impl Build<'_> {
             }
             Some(MemorySourceType::File) => {
                 let folder = format!("{}/{}", self.set.memory_backing_dir, self.short_name);
-                let path = format!("{folder}/{id}");
+                // A device's memory has the device's name.
+                let name = if device.is_some() { id.strip_prefix("mem").unwrap_or(id) } else { id };
+                let path = format!("{folder}/{name}");
                 self.memory_folder(folder);
                 let mut props = Props::object("memory-backend-file", id)
                     .set("mem-path", path)

@@ -32,7 +32,7 @@ fn complete(disk: &mut Disk) {
     if driver.cache == Some(crate::domain::devices::disk::CacheMode::Default) {
         driver.cache = None;
     }
-    if bus != DiskBus::Usb {
+    if !matches!(bus, DiskBus::Usb | DiskBus::Scsi) {
         disk.target.removable = None;
     }
     if disk.source.is_none() && disk.kind == StorageType::Network {

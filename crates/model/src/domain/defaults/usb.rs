@@ -3,12 +3,15 @@
 
 use crate::domain::Domain;
 use crate::domain::address::{Address, UsbAddress};
-use crate::domain::devices::chardev::CharTargetType;
+use crate::domain::devices::Devices;
+use crate::domain::devices::chardev::{CharTarget, CharTargetType};
 use crate::domain::devices::controller::ControllerType;
 use crate::domain::devices::disk::DiskBus;
 use crate::domain::devices::hostdev::HostdevType;
+use crate::domain::devices::hub::Hub;
 use crate::domain::devices::input::InputBus;
 use crate::domain::devices::sound::SoundModel;
+use std::collections::HashSet;
 
 /// Ports of a controller model.
 pub(crate) fn ports_of(model: &str, given: Option<u32>) -> Option<u32> {
@@ -23,143 +26,130 @@ pub(crate) fn ports_of(model: &str, given: Option<u32>) -> Option<u32> {
     })
 }
 
-/// Gives every USB device without a port the first free one.
-pub fn assign(d: &mut Domain) {
-    let mut taken: Vec<(u32, String)> = Vec::new();
-    crate::domain::walk::for_each_info(d, &mut |i| {
-        if let Some(Address::Usb(a)) = i.address
-            && let Some(p) = &a.port
-        {
-            taken.push((a.bus, p.clone()));
-        }
-    });
-    let Some(dev) = d.devices.as_mut() else { return };
-    let mut buses: Vec<(u32, u32)> = Vec::new();
-    for c in dev.controllers.iter().filter(|c| c.kind == ControllerType::Usb) {
-        if let Some(n) = c.model.as_deref().and_then(|m| ports_of(m, c.ports)) {
-            buses.push((c.index.unwrap_or(0), n));
-        }
+/// Ports that a hub adds.
+const HUB_PORTS: u32 = 8;
+
+/// The buses of a guest, with what is plugged in where.
+struct Ports {
+    /// Number and ports of each bus, by number.
+    buses: Vec<(u32, u32)>,
+    /// Ports in use, by bus and path.
+    taken: HashSet<(u32, String)>,
+    /// Hubs, by bus and path.
+    hubs: HashSet<(u32, String)>,
+}
+
+impl Ports {
+    fn new(d: &mut Domain) -> Self {
+        let mut taken = HashSet::new();
+        crate::domain::walk::for_each_info(d, &mut |i| {
+            if let Some(Address::Usb(a)) = i.address
+                && let Some(p) = &a.port
+            {
+                taken.insert((a.bus, p.clone()));
+            }
+        });
+        let devices = d.devices.as_ref();
+        let controllers = devices.into_iter().flat_map(|dev| &dev.controllers);
+        let mut buses: Vec<(u32, u32)> = controllers
+            .filter(|c| c.kind == ControllerType::Usb)
+            .filter_map(|c| Some((c.index.unwrap_or(0), ports_of(c.model.as_deref()?, c.ports)?)))
+            .collect();
+        buses.sort_by_key(|bus| bus.0);
+        let hubs = devices.into_iter().flat_map(|dev| &dev.hubs);
+        let hubs = hubs.filter_map(|hub| match &hub.address {
+            Some(Address::Usb(a)) => Some((a.bus, a.port.clone()?)),
+            _ => None,
+        });
+        Self { buses, taken, hubs: hubs.collect() }
     }
-    buses.sort_by_key(|b| b.0);
-    if buses.is_empty() {
+
+    /// The first free port of `path` (empty: the bus itself), then of the hubs behind it.
+    fn below(&self, bus: u32, path: &str, ports: u32, depth: u32) -> Option<String> {
+        let name = |port: u32| match path {
+            "" => port.to_string(),
+            path => format!("{path}.{port}"),
+        };
+        // USB allows no more hubs behind each other.
+        if depth == 0 {
+            return None;
+        }
+        let free = |port: &u32| !self.taken.contains(&(bus, name(*port)));
+        (1..=ports).find(free).map(name).or_else(|| {
+            let hubs =
+                (1..=ports).map(name).filter(|path| self.hubs.contains(&(bus, path.clone())));
+            hubs.into_iter().find_map(|path| self.below(bus, &path, HUB_PORTS, depth - 1))
+        })
+    }
+
+    /// The first free port; on one bus only where it is given.
+    fn free(&self, wanted: Option<u32>) -> Option<(u32, String)> {
+        let buses = self.buses.iter().filter(|(bus, _)| wanted.is_none_or(|wanted| wanted == *bus));
+        buses.into_iter().find_map(|(bus, ports)| Some((*bus, self.below(*bus, "", *ports, 6)?)))
+    }
+}
+
+/// The addresses of all USB devices but hubs, in the order in which they get ports.
+fn devices(dev: &mut Devices) -> Vec<&mut Option<Address>> {
+    let mut all: Vec<&mut Option<Address>> = Vec::new();
+    let hostdevs = dev.hostdevs.iter_mut().filter(|h| h.kind == Some(HostdevType::Usb));
+    all.extend(hostdevs.map(|h| &mut h.address));
+    let disks = dev.disks.iter_mut().filter(|d| d.target.bus == Some(DiskBus::Usb));
+    all.extend(disks.map(|d| &mut d.address));
+    let nics = dev.interfaces.iter_mut();
+    let nics = nics.filter(|n| n.model.as_ref().is_some_and(|model| model.kind == "usb-net"));
+    all.extend(nics.map(|n| &mut n.address));
+    let readers = dev.controllers.iter_mut().filter(|c| c.kind == ControllerType::Ccid);
+    all.extend(readers.map(|c| &mut c.address));
+    let inputs = dev.inputs.iter_mut().filter(|i| i.bus == Some(InputBus::Usb));
+    all.extend(inputs.map(|i| &mut i.address));
+    let is_usb = |target: &CharTarget| target.kind == Some(CharTargetType::UsbSerial);
+    let serials = dev.serials.iter_mut().filter(|s| s.target.as_ref().is_some_and(is_usb));
+    all.extend(serials.map(|s| &mut s.address));
+    let sounds = dev.sounds.iter_mut().filter(|s| s.model == SoundModel::Usb);
+    all.extend(sounds.map(|s| &mut s.address));
+    all.extend(dev.redirdevs.iter_mut().map(|r| &mut r.address));
+    all
+}
+
+/// Gives every USB device without a port the first free one; hubs are added where ports run out.
+pub fn assign(d: &mut Domain) {
+    let mut ports = Ports::new(d);
+    let Some(dev) = d.devices.as_mut() else { return };
+    if ports.buses.is_empty() {
         return;
     }
-    // Hubs extend the first bus; their own ports are 8 each.
-    let mut hubs: Vec<(u32, String)> = dev
-        .hubs
-        .iter()
-        .filter_map(|h| match &h.address {
-            Some(Address::Usb(a)) => a.port.clone().map(|p| (a.bus, p)),
-            _ => None,
-        })
-        .collect();
-    let free = |taken: &[(u32, String)], hubs: &[(u32, String)]| {
-        for &(bus, ports) in &buses {
-            for p in 1..=ports {
-                let p = p.to_string();
-                if !taken.iter().any(|t| t.0 == bus && t.1 == p) {
-                    return Some((bus, p));
-                }
-            }
-            for (_, path) in hubs.iter().filter(|h| h.0 == bus) {
-                for p in 1..=8 {
-                    let p = format!("{path}.{p}");
-                    if !taken.iter().any(|t| t.0 == bus && t.1 == p) {
-                        return Some((bus, p));
-                    }
-                }
-            }
-        }
-        None
-    };
-    let mut open: Vec<&mut Option<Address>> = Vec::new();
-    for h in &mut dev.hubs {
-        open.push(&mut h.address);
-    }
-    let hub_count = open.len();
-    for h in &mut dev.hostdevs {
-        if h.kind == Some(HostdevType::Usb) {
-            open.push(&mut h.address);
+    let wanted = devices(dev).len() + dev.hubs.len();
+    let hub_ports = HUB_PORTS as usize;
+    let room: usize = ports.buses.iter().map(|(_, count)| *count as usize).sum::<usize>()
+        + dev.hubs.len() * hub_ports;
+    if wanted > room {
+        // A hub takes a port and brings eight; one stays free for what comes.
+        for _ in 0..(wanted - room + 1).div_ceil(hub_ports - 1) {
+            dev.hubs.push(Hub::default());
         }
     }
-    for x in &mut dev.disks {
-        if x.target.bus == Some(DiskBus::Usb) {
-            open.push(&mut x.address);
-        }
+    for hub in dev.hubs.iter_mut().filter(|hub| wants(&hub.address)) {
+        let Some(place) = ports.free(bus_of(&hub.address)) else { continue };
+        ports.taken.insert(place.clone());
+        ports.hubs.insert(place.clone());
+        hub.address = Some(Address::Usb(UsbAddress { bus: place.0, port: Some(place.1) }));
     }
-    for x in &mut dev.inputs {
-        if x.bus == Some(InputBus::Usb) {
-            open.push(&mut x.address);
-        }
-    }
-    for x in &mut dev.interfaces {
-        if x.model.as_ref().is_some_and(|m| m.kind == "usb-net") {
-            open.push(&mut x.address);
-        }
-    }
-    for x in &mut dev.redirdevs {
-        open.push(&mut x.address);
-    }
-    for x in &mut dev.smartcards {
-        if matches!(x.address, Some(Address::Usb(_))) {
-            open.push(&mut x.address);
-        }
-    }
-    for x in &mut dev.sounds {
-        if x.model == SoundModel::Usb {
-            open.push(&mut x.address);
-        }
-    }
-    for x in &mut dev.serials {
-        if x.target.as_ref().and_then(|t| t.kind) == Some(CharTargetType::UsbSerial) {
-            open.push(&mut x.address);
-        }
-    }
-    for x in &mut dev.controllers {
-        if x.kind == ControllerType::Ccid {
-            open.push(&mut x.address);
-        }
-    }
-    let mut new_hubs = Vec::new();
-    let total = open.iter().filter(|a| wants(a)).count();
-    let mut left = total;
-    for (n, a) in open.into_iter().enumerate() {
-        if !wants(a) {
+    for address in devices(dev) {
+        if !wants(address) {
             continue;
         }
-        // One port is kept for a hub while more devices than ports are left.
-        let room: usize = buses
-            .iter()
-            .flat_map(|&(bus, ports)| (1..=ports).map(move |p| (bus, p.to_string())))
-            .filter(|x| !taken.contains(x))
-            .count()
-            + hubs
-                .iter()
-                .map(|(b, h)| {
-                    (1..=8).filter(|p| !taken.contains(&(*b, format!("{h}.{p}")))).count()
-                })
-                .sum::<usize>();
-        if left > room
-            && room > 0
-            && let Some((bus, port)) = free(&taken, &hubs)
-        {
-            taken.push((bus, port.clone()));
-            hubs.push((bus, port.clone()));
-            new_hubs.push((bus, port));
-        }
-        left -= 1;
-        let Some((bus, port)) = free(&taken, &hubs) else { return };
-        taken.push((bus, port.clone()));
-        if n < hub_count {
-            hubs.push((bus, port.clone()));
-        }
-        *a = Some(Address::Usb(UsbAddress { bus, port: Some(port) }));
+        let Some(place) = ports.free(bus_of(address)) else { continue };
+        ports.taken.insert(place.clone());
+        *address = Some(Address::Usb(UsbAddress { bus: place.0, port: Some(place.1) }));
     }
-    for (bus, port) in new_hubs {
-        dev.hubs.push(crate::domain::devices::hub::Hub {
-            address: Some(Address::Usb(UsbAddress { bus, port: Some(port) })),
-            ..Default::default()
-        });
+}
+
+/// The bus that an address without a port names.
+fn bus_of(address: &Option<Address>) -> Option<u32> {
+    match address {
+        Some(Address::Usb(usb)) => Some(usb.bus),
+        _ => None,
     }
 }
 

@@ -83,6 +83,8 @@ impl Build<'_> {
                 None => format!("virtio-serial{}.{}", place.controller, place.bus),
             };
             props = props.set("bus", bus).opt("nr", place.port);
+        } else if device.address.is_some() {
+            props = props.extend(self.place(&device.address, "<channel>"));
         }
         props = props.set("chardev", chardev).set("id", alias);
         if driver == "virtserialport" {

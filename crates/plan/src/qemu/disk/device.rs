@@ -1,6 +1,7 @@
 //! The drive that shows a disk to the guest.
 
 use super::super::build::{Build, Props, Switch};
+use crate::block::cache_mode;
 use model::domain::devices::disk::*;
 use serde_json::Value;
 
@@ -98,7 +99,7 @@ impl Build<'_> {
             (DiskBus::Scsi, Some(removable)) => props.set("removable", removable.on()),
             _ => props,
         };
-        if !lun && let Some(cache) = write_cache(driver.cache) {
+        if !lun && let Some(cache) = write_cache(cache_mode(disk)) {
             props = props.set("write-cache", cache);
         }
         if let Some(geometry) = &disk.geometry {
@@ -114,7 +115,8 @@ impl Build<'_> {
             props = props.opt("bios-chs-trans", trans);
         }
         if !lun {
-            props = props.opt("serial", disk.serial.clone());
+            // QEMU's older drivers took a backslash before a space; libvirt still writes one.
+            props = props.opt("serial", disk.serial.as_ref().map(|text| text.replace(' ', "\\ ")));
         }
         let (write, read) = (driver.error_policy.map(policy), driver.rerror_policy.map(policy));
         // What QEMU cannot do for reads is reported, as for `enospace`.

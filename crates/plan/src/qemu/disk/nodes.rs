@@ -60,12 +60,11 @@ impl Build<'_> {
         let driver = disk.driver.clone().unwrap_or_default();
         if driver.copy_on_read.is_some_and(Switch::on) {
             let name = format!("libvirt-CoR-{}", disk.target.dev);
-            let discard = driver.discard.map_or("unmap", block::discard_word);
             let props = Props::default()
                 .set("driver", "copy-on-read")
                 .set("node-name", name.clone())
                 .set("file", top)
-                .set("discard", discard);
+                .set("discard", "unmap");
             self.json("-blockdev", props);
             top = name;
         }

@@ -39,6 +39,10 @@ impl Build<'_> {
             );
             return None;
         };
+        // The bus of a controller on the board has QEMU's name, whatever the controller is called.
+        let on_board = drive.controller == 0
+            && (bus == DiskBus::Ide && self.i440fx() || bus == DiskBus::Sata && self.q35());
+        let name = if on_board { "ide".to_string() } else { name };
         Some(match bus {
             DiskBus::Ide => {
                 Props::default().set("bus", format!("{name}.{}", drive.bus)).set("unit", drive.unit)

@@ -107,9 +107,10 @@ impl Build<'_> {
         // The block back end of a virtio disk hangs below the transport's device.
         let target = match disk.target.bus {
             Some(DiskBus::Virtio) => format!("/machine/peripheral/{}/virtio-backend", alias.name),
+            // A USB disk is a SCSI disk on a bus of its own.
             Some(DiskBus::Usb) => {
-                self.fail("qemu.disk", "<iotune> of a USB disk is not supported yet");
-                return;
+                let name = &alias.name;
+                format!("/machine/peripheral/{name}/{name}.0/legacy[0]")
             }
             _ => alias.name.clone(),
         };

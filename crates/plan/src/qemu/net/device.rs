@@ -31,6 +31,13 @@ impl Build<'_> {
         } else {
             model.to_string()
         };
+        let arm = matches!(self.arch.as_str(), "armv6l" | "armv7l" | "aarch64");
+        if arm && nic.address.is_none() {
+            // A controller on the board, which only QEMU's older option reaches.
+            let mac = nic.mac.as_ref().map_or(String::new(), |mac| mac.address.to_string());
+            self.opt("-net", &format!("nic,macaddr={mac},netdev={netdev},model={name},id={alias}"));
+            return;
+        }
         let mut props = Props::device(&name);
         if virtio {
             props = props.opt(
@@ -65,8 +72,8 @@ impl Build<'_> {
                 if !matches!(nic.address, Some(Address::Ccw(_))) {
                     props = props.set("vectors", 2 * queues + 2);
                 }
-                props = props.on_off("rss", driver.rss).on_off("hash", driver.rss_hash_report);
             }
+            props = props.on_off("rss", driver.rss).on_off("hash", driver.rss_hash_report);
             props = props
                 .opt("rx_queue_size", driver.rx_queue_size)
                 .opt("tx_queue_size", driver.tx_queue_size)
