@@ -110,7 +110,10 @@ impl Build<'_> {
                 AcpiTableType::Raw => format!("file={path}"),
                 AcpiTableType::Slic => format!("sig=SLIC,file={path}"),
                 AcpiTableType::Msdm => format!("sig=MSDM,file={path}"),
-                AcpiTableType::Rawset => path,
+                AcpiTableType::Rawset => {
+                    self.fail("qemu.acpi-table", "ACPI table type 'rawset' is not supported");
+                    continue;
+                }
             };
             self.grant(&table.path, Access::Read, true, "<acpi><table>");
             self.opt("-acpitable", &text);

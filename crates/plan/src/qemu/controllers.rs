@@ -1,6 +1,7 @@
 //! Controllers: the buses of the guest.
 
 use super::build::{Build, Props};
+use super::disk::device::iothread_mapping;
 use super::words::{Address, OnOff};
 use model::domain::devices::controller::{Controller, ControllerType};
 use model::domain::devices::disk::DiskModel;
@@ -59,7 +60,12 @@ impl Build<'_> {
         let controllers = &self.dev.controllers;
         for kind in ORDER {
             for controller in controllers.iter().filter(|c| c.kind == kind) {
-                if kind == ControllerType::Ide && controller.model.is_none() && self.i440fx() {
+                if kind == ControllerType::Ide && self.i440fx() {
+                    if controller.index.unwrap_or(0) > 0 {
+                        let message =
+                            "Only a single IDE controller is supported for this machine type";
+                        self.fail("qemu.ide-controller", message);
+                    }
                     continue;
                 }
                 match kind {
@@ -72,7 +78,9 @@ impl Build<'_> {
                 }
             }
         }
-        let fdc = controllers.iter().any(|c| c.kind == ControllerType::Fdc);
+        let floppy = Some(model::domain::devices::disk::DiskBus::Fdc);
+        let fdc = controllers.iter().any(|c| c.kind == ControllerType::Fdc)
+            && self.dev.disks.iter().any(|disk| disk.target.bus == floppy);
         if fdc && self.machine.starts_with("pseries") {
             self.fail("qemu.floppy", "PowerPC pseries machines do not support floppy device");
         }
@@ -165,6 +173,12 @@ impl Build<'_> {
             "pci-ohci" => "pci-ohci",
             "nec-xhci" => "nec-usb-xhci",
             "qemu-xhci" => "qemu-xhci",
+            "qusb1" | "qusb2" => {
+                return self.fail(
+                    "qemu.usb-controller",
+                    "USB controller model type 'qusb1' or 'qusb2' is not supported in qemu",
+                );
+            }
             other => {
                 self.fail(
                     "qemu.usb-controller",
@@ -173,6 +187,11 @@ impl Build<'_> {
                 return;
             }
         };
+        if !self.caps.types.is_empty() && !self.caps.types.contains(driver) {
+            let message =
+                format!("USB controller model '{model}' not supported in this QEMU binary");
+            return self.fail("qemu.usb-controller", message);
+        }
         let id = self.alias(&controller.alias, element);
         let mut props = Props::device(driver);
         if let Some(ports) = controller.ports {
@@ -205,10 +224,7 @@ impl Build<'_> {
         let props = match (flavour, model) {
             (Some(flavour), _) => {
                 if driver.iothreads.is_some() {
-                    self.fail(
-                        "qemu.scsi-iothreads",
-                        "<iothreads> of a SCSI controller is not supported yet",
-                    );
+                    self.need("virtio-scsi.iothread-mapping", "<driver><iothreads>");
                 }
                 let name = self.virtio_name("virtio-scsi", &controller.address, Some(flavour));
                 let virtio = &driver.virtio;
@@ -220,12 +236,19 @@ impl Build<'_> {
                     .on_off("page-per-vq", virtio.page_per_vq)
                     .set("id", id)
                     .opt("num_queues", driver.queues)
+                    .opt("iothread-vq-mapping", iothread_mapping(driver.iothreads.as_ref()))
                     .opt("cmd_per_lun", driver.cmd_per_lun)
                     .opt("max_sectors", driver.max_sectors)
                     .on_off("ioeventfd", driver.ioeventfd)
             }
             // Part of the board.
-            (None, "ncr53c90") => return,
+            (None, "ncr53c90") if self.arch == "sparc" => return,
+            (None, "ncr53c90") => {
+                return self.fail(
+                    "qemu.scsi-controller",
+                    "ncr53c90 SCSI controller is not a built-in for this machine",
+                );
+            }
             (None, "lsilogic") => Props::device("lsi").set("id", id),
             (None, "lsisas1078") => Props::device("megasas").set("id", id),
             (None, "lsisas1068") => Props::device("mptsas1068").set("id", id),
@@ -234,10 +257,7 @@ impl Build<'_> {
             (None, "am53c974") => Props::device("am53c974").set("id", id),
             (None, "ibmvscsi") => Props::device("spapr-vscsi").set("id", id),
             (None, other) => {
-                self.fail(
-                    "qemu.scsi-controller",
-                    format!("<controller type='scsi' model='{other}'> is not supported"),
-                );
+                self.fail("qemu.scsi-controller", format!("Unsupported controller model: {other}"));
                 return;
             }
         };

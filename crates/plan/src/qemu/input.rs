@@ -2,6 +2,7 @@
 
 use super::build::{Build, Props};
 use crate::step::Access;
+use model::domain::devices::disk::DiskModel;
 use model::domain::devices::input::*;
 
 impl Build<'_> {
@@ -50,6 +51,18 @@ impl Build<'_> {
                     _ => ("virtio-input-host", "virtio-input-host"),
                 };
                 self.need(flag, "<input bus='virtio'>");
+                let special = input.model.is_some_and(|model| model != DiskModel::Virtio);
+                if special && input.kind != InputType::Passthrough {
+                    let kind = match input.kind {
+                        InputType::Mouse => "mouse",
+                        InputType::Tablet => "tablet",
+                        _ => "keyboard",
+                    };
+                    let message = format!(
+                        "virtio (non-)transitional models are not supported for input type={kind}"
+                    );
+                    self.fail("qemu.input", message);
+                }
                 let name = self.virtio_name(base, &input.address, input.model);
                 let evdev = input.source.as_ref().and_then(|source| source.evdev.clone());
                 if let Some(path) = &evdev {

@@ -5,7 +5,7 @@ use super::chardev::{Backend, Socket, SocketAddress};
 use super::found::Found;
 use super::settings::Settings;
 use super::words::YesNo;
-use super::{chardev, cpu, disk, graphics, guest_cpu, net};
+use super::{chardev, cpu, disk, flags, graphics, guest_cpu, net};
 use crate::launch_plan::{LaunchPlan, MonitorPlan};
 use crate::step::*;
 use diag::{Diagnostic, ErrorCode, Severity};
@@ -14,7 +14,7 @@ use model::capabilities::host::{HostFacts, KvmState};
 use model::capabilities::qemu::{Accel, QemuCaps};
 use model::domain::firmware;
 use model::domain::seclabel::{Seclabel, SeclabelType};
-use model::domain::tune::IoThread;
+use model::domain::tune::{IoThread, VcpuPlacement};
 use model::domain::{Domain, VirtType};
 
 /// A fault that ends planning at once.
@@ -103,7 +103,8 @@ fn accelerator(domain: &Domain, inputs: &Inputs) -> Result<Accel, Vec<Diagnostic
 /// Everything that stands in the way, each with the element and the cause; nothing was touched.
 pub fn launch(domain: &Domain, inputs: &Inputs) -> Result<LaunchPlan, Vec<Diagnostic>> {
     let accel = accelerator(domain, inputs)?;
-    let (caps, host, set) = (inputs.caps, inputs.host, inputs.settings);
+    let (host, set) = (inputs.host, inputs.settings);
+    let caps = &*flags::adjusted(inputs.caps, domain)?;
     let mut live = domain.clone();
     live.id = Some(inputs.id);
     let kind = live.os.as_ref().map(|os| os.kind.clone()).unwrap_or_default();
@@ -129,6 +130,7 @@ pub fn launch(domain: &Domain, inputs: &Inputs) -> Result<LaunchPlan, Vec<Diagno
             format!("{count} <iothreads> are more than the {MOST_IO_THREADS} one guest may have");
         return Err(fault("qemu.iothreads", ErrorCode::CONFIG_UNSUPPORTED, message));
     }
+    advised(&live, host)?;
     number_io_threads(&mut live);
     net::name_host_devices(&mut live, inputs.found);
     disk::resolve_volumes(&mut live, inputs.found)?;
@@ -187,6 +189,21 @@ pub fn launch(domain: &Domain, inputs: &Inputs) -> Result<LaunchPlan, Vec<Diagno
         configured_cpu: domain.cpu.clone(),
         live: Box::new(live),
     })
+}
+
+/// Refuses automatic placement where nothing on the host advises on it.
+fn advised(domain: &Domain, host: &HostFacts) -> Result<(), Vec<Diagnostic>> {
+    let auto = Some(VcpuPlacement::Auto);
+    let memory = domain.numa_tune.as_ref().and_then(|tune| tune.memory.as_ref());
+    let wanted = domain.vcpu.as_ref().is_some_and(|vcpu| vcpu.placement == auto)
+        || memory.is_some_and(|memory| memory.placement == auto);
+    match wanted && host.numa_advice.is_none() {
+        false => Ok(()),
+        true => {
+            let message = "Advice from numad is needed in case of automatic numa placement";
+            Err(fault("qemu.placement", ErrorCode::INTERNAL_ERROR, message))
+        }
+    }
 }
 
 /// I/O threads of one guest; more than any host has processors. Each is an object and an argument.

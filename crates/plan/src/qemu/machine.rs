@@ -3,6 +3,7 @@
 use super::build::{Build, Switch};
 use super::words::OnOff;
 use model::domain::devices::iommu::IommuModel;
+use model::domain::devices::sound::{Sound, SoundModel};
 use model::domain::features::{AiaMode, Features, HptResizing, IoApicDriver};
 use model::domain::launch_security::KeyWrapName;
 
@@ -74,6 +75,7 @@ impl Build<'_> {
         {
             out.push(format!("hpet={}", present.word()));
         }
+        out.extend(self.speaker().map(|audio| format!("pcspk-audiodev={audio}")));
         let acpi = self.caps.machine(self.accel, &self.machine).and_then(|m| m.acpi) == Some(true);
         if acpi
             && (self.x86() || matches!(self.arch.as_str(), "aarch64" | "riscv64" | "loongarch64"))
@@ -81,6 +83,15 @@ impl Build<'_> {
             out.push(format!("acpi={}", if features.acpi { "on" } else { "off" }));
         }
         self.opt("-machine", &out.join(","));
+    }
+
+    /// Where the board's speaker plays, where the domain has it.
+    fn speaker(&self) -> Option<String> {
+        let pcspk = |sound: &&Sound| sound.model == SoundModel::Pcspk;
+        let speaker = self.dev.sounds.iter().find(pcspk)?;
+        let first = self.dev.audios.first().and_then(|audio| audio.id);
+        let audio = speaker.audio.as_ref().map(|audio| audio.id).or(first)?;
+        Some(format!("audio{audio}"))
     }
 
     /// Options of the board that stand in `<features>` and beside it.

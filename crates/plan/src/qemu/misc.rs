@@ -10,6 +10,18 @@ impl Build<'_> {
     /// Panic notifiers.
     pub(super) fn panics(&mut self) {
         for panic in &self.dev.panics {
+            let (s390, pseries) =
+                (self.arch.starts_with("s390"), self.machine.starts_with("pseries"));
+            match panic.model {
+                Some(PanicModel::Pseries) if !pseries => self.fail(
+                    "qemu.panic",
+                    "only pSeries guests support panic device of model 'pseries'",
+                ),
+                Some(PanicModel::S390) if !s390 => {
+                    self.fail("qemu.panic", "only S390 guests support panic device of model 's390'")
+                }
+                _ => {}
+            }
             match panic.model.unwrap_or_default() {
                 PanicModel::Isa => {
                     self.need("pvpanic", "<panic model='isa'>");
@@ -64,7 +76,7 @@ impl Build<'_> {
                 }
             }
             Some(SmbiosMode::Host) => {
-                self.fail("qemu.smbios", "<smbios mode='host'> is not supported yet");
+                self.fail("qemu.smbios", "Host SMBIOS information is not available");
             }
             _ => {}
         }
@@ -128,6 +140,13 @@ impl Build<'_> {
         }
         if let Some(block) = &info.system {
             table(1, block, SYSTEM);
+        }
+        if info.base_boards.len() > 1 {
+            self.fail(
+                "qemu.smbios",
+                "qemu does not support more than one entry to Type 2 in SMBIOS table",
+            );
+            return;
         }
         for block in &info.base_boards {
             table(2, block, BOARD);

@@ -19,6 +19,7 @@ mod dbus;
 mod disk;
 mod environment;
 mod filesystem;
+mod flags;
 mod found;
 mod graphics;
 mod guest_cpu;

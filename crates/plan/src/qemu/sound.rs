@@ -86,13 +86,8 @@ impl Build<'_> {
                     .opt("audiodev", audiodev)
                     .opt("streams", sound.streams)
             }
-            SoundModel::Pcspk => {
-                // Part of the board; only its output is chosen.
-                if let Some(audiodev) = audiodev {
-                    self.opt("-machine", &format!("pcspk-audiodev={audiodev}"));
-                }
-                return;
-            }
+            // Part of the board: an option of it says where it plays.
+            SoundModel::Pcspk => return,
             SoundModel::Ich7 => {
                 self.fail("qemu.sound", "<sound model='ich7'> is not supported by QEMU");
                 return;

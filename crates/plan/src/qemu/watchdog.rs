@@ -4,10 +4,32 @@ use super::build::{Build, Props};
 use model::domain::devices::watchdog::{WatchdogAction, WatchdogModel};
 
 impl Build<'_> {
+    /// Why a watchdog cannot be in this machine.
+    fn unfit_watchdog(&self, model: WatchdogModel) -> Option<&'static str> {
+        let s390 = self.arch.starts_with("s390");
+        let isa = self.i440fx() || self.machine == "isapc";
+        match model {
+            WatchdogModel::Diag288 if !s390 => {
+                Some("diag288 model of watchdog is allowed for s390 and s390x only")
+            }
+            WatchdogModel::Ib700 if !isa => {
+                Some("ib700 model of watchdog cannot be used with this machine type")
+            }
+            WatchdogModel::Itco if !self.q35() => {
+                Some("itco model of watchdog is only part of q35 machine")
+            }
+            _ => None,
+        }
+    }
+
     /// All watchdogs, and what they do.
     pub(super) fn watchdogs(&mut self) {
         let mut action = None;
         for watchdog in &self.dev.watchdogs {
+            if let Some(message) = self.unfit_watchdog(watchdog.model) {
+                self.fail("qemu.watchdog", message);
+                continue;
+            }
             match watchdog.model {
                 WatchdogModel::Itco => {
                     // Part of the q35 board: it only needs to be let through.

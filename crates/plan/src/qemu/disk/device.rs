@@ -53,7 +53,7 @@ impl Build<'_> {
                 .on_off("event_idx", driver.event_idx)
                 .opt("num-queues", driver.queues)
                 .opt("queue-size", driver.queue_size)
-                .opt("iothread-vq-mapping", iothread_mapping(&driver));
+                .opt("iothread-vq-mapping", iothread_mapping(driver.iothreads.as_ref()));
         }
         props = props.extend(place);
         if virtio && let Some(index) = disk.acpi.as_ref().and_then(|acpi| acpi.index) {
@@ -132,8 +132,8 @@ impl Build<'_> {
 }
 
 /// Which queues each I/O thread serves.
-fn iothread_mapping(driver: &DiskDriver) -> Option<Value> {
-    let threads = &driver.iothreads.as_ref()?.threads;
+pub(in crate::qemu) fn iothread_mapping(threads: Option<&DiskIoThreads>) -> Option<Value> {
+    let threads = &threads?.threads;
     let mapping = threads.iter().map(|thread| {
         let queues: Vec<u32> = thread.queues.iter().map(|queue| queue.id).collect();
         Props::default()

@@ -1,7 +1,7 @@
 //! Disks: `-blockdev` chains and the drives that show them.
 
 mod check;
-mod device;
+pub(in crate::qemu) mod device;
 mod nodes;
 mod number;
 mod place;
