@@ -5,6 +5,8 @@ use crate::answer::{Answer, accepted, either};
 use crate::host;
 use crate::request::Request;
 use model::network::{self, Command, FormatFlags, Network, Section};
+use plan::network::{Backend, DnsmasqPaths, rules, set_up, to_commands};
+use serde_json::json;
 use units::Uuid;
 
 /// The operations of this area.
@@ -12,6 +14,8 @@ pub const OPERATIONS: &[Operation] = &[
     ("network-xml", network_xml),
     ("network-update", network_update),
     ("network-port-xml", port_xml),
+    ("network-dnsmasq", dnsmasq),
+    ("network-firewall", firewall),
 ];
 
 /// A network as it is read, with a UUID made where it has none.
@@ -56,5 +60,31 @@ fn port_xml(request: &Request<'_>) -> Answer {
         let parsed = network::parse_port(text);
         let port = accepted(parsed.value, parsed.diagnostics, text)?;
         Ok(Answer::text(network::format_port(&port)))
+    })())
+}
+
+fn dnsmasq(request: &Request<'_>) -> Answer {
+    either((|| {
+        let network = read(request)?;
+        let paths =
+            DnsmasqPaths { state_dir: "/var/lib/libvirt/dnsmasq".to_owned(), pid_file: None };
+        let made = plan::network::dnsmasq(&network, &paths)?;
+        Ok(Answer::Out(json!({"conf": made.conf, "hostsfile": made.hosts})))
+    })())
+}
+
+fn firewall(request: &Request<'_>) -> Answer {
+    either((|| {
+        let network = read(request)?;
+        let backend = match request.need("backend")? {
+            "iptables" => Backend::Iptables,
+            "nftables" => Backend::Nftables,
+            other => return Err(Answer::wrong(format!("no backend '{other}'"))),
+        };
+        let bridge = network.bridge_name().ok_or_else(|| Answer::wrong("no bridge"))?;
+        let mut commands = set_up(backend);
+        commands.extend(to_commands(&rules(&network), bridge, backend));
+        let argv: Vec<Vec<String>> = commands.iter().map(plan::Command::argv).collect();
+        Ok(Answer::Out(json!(argv)))
     })())
 }

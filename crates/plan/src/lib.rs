@@ -12,6 +12,7 @@ mod command;
 mod display;
 mod launch_plan;
 pub mod migration;
+pub mod network;
 pub mod nodedev;
 mod props;
 pub mod qemu;

@@ -1,11 +1,14 @@
 //! A network as a whole.
 
+use std::collections::{BTreeSet, HashSet};
+
 use units::{MacAddr, Uuid};
 use xml::{
     Document, Element, ErrorCode, Parsed, RawElement, RawNode, Reader, WriteOptions, Writer, Xml,
     YesNo,
 };
 
+use super::address::IpAddress;
 use super::bandwidth::Bandwidth;
 use super::bridge::{Bridge, DnsDomain, Mtu, NetworkMac, PortOptions, Stp};
 use super::dns::Dns;
@@ -343,15 +346,19 @@ impl Network {
 
     /// A gateway must be reachable through one of the network's addresses.
     fn check_routes(&self, el: Element<'_>, cx: &mut Reader) {
+        let subnets: HashSet<(u32, IpAddress)> = self
+            .ips
+            .iter()
+            .filter_map(|ip| ip.effective_prefix().map(|p| (p, ip.address.network(p))))
+            .collect();
+        // There are few prefixes, however many addresses.
+        let prefixes: BTreeSet<u32> = subnets.iter().map(|(prefix, _)| *prefix).collect();
         let routes = el.children().filter(|c| c.is("route", None));
         for (route, el) in self.routes.iter().zip(routes) {
             let gateway = route.gateway;
-            let reachable = self.ips.iter().any(|ip| {
-                ip.address.is_v4() == gateway.is_v4()
-                    && ip
-                        .effective_prefix()
-                        .is_some_and(|p| ip.address.network(p) == gateway.network(p))
-            });
+            let reachable = prefixes
+                .iter()
+                .any(|prefix| subnets.contains(&(*prefix, gateway.network(*prefix))));
             if !reachable {
                 let message = format!(
                     "unreachable static route gateway '{gateway}' specified for network \

@@ -1,5 +1,7 @@
 //! What the network driver refuses although the XML by itself is right.
 
+use std::collections::HashSet;
+
 use diag::{Diagnostic, ErrorCode, Severity};
 
 use super::address::Family;
@@ -8,7 +10,6 @@ use super::definition::Network;
 use super::forward::ForwardMode;
 use super::ip::Ip;
 use super::portgroup::PortGroup;
-use super::virtualport::{VirtualPort, VirtualPortType};
 
 /// Checks a network that was read. An empty list means the driver takes it.
 pub fn validate(network: &Network) -> Vec<Diagnostic> {
@@ -103,27 +104,21 @@ fn pool(network: &Network, mode: ForwardMode, faults: &mut Faults<'_>) {
 
 fn port_groups(network: &Network, mode: ForwardMode, faults: &mut Faults<'_>) {
     let name = faults.name;
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen: HashSet<&str> = HashSet::new();
     let mut default: Option<&str> = None;
-    // Tags need a switch that knows them: SR-IOV, Open vSwitch, or the bridge itself.
+    // Tags need something that knows them: SR-IOV, or a bridge of the host.
     let tagging =
         matches!(mode, ForwardMode::Hostdev | ForwardMode::Passthrough | ForwardMode::Bridge);
-    let is_ovs = |port: Option<&VirtualPort>| {
-        port.is_some_and(|port| port.kind == Some(VirtualPortType::OpenVSwitch))
-    };
-    let network_tagging =
-        tagging || (mode == ForwardMode::Bridge && is_ovs(network.virtual_port.as_ref()));
-    let mut untaggable = network.vlan.is_some() && !network_tagging;
+    let mut untaggable = network.vlan.is_some() && !tagging;
     for PortGroup { name: group, default: is_default, vlan, .. } in &network.port_groups {
-        if vlan.is_some() && !network_tagging {
+        if vlan.is_some() && !tagging {
             untaggable = true;
         }
-        if seen.contains(&group.as_str()) {
+        if !seen.insert(group) {
             faults.unsupported(format!(
                 "multiple <portgroup> elements with the same name ({group}) in network '{name}'"
             ));
         }
-        seen.push(group);
         if is_default.0 {
             match default {
                 Some(first) => faults.unsupported(format!(

@@ -159,9 +159,10 @@ impl Kind {
         };
         let number = if negative { value.wrapping_neg() } else { value };
         let (least, most) = self.bounds();
-        (least..=most)
-            .contains(&number)
-            .then_some(Value::Number { number, hex: hex.is_some() && self != Self::ArpOpcode })
+        // Where a number has a name, the name is written.
+        let named = self.names().iter().any(|(known, _)| *known == number);
+        let hex = hex.is_some() && !named && self != Self::ArpOpcode;
+        (least..=most).contains(&number).then_some(Value::Number { number, hex })
     }
 }
 

@@ -166,7 +166,11 @@ impl Rule {
         }
         for attr in el.attrs().filter(|attr| attr.name() != "match") {
             if !protocol.attributes().any(|attribute| attribute.name == attr.name()) {
-                let names: Vec<_> = protocol.attributes().map(|attribute| attribute.name).collect();
+                let names: Vec<_> = match cx.diagnostics().len() {
+                    // Hostile input shall not pay for hints that nobody sees.
+                    found if found > xml::MAX_SHOWN => Vec::new(),
+                    _ => protocol.attributes().map(|attribute| attribute.name).collect(),
+                };
                 let message = format!(
                     "Unknown attribute '{}' in element '{protocol}'",
                     attr.qualified_name()
