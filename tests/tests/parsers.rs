@@ -107,10 +107,64 @@ fn probe() {
 }
 
 #[test]
+fn nodedev() {
+    feed("nodedev", model::nodedev::fuzz_one);
+}
+
+#[test]
+fn interface() {
+    feed("interface", model::interface::fuzz_one);
+}
+
+#[test]
+fn secret() {
+    feed("secret", model::secret::fuzz_one);
+}
+
+#[test]
+fn snapshot() {
+    feed("snapshot", model::snapshot::fuzz_one);
+}
+
+#[test]
+fn checkpoint() {
+    feed("checkpoint", model::checkpoint::fuzz_one);
+}
+
+#[test]
+fn backup() {
+    feed("backup", model::backup::fuzz_one);
+}
+
+#[test]
+fn hostinfo() {
+    feed("hostinfo", model::host_info::fuzz_one);
+}
+
+#[test]
 fn every_target_is_fed_here() {
     let here = [
-        "caps", "client", "conf", "domain", "firmware", "frame", "message", "network",
-        "nwfilter", "probe", "qmp", "storage", "xdr", "xml",
+        "backup",
+        "caps",
+        "checkpoint",
+        "client",
+        "conf",
+        "domain",
+        "firmware",
+        "frame",
+        "hostinfo",
+        "interface",
+        "message",
+        "network",
+        "nodedev",
+        "nwfilter",
+        "probe",
+        "qmp",
+        "secret",
+        "snapshot",
+        "storage",
+        "xdr",
+        "xml",
     ];
     let mut targets: Vec<_> = std::fs::read_dir(paths::workspace().join("fuzz/fuzz_targets"))
         .expect("the fuzz targets")

@@ -13,6 +13,7 @@ mod domain;
 mod emulator;
 mod host;
 mod host_caps;
+mod host_info;
 mod interface;
 mod network;
 mod nodedev;
@@ -37,6 +38,7 @@ const AREAS: &[&[Operation]] = &[
     cpu::OPERATIONS,
     domain::OPERATIONS,
     host_caps::OPERATIONS,
+    host_info::OPERATIONS,
     interface::OPERATIONS,
     network::OPERATIONS,
     nodedev::OPERATIONS,

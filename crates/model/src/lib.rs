@@ -4,6 +4,7 @@ pub mod capabilities;
 pub mod checkpoint;
 pub mod cpu;
 pub mod domain;
+pub mod host_info;
 pub mod interface;
 mod moment;
 pub mod network;

@@ -61,11 +61,12 @@ pub(crate) fn is_empty(disk: &Disk) -> bool {
 }
 
 /// Puts what a document says of disks in the places of the domain's disks. A disk is found by its
-/// name in the guest or by the path of its image.
+/// name in the guest or by the path of its image; `check` says whether the two fit.
 pub(crate) fn place<T>(
     domain: &[Disk],
     given: Vec<T>,
     name: impl Fn(&T) -> &str,
+    check: impl Fn(&T, &Disk) -> Result<(), VirError>,
     what: &str,
 ) -> Result<Vec<Option<T>>, VirError> {
     if given.len() > domain.len() {
@@ -82,14 +83,15 @@ pub(crate) fn place<T>(
                 disk.target.dev == wanted
             }
         });
-        let Some(at) = found else {
+        let found = found.and_then(|at| Some((places.get_mut(at)?, domain.get(at)?)));
+        let Some((place, disk)) = found else {
             return Err(VirError::config(format!("no disk named '{wanted}'")));
         };
-        let Some(place) = places.get_mut(at) else { continue };
         if place.is_some() {
-            let name = &domain.get(at).map(|d| d.target.dev.clone()).unwrap_or_default();
-            return Err(VirError::config(format!("disk '{name}' specified twice")));
+            let message = format!("disk '{}' specified twice", disk.target.dev);
+            return Err(VirError::config(message));
         }
+        check(&one, disk)?;
         *place = Some(one);
     }
     Ok(places)

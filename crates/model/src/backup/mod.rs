@@ -275,6 +275,11 @@ fn check(backup: &Backup, el: Element<'_>, cx: &mut Reader) {
     if let Some(private) = el.child("privateData") {
         refuse(cx, private, "Unknown element 'privateData' in element 'domainbackup'".to_owned());
     }
+    if let (Some(list), Some(el)) = (&backup.disks, el.child("disks"))
+        && list.disks.is_empty()
+    {
+        refuse(cx, el, "Missing required element 'disk' in element 'disks'".to_owned());
+    }
     let elements = el.child("disks").into_iter().flat_map(|disks| disks.children());
     for (disk, el) in backup.disks.iter().flat_map(|disks| &disks.disks).zip(elements) {
         if let Some(message) = disk.misfit(backup.mode) {

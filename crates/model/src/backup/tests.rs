@@ -81,6 +81,7 @@ fn what_the_schema_does_not_allow_is_refused() {
         ("pull", "<server transport='rdma' name='a'/>"),
         ("pull", "<server name='a' port='x'/>"),
         ("push", "<foo/>"),
+        ("push", "<disks/>"),
         ("push", "<disks><disk/></disks>"),
         ("push", "<disks><disk name='zz'/></disks>"),
         ("push", "<disks><disk name='vda' type='network'/></disks>"),

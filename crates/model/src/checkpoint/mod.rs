@@ -128,6 +128,12 @@ fn complete(checkpoint: &mut Checkpoint, parsing: Parsing, el: Element<'_>, cx: 
             fault(cx, el, "checkpoint.name", ErrorCode::XML_INVALID_SCHEMA, message);
         }
     }
+    if let (Some(list), Some(el)) = (&checkpoint.disks, el.child("disks"))
+        && list.disks.is_empty()
+    {
+        let message = "Missing required element 'disk' in element 'disks'";
+        fault(cx, el, "checkpoint.disks", ErrorCode::XML_INVALID_SCHEMA, message);
+    }
     let disks = el.child("disks").into_iter().flat_map(|disks| disks.children());
     for (disk, el) in checkpoint.disks.iter().flat_map(|disks| &disks.disks).zip(disks) {
         if !object::is_disk_name(&disk.name) && !disk.name.starts_with('/') {
@@ -188,25 +194,24 @@ impl Checkpoint {
         }
         let given = self.disks.take().unwrap_or_default().disks;
         let all = given.is_empty();
-        let mut places = moment::place(domain, given, |disk| &disk.name, "checkpoint")?;
-        let mut disks = Vec::with_capacity(domain.len());
-        for (disk, place) in domain.iter().zip(&mut places) {
-            let usable = !moment::is_empty(disk) && !disk.readonly;
-            let name = disk.target.dev.clone();
-            let aligned = match place.take() {
-                Some(found) => CheckpointDisk { name, ..found },
-                None => {
-                    let takes_part = all && usable;
-                    let checkpoint =
-                        if takes_part { CheckpointMode::Bitmap } else { CheckpointMode::No };
-                    CheckpointDisk { name, checkpoint, bitmap: None, size: None }
-                }
-            };
-            if aligned.checkpoint == CheckpointMode::Bitmap && !usable {
-                let message = format!("disk '{}' is empty or readonly", aligned.name);
+        let usable = |own: &Disk| !moment::is_empty(own) && !own.readonly;
+        let fits = |disk: &CheckpointDisk, own: &Disk| {
+            if disk.checkpoint == CheckpointMode::Bitmap && !usable(own) {
+                let message = format!("disk '{}' is empty or readonly", own.target.dev);
                 return Err(VirError::config(message));
             }
-            disks.push(aligned);
+            Ok(())
+        };
+        let mut places = moment::place(domain, given, |disk| &disk.name, fits, "checkpoint")?;
+        let mut disks = Vec::with_capacity(domain.len());
+        for (own, place) in domain.iter().zip(&mut places) {
+            let name = own.target.dev.clone();
+            let checkpoint =
+                if all && usable(own) { CheckpointMode::Bitmap } else { CheckpointMode::No };
+            disks.push(match place.take() {
+                Some(found) => CheckpointDisk { name, ..found },
+                None => CheckpointDisk { name, checkpoint, bitmap: None, size: None },
+            });
         }
         self.disks = Some(CheckpointDisks { disks });
         self.name_bitmaps();

@@ -64,6 +64,7 @@ fn refusals_have_libvirts_codes() {
     for (inner, parsing, code) in [
         ("<foo/>", NEW, schema),
         ("<name>a b</name>", NEW, schema),
+        ("<disks/>", NEW, schema),
         ("<disks><disk/></disks>", NEW, schema),
         ("<disks><disk name='zz'/></disks>", NEW, schema),
         ("<disks><disk name='vda' checkpoint='foo'/></disks>", NEW, schema),

@@ -1,5 +1,9 @@
 //! What is exchanged with mdevctl: the JSON of a device, and its list of devices.
 
+use std::marker::PhantomData;
+
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use units::Uuid;
 
@@ -37,8 +41,44 @@ pub fn device_json(mdev: &Mdev) -> String {
     out
 }
 
-/// Reads what `mdevctl list --dumpjson` prints: devices by the address of their parent.
-/// `parent_name` says which node device has an address; without one it is the computer.
+/// An object's members in the order of the text.
+struct Members<T>(Vec<(String, T)>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Members<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct InOrder<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for InOrder<T> {
+            type Value = Members<T>;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut all = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    all.push(member);
+                }
+                Ok(Members(all))
+            }
+        }
+        from.deserialize_map(InOrder(PhantomData))
+    }
+}
+
+/// What mdevctl tells of a device.
+#[derive(Deserialize)]
+struct Properties {
+    mdev_type: String,
+    #[serde(default)]
+    start: String,
+    #[serde(default)]
+    attrs: Vec<Members<String>>,
+}
+
+/// Devices by their UUIDs by the addresses of their parents.
+type List = Vec<Members<Vec<Members<Properties>>>>;
+
+/// Reads what `mdevctl list --dumpjson` prints. `parent_name` says which node device has an address;
+/// without one it is the computer.
 ///
 /// # Errors
 /// The text is no such list.
@@ -49,68 +89,40 @@ pub fn parse_list(
     if text.trim_ascii().is_empty() {
         return Ok(Vec::new());
     }
-    let wrong = |what: &str| ListError(format!("mdevctl JSON response contains {what}"));
-    let root: Value = serde_json::from_str(text)
+    let list: List = serde_json::from_str(text)
         .map_err(|error| ListError(format!("failed to parse mdevctl JSON response: {error}")))?;
-    let Value::Array(parts) = root else {
-        return Err(wrong("no list of parents"));
-    };
     let mut devices = Vec::new();
-    for part in &parts {
-        let parents = part.as_object().ok_or_else(|| wrong("a parent that is no object"))?;
-        for (address, children) in parents {
-            let children = children
-                .as_array()
-                .ok_or_else(|| wrong(&format!("no list of devices of parent '{address}'")))?;
-            let parent = parent_name(address).unwrap_or_else(|| "computer".to_owned());
-            for child in children {
-                let child = child.as_object().ok_or_else(|| wrong("a device that is no object"))?;
-                for (uuid, properties) in child {
-                    devices.push(device(address, &parent, uuid, properties)?);
-                }
-            }
+    for (address, children) in list.into_iter().flat_map(|parents| parents.0) {
+        let parent = parent_name(&address).unwrap_or_else(|| "computer".to_owned());
+        for (uuid, properties) in children.into_iter().flat_map(|child| child.0) {
+            let parsed = uuid.parse::<Uuid>().map_err(|_| {
+                ListError(format!("mdevctl JSON response: '{uuid}' is no UUID of a device"))
+            })?;
+            devices.push(device(&address, &parent, parsed, properties));
         }
     }
     Ok(devices)
 }
 
-fn device(
-    address: &str,
-    parent: &str,
-    uuid: &str,
-    properties: &Value,
-) -> Result<Device, ListError> {
-    let wrong = |what: &str| ListError(format!("mdevctl JSON response: device '{uuid}' {what}"));
-    let parsed: Uuid = uuid.parse().map_err(|_| wrong("has no UUID as its name"))?;
-    let type_id = properties.get("mdev_type").and_then(Value::as_str);
-    let type_id = type_id.ok_or_else(|| wrong("has no type"))?.to_owned();
-    let mut attrs = Vec::new();
-    if let Some(list) = properties.get("attrs") {
-        let list = list.as_array().ok_or_else(|| wrong("has attributes that are no list"))?;
-        for attr in list {
-            let attr = attr.as_object().ok_or_else(|| wrong("has a malformed attribute"))?;
-            for (name, value) in attr {
-                let value = value.as_str().ok_or_else(|| wrong("has a malformed attribute"))?;
-                attrs.push(MdevAttr { name: name.clone(), value: value.to_owned() });
-            }
-        }
-    }
+fn device(address: &str, parent: &str, uuid: Uuid, properties: Properties) -> Device {
+    let attrs = properties.attrs.into_iter().flat_map(|attr| attr.0);
+    let attrs = attrs.map(|(name, value)| MdevAttr { name, value }).collect();
     let mdev = Mdev {
-        defined: MdevConfig { type_id, attrs },
+        defined: MdevConfig { type_id: properties.mdev_type, attrs },
         active: MdevConfig::default(),
-        uuid: Some(parsed),
+        uuid: Some(uuid),
         parent_addr: Some(address.to_owned()),
         iommu_group: 0,
-        autostart: properties.get("start").and_then(Value::as_str) == Some("auto"),
+        autostart: properties.start == "auto",
     };
-    Ok(Device {
-        name: device_name(&parsed, Some(address)),
+    Device {
+        name: device_name(&uuid, Some(address)),
         path: None,
         devnodes: Vec::new(),
         parent: Some(Parent { name: Some(parent.to_owned()), ..Parent::default() }),
         driver: None,
         capabilities: vec![Capability::Mdev(mdev)],
-    })
+    }
 }
 
 /// The name libvirt gives a mediated device: its UUID and the address of its parent.

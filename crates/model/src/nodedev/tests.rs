@@ -198,6 +198,13 @@ fn lists_of_mdevctl() {
     let Capability::Mdev(mdev) = &devices[0].capabilities[0] else { panic!("no mdev") };
     let json = r#"{"mdev_type":"t","start":"auto","attrs":[{"b":"1"},{"a":"2"}]}"#;
     assert_eq!(mdevctl::device_json(mdev), json);
+    // The order is mdevctl's.
+    let two = r#"[{"matrix": [{"c7a5fdbd-edaf-9455-926a-d65c16db1809": {"mdev_type": "t"}}],
+        "0.0.1": [{"a7a5fdbd-edaf-9455-926a-d65c16db1809": {"mdev_type": "t"},
+        "07a5fdbd-edaf-9455-926a-d65c16db1809": {"mdev_type": "t"}}]}]"#;
+    let devices = mdevctl::parse_list(two, |_| None).unwrap();
+    let starts: Vec<_> = devices.iter().map(|device| device.name.get(..6).unwrap()).collect();
+    assert_eq!(starts, ["mdev_c", "mdev_a", "mdev_0"]);
     assert_eq!(mdevctl::parse_list(" ", |_| None), Ok(Vec::new()));
     for bad in ["{}", "[1]", "[", r#"[{"a": 1}]"#, r#"[{"a": [{"b": {}}]}]"#] {
         assert!(mdevctl::parse_list(bad, |_| None).is_err(), "{bad}");

@@ -30,38 +30,35 @@ impl Snapshot {
         uniform: bool,
     ) -> Result<(), VirError> {
         let given = self.disks.take().unwrap_or_default().disks;
-        let mut places = moment::place(domain, given, |disk| &disk.name, "snapshot")?;
-        let mut disks = Vec::with_capacity(domain.len());
-        for (own, place) in domain.iter().zip(&mut places) {
-            let name = own.target.dev.clone();
-            // What must not be written is not taken.
-            let configured = own.snapshot.or(own.readonly.then_some(SnapshotMode::No));
-            let mode =
-                configured.filter(|mode| !uniform || *mode == SnapshotMode::No).unwrap_or(default);
-            let listed = place.is_some();
-            let mut disk = place.take().unwrap_or_default();
-            disk.name = name;
-            match disk.snapshot {
-                Some(given) if uniform && given != default => {
-                    let left_out = given == SnapshotMode::No;
-                    if !(left_out && configured == Some(SnapshotMode::No)) {
-                        let message =
-                            format!("disk '{}' must use snapshot mode '{default}'", disk.name);
-                        return Err(VirError::config(message));
-                    }
-                }
-                Some(_) => {}
-                None if !listed && moment::is_empty(own) => disk.snapshot = Some(SnapshotMode::No),
-                None => disk.snapshot = Some(mode),
+        // What must not be written is not taken.
+        let configured = |own: &Disk| own.snapshot.or(own.readonly.then_some(SnapshotMode::No));
+        let left_out = |own: &Disk| configured(own) == Some(SnapshotMode::No);
+        let usual =
+            |own: &Disk| configured(own).filter(|_| !uniform || left_out(own)).unwrap_or(default);
+        let fits = |disk: &SnapshotDisk, own: &Disk| {
+            let name = &own.target.dev;
+            let mode = disk.snapshot.unwrap_or_else(|| usual(own));
+            let given = disk.snapshot.is_some_and(|mode| mode != default);
+            if uniform && given && !(mode == SnapshotMode::No && left_out(own)) {
+                let message = format!("disk '{name}' must use snapshot mode '{default}'");
+                return Err(VirError::config(message));
             }
-            if let (Some(path), true) = (disk.path(), disk.snapshot != Some(SnapshotMode::External))
-            {
+            if let (Some(path), true) = (disk.path(), mode != SnapshotMode::External) {
                 let message = format!(
-                    "file '{path}' for disk '{}' requires use of external snapshot mode",
-                    disk.name
+                    "file '{path}' for disk '{name}' requires use of external snapshot mode"
                 );
                 return Err(VirError::config(message));
             }
+            Ok(())
+        };
+        let places = moment::place(domain, given, |disk| &disk.name, fits, "snapshot")?;
+        let mut disks: Vec<SnapshotDisk> = Vec::with_capacity(domain.len());
+        for (own, place) in domain.iter().zip(places) {
+            let empty = place.is_none() && moment::is_empty(own);
+            let mode = if empty { SnapshotMode::No } else { usual(own) };
+            let mut disk = place.unwrap_or_default();
+            disk.name.clone_from(&own.target.dev);
+            disk.snapshot.get_or_insert(mode);
             disks.push(disk);
         }
         let suffix = self.name.as_deref().unwrap_or_default();

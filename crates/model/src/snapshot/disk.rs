@@ -40,6 +40,12 @@ pub struct SnapshotDriver {
 /// Formats libvirt knows for images.
 const FORMATS: &[&str] = crate::storage::FILE_FORMATS;
 
+/// Protocols of images on the network.
+const PROTOCOLS: &[&str] = &[
+    "nbd", "rbd", "sheepdog", "gluster", "iscsi", "http", "https", "ftp", "ftps", "tftp", "ssh",
+    "vxhs", "nfs",
+];
+
 impl SnapshotDisk {
     /// Path of the new image.
     pub fn path(&self) -> Option<&str> {
@@ -61,8 +67,8 @@ impl SnapshotDisk {
     pub(super) fn complete(&mut self, el: Element<'_>, cx: &mut Reader) {
         let x = ErrorCode::XML_ERROR;
         let kind = self.kind;
-        let known = matches!(kind, StorageType::File | StorageType::Block | StorageType::Network);
-        if !known && self.source.is_some() {
+        let unknown = matches!(kind, StorageType::Dir | StorageType::Volume);
+        if unknown && self.source.is_some() {
             let message = format!("unsupported disk snapshot type '{kind}'");
             return fault(cx, el, "snapshot.disk-type", x, message);
         }
@@ -75,6 +81,19 @@ impl SnapshotDisk {
                 *path = path.take().filter(|path| !path.is_empty());
             }
             if kind == StorageType::Network {
+                let protocol = source.protocol.as_deref().unwrap_or_default();
+                if !protocol.is_empty() && !PROTOCOLS.contains(&protocol) {
+                    let message = format!(
+                        "Invalid value for attribute 'protocol' in element 'source': '{protocol}'."
+                    );
+                    cx.error(
+                        "snapshot.protocol",
+                        x,
+                        el.span(),
+                        message,
+                        hints(protocol, PROTOCOLS),
+                    );
+                }
                 fill_ports(source);
             }
         }
@@ -97,11 +116,11 @@ impl SnapshotDisk {
     fn complete_driver(&mut self, el: Element<'_>, cx: &mut Reader) {
         let Some(driver) = &mut self.driver else { return };
         match driver.kind.as_deref() {
-            None | Some("none") => {
+            None => {
                 self.driver = None;
                 return;
             }
-            Some(kind) if !FORMATS.contains(&kind) => {
+            Some(kind) if kind == "none" || !FORMATS.contains(&kind) => {
                 let message = format!("unknown disk snapshot driver '{kind}'");
                 let code = ErrorCode::CONFIG_UNSUPPORTED;
                 cx.error("snapshot.driver", code, el.span(), message, hints(kind, FORMATS));

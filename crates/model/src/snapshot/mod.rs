@@ -222,7 +222,6 @@ impl Snapshot {
             }
             return Ok(());
         };
-        memory.file = memory.file.take().filter(|file| !file.is_empty());
         match (memory.snapshot, &memory.file) {
             (None, None) => {
                 let mode = if offline { SnapshotMode::No } else { SnapshotMode::Internal };
@@ -263,6 +262,34 @@ impl Snapshot {
         self.creation_time = Some(now);
         self.name.get_or_insert_with(|| now.to_string());
         self.parent = parent.map(Parent::named);
+    }
+
+    /// Whether QEMU can have had a snapshot like this one, which is to be known again, of the domain
+    /// with this UUID.
+    ///
+    /// # Errors
+    /// Why not; libvirt's code and words.
+    pub fn check_redefined(&self, uuid: &crate::domain::scalar::Uuid) -> Result<(), VirError> {
+        match self.state {
+            Some(State::Blocked) | None => {
+                let state = self.state.map_or("nostate", State::as_str);
+                return Err(VirError::internal(format!("Invalid domain state {state}")));
+            }
+            Some(State::Pmsuspended) => {
+                let message = "qemu doesn't support taking snapshots of PMSUSPENDED guests";
+                return Err(VirError::new(ErrorCode::OPERATION_UNSUPPORTED, message));
+            }
+            Some(_) => {}
+        }
+        let Some(domain) = self.domain.full() else {
+            return Err(VirError::internal("missing domain in snapshot"));
+        };
+        if domain.uuid.as_ref() != Some(uuid) {
+            let name = self.name.as_deref().unwrap_or_default();
+            let message = format!("definition for snapshot {name} must use uuid {uuid}");
+            return Err(VirError::invalid_arg(message));
+        }
+        Ok(())
     }
 
     /// Whether something of it lies outside the disks' images.

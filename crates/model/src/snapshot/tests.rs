@@ -180,6 +180,27 @@ fn disks_are_brought_in_line() {
 }
 
 #[test]
+fn what_qemu_cannot_have_had_is_refused() {
+    let uuid = crate::domain::scalar::Uuid([7; 16]);
+    let check = |state: &str, id: &str| {
+        let domain = format!(
+            "<domain type='qemu'><name>a</name><uuid>{id}</uuid><memory>1</memory>\
+             <os><type>hvm</type></os></domain>"
+        );
+        let inner = if id.is_empty() { String::new() } else { domain };
+        let result = read(&old(state, &inner), OLD).check_redefined(&uuid);
+        result.map_err(|error| (error.code, error.detail))
+    };
+    let (own, other) = ("07".repeat(16), "08".repeat(16));
+    assert_eq!(check("running", &own), Ok(()));
+    let internal = ErrorCode::INTERNAL_ERROR;
+    assert_eq!(check("blocked", &own), Err((internal, "Invalid domain state blocked".into())));
+    assert_eq!(check("running", ""), Err((internal, "missing domain in snapshot".into())));
+    assert_eq!(check("pmsuspended", &own).unwrap_err().0, ErrorCode::OPERATION_UNSUPPORTED);
+    assert_eq!(check("paused", &other).unwrap_err().0, ErrorCode::INVALID_ARG);
+}
+
+#[test]
 fn names() {
     assert!(check_name("a.b c").is_ok());
     for (name, words) in [

@@ -58,7 +58,34 @@ static KINDS: &[Kind] = &[
         name: "secret",
         read: |t| typed(model::secret::parse(t), |s| model::secret::format(s, &EVERYTHING)),
     },
+    Kind { root: "domainsnapshot", name: "domain snapshot", read: snapshot },
+    Kind { root: "domaincheckpoint", name: "domain checkpoint", read: checkpoint },
+    Kind {
+        root: "domainbackup",
+        name: "domain backup",
+        read: |t| {
+            use model::backup::{Parsing, format, parse};
+            typed(parse(t, Parsing { internal: false }), |b| format(b, false, &EVERYTHING))
+        },
+    },
 ];
+
+/// A snapshot that was there before says when it was made; a new one need not.
+fn snapshot(text: &str) -> (Vec<Diagnostic>, Option<String>) {
+    use model::snapshot::{Parsing, format, parse};
+    let parsing = Parsing { redefine: has_time(text), internal: false };
+    typed(parse(text, parsing), |s| format(s, false, &EVERYTHING))
+}
+
+/// The same for a checkpoint.
+fn checkpoint(text: &str) -> (Vec<Diagnostic>, Option<String>) {
+    use model::checkpoint::{Parsing, format, parse};
+    typed(parse(text, Parsing { redefine: has_time(text) }), |c| format(c, &EVERYTHING))
+}
+
+fn has_time(text: &str) -> bool {
+    Document::parse(text).is_ok_and(|doc| doc.root().child("creationTime").is_some())
+}
 
 /// Passwords and live state too.
 const EVERYTHING: WriteOptions =
@@ -150,6 +177,13 @@ mod tests {
             ("<volume><name>v</name><capacity>1</capacity></volume>", "storage volume", true),
             ("<volume><capacity>1</capacity></volume>", "storage volume", false),
             ("<secret ephemeral='no' private='no'/>", "secret", true),
+            ("<domainsnapshot/>", "domain snapshot", true),
+            (
+                "<domaincheckpoint><creationTime>5</creationTime></domaincheckpoint>",
+                "domain checkpoint",
+                false,
+            ),
+            ("<domainbackup mode='pull'/>", "domain backup", false),
             ("<domain type='qemu'><name>a</name></domain>", "domain", false),
         ] {
             let read = read(text);
