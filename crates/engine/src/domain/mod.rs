@@ -17,6 +17,7 @@ mod links;
 mod load;
 pub mod memory;
 pub mod metadata;
+mod native;
 mod power;
 mod qemu_log;
 mod query;

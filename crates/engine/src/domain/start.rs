@@ -199,8 +199,9 @@ impl Engine {
         let engine = Arc::clone(self);
         crate::blocking(move || {
             let mut definition = engine.read_definition(&xml, false)?;
+            super::native::without_host(&mut definition);
             let plan = engine.plan_start(&mut definition, -1, StartOptions::default())?;
-            Ok(command_text(&plan))
+            Ok(super::native::text(&plan, &definition, &engine.environment))
         })
         .await
     }
@@ -422,21 +423,8 @@ fn command_lines(plan: &LaunchPlan) -> String {
     text
 }
 
-/// The command line with its environment, on one line, as `domxml-to-native` prints it.
-fn command_text(plan: &LaunchPlan) -> String {
-    let Some(exec) = plan.exec() else { return String::new() };
-    let mut words: Vec<String> = exec
-        .env
-        .iter()
-        .filter_map(|(name, value)| Some(format!("{name}={}", quoted(value.as_ref()?))))
-        .collect();
-    words.push(exec.program.clone());
-    words.extend(exec.args.iter().map(|arg| quoted(&arg.to_string())));
-    words.join(" ") + "\n"
-}
-
 /// A word as a shell takes it.
-fn quoted(word: &str) -> String {
+pub(super) fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_=+,./:@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         return word.to_owned();
