@@ -27,6 +27,10 @@ pub fn capabilities(request: &Request<'_>) -> Result<QemuCaps, Answer> {
     for flag in names(caps, "flags_add") {
         read.flags.insert(flag.to_owned());
     }
+    if caps.get("variant").and_then(Value::as_str) == Some("hvf") {
+        // A fact of that host; QEMU does not tell.
+        read.flags.insert("hvf".to_owned());
+    }
     for flag in names(caps, "flags_del") {
         read.flags.remove(flag);
         if flag == "kvm" {

@@ -5,7 +5,7 @@ use crate::engine::Engine;
 use diag::{ErrorDomain, VirError};
 use model::capabilities::qemu::Accel;
 use model::domain::defaults::{self, DefaultsContext, EmulatorDefaults, HostPciAddress};
-use model::domain::{Domain as Definition, VirtType, validate_emulator, validate_support};
+use model::domain::{Domain as Definition, VirtType, validate_emulator, validate_host, validate_support};
 use std::fs::File;
 use std::io::Read;
 use std::sync::Arc;
@@ -77,6 +77,7 @@ impl Engine {
         let emulator = written.devices.as_ref().and_then(|devices| devices.emulator.as_deref());
         let emulator = emulator.or(default.as_deref());
         let caps = emulator.and_then(|emulator| self.caps.known(emulator));
+        diagnostics.extend(validate_host(&written, &self.facts));
         diagnostics.extend(validate_emulator(&written, caps.as_deref(), accel));
         if shared.is_some() {
             diagnostics.extend(validate_support(&written, devices));

@@ -6,7 +6,8 @@ use crate::request::Request;
 use model::capabilities::qemu::{Accel, QemuCaps};
 use model::domain::defaults::{self, DefaultsContext, EmulatorDefaults};
 use model::domain::{
-    Domain, ParseOptions, VirtType, parse, validate, validate_emulator, validate_support,
+    Domain, ParseOptions, VirtType, parse, validate, validate_emulator, validate_host,
+    validate_support,
 };
 use plan::qemu::select_firmware;
 
@@ -45,6 +46,7 @@ pub fn define(request: &Request<'_>, caps: &QemuCaps) -> Result<Domain, Answer> 
     let mut findings = defaults::apply(&mut domain, &mut context);
     findings.extend(validate_emulator(&domain, Some(caps), accel));
     findings.extend(validate_support(&domain, &emulator.devices));
+    findings.extend(validate_host(&domain, &facts));
     let mut domain = accepted(Some(domain), findings, "")?;
     choose_firmware(request, &mut domain, &facts.arch, &set.nvram_dir)?;
     let findings = validate(&domain);

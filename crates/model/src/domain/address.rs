@@ -176,3 +176,22 @@ pub struct MdevAddress {
 /// An address kind without fields.
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct NoAddress {}
+
+/// The bus kind of an address, as its `type` says.
+pub fn kind(address: &Address) -> &'static str {
+    match address {
+        Address::Pci(_) => "pci",
+        Address::Drive(_) => "drive",
+        Address::VirtioSerial(_) => "virtio-serial",
+        Address::Ccid(_) => "ccid",
+        Address::Usb(_) => "usb",
+        Address::SpaprVio(_) => "spapr-vio",
+        Address::VirtioS390(_) => "virtio-s390",
+        Address::Ccw(_) => "ccw",
+        Address::VirtioMmio(_) => "virtio-mmio",
+        Address::Isa(_) => "isa",
+        Address::Dimm(_) => "dimm",
+        Address::Unassigned(_) => "unassigned",
+        Address::Mdev(_) => "mdev",
+    }
+}

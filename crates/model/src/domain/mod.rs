@@ -46,7 +46,10 @@ pub use inside::Inside;
 pub use text::{
     FormatFlags, ParseOptions, Parsed, QEMU_NS, file_header, format, parse, write_domain,
 };
-pub use validate::{validate, validate_emulator, validate_machine, validate_support};
+pub use validate::{
+    validate, validate_core, validate_emulator, validate_host, validate_machine, validate_start,
+    validate_support,
+};
 
 impl Domain {
     /// The devices; an empty set is made when there is none.

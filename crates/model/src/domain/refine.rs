@@ -56,7 +56,54 @@ const VALUES: &[ValueRule] = &[
     ("", "on_poweroff", ErrorCode::CONFIG_UNSUPPORTED, "unknown on_poweroff action: {}"),
     ("", "on_reboot", ErrorCode::CONFIG_UNSUPPORTED, "unknown on_reboot action: {}"),
     ("", "on_crash", ErrorCode::CONFIG_UNSUPPORTED, "unknown on_crash action: {}"),
-    ("", "type", ErrorCode::OS_TYPE, "{}"),
+    ("", "type", ErrorCode::CONFIG_UNSUPPORTED, "unknown OS type '{}'"),
+    ("state", "link", ErrorCode::CONFIG_UNSUPPORTED, "unknown interface link state '{}'"),
+    ("type", "teaming", ErrorCode::CONFIG_UNSUPPORTED, "unknown teaming type '{}'"),
+    ("bus", "redirdev", ErrorCode::CONFIG_UNSUPPORTED, "unknown redirdev bus '{}'"),
+    ("model", "input", ErrorCode::CONFIG_UNSUPPORTED, "unknown input model '{}'"),
+    ("secret", "encryption", ErrorCode::INTERNAL_ERROR, "Unable to parse secret uuid '{}'"),
+    (
+        "persistent_state",
+        "backend",
+        ErrorCode::INTERNAL_ERROR,
+        "Invalid persistent_state value, either 'yes' or 'no'",
+    ),
+    ("model", "panic", ErrorCode::CONFIG_UNSUPPORTED, "unknown panic model '{}'"),
+    ("port", "graphics", ErrorCode::INTERNAL_ERROR, "cannot parse port {}"),
+    ("connected", "graphics", ErrorCode::CONFIG_UNSUPPORTED, "unknown connected value {}"),
+    ("fallback", "model", ErrorCode::CONFIG_UNSUPPORTED, "Invalid fallback attribute"),
+    ("cpus", "cell", ErrorCode::INVALID_ARG, "Failed to parse bitmap '{}'"),
+    ("mode", "memory", ErrorCode::CONFIG_UNSUPPORTED, "Unsupported NUMA memory tuning mode '{}'"),
+    (
+        "placement",
+        "memory",
+        ErrorCode::CONFIG_UNSUPPORTED,
+        "Unsupported NUMA memory placement mode '{}'",
+    ),
+    ("mode", "access", ErrorCode::CONFIG_UNSUPPORTED, "unknown memoryBacking/access/mode '{}'"),
+    (
+        "mode",
+        "allocation",
+        ErrorCode::CONFIG_UNSUPPORTED,
+        "unknown memoryBacking/allocation/mode '{}'",
+    ),
+    ("", "on_lockfailure", ErrorCode::CONFIG_UNSUPPORTED, "unknown on_lockfailure action: {}"),
+    ("basis", "clock", ErrorCode::CONFIG_UNSUPPORTED, "unknown clock basis '{}'"),
+    (
+        "start",
+        "clock",
+        ErrorCode::INTERNAL_ERROR,
+        "missing 'start' attribute for clock with offset='absolute'",
+    ),
+    ("", "genid", ErrorCode::INTERNAL_ERROR, "malformed genid element"),
+    ("format", "loader", ErrorCode::XML_ERROR, "Unsupported loader format '{}'"),
+    (
+        "uuid",
+        "address",
+        ErrorCode::INTERNAL_ERROR,
+        "Cannot parse uuid attribute of element <address>",
+    ),
+    ("type", "codec", ErrorCode::CONFIG_UNSUPPORTED, "unknown codec type '{}'"),
 ];
 
 const CHAR: &str = "unknown type presented to host for character device: {}";
@@ -93,6 +140,54 @@ const MISSING: &[(&str, &str, ErrorCode, &str)] = &[
         ErrorCode::INTERNAL_ERROR,
         "missing domain type attribute",
     ),
+    (
+        "xml.missing-attribute",
+        "Missing required attribute 'type' in element 'input'",
+        ErrorCode::INTERNAL_ERROR,
+        "missing input device type",
+    ),
+    (
+        "xml.missing-attribute",
+        "Missing required attribute 'type' in element 'hub'",
+        ErrorCode::INTERNAL_ERROR,
+        "missing hub device type",
+    ),
+    (
+        "xml.missing-attribute",
+        "Missing required attribute 'cpuset' in element 'vcpupin'",
+        ErrorCode::INTERNAL_ERROR,
+        "missing cpuset for vcpupin",
+    ),
+    (
+        "xml.missing-attribute",
+        "Missing required attribute 'cpuset' in element 'emulatorpin'",
+        ErrorCode::INTERNAL_ERROR,
+        "missing cpuset for emulatorpin",
+    ),
+    (
+        "xml.missing-element",
+        "Missing required element 'path' in element 'device'",
+        ErrorCode::CONFIG_UNSUPPORTED,
+        "missing per-device path",
+    ),
+    (
+        "xml.missing-attribute",
+        "Missing required attribute 'value' in element 'arg'",
+        ErrorCode::INTERNAL_ERROR,
+        "No qemu command-line argument specified",
+    ),
+    (
+        "xml.missing-attribute",
+        "Missing required attribute 'name' in element 'env'",
+        ErrorCode::INTERNAL_ERROR,
+        "No qemu environment name specified",
+    ),
+    (
+        "xml.missing-attribute",
+        "Missing required attribute 'capability' in element 'add'",
+        ErrorCode::INTERNAL_ERROR,
+        "missing capability name",
+    ),
 ];
 
 /// Gives each fault the code and words libvirt has for it. The place and the hints stay.
@@ -102,6 +197,19 @@ pub(super) fn refine(list: &mut [Diagnostic]) {
             && let Some(name) = between(&d.message, "Unknown element '", "' in element 'features'")
         {
             d.message = format!("unexpected feature '{name}'");
+            d.severity = Severity::Error;
+            d.code = ErrorCode::CONFIG_UNSUPPORTED;
+            continue;
+        }
+        let group =
+            [("hyperv", "HyperV Enlightenment"), ("kvm", "KVM")].into_iter().find_map(|(e, n)| {
+                let end = format!("' in element '{e}'");
+                between(&d.message, "Unknown element '", &end).map(|name| (name.to_owned(), n))
+            });
+        if d.rule == "xml.unknown-element"
+            && let Some((name, group)) = group
+        {
+            d.message = format!("unsupported {group} feature: {name}");
             d.severity = Severity::Error;
             d.code = ErrorCode::CONFIG_UNSUPPORTED;
             continue;
@@ -117,6 +225,7 @@ pub(super) fn refine(list: &mut [Diagnostic]) {
                     let value = rest.rsplit_once("'.").map_or(rest, |(v, _)| v).to_owned();
                     d.message = words.replace("{}", &value);
                     d.code = *code;
+                    empty_set(d, attr, &value);
                     break;
                 }
             }
@@ -137,6 +246,21 @@ pub(super) fn refine(list: &mut [Diagnostic]) {
                 }
             }
         }
+    }
+}
+
+/// A set of numbers that leaves none is another fault than one that cannot be read.
+fn empty_set(d: &mut Diagnostic, attribute: &str, value: &str) {
+    if !matches!(attribute, "cpuset" | "nodeset" | "cpus") {
+        return;
+    }
+    let readable = value.contains('^') && value.bytes().all(|c| b"0123456789-,^".contains(&c));
+    if readable {
+        d.code = ErrorCode::CONFIG_UNSUPPORTED;
+        d.message = format!("Invalid value of '{attribute}': {value}");
+    } else {
+        d.code = ErrorCode::INVALID_ARG;
+        d.message = format!("Failed to parse bitmap '{value}'");
     }
 }
 

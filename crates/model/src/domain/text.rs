@@ -62,6 +62,7 @@ pub(crate) fn settle(d: &mut Domain, options: ParseOptions, diagnostics: &mut Ve
             "init binary must be specified",
         );
     }
+    diagnostics.extend(super::validate::written(d));
     if !options.live {
         live::strip(d);
     }

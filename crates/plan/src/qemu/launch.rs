@@ -13,6 +13,7 @@ use model::capabilities::firmware::Firmware;
 use model::capabilities::host::{HostFacts, KvmState};
 use model::capabilities::qemu::{Accel, QemuCaps};
 use model::domain::firmware;
+use model::domain::scalar::CpuSet;
 use model::domain::seclabel::{Seclabel, SeclabelType};
 use model::domain::tune::{IoThread, VcpuPlacement};
 use model::domain::{Domain, VirtType};
@@ -96,6 +97,15 @@ fn accelerator(domain: &Domain, inputs: &Inputs) -> Result<Accel, Vec<Diagnostic
     }
 }
 
+/// The numbers of the host's NUMA nodes; empty where they are not known.
+fn host_nodes(host: &HostFacts) -> CpuSet {
+    let mut nodes = CpuSet::default();
+    for cell in &host.cells {
+        nodes.insert_range(cell.id, cell.id);
+    }
+    nodes
+}
+
 /// Plans the start of a guest. `domain` is the effective definition: defaults, addresses and
 /// aliases are there.
 ///
@@ -119,6 +129,11 @@ pub fn launch(domain: &Domain, inputs: &Inputs) -> Result<LaunchPlan, Vec<Diagno
         return Err(fault("qemu.machine", ErrorCode::CONFIG_UNSUPPORTED, message));
     };
     let canonical = known.name.clone();
+    let nodes = host_nodes(host);
+    let faults = model::domain::validate_start(&live, (!nodes.is_empty()).then_some(&nodes));
+    if !faults.is_empty() {
+        return Err(faults);
+    }
     firmware::select(&mut live, inputs.firmware, &set.nvram_dir, &canonical, &arch)
         .map_err(|error| fault("qemu.firmware", ErrorCode::OPERATION_FAILED, error.0))?;
     guest_cpu::resolve(&mut live, caps, host, accel).map_err(|fault| vec![fault])?;

@@ -136,9 +136,7 @@ pub(super) fn default_devices(d: &mut Domain, m: &Machine, ctx: &DefaultsContext
         balloon = false;
         usb = m.name == "versatilepb" || m.name.starts_with("realview");
         usb_model = Some("pci-ohci");
-    } else if m.is_s390() {
-        usb = false;
-    } else if m.is_riscv() {
+    } else if m.is_s390() || m.is_riscv() {
         usb = false;
     } else if m.is_loongarch() || m.arch == "sparc" {
         usb = false;

@@ -18,6 +18,7 @@ mod memory;
 mod pci;
 mod pci_bus;
 mod pci_chipset;
+mod pci_fit;
 mod pci_flags;
 mod platform;
 mod serial_addresses;
@@ -28,6 +29,7 @@ pub use context::{DefaultsContext, DeviceSupport, HostPciAddress, MachineInfo, S
 pub use disks::target_index;
 pub use emulator::EmulatorDefaults;
 pub use machine::Machine;
+pub(crate) use pci_fit::pci_fit;
 pub use usb::assign as assign_usb_ports;
 pub(crate) use usb::ports_of as usb_ports;
 

@@ -24,7 +24,8 @@ pub(super) fn assign(
     ctx: &DefaultsContext<'_>,
     out: &mut Vec<Diagnostic>,
 ) {
-    if !m.supports_pci() || !has_bus(d) {
+    // Where the root is wrong nothing else can be right; the checks say so.
+    if !m.supports_pci() || !has_bus(d) || wrong_root(d, m) {
         return;
     }
     // What the first pass cannot place the second one reports.
@@ -40,6 +41,14 @@ pub(super) fn assign(
     if m.is_s390() {
         zpci(d, m);
     }
+}
+
+/// Whether the guest names another PCI root than its machine has.
+fn wrong_root(d: &Domain, m: &Machine) -> bool {
+    let Some(want) = m.implied_pci_root() else { return false };
+    d.devices.iter().flat_map(|v| &v.controllers).any(|c| {
+        c.kind == ControllerType::Pci && c.index == Some(0) && c.model.as_deref() != Some(want)
+    })
 }
 
 /// Whether there is any PCI controller: a machine without has no place for PCI devices.
@@ -477,14 +486,15 @@ fn options(d: &mut Domain, m: &Machine) {
             "pci-expander-bus" | "pcie-expander-bus" if t.bus_nr.is_none() => {
                 t.bus_nr = bus_number;
             }
-            "pci-root" if m.is_pseries() => {
+            "pci-root"
+                if m.is_pseries()
                 // The root that every guest has is number 0; the others get the lowest free ones.
-                if t.index.is_none() {
-                    let free = (1..).find(|n| !roots.contains(n)).unwrap_or(1);
-                    let own = if index == 0 { 0 } else { free };
-                    roots.push(own);
-                    t.index = Some(own);
-                }
+                && t.index.is_none() =>
+            {
+                let free = (1..).find(|n| !roots.contains(n)).unwrap_or(1);
+                let own = if index == 0 { 0 } else { free };
+                roots.push(own);
+                t.index = Some(own);
             }
             _ => {}
         }

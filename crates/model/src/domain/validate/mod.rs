@@ -1,27 +1,20 @@
 //! What libvirt refuses although each value by itself is right: rules across values.
 //!
-//! [`validate`] takes a domain with its defaults filled in and reports every fault at once, in the
-//! order in which libvirt would meet them, with libvirt's codes and words.
+//! [`validate`] takes a domain with its defaults filled in and reports every fault at once, with
+//! libvirt's codes and words. The rules of all of libvirt's drivers stand in `core`, those of its
+//! QEMU driver in `qemu`; [`validate_core`] asks the former alone.
 
-mod controllers;
-mod devices;
-mod disks;
-mod emulator;
-mod interfaces;
-mod memory;
-mod places;
-mod platform;
-mod support;
-mod unique;
-mod videos;
+mod core;
+mod qemu;
 
 use diag::{Diagnostic, ErrorCode, Severity};
 
-pub use emulator::{validate_emulator, validate_machine};
-pub use support::validate_support;
+pub use qemu::emulator::{validate_emulator, validate_host, validate_machine};
+pub use qemu::start::validate_start;
+pub use qemu::support::validate_support;
 
 use super::Domain;
-use super::defaults::Machine;
+use super::alias::VirtioDriver;
 
 /// Collects faults.
 pub(crate) struct Faults(Vec<Diagnostic>);
@@ -85,18 +78,35 @@ impl Faults {
 /// Checks a domain whose defaults are filled in. An empty list means it can be defined.
 pub fn validate(d: &Domain) -> Vec<Diagnostic> {
     let mut out = Faults(Vec::new());
-    let m = Machine::of(d);
-    platform::check(d, &m, &mut out);
-    memory::check(d, &mut out);
-    unique::check(d, &mut out);
-    if let Some(dev) = &d.devices {
-        places::addresses(d, dev, &m, &mut out);
-        controllers::check(dev, &m, &mut out);
-        places::drives(d, dev, &m, &mut out);
-        disks::check(d, dev, &mut out);
-        interfaces::check(dev, &mut out);
-        videos::check(dev, &mut out);
-        devices::check(dev, &m, &mut out);
-    }
+    core::check(d, &mut out);
+    qemu::check(d, &mut out);
     out.0
+}
+
+/// The part of [`validate`] that holds for every hypervisor.
+pub fn validate_core(d: &Domain) -> Vec<Diagnostic> {
+    let mut out = Faults(Vec::new());
+    core::check(d, &mut out);
+    out.0
+}
+
+/// What must be seen in the document as it was written, because the defaults would cover it.
+pub(crate) fn written(d: &Domain) -> Vec<Diagnostic> {
+    let mut out = Faults(Vec::new());
+    core::written(d, &mut out);
+    out.0
+}
+
+/// Options that only virtio devices have, on a device that is none.
+fn virtio_options(v: &VirtioDriver, out: &mut Faults) {
+    for (there, text) in [
+        (v.iommu.is_some(), "iommu driver option is only supported for virtio devices"),
+        (v.ats.is_some(), "ats driver option is only supported for virtio devices"),
+        (v.packed.is_some(), "packed driver option is only supported for virtio devices"),
+        (v.page_per_vq.is_some(), "page_per_vq option is only supported for virtio devices"),
+    ] {
+        if there {
+            out.unsupported("domain.virtio-option", text);
+        }
+    }
 }

@@ -3,7 +3,9 @@
 use diag::Diagnostic;
 
 use super::Faults;
+use crate::capabilities::host::HostFacts;
 use crate::capabilities::qemu::{Accel, QemuCaps};
+use crate::domain::devices::tpm::TpmBackendType;
 use crate::domain::os::OsTypeName;
 use crate::domain::{Domain, VirtType};
 
@@ -15,7 +17,8 @@ pub fn validate_emulator(d: &Domain, caps: Option<&QemuCaps>, accel: Accel) -> V
     let emulator = d.devices.as_ref().and_then(|devices| devices.emulator.as_deref());
     let emulator = emulator.or(caps.map(|caps| caps.emulator.as_str()));
     let ours = matches!(d.kind, VirtType::Qemu | VirtType::Kvm);
-    if !ours && d.kind != VirtType::Hvf {
+    let hvf = d.kind == VirtType::Hvf && caps.is_none_or(|caps| caps.has("hvf"));
+    if !ours && !hvf {
         let (emulator, kind) = (emulator.unwrap_or_default(), d.kind.as_str());
         out.unsupported(
             "qemu.virt-type",
@@ -43,6 +46,26 @@ pub fn validate_emulator(d: &Domain, caps: Option<&QemuCaps>, accel: Accel) -> V
             "qemu.max-vcpus",
             format!("Maximum CPUs greater than specified machine type limit {most}"),
         );
+    }
+    out.0
+}
+
+/// Checks what only the host can tell.
+pub fn validate_host(d: &Domain, facts: &HostFacts) -> Vec<Diagnostic> {
+    let mut out = Faults(Vec::new());
+    for t in d.devices.iter().flat_map(|v| &v.tpms) {
+        let version = t.backend.version.map(|v| v.as_str());
+        // Where no emulator is installed, the start says so.
+        if t.backend.kind == TpmBackendType::Emulator
+            && !facts.swtpm_versions.is_empty()
+            && let Some(version) = version
+            && !facts.swtpm_versions.iter().any(|v| v == version)
+        {
+            out.unsupported(
+                "host.tpm-version",
+                format!("TPM version '{version}' is not supported"),
+            );
+        }
     }
     out.0
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Faults;
+use super::super::Faults;
 use crate::domain::Domain;
 use crate::domain::address::Address;
 
@@ -13,7 +13,6 @@ pub(super) fn check(d: &Domain, out: &mut Faults) {
     let mut usb = BTreeSet::new();
     let mut vio = BTreeSet::new();
     let mut serial_ports = BTreeSet::new();
-    let mut acpi = BTreeSet::new();
     let classes_used = d.os.as_ref().is_some_and(|o| !o.boot.is_empty());
     let mut mixed = false;
     crate::domain::walk::look_at_each(d, &mut |i| {
@@ -46,10 +45,11 @@ pub(super) fn check(d: &Domain, out: &mut Faults) {
                 );
             }
         }
-        if let Some(n) = i.acpi.as_ref().and_then(|a| a.index)
-            && !acpi.insert(n)
-        {
-            out.xml("domain.acpi-index", format!("ACPI index '{n}' is used more than once"));
+        if i.acpi.as_ref().and_then(|a| a.index) == Some(0) {
+            out.xml(
+                "domain.acpi-index",
+                "Invalid value for attribute 'index' in element 'acpi': Zero is not permitted",
+            );
         }
         match i.address.as_ref() {
             Some(Address::Pci(a)) => {
@@ -90,11 +90,11 @@ pub(super) fn check(d: &Domain, out: &mut Faults) {
                 if let Some(p) = a.port
                     && !serial_ports.insert((a.controller, p))
                 {
+                    let controller = a.controller;
                     out.xml(
                         "domain.virtio-serial-duplicate",
                         format!(
-                            "virtio serial port {p} on controller {} is already occupied",
-                            a.controller
+                            "virtio serial port {p} on controller {controller} is already occupied"
                         ),
                     );
                 }

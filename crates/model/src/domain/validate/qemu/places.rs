@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Faults;
+use super::super::Faults;
 use crate::domain::address::{Address, DriveAddress, PciAddress, UsbAddress};
 use crate::domain::defaults::{Machine, usb_ports};
 use crate::domain::devices::Devices;

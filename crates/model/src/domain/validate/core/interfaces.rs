@@ -1,0 +1,264 @@
+//! Network interfaces.
+
+use std::net::IpAddr;
+
+use diag::ErrorCode;
+use xml::YesNo;
+
+use super::super::Faults;
+use crate::domain::devices::Devices;
+use crate::domain::devices::interface::{Interface, InterfaceType, IpAddress, TeamingType};
+
+pub(super) fn check(dev: &Devices, out: &mut Faults) {
+    for x in &dev.interfaces {
+        if let Some(m) = &x.mac
+            && m.address.is_multicast()
+        {
+            out.xml(
+                "domain.mac-multicast",
+                format!("expected unicast mac address, found multicast '{}'", m.address),
+            );
+        }
+        if let Some(m) = &x.model
+            && !m.kind.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-' || c == b'_')
+        {
+            out.code(
+                "domain.nic-model",
+                ErrorCode::INVALID_ARG,
+                "Model name contains invalid characters",
+            );
+        }
+        source(x, out);
+        vlan(x, out);
+        bandwidth(x, out);
+        for ip in &x.ips {
+            address(ip, out);
+        }
+        routes(x, out);
+        if let Some(t) = &x.teaming {
+            let transient = t.kind == TeamingType::Transient;
+            if transient && t.persistent.is_none() {
+                out.unsupported(
+                    "domain.nic-teaming",
+                    "teaming persistent attribute must be set if teaming type is 'transient'",
+                );
+            } else if transient
+                && !matches!(x.kind, InterfaceType::Hostdev | InterfaceType::Network)
+            {
+                let kind = x.kind.as_str();
+                out.unsupported(
+                    "domain.nic-teaming",
+                    format!("virtio-net teaming transient interface must be type='hostdev', not '{kind}'"),
+                );
+            }
+            let model = x.model.as_ref().map_or("", |m| m.kind.as_str());
+            if !transient && !model.starts_with("virtio") && x.kind != InterfaceType::Hostdev {
+                out.unsupported(
+                    "domain.nic-teaming",
+                    format!("virtio-net teaming persistent interface must be <model type='virtio'/>, not '{model}'"),
+                );
+            }
+        }
+        for f in &x.port_forwards {
+            if let Some(a) = &f.address
+                && a.parse::<IpAddr>().is_err()
+            {
+                out.xml("domain.port-forward", format!("Invalid address '{a}' in <portForward>"));
+            }
+            if !matches!(f.proto.as_str(), "tcp" | "udp") {
+                out.xml(
+                    "domain.port-forward",
+                    format!(
+                        "Invalid value for attribute 'proto' in element 'portForward': '{}'.",
+                        f.proto
+                    ),
+                );
+            }
+        }
+    }
+}
+
+/// What each type of interface must say of its source.
+fn source(x: &Interface, out: &mut Faults) {
+    use InterfaceType::*;
+    let kind = x.kind.as_str();
+    let s = x.source.as_ref();
+    let needs_element = match x.kind {
+        Bridge => s.and_then(|s| s.bridge.as_ref()).is_none(),
+        Network => s.and_then(|s| s.network.as_ref()).is_none(),
+        Direct | Vdpa => s.and_then(|s| s.dev.as_ref()).is_none(),
+        Server | Client | Mcast | Udp | Internal | Vds => s.is_none(),
+        _ => false,
+    };
+    if needs_element {
+        out.xml(
+            "domain.nic-source",
+            format!("interface type='{kind}' requires a 'source' element"),
+        );
+        return;
+    }
+    let mut missing = |present: bool, name: &str| {
+        if !present {
+            out.xml(
+                "domain.nic-source",
+                format!("Missing required attribute '{name}' in element 'source'"),
+            );
+        }
+    };
+    match (x.kind, s) {
+        (Server, Some(s)) => missing(s.port.is_some(), "port"),
+        (Client | Mcast | Udp, Some(s)) => {
+            missing(s.address.is_some(), "address");
+            missing(s.port.is_some(), "port");
+            if x.kind == Udp && s.local.is_none() && s.address.is_some() {
+                out.xml(
+                    "domain.nic-source",
+                    "'<local>' element missing for 'udp' socket interface",
+                );
+            }
+        }
+        (Internal, Some(s)) => missing(s.name.is_some(), "name"),
+        (Vds, Some(s)) => missing(s.switch_id.is_some(), "switchid"),
+        (Vhostuser, s) => vhostuser(x, s.is_some(), out),
+        (Hostdev, s) => {
+            let found = s.and_then(|s| s.device_address.as_ref()).map(crate::domain::address::kind);
+            if !matches!(found, Some("pci" | "usb")) {
+                out.unsupported(
+                    "domain.nic-source",
+                    format!(
+                        "unknown host device source address type '{}'",
+                        found.unwrap_or("(null)")
+                    ),
+                );
+            }
+        }
+        (Direct, Some(s)) => {
+            if let Some(mode) = &s.mode
+                && !matches!(mode.as_str(), "vepa" | "private" | "bridge" | "passthrough")
+            {
+                out.xml(
+                    "domain.nic-source",
+                    format!("Invalid value for attribute 'mode' in element 'source': '{mode}'."),
+                );
+            }
+        }
+        _ => {}
+    }
+}
+
+fn vhostuser(x: &Interface, there: bool, out: &mut Faults) {
+    use crate::domain::devices::interface::NetBackendType;
+    if x.backend.as_ref().and_then(|b| b.kind) == Some(NetBackendType::Passt) {
+        return;
+    }
+    let Some(s) = x.source.as_ref().filter(|_| there) else {
+        out.xml("domain.nic-source", "interface type='vhostuser' requires a 'source' element");
+        return;
+    };
+    if s.path.is_none() {
+        out.xml("domain.nic-source", "Missing required attribute 'path' in element 'source'");
+    }
+    if let Some(kind) = s.kind.as_deref()
+        && kind != "unix"
+    {
+        out.unsupported(
+            "domain.nic-source",
+            format!("Type='{kind}' unsupported for <interface type='vhostuser'>"),
+        );
+    }
+    if let Some(mode) = s.mode.as_deref()
+        && !matches!(mode, "server" | "client")
+    {
+        out.xml(
+            "domain.nic-source",
+            format!("Invalid value for attribute 'mode' in element 'source': '{mode}'."),
+        );
+    }
+    if let Some(r) = &s.reconnect
+        && r.enabled == Some(YesNo::Yes)
+    {
+        if s.mode.as_deref() == Some("server") {
+            out.unsupported(
+                "domain.nic-reconnect",
+                "'reconnect' attribute is not supported when source mode='server' for <interface type='vhostuser'>",
+            );
+        } else if r.timeout.is_none() {
+            out.xml(
+                "domain.nic-reconnect",
+                "Missing required attribute 'timeout' in element 'reconnect'",
+            );
+        }
+    }
+}
+
+fn vlan(x: &Interface, out: &mut Faults) {
+    let Some(v) = &x.vlan else { return };
+    if v.tags.is_empty() {
+        out.xml(
+            "domain.nic-vlan",
+            "missing tag id - each <vlan> must have at least one <tag id='n'/> subelement",
+        );
+    }
+    if v.tags.len() > 1 && v.trunk == Some(YesNo::No) {
+        out.xml(
+            "domain.nic-vlan",
+            "invalid \"trunk='no'\" in <vlan> - trunk='yes' is required for more than one vlan tag",
+        );
+    }
+    for t in &v.tags {
+        if t.id > 4095 {
+            out.xml("domain.nic-vlan", format!("vlan tag id {} too large (maximum 4095)", t.id));
+        }
+        if let Some(mode) = &t.native_mode
+            && !matches!(mode.as_str(), "tagged" | "untagged")
+        {
+            out.xml(
+                "domain.nic-vlan",
+                format!("Invalid value for attribute 'nativeMode' in element 'tag': '{mode}'."),
+            );
+        }
+    }
+}
+
+fn bandwidth(x: &Interface, out: &mut Faults) {
+    let Some(b) = &x.bandwidth else { return };
+    for limit in [&b.inbound, &b.outbound].into_iter().flatten() {
+        if limit.average.is_none() && limit.floor.is_none() {
+            out.detail("domain.nic-bandwidth", "Missing mandatory average or floor attributes");
+        }
+    }
+    let floor = |l: &Option<crate::domain::devices::interface::BandwidthLimit>| {
+        l.as_ref().is_some_and(|l| l.floor.is_some())
+    };
+    if floor(&b.outbound) || floor(&b.inbound) && x.kind != InterfaceType::Network {
+        out.unsupported("domain.nic-bandwidth", "floor attribute is not supported for this config");
+    }
+}
+
+fn address(ip: &IpAddress, out: &mut Faults) {
+    let Ok(parsed) = ip.address.parse::<IpAddr>() else {
+        out.xml("domain.nic-ip", format!("Invalid address '{}' in <ip>", ip.address));
+        return;
+    };
+    let most = if parsed.is_ipv4() { 32 } else { 128 };
+    if let Some(p) = ip.prefix.filter(|p| *p > most) {
+        out.xml("domain.nic-ip", format!("Invalid prefix value '{p}' in <ip>"));
+    }
+}
+
+fn routes(x: &Interface, out: &mut Faults) {
+    for r in &x.routes {
+        let Ok(IpAddr::V4(a)) = r.address.parse::<IpAddr>() else { continue };
+        let prefix = r.prefix.unwrap_or(if a.is_unspecified() { 0 } else { 8 }).min(32);
+        let mask = u32::MAX.checked_shl(32 - prefix).unwrap_or(0);
+        if r.netmask.is_none() && u32::from(a) & !mask != 0 {
+            out.xml(
+                "domain.nic-route",
+                format!(
+                    "guest interface: Address '{}' in route definition is not a network address",
+                    r.address
+                ),
+            );
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! What no driver of libvirt takes.
+
+pub(super) mod chardevs;
+mod cpu;
+mod disk_source;
+pub(super) mod disks;
+mod graphics;
+mod guest;
+mod hostdevs;
+mod interfaces;
+mod machine;
+pub(super) mod tune;
+mod unique;
+
+use super::Faults;
+use crate::domain::Domain;
+
+/// Checks a domain whose type defaults are filled in.
+pub(super) fn check(d: &Domain, out: &mut Faults) {
+    guest::check(d, out);
+    cpu::check(d, out);
+    tune::check(d, out);
+    unique::check(d, out);
+    if let Some(dev) = &d.devices {
+        disks::check(dev, out);
+        interfaces::check(dev, out);
+        chardevs::check(dev, out);
+        hostdevs::check(dev, out);
+        machine::check(d, dev, out);
+    }
+}
+
+/// Checks what the defaults would change.
+pub(super) fn written(d: &Domain, out: &mut Faults) {
+    if let Some(dev) = &d.devices {
+        graphics::check(dev, out);
+    }
+    if let Some(numa) = d.cpu.as_ref().and_then(|c| c.numa.as_ref()) {
+        cpu::distances(numa, out);
+    }
+}

@@ -1,0 +1,131 @@
+//! Memory, its backing and its devices.
+
+use super::super::Faults;
+use crate::domain::Domain;
+use crate::domain::address::Address;
+use crate::domain::devices::memory::MemoryModel;
+
+pub(super) fn check(d: &Domain, out: &mut Faults) {
+    if d.memory.as_ref().is_none_or(|m| m.size.0 == 0) {
+        out.xml(
+            "domain.memory-missing",
+            "Memory size must be specified via <memory> or in the <numa> configuration",
+        );
+    }
+    let cells = d.cpu.as_ref().and_then(|c| c.numa.as_ref()).map_or(0, |n| n.cells.len()) as u32;
+    for p in d.memory_backing.iter().flat_map(|b| &b.hugepages).flat_map(|h| &h.pages) {
+        let Some(max) = p.nodeset.as_ref().and_then(|n| n.max()) else { continue };
+        // Without NUMA there is one node, 0.
+        if max >= cells.max(1) {
+            let first = p.nodeset.iter().flat_map(|n| n.iter()).find(|n| *n >= cells.max(1));
+            out.detail(
+                "domain.hugepages-node",
+                format!("hugepages: node {} not found", first.unwrap_or(max)),
+            );
+        }
+    }
+    backing(d, out);
+    let total = d.memory.as_ref().map_or(0, |m| m.size.0);
+    if d.max_memory.as_ref().is_some_and(|m| m.size.0 > 0 && m.size.0 < total) {
+        out.xml(
+            "domain.memory-maximum",
+            "maximum memory size must be equal or greater than the actual memory size",
+        );
+    }
+    let Some(dev) = &d.devices else { return };
+    let slots = d.max_memory.as_ref().map(|m| m.slots.unwrap_or(0));
+    let mut taken = std::collections::BTreeSet::new();
+    for x in &dev.memories {
+        if x.model == MemoryModel::SgxEpc {
+            continue;
+        }
+        let Some(slots) = slots else {
+            out.unsupported(
+                "domain.memory-device",
+                "cannot use/hotplug a memory device when domain 'maxMemory' is not defined",
+            );
+            break;
+        };
+        if let Some(Address::Dimm(a)) = &x.address
+            && a.slot >= slots
+        {
+            let message = if a.base.is_none() && a.slot == slots {
+                // The first one that found no place.
+                out.internal("domain.memory-slot", "failed to find an empty memory slot");
+                continue;
+            } else {
+                format!("memory device slot '{}' exceeds slots count '{slots}'", a.slot)
+            };
+            out.unsupported("domain.memory-slot", message);
+        }
+        if let Some(Address::Dimm(a)) = &x.address
+            && !taken.insert(a.slot)
+        {
+            let slot = a.slot;
+            out.unsupported(
+                "domain.memory-slot",
+                format!(
+                    "memory device slot '{slot}' is already being used by another memory device"
+                ),
+            );
+        }
+        let placed = !matches!(x.model, MemoryModel::VirtioPmem);
+        if placed && cells > 0 && x.target.node.is_none() {
+            out.unsupported(
+                "domain.memory-node",
+                "target NUMA node needs to be specified for memory device",
+            );
+        }
+        if let Some(n) = x.target.node
+            && cells > 0
+            && n >= cells
+        {
+            out.detail(
+                "domain.memory-node",
+                format!(
+                    "can't add memory backend for guest node '{n}' as the guest has only '{cells}' NUMA nodes configured"
+                ),
+            );
+        }
+    }
+    let x86 = d.os.as_ref().and_then(|o| o.kind.arch.as_deref()).is_some_and(|a| a.contains("86"));
+    if d.max_memory.as_ref().is_some_and(|m| m.slots.unwrap_or(0) > 0) && cells == 0 && x86 {
+        out.unsupported(
+            "domain.memory-numa",
+            "At least one numa node has to be configured when enabling memory hotplug",
+        );
+    }
+}
+
+fn backing(d: &Domain, out: &mut Faults) {
+    use crate::domain::memory::{AllocationMode, MemorySourceType};
+    let Some(b) = &d.memory_backing else { return };
+    let Some(pages) = &b.hugepages else { return };
+    if b.allocation.as_ref().and_then(|a| a.mode) == Some(AllocationMode::Ondemand) {
+        out.unsupported(
+            "domain.hugepages",
+            "hugepages are not allowed with memory allocation ondemand",
+        );
+    }
+    if b.source.as_ref().is_some_and(|s| s.kind == MemorySourceType::Anonymous) {
+        out.unsupported(
+            "domain.hugepages",
+            "hugepages are not allowed with anonymous memory source",
+        );
+    }
+    let mut master: Option<u64> = None;
+    for p in &pages.pages {
+        if p.size == 0 {
+            out.detail("domain.hugepages", "hugepage size can't be zero");
+        }
+        if p.nodeset.is_none()
+            && let Some(other) = master.replace(p.size)
+        {
+            let size = p.size;
+            out.detail(
+                "domain.hugepages",
+                format!("two master hugepages detected: {size} and {other}"),
+            );
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! What libvirt lets a guest be defined with, but not started.
+
+use diag::{Diagnostic, ErrorCode};
+
+use super::super::Faults;
+use crate::domain::Domain;
+use crate::domain::address;
+use crate::domain::address::Address;
+use crate::domain::defaults::Machine;
+use crate::domain::devices::Devices;
+use crate::domain::devices::controller::ControllerType;
+use crate::domain::devices::disk::{DiskBus, StorageType};
+use crate::domain::devices::interface::InterfaceType;
+use crate::domain::scalar::CpuSet;
+
+/// Checks a domain that is about to start. `nodes` are the numbers of the host's NUMA nodes, where
+/// they are known.
+pub fn validate_start(d: &Domain, nodes: Option<&CpuSet>) -> Vec<Diagnostic> {
+    let mut out = Faults(Vec::new());
+    if let Some(nodes) = nodes {
+        numa(d, nodes, &mut out);
+    }
+    if let Some(dev) = &d.devices {
+        devices(dev, &Machine::of(d), &mut out);
+        usb_buses(d, dev, &mut out);
+    }
+    out.0
+}
+
+fn numa(d: &Domain, nodes: &CpuSet, out: &mut Faults) {
+    let Some(t) = &d.numa_tune else { return };
+    let memory = t.memory.iter().filter_map(|m| m.nodeset.as_ref());
+    let cells = t.nodes.iter().filter_map(|n| n.nodeset.as_ref());
+    for set in memory.chain(cells) {
+        if let Some(n) = set.iter().find(|n| !nodes.contains(*n)) {
+            out.unsupported("start.numa-node", format!("NUMA node {n} is unavailable"));
+        }
+    }
+}
+
+fn devices(dev: &Devices, m: &Machine, out: &mut Faults) {
+    for x in &dev.disks {
+        if x.target.bus == Some(DiskBus::Fdc) && m.is_pseries() {
+            out.unsupported(
+                "start.floppy",
+                "PowerPC pseries machines do not support floppy device",
+            );
+        }
+        let hosts = x.source.as_ref().filter(|_| x.kind == StorageType::Network);
+        if let Some(s) = hosts
+            && s.protocol.as_deref() == Some("iscsi")
+            && s.hosts.len() != 1
+        {
+            out.internal("start.iscsi", "iSCSI protocol accepts only one host");
+        }
+    }
+    let usb = || dev.controllers.iter().filter(|c| c.kind == ControllerType::Usb);
+    if usb().any(|c| c.model.is_none()) {
+        out.unsupported("start.usb-model", "no model provided for USB controller");
+    }
+    for s in &dev.shmems {
+        if s.address.as_ref().is_some_and(|a| address::kind(a) != "pci") {
+            out.unsupported(
+                "start.shmem-address",
+                "only 'pci' addresses are supported for the shared memory device",
+            );
+        }
+    }
+    let mut indexes = std::collections::BTreeSet::new();
+    for x in &dev.interfaces {
+        let mac = x.mac.as_ref().map(|m| m.address.to_string()).unwrap_or_default();
+        let kind = x.kind.as_str();
+        let tap = x.backend.as_ref().is_some_and(|b| b.tap.is_some());
+        let taps = matches!(
+            x.kind,
+            InterfaceType::Ethernet
+                | InterfaceType::Network
+                | InterfaceType::Bridge
+                | InterfaceType::Direct
+        );
+        if tap && !taps {
+            out.unsupported(
+                "start.nic-tap",
+                format!(
+                    "interface {mac} - custom tap device path is not supported for network interfaces of type {kind}"
+                ),
+            );
+        }
+        if let Some(n) = x.acpi.as_ref().and_then(|a| a.index)
+            && !indexes.insert(n)
+        {
+            out.code(
+                "start.acpi-index",
+                ErrorCode::CONFIG_UNSUPPORTED,
+                format!("ACPI index '{n}' is used more than once"),
+            );
+        }
+    }
+}
+
+fn usb_buses(d: &Domain, dev: &Devices, out: &mut Faults) {
+    let there = |bus: u32| {
+        dev.controllers.iter().any(|c| c.kind == ControllerType::Usb && c.index == Some(bus))
+    };
+    crate::domain::walk::look_at_each(d, &mut |i| {
+        if let Some(Address::Usb(a)) = i.address
+            && !there(a.bus)
+        {
+            let bus = a.bus;
+            out.xml(
+                "start.usb-bus",
+                format!("USB bus {bus} requested but no controller with that index is present"),
+            );
+        }
+    });
+}
