@@ -82,6 +82,15 @@ impl Build<'_> {
     /// All displays.
     pub(super) fn graphics(&mut self) {
         for (index, graphics) in self.dev.graphics.iter().enumerate() {
+            let same = self.dev.graphics.iter().take(index).any(|g| g.kind == graphics.kind);
+            if same {
+                self.fail(
+                    "qemu.graphics",
+                    "only 1 graphics device of each type (sdl, vnc, spice, headless, dbus, rdp) \
+                     is supported",
+                );
+                return;
+            }
             for listen in graphics.listens.iter().filter(|l| l.kind == ListenType::Network) {
                 if listen.address.is_none() {
                     let network = listen.network.as_deref().unwrap_or_default();
@@ -104,6 +113,9 @@ impl Build<'_> {
                 }
                 GraphicsType::Sdl => {
                     self.need("sdl", "<graphics type='sdl'>");
+                    if graphics.fullscreen.is_some_and(Switch::on) {
+                        self.flag("-full-screen");
+                    }
                     let gl = graphics.gl.as_ref().and_then(|gl| gl.enable);
                     let gl = gl.map_or(String::new(), |on| format!(",gl={}", on.word()));
                     self.opt("-display", &format!("sdl{gl}"));

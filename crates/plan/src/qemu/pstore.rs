@@ -9,7 +9,8 @@ impl Build<'_> {
         for pstore in &self.dev.pstores {
             self.need("acpi-erst", "<pstore backend='acpi-erst'>");
             let id = self.alias(&pstore.alias, "<pstore>");
-            let path = pstore.path.clone().unwrap_or_default();
+            let own = || format!("{}/{}_PSTORE.raw", self.set.nvram_dir, self.d.name);
+            let path = pstore.path.clone().unwrap_or_else(own);
             self.grant(&path, Access::ReadWrite, false, "<pstore>");
             let backend = format!("mem{id}");
             self.object(

@@ -135,7 +135,9 @@ fn io_props(kind: AudioType, io: &AudioIo) -> Props {
             .opt("format", settings.format.clone());
     }
     match kind {
-        AudioType::Alsa | AudioType::Oss => props
+        // libvirt says nothing of ALSA's polling, though it reads it.
+        AudioType::Alsa => props.opt("dev", io.dev.clone()),
+        AudioType::Oss => props
             .opt("dev", io.dev.clone())
             .opt("buffer-count", io.buffer_count)
             .on_off("try-poll", io.try_poll),

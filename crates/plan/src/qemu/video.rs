@@ -85,7 +85,7 @@ impl Build<'_> {
                     Some(size) => props.set("xres", size.x).set("yres", size.y),
                     None => props,
                 };
-                props.on_off("blob", model.blob).on_off("edid", model.edid)
+                props.on_off("blob", model.blob)
             }
             VideoType::Qxl => {
                 let props = props
@@ -99,7 +99,11 @@ impl Build<'_> {
                     None => props,
                 }
             }
-            VideoType::Vga | VideoType::Vmvga => props.opt("vgamem_mb", mib(model.vram)),
+            VideoType::Vga => props.opt("vgamem_mb", mib(model.vram)),
+            // The card rounds up to a power of two by itself; libvirt says which.
+            VideoType::Vmvga => {
+                props.opt("vgamem_mb", mib(model.vram.map(|kib| kib.next_power_of_two())))
+            }
             VideoType::Bochs => props.opt("vgamem", model.vram.map(|kib| u64::from(kib) * 1024)),
             _ => props,
         };

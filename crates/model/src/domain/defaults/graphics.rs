@@ -15,7 +15,7 @@ pub(super) fn apply(d: &mut Domain, m: &Machine, ctx: &DefaultsContext<'_>) {
         drop_generated_sockets(g, ctx);
         display(g);
     }
-    if dev.videos.is_empty() && dev.graphics.iter().any(|g| g.kind != GraphicsType::EglHeadless) {
+    if dev.videos.is_empty() && !dev.graphics.is_empty() {
         dev.videos.push(Video::default());
     }
     for v in &mut dev.videos {

@@ -222,7 +222,7 @@ pub(super) fn flags(dev: &Devices, m: &Machine, which: Dev) -> u32 {
                 _ => 0,
             },
             Dev::Vsock(i) => virtio(dev.vsocks.get(i)?.model),
-            Dev::Crypto(_) => pcie,
+            Dev::Crypto(_) => pci,
             Dev::Iommu(i) => match dev.iommus.get(i)?.model {
                 IommuModel::Virtio => (pcie & !HOTPLUG) | INTEGRATED,
                 _ => 0,

@@ -475,7 +475,19 @@ fn features(d: &mut Domain, ctx: &DefaultsContext<'_>) {
 fn many_vcpus(d: &mut Domain, ctx: &DefaultsContext<'_>) {
     let machine = super::Machine::of(d);
     let many = d.vcpu.as_ref().is_some_and(|v| v.maximum > 255);
-    if !ctx.abi_update || !many || !machine.is_q35() {
+    if !ctx.abi_update || !machine.is_q35() {
+        return;
+    }
+    if !many {
+        // Remapping needs the part of the interrupt controller that is in QEMU.
+        let remaps = |iommu: &Iommu| {
+            iommu.model == IommuModel::Intel
+                && iommu.driver.as_ref().and_then(|driver| driver.int_remap) == Some(OnOff::On)
+        };
+        if d.devices_mut().iommus.iter().any(remaps) {
+            let features = d.features.get_or_insert_default();
+            features.ioapic.get_or_insert(IoApic { driver: IoApicDriver::Qemu });
+        }
         return;
     }
     let list = &mut d.devices_mut().iommus;
