@@ -27,6 +27,8 @@ pub(super) fn default_port(protocol: &str) -> u32 {
 pub(super) fn port(host: &NetworkHost, protocol: &str) -> String {
     match &host.port {
         Some(port) => port.clone(),
+        // Only of TCP the usual port is known.
+        None if host.transport == Some(NetworkTransport::Rdma) => "0".to_string(),
         None => default_port(protocol).to_string(),
     }
 }

@@ -3,6 +3,7 @@
 use super::Image;
 use super::server::{inet, port, socket_address, uri_host};
 use crate::props::Props;
+use diag::ErrorCode;
 use model::domain::devices::disk::{DiskSource, IoMode, NetworkTransport, StorageType};
 use serde_json::{Value, json};
 
@@ -29,6 +30,10 @@ pub enum BlockError {
     },
     /// QEMU has no driver for this protocol.
     Protocol(String),
+    /// A pool and an image cannot be told apart.
+    RbdPath(String),
+    /// QEMU cannot reach a server this way.
+    Transport(&'static str),
     /// The source lacks what its kind needs.
     Missing(&'static str),
     /// The source says something that is wrong.
@@ -42,7 +47,21 @@ impl std::fmt::Display for BlockError {
             Self::Encryption { format, encryption } => {
                 write!(f, "an image of format '{format}' cannot have '{encryption}' encryption")
             }
-            Self::Protocol(name) => write!(f, "network protocol '{name}' is not supported by QEMU"),
+            Self::Protocol(name) if name == "sheepdog" => {
+                f.write_str("'sheepdog' protocol is no longer supported by any hypervisor driver")
+            }
+            Self::Protocol(name) if name == "vxhs" => {
+                f.write_str("VxHS protocol is not supported with this QEMU binary")
+            }
+            Self::Protocol(name) => {
+                write!(f, "'{name}' protocol is not supported with this QEMU binary")
+            }
+            Self::RbdPath(path) => {
+                write!(f, "can't split path '{path}' into pool name and image name")
+            }
+            Self::Transport(name) => {
+                write!(f, "transport protocol '{name}' is not yet supported")
+            }
             Self::Missing(what) => write!(f, "the source has no {what}"),
             Self::Invalid(text) => f.write_str(text),
         }
@@ -50,6 +69,17 @@ impl std::fmt::Display for BlockError {
 }
 
 impl std::error::Error for BlockError {}
+
+impl BlockError {
+    /// libvirt's code for the error.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::RbdPath(_) => ErrorCode::XML_ERROR,
+            Self::Transport(_) => ErrorCode::INTERNAL_ERROR,
+            _ => ErrorCode::CONFIG_UNSUPPORTED,
+        }
+    }
+}
 
 /// Options of the storage node, without its name and without how it is opened.
 ///
@@ -128,17 +158,9 @@ fn network(image: &Image<'_>, run: bool) -> Result<Props, BlockError> {
         "rbd" => rbd(image, run),
         "iscsi" => iscsi(image, run),
         "gluster" => gluster(image, run),
-        "http" | "https" | "ftp" | "ftps" | "tftp" => curl(image, run),
+        "http" | "https" | "ftp" | "ftps" => curl(image, run),
         "ssh" => ssh(image),
         "nfs" => nfs(source),
-        "vxhs" => {
-            let host = source.hosts.first().ok_or(BlockError::Missing("host"))?;
-            Ok(Props::default()
-                .set("driver", "vxhs")
-                .opt("tls-creds", image.objects.tls.clone().filter(|_| run))
-                .set("vdisk-id", source.name.clone().unwrap_or_default())
-                .set("server", inet(host, "vxhs")))
-        }
         other => Err(BlockError::Protocol(other.to_string())),
     }
 }
@@ -163,19 +185,13 @@ fn nbd(image: &Image<'_>, run: bool) -> Result<Props, BlockError> {
 fn rbd(image: &Image<'_>, run: bool) -> Result<Props, BlockError> {
     let source = image.source;
     let name = source.name.as_deref().unwrap_or_default();
-    let (pool, rest) = name.split_once('/').ok_or_else(|| {
-        BlockError::Invalid(format!("can't split path '{name}' into pool name and image name"))
-    })?;
-    let (namespace, volume) = match rest.split_once('/') {
-        Some((namespace, volume)) => (Some(namespace), volume),
-        None => (None, rest),
-    };
+    let (pool, volume) =
+        name.split_once('/').ok_or_else(|| BlockError::RbdPath(name.to_string()))?;
     let servers: Vec<Value> =
         source.hosts.iter().map(|host| inet(host, "rbd").into_value()).collect();
     let mut props = Props::default()
         .set("driver", "rbd")
         .set("pool", pool)
-        .opt("namespace", namespace)
         .set("image", volume)
         .opt("snapshot", source.snapshot.as_ref().map(|snapshot| snapshot.name.clone()))
         .opt("conf", source.config.as_ref().map(|config| config.file.clone()));
@@ -228,13 +244,12 @@ fn iscsi(image: &Image<'_>, run: bool) -> Result<Props, BlockError> {
     };
     let portal =
         format!("{}:{}", uri_host(host.name.as_deref().unwrap_or_default()), port(host, "iscsi"));
-    let transport = if host.transport == Some(NetworkTransport::Rdma) { "iser" } else { "tcp" };
     let mut props = Props::default()
         .set("driver", "iscsi")
         .set("portal", portal)
         .set("target", target)
         .set("lun", lun)
-        .set("transport", transport);
+        .set("transport", "tcp");
     if let Some(auth) = image.auth.filter(|_| run) {
         props = props
             .set("user", auth.username.clone())
@@ -248,6 +263,9 @@ fn gluster(image: &Image<'_>, run: bool) -> Result<Props, BlockError> {
     let source = image.source;
     let name = source.name.as_deref().unwrap_or_default();
     let (volume, path) = name.split_once('/').unwrap_or((name, ""));
+    if source.hosts.iter().any(|host| host.transport == Some(NetworkTransport::Rdma)) {
+        return Err(BlockError::Transport("rdma"));
+    }
     let servers: Vec<Value> =
         source.hosts.iter().map(|host| socket_address(host, "gluster")).collect();
     Ok(Props::default()

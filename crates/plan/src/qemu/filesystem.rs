@@ -1,4 +1,4 @@
-//! Folders of the host in the guest: 9p by QEMU itself, virtiofs by a process beside it.
+//! Folders of the host in the guest: 9p and MTP by QEMU itself, virtiofs by a process beside it.
 
 use super::build::{Build, Props, Switch, comma};
 use super::chardev::{Backend, Socket, SocketAddress};
@@ -15,6 +15,7 @@ impl Build<'_> {
             let driver = fs.driver.clone().unwrap_or_default();
             match driver.kind.as_deref() {
                 Some("virtiofs") => self.virtiofs(fs, &driver),
+                Some("mtp") => self.mtp(fs),
                 None | Some("path" | "handle") => self.plan9(fs, &driver),
                 Some(other) => {
                     let text = format!("Filesystem driver type not supported: {other}");
@@ -58,7 +59,7 @@ impl Build<'_> {
         let dir = fs.source.as_ref().and_then(|source| source.dir.clone()).unwrap_or_default();
         out.push_str(&format!(",id=fsdev-{id},path={}", comma(&dir)));
         if fs.readonly {
-            out.push_str(",readonly=on");
+            out.push_str(",readonly");
         }
         let access = if fs.readonly { Access::Read } else { Access::ReadWrite };
         self.grant(&dir, access, true, &element);
@@ -72,6 +73,23 @@ impl Build<'_> {
         let place = self.place(&fs.address, &element);
         let index = fs.acpi.as_ref().and_then(|acpi| acpi.index);
         self.device(props.extend(place).opt("acpi-index", index));
+    }
+
+    /// A folder as a media player on the USB bus shows it.
+    fn mtp(&mut self, fs: &Filesystem) {
+        let element = format!("<filesystem> '{}'", fs.target.dir);
+        self.need("usb-mtp", &element);
+        let id = self.alias(&fs.alias, &element);
+        let dir = fs.source.as_ref().and_then(|source| source.dir.clone()).unwrap_or_default();
+        let access = if fs.readonly { Access::Read } else { Access::ReadWrite };
+        self.grant(&dir, access, true, &element);
+        let props = Props::device("usb-mtp")
+            .set("id", id)
+            .set("rootdir", dir)
+            .set("desc", fs.target.dir.clone())
+            .set("readonly", fs.readonly);
+        let place = self.place(&fs.address, &element);
+        self.device(props.extend(place));
     }
 
     fn virtiofs(&mut self, fs: &Filesystem, driver: &FilesystemDriver) {

@@ -5,6 +5,7 @@ use super::disk::secret_by;
 use super::words::Address;
 use crate::block::{self, Image};
 use crate::step::{Access, Action, HostDevice, Step};
+use diag::ErrorCode;
 use model::domain::devices::disk::{DiskModel, DiskSource, StorageType};
 use model::domain::devices::hostdev::{Hostdev, HostdevType, SourceAddress};
 use model::domain::devices::interface::{Interface, InterfaceType, Teaming, TeamingType};
@@ -186,7 +187,8 @@ impl Build<'_> {
         let bus = address.and_then(|address| number(address.bus.as_deref()));
         let device = address.and_then(|address| address.device);
         let (Some(bus), Some(device)) = (bus, device) else {
-            self.fail("qemu.hostdev", "USB host device is missing bus/device information");
+            let text = "USB host device is missing bus/device information";
+            self.fail_with("qemu.hostdev", ErrorCode::INTERNAL_ERROR, text);
             return;
         };
         let path = format!("/dev/bus/usb/{bus:03}/{device:03}");
@@ -249,11 +251,7 @@ impl Build<'_> {
             Ok(props) => self.json("-blockdev", props),
             Err(error) => self.fail("qemu.hostdev", format!("{element}: {error}")),
         }
-        let mut props = Props::device("scsi-generic");
-        if hostdev.shareable {
-            props = props.set("share-rw", true);
-        }
-        props = props
+        let props = Props::device("scsi-generic")
             .set("drive", node)
             .set("id", id)
             .opt("bootindex", hostdev.boot.as_ref().map(|boot| boot.order));

@@ -189,7 +189,7 @@ impl Build<'_> {
             false => Props::default(),
         };
         if let (Some(path), Some(device)) = (nvdimm_path, device) {
-            return self.file_backend(id, device, &path, share, size);
+            return self.file_backend(id, device, &path, share, prealloc, size);
         }
         if let Some(page) = pages.filter(|_| source != Some(MemorySourceType::Memfd)) {
             let mount = self

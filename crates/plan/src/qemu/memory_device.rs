@@ -72,6 +72,9 @@ impl Build<'_> {
             .opt("node", target.node)
             .opt("label-size", target.label.as_ref().map(|label| label.size.0 * 1024));
         if device.model == MemoryModel::Nvdimm {
+            if device.uuid.is_some() && !self.is_power() {
+                self.fail("qemu.memory-device", "UUID is not supported for NVDIMM device");
+            }
             props = props.opt("uuid", device.uuid.map(|uuid| uuid.to_string()));
             if target.readonly {
                 self.need("nvdimm.unarmed", "<memory><target><readonly/>");
@@ -102,6 +105,7 @@ impl Build<'_> {
         device: &MemoryDevice,
         path: &str,
         share: Option<bool>,
+        prealloc: Props,
         size: u64,
     ) -> Props {
         self.grant(path, Access::ReadWrite, share == Some(true), "<memory>");
@@ -111,6 +115,9 @@ impl Build<'_> {
         // Persistent memory is there; writing zeroes to it would wear it or fault.
         if device.model == MemoryModel::Nvdimm && !source.pmem {
             props = props.set("prealloc", true);
+        }
+        if !source.pmem {
+            props = props.extend(prealloc);
         }
         props = props.set("size", size).opt("align", source.align_size.map(|align| align.0 * 1024));
         if source.pmem {

@@ -48,10 +48,7 @@ impl Build<'_> {
                     self.chardev_option(&chardev, &Backend::Socket(socket), None);
                 }
                 ShmemModelName::Ivshmem => {
-                    self.fail(
-                        "qemu.shmem",
-                        "ivshmem device is not supported with this QEMU binary",
-                    );
+                    self.fail("qemu.shmem", "ivshmem device is no longer supported");
                 }
             }
         }

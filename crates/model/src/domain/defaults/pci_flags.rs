@@ -151,7 +151,12 @@ pub(super) fn flags(dev: &Devices, m: &Machine, which: Dev) -> u32 {
     let get = || -> Option<u32> {
         Some(match which {
             Dev::Controller(i) => controller(dev.controllers.get(i)?, pci, pcie),
-            Dev::Filesystem(i) => virtio(dev.filesystems.get(i)?.model),
+            Dev::Filesystem(i) => {
+                let x = dev.filesystems.get(i)?;
+                let driver = x.driver.as_ref().and_then(|driver| driver.kind.as_deref());
+                // A media player is on the USB bus.
+                if driver == Some("mtp") { 0 } else { virtio(x.model) }
+            }
             Dev::Interface(i) => {
                 let x = dev.interfaces.get(i)?;
                 if x.kind == InterfaceType::Hostdev {
@@ -182,7 +187,7 @@ pub(super) fn flags(dev: &Devices, m: &Machine, which: Dev) -> u32 {
                     Some(HostdevType::Pci) => pcie,
                     Some(HostdevType::Mdev) => match x.model.as_deref() {
                         Some("vfio-ccw" | "vfio-ap") => 0,
-                        _ => pci,
+                        _ => pcie,
                     },
                     Some(HostdevType::ScsiHost) => match x.model.as_deref() {
                         Some("virtio-transitional") => pci,

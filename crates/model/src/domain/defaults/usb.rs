@@ -99,6 +99,10 @@ fn devices(dev: &mut Devices) -> Vec<&mut Option<Address>> {
     let nics = dev.interfaces.iter_mut();
     let nics = nics.filter(|n| n.model.as_ref().is_some_and(|model| model.kind == "usb-net"));
     all.extend(nics.map(|n| &mut n.address));
+    let folders = dev.filesystems.iter_mut().filter(|fs| {
+        fs.driver.as_ref().is_some_and(|driver| driver.kind.as_deref() == Some("mtp"))
+    });
+    all.extend(folders.map(|fs| &mut fs.address));
     let readers = dev.controllers.iter_mut().filter(|c| c.kind == ControllerType::Ccid);
     all.extend(readers.map(|c| &mut c.address));
     let inputs = dev.inputs.iter_mut().filter(|i| i.bus == Some(InputBus::Usb));

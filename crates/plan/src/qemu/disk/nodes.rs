@@ -1,7 +1,7 @@
 //! The nodes of a disk's images, and the objects they need.
 
 use super::super::build::{Build, Props, Switch, fd_mark};
-use crate::block::{self, Chain, FdSet, Image};
+use crate::block::{self, BlockError, Chain, FdSet, Image};
 use crate::step::{Access, Action, Content, Helper, SecretBy, Step, Undo};
 use model::domain::devices::disk::*;
 use serde_json::Value;
@@ -88,7 +88,7 @@ impl Build<'_> {
             let storage = block::storage_node(image, !with_format && !sliced)?;
             let slice = block::slice(image, !with_format);
             let format = if with_format { Some(block::format(image, backing)?) } else { None };
-            Ok::<_, block::BlockError>((storage, slice, format))
+            Ok::<_, BlockError>((storage, slice, format))
         })();
         match made {
             Ok((storage, slice, format)) => {
@@ -98,7 +98,13 @@ impl Build<'_> {
                 Some(image.effective_node(elide).to_string())
             }
             Err(error) => {
-                self.fail("qemu.disk-source", format!("{element}: {error}"));
+                let known = matches!(
+                    error,
+                    BlockError::Protocol(_) | BlockError::RbdPath(_) | BlockError::Transport(_)
+                );
+                // Where libvirt has words for it, they say all.
+                let text = if known { error.to_string() } else { format!("{element}: {error}") };
+                self.fail_with("qemu.disk-source", error.code(), text);
                 None
             }
         }

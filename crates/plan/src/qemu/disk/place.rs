@@ -82,9 +82,10 @@ impl Build<'_> {
 fn scsi_bus(name: &str, model: Option<&str>, drive: &DriveAddress) -> Props {
     let model = model.unwrap_or("lsilogic");
     let props = Props::default().set("bus", format!("{name}.0"));
-    if model.starts_with("virtio") || matches!(model, "vmpvscsi" | "ibmvscsi") {
-        props.set("channel", 0).set("scsi-id", drive.target).set("lun", drive.unit)
-    } else {
+    if matches!(model, "lsilogic" | "am53c974" | "dc390" | "ncr53c90") {
+        // Parallel SCSI: one number tells a device.
         props.set("scsi-id", drive.unit)
+    } else {
+        props.set("channel", 0).set("scsi-id", drive.target).set("lun", drive.unit)
     }
 }
