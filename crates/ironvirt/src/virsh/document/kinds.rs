@@ -68,6 +68,22 @@ static KINDS: &[Kind] = &[
             typed(parse(t, Parsing { internal: false }), |b| format(b, false, &EVERYTHING))
         },
     },
+    Kind { root: "network", name: "network", read: network },
+    Kind {
+        root: "networkport",
+        name: "network port",
+        read: |t| typed(model::network::parse_port(t), model::network::format_port),
+    },
+    Kind {
+        root: "filter",
+        name: "network filter",
+        read: |t| typed(model::nwfilter::parse(t), model::nwfilter::format),
+    },
+    Kind {
+        root: "filterbinding",
+        name: "network filter binding",
+        read: |t| typed(model::nwfilter::parse_binding(t), model::nwfilter::format_binding),
+    },
 ];
 
 /// A snapshot that was there before says when it was made; a new one need not.
@@ -123,6 +139,19 @@ fn typed<T>(
     write: impl Fn(&T) -> String,
 ) -> (Vec<Diagnostic>, Option<String>) {
     (parsed.diagnostics, parsed.value.as_ref().map(write))
+}
+
+/// A network is checked as the driver does that is to run it.
+fn network(text: &str) -> (Vec<Diagnostic>, Option<String>) {
+    use model::network::{FormatFlags, format, parse, validate};
+    let parsed = parse(text);
+    let mut diagnostics = parsed.diagnostics;
+    let Some(network) = parsed.value else { return (diagnostics, None) };
+    let mut found = validate(&network);
+    place::find(text, &mut found);
+    diagnostics.extend(found);
+    let flags = FormatFlags { inactive: true, ..FormatFlags::default() };
+    (diagnostics, Some(format(&network, flags)))
 }
 
 /// A volume's own XML does not say in which kind of pool it is to lie: in a folder, here.
@@ -185,6 +214,12 @@ mod tests {
             ),
             ("<domainbackup mode='pull'/>", "domain backup", false),
             ("<domain type='qemu'><name>a</name></domain>", "domain", false),
+            ("<network><name>n</name></network>", "network", true),
+            ("<network/>", "network", false),
+            ("<filter name='f' chain='root'/>", "network filter", true),
+            ("<filter chain='root'/>", "network filter", false),
+            ("<device><name>d</name></device>", "node device", false),
+            ("<domainbackup/>", "domain backup", true),
         ] {
             let read = read(text);
             assert_eq!(
