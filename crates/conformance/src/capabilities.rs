@@ -37,6 +37,7 @@ fn domain_capabilities(request: &Request<'_>) -> Answer {
             accel,
             firmware: &firmware,
             loaders: Some(&loaders),
+            default_loaders: &[],
         };
         domain_capabilities_xml(&facts, &wanted).map(Answer::text).map_err(|unknown| {
             Answer::Refused(VirError::invalid_arg(format!(

@@ -131,16 +131,6 @@ pub(crate) fn call<'a, 'b>(
                 Ok(remote::ConnectGetDomainCapabilitiesRet { capabilities })
             })
         }
-        Procedure::ConnectGetCpuModelNames => {
-            let engine = Arc::clone(engine);
-            blocking::<procs::ConnectGetCpuModelNames>(request, move |args| {
-                no_flags(args.flags)?;
-                let names = engine.cpu_model_names(&args.arch)?;
-                let ret = i32::try_from(names.len()).unwrap_or(i32::MAX);
-                let models = if args.need_results != 0 { names } else { Vec::new() };
-                Ok(remote::ConnectGetCpuModelNamesRet { models, ret })
-            })
-        }
         Procedure::ConnectRegisterCloseCallback | Procedure::ConnectUnregisterCloseCallback => {
             Outcome::Reply
         }

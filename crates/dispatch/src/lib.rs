@@ -8,6 +8,7 @@
 pub mod admin;
 mod bind;
 mod connect;
+mod cpu;
 mod domain;
 mod domain_agent;
 mod domain_display;
@@ -62,6 +63,7 @@ impl Libvirt {
         let mut request = request;
         for bind in [
             connect::call,
+            cpu::call,
             domain::call,
             domain_info::call,
             domain_live::call,

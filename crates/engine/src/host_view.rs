@@ -6,11 +6,10 @@ use crate::layout::Layout;
 use diag::{ErrorCode, VirError};
 use host::facts;
 use lifecycle::Status;
-use model::capabilities::domain::{Request as DomainCapsRequest, domain_capabilities_xml};
 use model::capabilities::host::{
     CacheBank, Cell, CellCpu, HostCpu, HostFacts, KvmState, Migration,
 };
-use model::capabilities::qemu::{Accel, QemuCaps};
+use model::capabilities::qemu::QemuCaps;
 use model::capabilities::resctrl::Resctrl;
 use model::capabilities::vhost_user::VhostUserBackend;
 use model::capabilities::{GuestCaps, SecModel, capabilities_xml};
@@ -43,19 +42,6 @@ pub struct NodeInfo {
     pub cores: u32,
     /// Threads of a core.
     pub threads: u32,
-}
-
-/// Which guest a `domcapabilities` question is about; what is left open is chosen.
-#[derive(Clone, Debug, Default)]
-pub struct DomainCapsQuery {
-    /// Emulator.
-    pub emulator: Option<String>,
-    /// Guest architecture.
-    pub arch: Option<String>,
-    /// Machine type.
-    pub machine: Option<String>,
-    /// `qemu` or `kvm`.
-    pub virt_type: Option<String>,
 }
 
 const ROOT: &str = "/";
@@ -107,6 +93,7 @@ pub(crate) fn read_facts(layout: &Layout) -> HostFacts {
         arch: facts::architecture(),
         cpu: HostCpu {
             cpuid,
+            msrs: msrs(root),
             sockets: if even { sockets } else { 1 },
             dies: if even { dies } else { 1 },
             clusters: 1,
@@ -213,6 +200,11 @@ fn cells(root: &Path, places: &[facts::CpuPlace]) -> Vec<Cell> {
             }
         })
         .collect()
+}
+
+/// Registers of the processor that tell of features.
+fn msrs(root: &Path) -> std::collections::HashMap<u32, u64> {
+    facts::feature_msrs(root, &model::cpu::x86::X86Map::get().msrs()).into_iter().collect()
 }
 
 /// What the kernel can share out, where its resctrl is mounted.
@@ -441,78 +433,6 @@ impl Engine {
         unchanged.then(|| Arc::clone(text))
     }
 
-    /// The domain capabilities document of a kind of guest. May probe its emulator.
-    ///
-    /// # Errors
-    /// When emulator, architecture, machine or virtualisation type do not go together here.
-    pub fn domain_capabilities(&self, query: &DomainCapsQuery) -> Result<String, VirError> {
-        let arch = query.arch.clone();
-        if let Some(arch) = &arch
-            && !model::domain::ARCHITECTURES.contains(&arch.as_str())
-        {
-            return Err(VirError::invalid_arg(format!("unknown architecture: {arch}")));
-        }
-        let emulator = match &query.emulator {
-            Some(emulator) => emulator.clone(),
-            None => {
-                let arch = arch.as_deref().unwrap_or(&self.facts.arch);
-                CapsStore::default_emulator(arch).ok_or_else(|| {
-                    VirError::config(format!(
-                        "unable to find any emulator to serve '{arch}' architecture"
-                    ))
-                })?
-            }
-        };
-        let caps = self.caps.get(&emulator)?;
-        let arch = match arch {
-            None => caps.arch.clone(),
-            Some(arch) if arch == caps.arch => arch,
-            Some(arch) if arch == "i686" && caps.arch == "x86_64" => arch,
-            Some(arch) => {
-                return Err(VirError::invalid_arg(format!(
-                    "architecture from emulator '{}' doesn't match given architecture '{arch}'",
-                    caps.arch
-                )));
-            }
-        };
-        let accel = match query.virt_type.as_deref() {
-            None => caps.best_accel(),
-            Some("kvm") if caps.accel(Accel::Kvm).is_some() => Accel::Kvm,
-            Some("kvm") => {
-                let why = match &self.facts.kvm {
-                    KvmState::Unusable(why) => format!(": {why}"),
-                    _ => String::new(),
-                };
-                return Err(VirError::invalid_arg(format!(
-                    "the accel 'kvm' is not supported by '{emulator}' on this host{why}"
-                )));
-            }
-            Some("qemu") => Accel::Tcg,
-            Some(other) if other.parse::<model::domain::VirtType>().is_ok() => {
-                return Err(VirError::invalid_arg(format!(
-                    "Emulator '{emulator}' does not support virt type '{other}'"
-                )));
-            }
-            Some(other) => {
-                return Err(VirError::invalid_arg(format!("unknown virttype: {other}")));
-            }
-        };
-        let request = DomainCapsRequest {
-            machine: query.machine.as_deref(),
-            firmware: &self.firmware(),
-            loaders: None,
-            accel,
-            arch: &arch,
-            caps: &caps,
-        };
-        domain_capabilities_xml(&self.facts, &request).map_err(|unknown| {
-            VirError::invalid_arg(format!(
-                "the machine '{}' is not supported by emulator '{emulator}'",
-                unknown.0
-            ))
-        })
-    }
-
     /// The hypervisor's version as libvirt counts: 10.0.2 is 10000002.
     ///
     /// # Errors
@@ -613,28 +533,5 @@ impl Engine {
     pub fn hypervisor_version_ready(&self) -> Option<u64> {
         let emulator = self.default_emulator()?;
         Some(self.caps.known(&emulator)?.version_number())
-    }
-
-    /// The CPU models that guests of an architecture can be given.
-    ///
-    /// # Errors
-    /// When the architecture is unknown or has no emulator here.
-    pub fn cpu_model_names(&self, arch: &str) -> Result<Vec<String>, VirError> {
-        if !model::domain::ARCHITECTURES.contains(&arch) {
-            return Err(VirError::invalid_arg(format!("cannot find architecture {arch}")));
-        }
-        let emulator = CapsStore::default_emulator(arch).ok_or_else(|| {
-            VirError::new(
-                diag::ErrorCode::NO_SUPPORT,
-                format!("'{arch}' architecture is not supported by CPU driver"),
-            )
-        })?;
-        let caps = self.caps.get(&emulator)?;
-        if matches!(arch, "x86_64" | "i686") {
-            let map = model::capabilities::cpu::X86Map::get();
-            return Ok(map.models.iter().map(|model| model.name.to_owned()).collect());
-        }
-        let accel = caps.accel(caps.best_accel());
-        Ok(accel.map_or_else(Vec::new, |accel| accel.cpus.iter().map(|c| c.name.clone()).collect()))
     }
 }

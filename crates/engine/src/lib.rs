@@ -12,6 +12,8 @@ mod defaults;
 pub mod domain;
 mod engine;
 pub mod events;
+mod guest_kinds;
+mod host_cpu;
 mod host_view;
 pub mod ksm;
 mod layout;
@@ -22,7 +24,9 @@ pub mod storage;
 mod turn;
 
 pub use engine::{Engine, EngineConfig, OpenError};
-pub use host_view::{DomainCapsQuery, NodeInfo};
+pub use guest_kinds::DomainCapsQuery;
+pub use host_cpu::{BaselineOptions, CompareOptions};
+pub use host_view::NodeInfo;
 pub use layout::{Layout, RootTooLong, SOCKET_PATH_MAX};
 pub use turn::Turn;
 

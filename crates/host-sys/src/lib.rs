@@ -6,6 +6,7 @@
 mod cpuid;
 mod exec;
 mod inherit;
+mod kvm;
 mod lock;
 mod memory;
 mod netdev;
@@ -15,6 +16,7 @@ mod vsock;
 pub use cpuid::{CpuidLeaf, cpuid};
 pub use exec::{Exec, die_with_parent};
 pub use inherit::{close_on_exec_from, take_inherited};
+pub use kvm::kvm_feature_msr;
 pub use lock::{LockKind, LockOwner, lock_holder, set_lock};
 pub use memory::give_back_freed;
 pub use netdev::{

@@ -210,7 +210,7 @@ fn signature_parts(eax: u32) -> (u32, u32, u32) {
 /// The CPUID words that name features: (leaf, subleaf, registers), for those the processor knows.
 /// Empty on other architectures than x86.
 pub fn cpuid_words() -> Vec<(u32, u32, CpuidLeaf)> {
-    const WORDS: [(u32, u32); 21] = [
+    const WORDS: [(u32, u32); 24] = [
         (0x0000_0000, 0),
         (0x0000_0001, 0),
         (0x0000_0005, 0),
@@ -220,6 +220,9 @@ pub fn cpuid_words() -> Vec<(u32, u32, CpuidLeaf)> {
         (0x0000_0007, 2),
         (0x0000_000d, 0),
         (0x0000_000d, 1),
+        (0x0000_000f, 1),
+        (0x0000_0012, 0),
+        (0x0000_0012, 1),
         (0x0000_0014, 0),
         (0x0000_0019, 0),
         (0x0000_001c, 0),

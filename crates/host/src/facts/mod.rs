@@ -7,6 +7,7 @@ mod cpu;
 mod firmware;
 mod kvm;
 mod memory;
+mod msr;
 
 pub use cache::{Cache, caches};
 pub use cpu::{
@@ -16,6 +17,7 @@ pub use cpu::{
 pub use firmware::{Smbios, machine_id, smbios};
 pub use kvm::{KvmState, kvm_state};
 pub use memory::{HugePages, MemoryInfo, NumaCell, memory_info, numa_cells};
+pub use msr::feature_msrs;
 
 use std::path::Path;
 

@@ -25,6 +25,8 @@ pub struct Request<'a> {
     /// Images that the daemon's settings list as loaders; they take the place of those of the
     /// installed firmware.
     pub loaders: Option<&'a [String]>,
+    /// Images that are listed where no installed firmware fits.
+    pub default_loaders: &'a [String],
 }
 
 /// The machine does not exist for this emulator and accelerator; its name.
@@ -101,7 +103,7 @@ pub fn domain_capabilities_xml(
             );
         });
         out.element("devices", &[], |out| write_devices(out, host, request, &machine_name));
-        out.element("features", &[], |out| write_features(out, host, request));
+        out.element("features", &[], |out| write_features(out, host, request, &machine_name));
     });
     Ok(out.finish())
 }
@@ -120,6 +122,9 @@ fn write_os(out: &mut Out, request: &Request, machine: &str) {
                 .map(|firmware| firmware.executable());
             let paths: Vec<&str> = match request.loaders {
                 Some(loaders) => loaders.iter().map(String::as_str).collect(),
+                None if fitting.is_empty() => {
+                    request.default_loaders.iter().map(String::as_str).collect()
+                }
                 None => shared.collect(),
             };
             let mut listed = BTreeSet::new();
@@ -228,8 +233,8 @@ fn write_devices(out: &mut Out, host: &HostFacts, request: &Request, machine: &s
     let has = |flag: &str| caps.has(flag);
     let pseries = machine.starts_with("pseries");
     let x86 = matches!(request.arch, "x86_64" | "i686");
-    let ide = machine.starts_with("pc-i440fx")
-        || ["pc", "isapc", "malta", "sun4u", "g3beige"].contains(&machine);
+    let ide =
+        machine.starts_with("pc-i440fx") || ["pc", "malta", "sun4u", "g3beige"].contains(&machine);
     let virtio_models =
         [(true, "virtio"), (true, "virtio-transitional"), (true, "virtio-non-transitional")];
     section(out, "disk", true, |out| {
@@ -340,7 +345,7 @@ fn write_devices(out: &mut Out, host: &HostFacts, request: &Request, machine: &s
     section(out, "panic", panic.iter().any(|(on, _)| *on), |out| values(out, "model", &panic));
 }
 
-fn write_features(out: &mut Out, host: &HostFacts, request: &Request) {
+fn write_features(out: &mut Out, host: &HostFacts, request: &Request, machine: &str) {
     let caps = request.caps;
     let kvm = request.accel == Accel::Kvm;
     let x86 = matches!(request.arch, "x86_64" | "i686");
@@ -367,7 +372,8 @@ fn write_features(out: &mut Out, host: &HostFacts, request: &Request) {
     if request.arch == "s390x" {
         plain(out, "s390-pv", caps.has("s390-pv-guest") && caps.has("confidential-guest-support"));
     }
-    plain(out, "ps2", x86);
+    // The smallest of the PCs has no keyboard controller.
+    plain(out, "ps2", x86 && machine != "microvm");
     section(out, "sev", caps.sev.is_some(), |out| {
         let Some(sev) = &caps.sev else { return };
         out.leaf("cbitpos", &[], &sev.cbitpos.to_string());

@@ -6,7 +6,7 @@
 
 use super::CpuError;
 use crate::domain::cpu::{Cpu, CpuFallback, CpuFeaturePolicy, CpuMatch, CpuMode};
-use xml::{Document, Element, Reader, WriteOptions, Xml};
+use xml::{Document, Element, ErrorCode, Reader, Severity, WriteOptions, Xml};
 
 /// Whether it describes a host.
 pub fn is_host(cpu: &Cpu) -> bool {
@@ -23,13 +23,45 @@ pub fn model_name(cpu: &Cpu) -> Option<&str> {
 /// # Errors
 /// It is no XML, or no CPU that libvirt would accept.
 pub fn read(text: &str) -> Result<Cpu, CpuError> {
+    read_document(text, false)
+}
+
+/// As [`read`], and content that has no meaning is refused.
+///
+/// # Errors
+/// As for [`read`], and for such content.
+pub fn read_valid(text: &str) -> Result<Cpu, CpuError> {
+    read_document(text, true)
+}
+
+/// As [`read`], of a host's CPU.
+///
+/// # Errors
+/// As for [`read`], and for a guest's CPU.
+pub fn read_host(text: &str) -> Result<Cpu, CpuError> {
+    let document = Document::parse(text).map_err(CpuError::Document)?;
+    let root = document.root();
+    if root.name() == "cpu" {
+        if root.attr("mode").is_some() {
+            return Err(CpuError::Config(
+                "Attribute mode is only allowed for guest CPU".to_owned(),
+            ));
+        }
+        if root.child("arch").is_none() {
+            return Err(CpuError::Xml("Missing CPU architecture".to_owned()));
+        }
+    }
+    read_document(text, false)
+}
+
+fn read_document(text: &str, strict: bool) -> Result<Cpu, CpuError> {
     let document = Document::parse(text).map_err(CpuError::Document)?;
     let root = document.root();
     if root.name() != "cpu" {
         let message = "XML does not contain expected 'cpu' element".to_owned();
         return Err(CpuError::Xml(message));
     }
-    read_element(&document, root)
+    read_element(&document, root, strict)
 }
 
 /// Reads every `<cpu>` below the root (or the root itself).
@@ -40,21 +72,35 @@ pub fn read_all(text: &str) -> Result<Vec<Cpu>, CpuError> {
     let document = Document::parse(text).map_err(CpuError::Document)?;
     let root = document.root();
     if root.name() == "cpu" {
-        return Ok(vec![read_element(&document, root)?]);
+        return Ok(vec![read_element(&document, root, false)?]);
     }
     root.children()
         .filter(|child| child.name() == "cpu")
-        .map(|child| read_element(&document, child))
+        .map(|child| read_element(&document, child, false))
         .collect()
 }
 
-fn read_element(document: &Document<'_>, root: Element<'_>) -> Result<Cpu, CpuError> {
+fn read_element(document: &Document<'_>, root: Element<'_>, strict: bool) -> Result<Cpu, CpuError> {
     words(root)?;
     let mut reader = Reader::new(document);
     let cpu = Cpu::read(root, &mut reader);
-    reader.use_subtree(root);
-    let failed = reader.has_errors();
-    let found = reader.finish();
+    // What is said of hosts alone is not needed to compare them.
+    let ours = ["microcode", "signature", "counter", "pages"];
+    for child in root.children().filter(|child| !strict || ours.contains(&child.name())) {
+        reader.use_subtree(child);
+    }
+    if !strict {
+        reader.use_subtree(root);
+    }
+    let mut failed = reader.has_errors();
+    let mut found = reader.finish();
+    if strict && !found.is_empty() {
+        for fault in &mut found {
+            fault.severity = Severity::Error;
+            fault.code = ErrorCode::XML_INVALID_SCHEMA;
+        }
+        failed = true;
+    }
     let mut cpu = match cpu {
         Some(cpu) if !failed => cpu,
         _ => return Err(CpuError::Document(found)),
@@ -141,6 +187,11 @@ fn check(cpu: &Cpu, root: Element<'_>) -> Result<(), CpuError> {
             return xml("vendor id is invalid");
         }
     }
+    if let Some(level) = cpu.cache.as_ref().and_then(|cache| cache.level)
+        && !(1..=3).contains(&level)
+    {
+        return xml("invalid CPU cache level, must be in range [1,3]");
+    }
     let zero = cpu.topology.as_ref().and_then(|topology| {
         let counts = [
             ("sockets", Some(topology.sockets)),
@@ -160,6 +211,17 @@ fn check(cpu: &Cpu, root: Element<'_>) -> Result<(), CpuError> {
         if cpu.features.iter().take(place).any(|other| other.name == feature.name) {
             let name = &feature.name;
             return Err(CpuError::Xml(format!("CPU feature '{name}' specified more than once")));
+        }
+    }
+    for signature in root.children().filter(|child| child.name() == "signature") {
+        for name in ["family", "model", "stepping"] {
+            let value = signature.attr(name);
+            if let Some(value) = value.filter(|value| value.parse::<u32>().is_err()) {
+                return Err(CpuError::Xml(format!(
+                    "Invalid value for attribute '{name}' in element 'signature': '{value}'. \
+                     Expected non-negative integer value"
+                )));
+            }
         }
     }
     let bad_microcode = root

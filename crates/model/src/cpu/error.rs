@@ -1,6 +1,6 @@
 //! What can be wrong with a CPU description.
 
-use diag::{Diagnostic, ErrorCode, ErrorDomain, VirError};
+use diag::{Diagnostic, ErrorCode, ErrorDomain, SourceText, VirError};
 
 /// Why a question about CPUs has no answer. The texts are libvirt's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,6 +116,20 @@ impl std::fmt::Display for CpuError {
 }
 
 impl std::error::Error for CpuError {}
+
+impl CpuError {
+    /// The error for clients, when `text` is what was read.
+    pub fn of_text(self, text: &str) -> VirError {
+        match self {
+            Self::Document(found) => {
+                let source = SourceText::new("cpu", text);
+                let error = VirError::from_diagnostics(ErrorDomain::CPU, found, Some(&source));
+                error.from_domain(ErrorDomain::CPU)
+            }
+            other => other.into(),
+        }
+    }
+}
 
 impl From<CpuError> for VirError {
     fn from(error: CpuError) -> Self {

@@ -7,7 +7,7 @@ mod error;
 mod other;
 pub mod x86;
 
-pub use document::{is_host, model_name, read, read_all, write};
+pub use document::{is_host, model_name, read, read_all, read_host, read_valid, write};
 pub use error::CpuError;
 pub use other::{ArmMap, PpcMap};
 
@@ -63,7 +63,7 @@ impl Family {
 
 /// The models a hypervisor knows: for each name, the features that are missing for it; `None` where
 /// the name is unknown.
-pub type Known<'k> = &'k dyn Fn(&str) -> Option<&'k [String]>;
+pub type Known<'f, 'k> = &'f dyn Fn(&str) -> Option<&'k [String]>;
 
 /// Any model is known, and nothing missing for it.
 pub fn any_model(_: &str) -> Option<&'static [String]> {
@@ -121,7 +121,7 @@ pub fn update(arch: &str, guest: &mut Cpu, host: &Cpu) -> Result<(), CpuError> {
 ///
 /// # Errors
 /// The model must not be replaced, or no other one fits.
-pub fn translate(arch: &str, guest: &mut Cpu, known: Known<'_>) -> Result<(), CpuError> {
+pub fn translate(arch: &str, guest: &mut Cpu, known: Known<'_, '_>) -> Result<(), CpuError> {
     match Family::of(arch)? {
         Family::X86 => x86::translate(guest, known),
         Family::Ppc64 => other::translate_ppc64(guest, known),
@@ -136,6 +136,17 @@ pub fn translate(arch: &str, guest: &mut Cpu, known: Known<'_>) -> Result<(), Cp
     }
 }
 
+/// Refuses descriptions without a model, of which nothing can be computed.
+///
+/// # Errors
+/// One has none.
+pub fn check_models(cpus: &[Cpu]) -> Result<(), CpuError> {
+    match cpus.iter().position(|cpu| model_name(cpu).is_none()) {
+        Some(index) => Err(CpuError::Argument(format!("no CPU model specified at index {index}"))),
+        None => Ok(()),
+    }
+}
+
 /// The CPU all of `cpus` can offer. `migratable`: without features that do not survive migration.
 ///
 /// # Errors
@@ -144,15 +155,10 @@ pub fn baseline(
     arch: &str,
     cpus: &[Cpu],
     migratable: bool,
-    known: Known<'_>,
+    known: Known<'_, '_>,
 ) -> Result<Cpu, CpuError> {
+    check_models(cpus)?;
     let first = cpus.first().ok_or_else(|| CpuError::Argument("no CPUs given".to_owned()))?;
-    for (index, cpu) in cpus.iter().enumerate() {
-        if model_name(cpu).is_none() {
-            let message = format!("no CPU model specified at index {index}");
-            return Err(CpuError::Argument(message));
-        }
-    }
     match Family::of(arch)? {
         Family::X86 => {
             let wanted = x86::Baseline { migratable, features: None };

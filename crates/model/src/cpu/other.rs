@@ -127,7 +127,7 @@ pub(super) fn compare_ppc64(host: &Cpu, cpu: &Cpu) -> Result<Comparison, CpuErro
     }
 }
 
-pub(super) fn translate_ppc64(guest: &mut Cpu, known: Known<'_>) -> Result<(), CpuError> {
+pub(super) fn translate_ppc64(guest: &mut Cpu, known: Known<'_, '_>) -> Result<(), CpuError> {
     let Some(name) = model_name(guest).map(str::to_owned) else { return Ok(()) };
     if guest.mode.is_some_and(|mode| mode != CpuMode::Custom) || known(&name).is_some() {
         return Ok(());

@@ -1,6 +1,7 @@
 //! The best CPU that several hosts can all offer.
 
 use super::decode::{CpuKind, X86Cpu, decode_preferring};
+use super::guest::migratable;
 use super::map::{FeatureSet, X86Map};
 use super::wanted::Wanted;
 use crate::cpu::document::model_name;
@@ -62,13 +63,6 @@ pub fn baseline<'a>(
     if let Some(only) = wanted.features {
         features = features.intersection(only);
     }
-    if wanted.migratable {
-        for (index, feature) in map.features.iter().enumerate() {
-            if !feature.migratable {
-                features.remove(index);
-            }
-        }
-    }
     // A model that all of them name is kept, if it fits at all.
     let name = model_name(first);
     let common = name.filter(|_| others.iter().all(|cpu| model_name(cpu) == name));
@@ -79,5 +73,6 @@ pub fn baseline<'a>(
     let fallback =
         if common == Some(found.model) { CpuFallback::Forbid } else { CpuFallback::Allow };
     let vendor = found.vendor.filter(|_| all_named);
-    Ok(guest_of(found.model, fallback, vendor, found.features()))
+    let found = guest_of(found.model, fallback, vendor, found.features());
+    Ok(if wanted.migratable { migratable(&found) } else { found })
 }

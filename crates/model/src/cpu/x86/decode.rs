@@ -227,9 +227,9 @@ pub fn decode_preferring<'a>(
         if kind == CpuKind::Host && !candidate.disable.is_empty() {
             continue;
         }
-        // What the hypervisor's own model has and cannot offer here.
+        // What the hypervisor's own model has and cannot offer here, unless it is wanted anyway.
         for index in blockers.iter().filter_map(|name| map.feature_index(name)) {
-            if kind == CpuKind::Guest {
+            if kind == CpuKind::Guest && !candidate.require.contains(index) {
                 candidate.disable.insert(index);
             }
         }

@@ -65,7 +65,7 @@ pub fn compare(host: &Cpu, cpu: &Cpu) -> Result<Comparison, CpuError> {
 /// counts as what the hypervisor makes of it, not as what our data say.
 ///
 /// # Errors
-/// A model or a feature is unknown.
+/// A model or a feature of `host` is unknown.
 pub fn compare_unusable(
     host: &Cpu,
     cpu: &Cpu,
@@ -73,27 +73,31 @@ pub fn compare_unusable(
 ) -> Result<Comparison, CpuError> {
     let map = X86Map::get();
     let has = Wanted::new(host)?.visible();
-    let wanted = Wanted::new(cpu)?;
-    let free = wanted.force.union(&wanted.optional).union(&wanted.disable);
-    let mut missing: Vec<&str> = Vec::new();
-    for name in blockers {
-        let index = map.feature_index(name);
-        if !index.is_some_and(|index| free.contains(index) || wanted.forbid.contains(index)) {
-            missing.push(map.libvirt_name(name));
-        }
-    }
-    for name in map.names(&wanted.require.minus(&free).minus(&has)) {
-        if !missing.contains(&name) {
-            missing.push(name);
-        }
-    }
+    let has = |name: &str| map.feature_named(name).is_some_and(|index| has.contains(index));
+    let said = |name: &str, policy: CpuFeaturePolicy| {
+        cpu.features.iter().any(|f| f.name == name && f.policy == Some(policy))
+    };
+    let blockers = blockers.iter().map(|name| map.libvirt_name(name));
+    let mut missing: Vec<&str> =
+        blockers.filter(|name| !said(name, CpuFeaturePolicy::Disable)).collect();
+    let required = cpu
+        .features
+        .iter()
+        .filter(|f| f.policy == Some(CpuFeaturePolicy::Require))
+        .map(|feature| feature.name.as_str());
+    missing.extend(required.filter(|name| !has(name)));
     if !missing.is_empty() {
         let reason = format!("Host CPU does not provide required features: {}", list(&missing));
         return Ok(Comparison::Incompatible(reason));
     }
-    let forbidden = wanted.forbid.intersection(&has);
+    let forbidden: Vec<&str> = cpu
+        .features
+        .iter()
+        .filter(|f| f.policy == Some(CpuFeaturePolicy::Forbid) && has(&f.name))
+        .map(|feature| feature.name.as_str())
+        .collect();
     if !forbidden.is_empty() {
-        let names = list(&map.names(&forbidden));
+        let names = list(&forbidden);
         return Ok(Comparison::Incompatible(format!(
             "Host CPU provides forbidden features: {names}"
         )));
@@ -123,6 +127,15 @@ pub fn migratable(cpu: &Cpu) -> Cpu {
     let mut cpu = cpu.clone();
     cpu.features.retain(survives);
     cpu
+}
+
+/// Takes out features that QEMU gives to no guest.
+pub fn drop_unknown_to_qemu(cpu: &mut Cpu) {
+    let map = X86Map::get();
+    cpu.features.retain(|feature| {
+        let index = map.feature_named(&feature.name);
+        index.and_then(|index| map.features.get(index)).is_none_or(|known| known.in_qemu)
+    });
 }
 
 /// Makes a guest's description depend on `host` no more: optional features are decided, and

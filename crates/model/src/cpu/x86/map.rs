@@ -85,6 +85,8 @@ pub struct Feature {
     pub mask: u32,
     /// Survives migration.
     pub migratable: bool,
+    /// QEMU can give it to a guest.
+    pub in_qemu: bool,
     /// QEMU's name for it.
     pub qemu_name: &'static str,
     /// Other names QEMU has or had for it.
@@ -220,8 +222,10 @@ impl X86Map {
         rest: &[&'static str],
         register: Register,
     ) {
-        let migratable = rest.first() != Some(&"!");
-        let words = rest.get(usize::from(!migratable)..).unwrap_or(&[]);
+        let migratable = !rest.contains(&"!");
+        let in_qemu = !rest.contains(&"?");
+        let words = rest.iter().copied().filter(|word| !matches!(*word, "!" | "?"));
+        let words: Vec<&'static str> = words.collect();
         let qemu_name = words.iter().find_map(|word| word.strip_prefix('>')).unwrap_or(name);
         let aliases: Vec<_> = words.iter().map(|word| word.trim_start_matches('>')).collect();
         let index = self.features.len();
@@ -234,6 +238,7 @@ impl X86Map {
             register,
             mask: hex(Some(mask)),
             migratable,
+            in_qemu,
             qemu_name,
             aliases,
         });
@@ -326,6 +331,18 @@ impl X86Map {
         self.feature_index(name)
             .and_then(|index| self.features.get(index))
             .map_or(name, |feature| feature.qemu_name)
+    }
+
+    /// Model-specific registers that tell of features, ascending.
+    pub fn msrs(&self) -> Vec<u32> {
+        let msr = |feature: &Feature| match feature.register {
+            Register::Msr(index, _) => Some(index),
+            Register::Cpuid(..) => None,
+        };
+        let mut found: Vec<u32> = self.features.iter().filter_map(msr).collect();
+        found.sort_unstable();
+        found.dedup();
+        found
     }
 
     /// A model by name.

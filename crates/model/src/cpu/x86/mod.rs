@@ -13,6 +13,9 @@ pub use decode::{
     CpuKind, DecodedCpu, X86Cpu, decode, decode_preferring, features_of, from_cpuid,
     from_host_model, signature_of,
 };
-pub use guest::{compare, compare_unusable, expand, has_feature, migratable, translate, update};
+pub use guest::{
+    compare, compare_unusable, drop_unknown_to_qemu, expand, has_feature, migratable, translate,
+    update,
+};
 pub use live::{check_live, update_live};
 pub use map::{Feature, FeatureSet, Model, Register, Signature, X86Map};
