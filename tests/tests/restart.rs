@@ -135,3 +135,85 @@ fn clients_are_not_left_hanging_by_a_stop() {
     assert!(daemon.stop().success());
     assert!(tests::wire::read_frame(&mut idle).is_none(), "the connection is closed");
 }
+
+#[test]
+fn what_a_guest_does_while_no_daemon_listens_is_made_up_for() {
+    let mut daemon = Daemon::start();
+    if daemon.is_external() {
+        return;
+    }
+    // Its own end: QEMU waits, stopped, for somebody to end it.
+    daemon.define(&domains::linux("ends", guests::linux(), "", "")).ok();
+    daemon.virsh("start ends").ok();
+    python("console_stream", &[daemon.uri().as_str(), "ends"]).ok();
+    daemon.virsh("shutdown ends --mode acpi").ok();
+    daemon.kill();
+    // Long enough for the guest to be through, as a rule; the outcome is the same if it is not.
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    daemon.launch();
+    daemon.wait_for_state("ends", "shut off (shutdown)");
+}
+
+#[test]
+fn a_pending_reboot_survives_the_daemon() {
+    let mut daemon = Daemon::start();
+    if daemon.is_external() {
+        return;
+    }
+    daemon.define(&domains::linux("again", guests::linux(), "", "")).ok();
+    daemon.virsh("start again").ok();
+    python("console_stream", &[daemon.uri().as_str(), "again"]).ok();
+    let qemu = daemon.qemus();
+    // The guest, asked to power off, is kept from doing so until the daemon is another one.
+    tests::processes::signal(qemu[0], rustix::process::Signal::STOP);
+    let uri = daemon.uri();
+    let asking = std::thread::spawn(move || {
+        tests::tool("virsh", &["-c", uri.as_str(), "reboot", "again", "--mode", "acpi"], "")
+    });
+    let status = daemon.path("run/libvirt/qemu/again.xml");
+    let written = || std::fs::read_to_string(&status).unwrap_or_default().contains("<fakereboot/>");
+    wait::until("the reboot to be written down", || written().then_some(()));
+    daemon.kill();
+    asking.join().expect("virsh ends");
+    tests::processes::signal(qemu[0], rustix::process::Signal::CONT);
+    daemon.launch();
+    wait::until("the reboot", || {
+        let log = std::fs::read_to_string(&status).unwrap_or_default();
+        (!log.contains("<fakereboot/>")).then_some(())
+    });
+    daemon.wait_for_state("again", "running (unpaused)");
+    assert_eq!(daemon.qemus(), qemu, "the same QEMU");
+    domains::discard(&daemon, "again");
+}
+
+#[test]
+fn control_groups_of_a_partition_go_with_the_guest() {
+    let mut daemon = Daemon::start();
+    if daemon.is_external() {
+        return;
+    }
+    let partition = format!("ivtest{}", std::process::id());
+    let resource = format!("<resource><partition>/{partition}</partition></resource><features>");
+    let xml = domains::boot_sector(&daemon, "grouped").replace("<features>", &resource);
+    daemon.define(&xml).ok();
+    daemon.virsh("start grouped").ok();
+    let groups = || -> Vec<std::path::PathBuf> {
+        let mounts = std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten();
+        let at = |mount: std::path::PathBuf| mount.join(format!("{partition}.partition"));
+        mounts.map(|mount| at(mount.path())).chain([at("/sys/fs/cgroup".into())]).collect()
+    };
+    let guests = || {
+        let inside = groups().into_iter().filter_map(|group| std::fs::read_dir(group).ok());
+        let named = |name: &str| name.ends_with("-grouped.libvirt-qemu");
+        inside.flatten().flatten().filter(|e| named(&e.file_name().to_string_lossy())).count()
+    };
+    let made = guests();
+    // Also by a daemon that did not make them.
+    daemon.restart();
+    daemon.virsh("destroy grouped").ok();
+    assert_eq!(guests(), 0, "of {made}");
+    assert!(!tests::paths::is_root() || made > 0 || groups().iter().all(|g| !g.exists()));
+    for group in groups() {
+        let _ = std::fs::remove_dir(group);
+    }
+}

@@ -13,7 +13,7 @@ use xdr::Encode;
 const DOMAIN_EVENT_KINDS: i32 = 28;
 
 /// What one callback wants.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 enum Wanted {
     /// A kind of domain event, of one domain or of all. `legacy`: the messages without callback
     /// ids, for clients older than 1.2.
@@ -27,13 +27,15 @@ enum Wanted {
 }
 
 /// Which raw monitor events a client wants.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum MonitorFilter {
     /// All.
     All,
+    /// Those whose name a regular expression matches.
+    Pattern(regex_lite::Regex),
     /// Those whose name matches.
     Name {
-        /// The name, or the start of a regular expression.
+        /// The name.
         text: String,
         /// Letters of either case match.
         nocase: bool,
@@ -201,10 +203,31 @@ impl Callbacks {
     }
 }
 
+/// Largest pattern that is taken, in bytes of text and of what it is compiled to.
+const PATTERN_MAX: usize = 64 << 10;
+
 impl MonitorFilter {
+    /// The filter of a regular expression, which may match anywhere in an event's name. Looking
+    /// takes time in proportion to pattern and name, whatever the pattern.
+    ///
+    /// # Errors
+    /// libvirt's, for what is no regular expression, or one of a kind that cannot be bounded so
+    /// (back references, looking around).
+    pub fn pattern(text: &str, nocase: bool) -> Result<Self, VirError> {
+        regex_lite::RegexBuilder::new(text)
+            .case_insensitive(nocase)
+            .size_limit(PATTERN_MAX)
+            .build()
+            .map(Self::Pattern)
+            .map_err(|why| {
+                VirError::invalid_arg(format!("failed to compile regex '{text}': {why}"))
+            })
+    }
+
     fn admits(&self, name: &str) -> bool {
         match self {
             Self::All => true,
+            Self::Pattern(pattern) => pattern.is_match(name),
             Self::Name { text, nocase: false } => text == name,
             Self::Name { text, nocase: true } => text.eq_ignore_ascii_case(name),
         }
@@ -501,5 +524,30 @@ fn pool_message(
             })
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::MonitorFilter;
+
+    #[test]
+    fn monitor_events_are_chosen_by_regular_expression() {
+        let check = |text: &str, nocase: bool, name: &str, expected: bool| {
+            let filter = MonitorFilter::pattern(text, nocase).expect(text);
+            assert_eq!(filter.admits(name), expected, "{text} {name}");
+        };
+        check("^STOP$", false, "STOP", true);
+        check("stop", false, "STOP", false);
+        check("stop", true, "STOP", true);
+        check("BLOCK_JOB_(READY|COMPLETED)", false, "BLOCK_JOB_READY", true);
+        check("JOB", false, "BLOCK_JOB_READY", true);
+        check("^JOB", false, "BLOCK_JOB_READY", false);
+        // Quick with what drives backtracking matchers mad.
+        check("^(A|A)*(A|A)*(A|A)*$", false, &format!("{}!", "A".repeat(200)), false);
+        for text in ["a(", "[", "*", "\\", &"(a{1000}){1000}"] {
+            let error = MonitorFilter::pattern(text, false).expect_err(text);
+            assert!(error.detail.starts_with("failed to compile regex '"), "{}", error.detail);
+        }
     }
 }

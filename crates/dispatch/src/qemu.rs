@@ -5,7 +5,7 @@ use crate::connect::only_flags;
 use crate::domain::find;
 use crate::events::{Family, MonitorFilter};
 use crate::{Libvirt, Session, listen};
-use diag::{ErrorCode, ErrorDomain, VirError};
+use diag::{ErrorDomain, VirError};
 use engine::domain::agent_calls::AgentPatience;
 use protocol::qemu::{self, Procedure, procs};
 use rpc::server::Outcome;
@@ -65,12 +65,6 @@ pub(crate) fn call(service: &Libvirt, session: &Arc<Session>, request: Request<'
         Procedure::ConnectDomainMonitorEventRegister => {
             let outcome = now::<procs::ConnectDomainMonitorEventRegister>(request, |args| {
                 only_flags(args.flags, REGEX | NOCASE)?;
-                if args.flags & REGEX != 0 && args.event.is_some() {
-                    return Err(VirError::new(
-                        ErrorCode::ARGUMENT_UNSUPPORTED,
-                        "monitor events are chosen by name here, not by regular expression",
-                    ));
-                }
                 let only = args.dom.map(|dom| Uuid(dom.uuid));
                 if let Some(uuid) = &only {
                     engine.domain_by_uuid(uuid)?;
@@ -78,6 +72,7 @@ pub(crate) fn call(service: &Libvirt, session: &Arc<Session>, request: Request<'
                 let nocase = args.flags & NOCASE != 0;
                 let filter = match args.event {
                     None => MonitorFilter::All,
+                    Some(text) if args.flags & REGEX != 0 => MonitorFilter::pattern(&text, nocase)?,
                     Some(text) => MonitorFilter::Name { text, nocase },
                 };
                 let callback_id = session.callbacks().add_monitor(only, filter);

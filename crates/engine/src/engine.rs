@@ -180,29 +180,41 @@ impl Engine {
         self.settings.qemu.ids.map_or(0, |ids| ids.uid)
     }
 
-    /// Makes a guest's control groups; returns the files its process has to be written to.
+    /// Makes a guest's control groups; returns where they are below the hierarchies, and the files
+    /// its process has to be written to.
     pub(crate) fn make_cgroup(
         &self,
         domain: &str,
         cgroup: &plan::Cgroup,
-    ) -> Result<Vec<PathBuf>, VirError> {
-        let Some(cgroups) = &self.cgroups else { return Ok(Vec::new()) };
-        let group = cgroups.machine(&cgroup.partition, &cgroup.name);
+    ) -> Option<(String, Vec<PathBuf>)> {
+        let name = format!("{}{}", cgroup.name, host::cgroup::SUFFIX);
+        let group = self.cgroups.as_ref()?.machine(&cgroup.partition, &name);
         for part in [Part::Machine, Part::Emulator] {
             if let Err(error) = group.create(part) {
                 // Accounting is lost, the guest is not.
                 tracing::warn!(domain, %error, "control group not made");
-                return Ok(Vec::new());
+                let _ = group.remove(Part::Machine);
+                return None;
             }
         }
-        Ok(group.join_files(Part::Emulator))
+        Some((group.relative().display().to_string(), group.join_files(Part::Emulator)))
     }
 
-    /// Removes a guest's control groups.
-    pub(crate) fn remove_cgroup(&self, name: &str) -> Result<(), String> {
+    /// Removes a guest's control groups: those at `made`, or, where nobody wrote down where they
+    /// are, those of this name in the partition that guests have by default.
+    pub(crate) fn remove_cgroup(&self, name: &str, made: Option<&str>) -> Result<(), String> {
         let Some(cgroups) = &self.cgroups else { return Ok(()) };
-        let group = cgroups.machine("/machine", name);
+        let group = match made {
+            Some(path) => cgroups.at(Path::new(path)).ok_or_else(|| format!("no group: {path}"))?,
+            None => cgroups.machine("/machine", &format!("{name}{}", host::cgroup::SUFFIX)),
+        };
         group.remove(Part::Machine).map_err(|error| error.to_string())
+    }
+
+    /// Where a running guest's control groups are.
+    pub(crate) fn cgroup_of(&self, pid: u32) -> Option<String> {
+        let group = self.cgroups.as_ref()?.machine_of(pid)?;
+        Some(group.relative().display().to_string())
     }
 }
 

@@ -10,7 +10,10 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
+
+/// How the names of guests' groups end.
+pub const SUFFIX: &str = ".libvirt-qemu";
 
 /// A resource controller that guests are placed under.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -226,6 +229,16 @@ impl Cgroups {
         MachineGroup { cgroups: self.clone(), relative }
     }
 
+    /// The groups at a path below the hierarchies' mounts that [`MachineGroup::relative`] told.
+    /// `None` for a path that is none of a guest's.
+    pub fn at(&self, relative: &Path) -> Option<MachineGroup> {
+        let plain = relative.components().all(|part| matches!(part, Component::Normal(_)));
+        let named =
+            relative.file_name().is_some_and(|name| name.to_string_lossy().ends_with(SUFFIX));
+        (plain && named)
+            .then(|| MachineGroup { cgroups: self.clone(), relative: relative.to_owned() })
+    }
+
     /// The groups that a running process is in, from its `/proc/PID/cgroup`; to find a guest's
     /// groups again. `None` when it is in no group of a guest.
     pub fn machine_of(&self, pid: u32) -> Option<MachineGroup> {
@@ -233,9 +246,8 @@ impl Cgroups {
         let relative = text.lines().find_map(|line| {
             let path = line.splitn(3, ':').nth(2)?.trim_start_matches('/');
             let path = Path::new(path);
-            let is_machine = |p: &&Path| {
-                p.file_name().is_some_and(|n| n.to_string_lossy().ends_with(".libvirt-qemu"))
-            };
+            let is_machine =
+                |p: &&Path| p.file_name().is_some_and(|n| n.to_string_lossy().ends_with(SUFFIX));
             path.ancestors().find(is_machine).map(Path::to_owned)
         })?;
         Some(MachineGroup { cgroups: self.clone(), relative })
@@ -251,7 +263,7 @@ pub fn machine_name(id: u32, guest: &str) -> String {
         end -= 1;
     }
     name.truncate(end);
-    name + ".libvirt-qemu"
+    name + SUFFIX
 }
 
 fn unescape(field: &str) -> String {

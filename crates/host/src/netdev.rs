@@ -209,6 +209,15 @@ pub fn remove_macvtap(name: &str, number: u32) -> Result<(), NetdevError> {
     }
 }
 
+/// The number of the interface `name` if it is a macvtap with this hardware address (`xx:xx:…`).
+pub fn macvtap_with(name: &str, mac: &str) -> Option<u32> {
+    let number = index(name)?;
+    let folder = std::path::Path::new("/sys/class/net").join(name);
+    let address = std::fs::read_to_string(folder.join("address")).ok()?;
+    let is_it = folder.join("macvtap").is_dir() && address.trim_end().eq_ignore_ascii_case(mac);
+    is_it.then_some(number)
+}
+
 /// Sets an interface's hardware address.
 ///
 /// # Errors

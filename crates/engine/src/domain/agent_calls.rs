@@ -144,7 +144,9 @@ impl Engine {
         patience: AgentPatience,
         client: &Arc<str>,
     ) -> Result<Option<String>, VirError> {
-        let command = command_from(text)?;
+        let Raw::Command(command) = command_from(text)? else {
+            return Err(VirError::internal(format!("cannot parse json {text}: no command")));
+        };
         let value: Value = self
             .agent_exchange(
                 domain,
@@ -175,7 +177,16 @@ impl Engine {
         let command: Command<Value> = if human {
             cmd::human_monitor_command(&text, None).with_reply()
         } else {
-            command_from(&text)?
+            match command_from(&text)? {
+                Raw::Command(command) => command,
+                Raw::Refused(why) => {
+                    running(domain)?;
+                    return Ok(serde_json::json!({
+                        "error": { "class": "GenericError", "desc": why }
+                    })
+                    .to_string());
+                }
+            }
         };
         let job = acquire(domain, Request::ModifyLive, "qemu-monitor-command", client).await?;
         let vm = running(domain)?;
@@ -187,13 +198,14 @@ impl Engine {
         self.detached(async move {
             let _job = job;
             let monitor = vm.monitor.with_timeout(MONITOR_DEADLINE);
+            let id = vm.raw_id();
             let answer = monitor.execute_with_fds(command, fds).await;
             vm.sync().await;
             match answer {
                 Ok(value) if human => Ok(value.as_str().unwrap_or_default().to_owned()),
-                Ok(value) => Ok(serde_json::json!({ "return": value }).to_string()),
+                Ok(value) => Ok(serde_json::json!({ "return": value, "id": id }).to_string()),
                 Err(MonitorError::Qmp(error)) if !human => Ok(serde_json::json!({
-                    "error": { "class": error.class, "desc": error.desc }
+                    "id": id, "error": { "class": error.class, "desc": error.desc }
                 })
                 .to_string()),
                 Err(error) => Err(monitor_error(&error)),
@@ -508,23 +520,43 @@ fn malformed(command: &str, member: &str) -> VirError {
 }
 
 /// A command from its JSON text.
-fn command_from(text: &str) -> Result<Command<Value>, VirError> {
+fn command_from(text: &str) -> Result<Raw, VirError> {
     let refused = |why: String| VirError::internal(format!("cannot parse json {text}: {why}"));
     let value: Value = serde_json::from_str(text).map_err(|error| refused(error.to_string()))?;
     let Value::Object(mut object) = value else {
         return Err(refused("not an object".to_owned()));
     };
+    if object.contains_key("id") {
+        // The conversation is the daemon's, and so are its numbers.
+        return Err(VirError::internal("Unable to append command 'id' string"));
+    }
+    // What QEMU would say, in its words; the command itself is put together anew.
+    let member = |name: &str, what: &str| {
+        Ok(Raw::Refused(format!("QMP input {}", what.replace("{}", name))))
+    };
+    let known = ["execute", "exec-oob", "arguments"];
+    if let Some(name) = object.keys().find(|key| !known.contains(&key.as_str())) {
+        return member(name, "member '{}' is unexpected");
+    }
     let oob = object.contains_key("exec-oob");
-    let name = object.remove("execute").or_else(|| object.remove("exec-oob"));
-    let Some(Value::String(name)) = name else {
-        return Err(refused("no command to 'execute'".to_owned()));
+    let name = match object.remove("execute").or_else(|| object.remove("exec-oob")) {
+        Some(Value::String(name)) => name,
+        Some(_) => return member("execute", "member '{}' must be a string"),
+        None => return member("execute", "lacks member '{}'"),
     };
     let command = match object.remove("arguments") {
         None => Command::new(name),
         Some(Value::Object(arguments)) => Command::new(name).args(arguments),
-        Some(_) => return Err(refused("'arguments' is not an object".to_owned())),
+        Some(_) => return member("arguments", "member '{}' must be an object"),
     };
-    Ok(if oob { command.out_of_band() } else { command })
+    Ok(Raw::Command(if oob { command.out_of_band() } else { command }))
+}
+
+/// A raw command as a client wrote it.
+enum Raw {
+    Command(Command<Value>),
+    /// QEMU would refuse it, saying this.
+    Refused(String),
 }
 
 /// Base64 (RFC 4648), for what the agent wants in it.
@@ -557,23 +589,30 @@ mod tests {
         let check = |text: &str, expected: Result<&str, &str>| {
             let got = command_from(text);
             match (got, expected) {
-                (Ok(command), Ok(wire)) => {
+                (Ok(Raw::Refused(why)), Ok(said)) => assert_eq!(why, said),
+                (Ok(Raw::Command(command)), Ok(wire)) => {
                     assert_eq!(String::from_utf8_lossy(&command.encode(None)).trim(), wire);
                 }
                 (Err(error), Err(part)) => assert!(error.detail.contains(part), "{error}"),
-                (got, _) => panic!("{text}: {got:?}"),
+                _ => panic!("{text}: {expected:?}"),
             }
         };
         check("{\"execute\":\"query-status\"}", Ok("{\"execute\":\"query-status\"}"));
         check(
-            "{ \"arguments\": {\"a\": 1}, \"execute\": \"x\", \"id\": \"libvirt-1\" }",
+            "{ \"arguments\": {\"a\": 1}, \"execute\": \"x\" }",
             Ok("{\"execute\":\"x\",\"arguments\":{\"a\":1}}"),
         );
         check("{\"exec-oob\":\"x\"}", Ok("{\"exec-oob\":\"x\"}"));
         check("", Err("cannot parse json"));
         check("[]", Err("not an object"));
-        check("{\"a\":1}", Err("no command"));
-        check("{\"execute\":\"x\",\"arguments\":3}", Err("not an object"));
+        check("{\"execute\":\"x\",\"id\":1}", Err("Unable to append command 'id' string"));
+        check("{}", Ok("QMP input lacks member 'execute'"));
+        check("{\"execute\":5}", Ok("QMP input member 'execute' must be a string"));
+        check("{\"execute\":\"x\",\"a\":1}", Ok("QMP input member 'a' is unexpected"));
+        check(
+            "{\"execute\":\"x\",\"arguments\":3}",
+            Ok("QMP input member 'arguments' must be an object"),
+        );
     }
 
     #[test]

@@ -168,6 +168,12 @@ fn refused(name: &str, error: NetdevError) -> VirError {
     words(error)
 }
 
+/// Writes down a macvtap that [`make_tap`] did not make, for [`remove`].
+pub(super) fn know_macvtap(name: &ResultName, device: &str, index: u32, made: &mut Made) {
+    made.links.insert(name.clone(), device.to_owned());
+    made.links.insert(ResultName::new(format!("{}{INDEX}", name.0)), index.to_string());
+}
+
 /// Takes back what [`make_tap`] did under this name. A tap of ours vanished with the last of its
 /// descriptors, which QEMU had; a macvtap stays until it is removed.
 pub(super) fn remove(name: &ResultName, made: &Made) -> Result<(), String> {

@@ -7,6 +7,7 @@ pub mod block;
 pub mod console;
 mod define;
 pub mod display;
+mod foreign;
 mod grants;
 mod guest_events;
 pub mod input;

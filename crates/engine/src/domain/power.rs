@@ -135,12 +135,12 @@ impl Engine {
         let reboot = request == Request::Reboot;
         self.detached(async move {
             let _job = job;
-            vm.announce_fake_reboot(reboot);
+            vm.announce_fake_reboot(reboot).await;
             if modes.agent || (any && agent_path.is_some()) {
                 match ask_agent(agent_path, agent_mode).await {
                     Ok(()) => return Ok(()),
                     Err(error) if !any && !modes.acpi => {
-                        vm.announce_fake_reboot(false);
+                        vm.announce_fake_reboot(false).await;
                         return Err(error);
                     }
                     Err(error) => tracing::debug!(error = %error.detail, "agent not asked"),

@@ -9,7 +9,8 @@ use crate::engine::Engine;
 use host::monitor::{Connected, Monitor, MonitorError};
 use host::process::Process;
 use lifecycle::{
-    PausedReason, Phase, RunningReason, ShutdownReason, ShutoffReason, Status, StoppedDetail,
+    GuestEvent, OnEvent, PausedReason, Phase, PowerPolicy, RunningReason, ShutdownReason,
+    ShutoffReason, Status, StoppedDetail,
 };
 use plan::Undo;
 use std::path::{Path, PathBuf};
@@ -70,12 +71,14 @@ impl Engine {
             Err(_) => return,
         };
         let sidecar = status.read_sidecar();
-        let undo = match &sidecar {
-            Some(sidecar) => sidecar.undo.clone(),
-            None => self.undo_of_foreign(&status),
-        };
-        let made = sidecar.as_ref().map(|sidecar| sidecar.made.clone()).unwrap_or_default();
         let process = find_process(&status, sidecar.as_ref());
+        let (undo, made) = match &sidecar {
+            Some(sidecar) => (sidecar.undo.clone(), sidecar.made.clone()),
+            None => {
+                let pid = process.as_ref().map_or(0, Process::pid);
+                super::foreign::undo(&self, status.content(), pid)
+            }
+        };
         let starting = status.content().status == Status::Paused(PausedReason::StartingUp);
         match process {
             Some(process) if !starting => {
@@ -196,7 +199,8 @@ impl Engine {
     /// The monitor answers: believe QEMU about what the guest does now, and start its actor.
     fn resume_control(self: &Arc<Self>, guest: Guest, connected: Connected, run_state: String) {
         let Guest { domain, id, mut status, process, undo, made } = guest;
-        let now = reconcile(status.content().status, &run_state);
+        let before = status.content().status;
+        let now = reconcile(before, &run_state);
         status.set_status(now);
         if let Err(error) = status.write() {
             tracing::error!(domain = status.content().name, %error, "status not written");
@@ -206,6 +210,8 @@ impl Engine {
         domain.gate.set_phase(Phase::Active(now));
         let policy = power_policy(&status.content().definition);
         tracing::info!(domain = status.content().name, pid = process.pid(), "taken over");
+        // Before its actor, so that a power-off which comes at once is understood.
+        let fake_reboot = status.content().fake_reboot;
         vm::spawn(ActorParts {
             engine: Arc::clone(self),
             domain,
@@ -215,25 +221,11 @@ impl Engine {
             events: connected.events,
             policy,
             status_file: status,
+            fake_reboot,
+            missed: missed(before, &run_state, policy),
             undo,
             made,
         });
-    }
-
-    /// What to take back after a guest that libvirtd started.
-    fn undo_of_foreign(&self, status: &StatusFile) -> Vec<Undo> {
-        let content = status.content();
-        let mut undo: Vec<_> = [&content.lib_dir, &content.channel_dir, &content.memory_dir]
-            .into_iter()
-            .filter(|path| !path.is_empty())
-            .map(|path| Undo::RemoveTree(path.clone()))
-            .collect();
-        for disk in content.definition.devices.iter().flat_map(|devices| &devices.disks) {
-            if let Some(path) = super::view::source_path(disk) {
-                undo.push(Undo::RestoreOwner(path.to_owned()));
-            }
-        }
-        undo
     }
 }
 
@@ -291,6 +283,18 @@ fn reconcile(recorded: Status, run_state: &str) -> Status {
             Status::Paused(reason) => Status::Paused(reason),
             _ => Status::Paused(PausedReason::Unknown),
         },
+    }
+}
+
+/// The event that nobody heard, by what was written down and what QEMU says. What was written down
+/// already was told, but perhaps nothing followed it.
+fn missed(before: Status, run_state: &str, policy: PowerPolicy) -> Option<GuestEvent> {
+    match (run_state, before) {
+        ("shutdown", Status::Shutdown(_)) if policy.poweroff == OnEvent::Preserve => None,
+        ("shutdown", _) => Some(GuestEvent::Shutdown { by_guest: None, fake_reboot: false }),
+        ("guest-panicked", Status::Crashed(_)) => None,
+        ("guest-panicked", _) => Some(GuestEvent::Panicked),
+        _ => None,
     }
 }
 

@@ -39,6 +39,8 @@ pub(super) struct Results {
     pub log_path: Option<PathBuf>,
     /// The log's descriptor, for QEMU's output.
     pub log: Option<OwnedFd>,
+    /// Where the control groups are, once made.
+    pub cgroup: Option<String>,
     /// Control group files QEMU's process has to be written to.
     pub cgroup_files: Vec<PathBuf>,
 }
@@ -51,6 +53,7 @@ impl Results {
             ports: self.ports.clone(),
             links: self.links.clone(),
             lent: Some(self.lent.clone()),
+            cgroup: self.cgroup.clone(),
         }
     }
 

@@ -345,6 +345,8 @@ impl Engine {
             events: launched.connected.events,
             policy,
             status_file,
+            fake_reboot: false,
+            missed: None,
             undo,
             made,
         });

@@ -119,6 +119,15 @@ impl StatusFile {
         Arc::make_mut(&mut self.content).status = status;
     }
 
+    /// Sets whether the next power-off stands for a reboot; tells whether that is news.
+    pub fn set_fake_reboot(&mut self, fake: bool) -> bool {
+        if self.content.fake_reboot == fake {
+            return false;
+        }
+        Arc::make_mut(&mut self.content).fake_reboot = fake;
+        true
+    }
+
     /// Sets the process id.
     pub fn set_pid(&mut self, pid: u32) {
         Arc::make_mut(&mut self.content).pid = pid;
@@ -285,6 +294,7 @@ impl Sidecar {
             "ports": pairs(&self.made.ports),
             "links": pairs(&self.made.links),
             "lent": lent,
+            "cgroup": self.made.cgroup,
         })
         .to_string()
     }
@@ -311,6 +321,7 @@ impl Sidecar {
             }
             made.lent = Some(lent);
         }
+        made.cgroup = value.get("cgroup").and_then(|path| path.as_str()).map(str::to_owned);
         let undo = value.get("undo")?.as_array()?;
         Some(Self {
             start_time: value.get("start_time")?.as_u64()?,
@@ -372,6 +383,7 @@ mod tests {
         let mut made = Made::default();
         made.created.insert("/n".into());
         made.ports.insert(plan::ResultName::new("vnc.port"), 5900);
+        made.cgroup = Some("a.partition/qemu-1-b.libvirt-qemu".to_owned());
         made.lent =
             Some(BTreeMap::from([("/d".to_owned(), FileId { device: 1, inode: u64::MAX })]));
         let undo = vec![
@@ -384,7 +396,7 @@ mod tests {
         let read = Sidecar::parse(sidecar.json().as_bytes()).expect("own format");
         assert_eq!((read.start_time, read.undo), (42, undo));
         assert_eq!(read.made.ports.len(), 1);
-        assert_eq!(read.made.lent, made.lent);
+        assert_eq!((read.made.lent, read.made.cgroup), (made.lent, made.cgroup));
         assert!(Sidecar::parse(b"{").is_none());
         assert!(Sidecar::parse(b"{\"undo\":[[\"x\",\"y\"]]}").is_none());
     }

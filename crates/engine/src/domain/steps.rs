@@ -128,7 +128,10 @@ pub(super) fn perform(
         Action::Assign(device) => Err(cannot_assign(device)),
         Action::Helper(helper) => start_helper(helper, results, guest),
         Action::Cgroup(cgroup) => {
-            results.cgroup_files = engine.make_cgroup(domain, cgroup)?;
+            if let Some((path, files)) = engine.make_cgroup(domain, cgroup) {
+                results.cgroup = Some(path);
+                results.cgroup_files = files;
+            }
             Ok(())
         }
         Action::Exec(_) | Action::Qmp { .. } | Action::Threads(_) => {

@@ -26,8 +26,8 @@ impl Engine {
             }
             remove_tree(&self.layout.qemu_lib().join(&folder));
             remove_tree(&self.layout.qemu_run().join("channel").join(format!("{id}-{short}")));
-            let group = format!("qemu-{id}-{short}.libvirt-qemu");
-            if let Err(error) = self.remove_cgroup(&group) {
+            let group = format!("qemu-{id}-{short}");
+            if let Err(error) = self.remove_cgroup(&group, None) {
                 tracing::debug!(group, error, "a control group was left");
             }
         }

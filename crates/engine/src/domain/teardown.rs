@@ -26,6 +26,8 @@ pub(super) struct Made {
     /// Files that were lent to QEMU's user; `None` where nobody wrote down which. A file that is
     /// not among them was not lent (its step failed), and may be lent to another guest.
     pub lent: Option<BTreeMap<String, FileId>>,
+    /// Where the control groups are below the hierarchies, if any were made.
+    pub cgroup: Option<String>,
 }
 
 /// Carries out `undo` in order.
@@ -79,7 +81,7 @@ fn take_back(engine: &Engine, step: &Undo, made: &Made) -> Result<(), String> {
             }
             Ok(())
         }
-        Undo::RemoveCgroup(name) => engine.remove_cgroup(name),
+        Undo::RemoveCgroup(name) => engine.remove_cgroup(name, made.cgroup.as_deref()),
     }
 }
 

@@ -15,11 +15,12 @@ use crate::events::{DomainEvent, Event};
 use host::monitor::{Events, Monitor, MonitorEvent};
 use host::process::Process;
 use lifecycle::{
-    Action, LifecycleEvent, PausedReason, Phase, PowerPolicy, RunningReason, ShutoffReason, Status,
-    StoppedDetail, on_guest_event,
+    Action, GuestEvent, LifecycleEvent, PausedReason, Phase, PowerPolicy, RunningReason,
+    ShutoffReason, Status, StoppedDetail, on_guest_event,
 };
 use model::domain::Domain as Definition;
 use plan::Undo;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -44,6 +45,8 @@ pub struct Vm {
     /// QEMU's monitor.
     pub monitor: Monitor,
     intent: Mutex<Intent>,
+    /// Raw commands that clients gave so far.
+    raw_commands: AtomicU64,
     inbox: mpsc::UnboundedSender<Message>,
 }
 
@@ -56,6 +59,8 @@ enum Message {
     Settle(Status, oneshot::Sender<()>),
     /// Replace the live definition.
     Redefine(Box<Definition>, oneshot::Sender<()>),
+    /// Write down whether the next power-off stands for a reboot.
+    FakeReboot(oneshot::Sender<()>),
     /// Tell subscribers something about this domain, in order with its other events.
     Tell(DomainEvent),
     /// End QEMU.
@@ -100,9 +105,19 @@ impl Vm {
         self.lock_intent().run = Some(reason);
     }
 
-    /// Announces that the next power-off stands for a reboot (or no longer does).
-    pub fn announce_fake_reboot(&self, fake: bool) {
+    /// Announces that the next power-off stands for a reboot (or no longer does), and returns once
+    /// that is written down: the daemon may be another one by then.
+    pub async fn announce_fake_reboot(&self, fake: bool) {
         self.lock_intent().fake_reboot = fake;
+        let (done, wait) = oneshot::channel();
+        if self.inbox.send(Message::FakeReboot(done)).is_ok() {
+            let _ = wait.await;
+        }
+    }
+
+    /// An id as libvirt puts into the answers to raw commands: no two are alike for one guest.
+    pub fn raw_id(&self) -> String {
+        format!("libvirt-{}", self.raw_commands.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
     /// Waits until the actor has dealt with everything that was sent and received before.
@@ -154,6 +169,10 @@ pub(super) struct ActorParts {
     pub events: Events,
     pub policy: PowerPolicy,
     pub status_file: StatusFile,
+    /// The next power-off stands for a reboot.
+    pub fake_reboot: bool,
+    /// What the guest did while no daemon listened.
+    pub missed: Option<GuestEvent>,
     pub undo: Vec<Undo>,
     pub made: teardown::Made,
 }
@@ -165,7 +184,8 @@ pub(super) fn spawn(parts: ActorParts) -> Arc<Vm> {
         id: parts.id,
         process: parts.process,
         monitor: parts.monitor,
-        intent: Mutex::new(Intent::default()),
+        intent: Mutex::new(Intent { fake_reboot: parts.fake_reboot, ..Intent::default() }),
+        raw_commands: AtomicU64::new(0),
         inbox,
     });
     parts.domain.set_vm(Some(Arc::clone(&vm)));
@@ -181,7 +201,7 @@ pub(super) fn spawn(parts: ActorParts) -> Arc<Vm> {
         kill_at: None,
     };
     let runtime = actor.engine.runtime().clone();
-    runtime.spawn(actor.run(parts.events, messages));
+    runtime.spawn(actor.run(parts.missed, parts.events, messages));
     vm
 }
 
@@ -198,7 +218,15 @@ struct Actor {
 }
 
 impl Actor {
-    async fn run(mut self, mut events: Events, mut inbox: mpsc::UnboundedReceiver<Message>) {
+    async fn run(
+        mut self,
+        missed: Option<GuestEvent>,
+        mut events: Events,
+        mut inbox: mpsc::UnboundedReceiver<Message>,
+    ) {
+        if let Some(event) = missed {
+            self.missed(event).await;
+        }
         let mut monitor_open = true;
         let mut in_a_row = 0;
         loop {
@@ -237,6 +265,9 @@ impl Actor {
     async fn guest_event(&mut self, event: &qmp::Event) {
         self.tell_raw(event);
         let translated = meaning(event.kind(), &mut self.vm.lock_intent());
+        // What the event used up is over; the status that follows is written with it.
+        let fake = self.vm.lock_intent().fake_reboot;
+        self.status_file.set_fake_reboot(fake);
         for told in translated.tell {
             let told = self.complete(told);
             if let DomainEvent::BalloonChange { actual_kib } = told {
@@ -247,6 +278,21 @@ impl Actor {
         let Some(guest_event) = translated.lifecycle else { return };
         let status = self.domain.snapshot().status;
         for action in on_guest_event(status, self.policy, guest_event) {
+            self.act(action).await;
+        }
+    }
+
+    /// Makes up for an event that came while no daemon listened.
+    async fn missed(&mut self, event: GuestEvent) {
+        let pending = std::mem::take(&mut self.vm.lock_intent().fake_reboot);
+        let event = match event {
+            GuestEvent::Shutdown { by_guest, .. } => {
+                GuestEvent::Shutdown { by_guest, fake_reboot: pending }
+            }
+            other => other,
+        };
+        self.status_file.set_fake_reboot(false);
+        for action in on_guest_event(self.domain.snapshot().status, self.policy, event) {
             self.act(action).await;
         }
     }
@@ -276,6 +322,10 @@ impl Actor {
     async fn message(&mut self, message: Message) {
         match message {
             Message::Sync(done) => {
+                let _ = done.send(());
+            }
+            Message::FakeReboot(done) => {
+                self.note_fake_reboot().await;
                 let _ = done.send(());
             }
             Message::Settle(status, done) => {
@@ -318,6 +368,13 @@ impl Actor {
         self.domain.publish(|snapshot| snapshot.status = status);
         if self.end.is_none() {
             self.domain.gate.set_phase(Phase::Active(status));
+        }
+    }
+
+    async fn note_fake_reboot(&mut self) {
+        let fake = self.vm.lock_intent().fake_reboot;
+        if self.status_file.set_fake_reboot(fake) {
+            self.write_status().await;
         }
     }
 
