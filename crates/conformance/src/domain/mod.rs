@@ -3,6 +3,7 @@
 mod argv;
 mod define;
 mod found;
+mod memlock;
 mod xml;
 
 use crate::Operation;
@@ -11,6 +12,7 @@ use crate::Operation;
 pub const OPERATIONS: &[Operation] = &[
     ("domain-xml", xml::domain_xml),
     ("domain-argv", argv::domain_argv),
+    ("domain-memlock", memlock::domain_memlock),
     ("domain-live-xml", xml::live_xml),
     ("domain-status-xml", xml::status_xml),
 ];

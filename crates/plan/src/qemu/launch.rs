@@ -337,6 +337,15 @@ fn command_line(b: &mut Build) {
     }
 }
 
+/// Resource limits of QEMU: the daemon's, and what the guest needs to lock. Only a daemon that is
+/// root may raise one.
+fn limits(live: &Domain, set: &Settings) -> Vec<(String, u64)> {
+    let mut limits = set.rlimits.clone();
+    let lock = super::memlock::memory_lock(live).limit().filter(|_| set.privileged);
+    limits.extend(lock.map(|bytes| ("memlock".to_string(), bytes)));
+    limits
+}
+
 /// A QMP command.
 fn command(result: Option<&str>, json: &str) -> QmpCommand {
     QmpCommand { result: result.map(ResultName::new), json: json.into(), secret: false }
@@ -388,7 +397,7 @@ fn assemble(
         owner: set.ids,
         pid_file,
         extra_fds: Vec::new(),
-        rlimits: set.rlimits.clone(),
+        rlimits: limits(live, set),
     };
     steps.push(Step::new(Action::Exec(exec)).undone_by(Undo::EndQemu));
     let mut prelude = vec![
