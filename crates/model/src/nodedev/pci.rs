@@ -121,16 +121,12 @@ pub struct PciPlace {
 }
 
 impl PciPlace {
-    /// The part that is out of bounds, its value and the greatest one.
-    fn excess(&self) -> Option<(&'static str, u32, u32)> {
-        [
-            ("domain", self.domain.0, 0xffff),
-            ("bus", self.bus.0, 0xff),
-            ("slot", self.slot.0, 0x1f),
-            ("function", self.function.0, 7),
-        ]
-        .into_iter()
-        .find(|(_, value, max)| value > max)
+    /// The part that is out of bounds, its value and the greatest one. Libvirt does not look at the
+    /// others.
+    pub(crate) fn excess(&self) -> Option<(&'static str, u32, u32)> {
+        [("bus", self.bus.0, 0xff), ("slot", self.slot.0, 0x1f)]
+            .into_iter()
+            .find(|(_, value, max)| value > max)
     }
 }
 

@@ -17,11 +17,20 @@ pub enum EncryptionFormat {
     LuksAny,
 }
 
+/// Who decrypts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, XmlEnum)]
+pub enum EncryptionEngine {
+    /// The emulator.
+    Qemu,
+    /// Ceph's library.
+    Librbd,
+}
+
 /// Which key opens it.
 #[derive(Clone, Debug, PartialEq, Eq, Xml)]
 pub struct EncryptionSecret {
-    /// `passphrase`.
-    #[xml(attr, name = "type")]
+    /// `passphrase`; checked with the encryption.
+    #[xml(attr, name = "type", default)]
     pub kind: String,
     /// The secret's UUID.
     #[xml(attr)]
@@ -31,11 +40,38 @@ pub struct EncryptionSecret {
     pub usage: Option<String>,
 }
 
+impl EncryptionSecret {
+    /// Checks it and brings the UUID into its usual form; libvirt's code and words for a fault.
+    fn settle(&mut self) -> Result<(), (diag::ErrorCode, String)> {
+        let fault = |words: &str| Err((diag::ErrorCode::XML_ERROR, words.to_owned()));
+        match self.kind.as_str() {
+            "" => return fault("unknown volume encryption secret type"),
+            "passphrase" => {}
+            other => {
+                let message = format!("unknown volume encryption secret type {other}");
+                return Err((diag::ErrorCode::CONFIG_UNSUPPORTED, message));
+            }
+        }
+        match (&mut self.uuid, &self.usage) {
+            (None, None) => fault("missing secret uuid or usage attribute"),
+            (Some(_), Some(_)) => fault("either secret uuid or usage expected"),
+            (Some(uuid), None) => match uuid.parse::<units::Uuid>() {
+                Ok(parsed) => {
+                    *uuid = parsed.to_string();
+                    Ok(())
+                }
+                Err(_) => fault(&format!("invalid secret uuid '{uuid}'")),
+            },
+            (None, Some(_)) => Ok(()),
+        }
+    }
+}
+
 /// The cipher.
 #[derive(Clone, Debug, PartialEq, Eq, Xml)]
 pub struct Cipher {
-    /// Algorithm.
-    #[xml(attr)]
+    /// Algorithm; checked with the encryption.
+    #[xml(attr, default)]
     pub name: String,
     /// Key size in bits.
     #[xml(attr)]
@@ -51,8 +87,8 @@ pub struct Cipher {
 /// How initialisation vectors are made.
 #[derive(Clone, Debug, PartialEq, Eq, Xml)]
 pub struct IvGen {
-    /// Algorithm.
-    #[xml(attr)]
+    /// Algorithm; checked with the encryption.
+    #[xml(attr, default)]
     pub name: String,
     /// Hash.
     #[xml(attr)]
@@ -64,8 +100,8 @@ pub struct IvGen {
 pub struct Encryption {
     /// Kind.
     pub format: EncryptionFormat,
-    /// Who decrypts: `qemu` or `librbd`.
-    pub engine: Option<String>,
+    /// Who decrypts.
+    pub engine: Option<EncryptionEngine>,
     /// Keys.
     pub secrets: Vec<EncryptionSecret>,
     /// Cipher.
@@ -87,7 +123,7 @@ impl Xml for Encryption {
         let format = match cx.attr(el, "format") {
             None => {
                 let (code, span) = (diag::ErrorCode::XML_ERROR, el.span());
-                let message = "unknown volume encryption format type (null)";
+                let message = "unknown volume encryption format";
                 cx.error("storage.encryption", code, span, message, Vec::new());
                 None
             }
@@ -111,21 +147,26 @@ impl Xml for Encryption {
                 found
             }
         };
-        let engine = cx.attr_optional::<String>(el, "engine");
-        let secrets = cx.child_list::<EncryptionSecret>(el, "secret".into());
-        for secret in secrets.iter().flatten() {
-            let message = match (&secret.uuid, &secret.usage) {
-                (None, None) => "missing secret uuid or usage attribute",
-                (Some(_), Some(_)) => "either secret uuid or usage expected",
-                _ => continue,
-            };
-            let (code, span) = (diag::ErrorCode::XML_ERROR, el.span());
-            cx.error("storage.secret", code, span, message, Vec::new());
+        let engine = cx.attr_optional::<EncryptionEngine>(el, "engine");
+        let mut secrets = cx.child_list::<EncryptionSecret>(el, "secret".into());
+        for secret in secrets.iter_mut().flatten() {
+            if let Err((code, message)) = secret.settle() {
+                cx.error("storage.secret", code, el.span(), message, Vec::new());
+            }
         }
         let cipher = cx.child_optional::<Cipher>(el, "cipher".into());
         let ivgen = cx.child_optional::<IvGen>(el, "ivgen".into());
-        if matches!((&cipher, &ivgen), (Some(None), Some(Some(_)))) {
-            let message = "ivgen element found, but cipher is missing";
+        let message = match (&cipher, &ivgen) {
+            (Some(Some(cipher)), _) if cipher.name.is_empty() => {
+                Some("cipher info missing 'name' attribute")
+            }
+            (Some(None), Some(Some(_))) => Some("ivgen element found, but cipher is missing"),
+            (_, Some(Some(ivgen))) if ivgen.name.is_empty() => {
+                Some("missing ivgen info name string")
+            }
+            _ => None,
+        };
+        if let Some(message) = message {
             cx.error("storage.cipher", diag::ErrorCode::XML_ERROR, el.span(), message, Vec::new());
         }
         Some(Self {
@@ -139,7 +180,7 @@ impl Xml for Encryption {
     fn write_attrs(&self, w: &mut Writer) {
         w.attr_str("format", self.format.as_str());
         if let Some(engine) = &self.engine {
-            w.attr_str("engine", engine);
+            w.attr("engine", engine);
         }
     }
     fn write_children(&self, w: &mut Writer) {
@@ -160,7 +201,7 @@ impl Xml for Encryption {
     fn schema() -> Schema {
         Schema::new()
             .attr("format", true, <EncryptionFormat as xml::XmlValue>::kind())
-            .attr("engine", false, xml::ValueKind::Text)
+            .attr("engine", false, <EncryptionEngine as xml::XmlValue>::kind())
             .child("secret".into(), false, true, xml::Content::Element(EncryptionSecret::schema))
             .child("cipher".into(), false, false, xml::Content::Element(Cipher::schema))
             .child("ivgen".into(), false, false, xml::Content::Element(IvGen::schema))

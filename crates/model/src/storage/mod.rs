@@ -20,7 +20,9 @@ mod types;
 mod volume;
 
 pub use capabilities::pool_capabilities;
-pub use encryption::{Cipher, Encryption, EncryptionFormat, EncryptionSecret, IvGen};
+pub use encryption::{
+    Cipher, Encryption, EncryptionEngine, EncryptionFormat, EncryptionSecret, IvGen,
+};
 pub use path::sanitize;
 pub use permissions::Permissions;
 pub use pool::{ConfigOptions, Cow, Features, MountOptions, Pool, PoolTarget, Refresh};

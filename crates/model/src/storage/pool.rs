@@ -38,7 +38,7 @@ pub struct Pool {
     #[xml(with = source_element)]
     pub source: Source,
     /// Where volumes appear.
-    #[xml(child)]
+    #[xml(with = target_element)]
     pub target: Option<PoolTarget>,
     /// How volumes are measured.
     #[xml(child)]
@@ -210,6 +210,32 @@ mod source_element {
     }
 }
 
+/// `<target>`, over which libvirt reads where a pool's type has none.
+mod target_element {
+    use super::{PoolTarget, PoolType, TargetRule};
+    use xml::{Content, Element, Reader, Schema, Writer, Xml};
+    pub fn read(el: Element<'_>, cx: &mut Reader) -> Option<Option<PoolTarget>> {
+        let kind = el.attr("type").and_then(|kind| kind.parse::<PoolType>().ok());
+        if kind.is_some_and(|kind| kind.target() == TargetRule::None) {
+            if let Some(child) = cx.child(el, "target") {
+                cx.use_subtree(child);
+            }
+            return Some(None);
+        }
+        cx.child_optional::<PoolTarget>(el, "target".into())
+    }
+    pub fn write_attrs(_: &Option<PoolTarget>, _: &mut Writer) {}
+    pub fn write_children(target: &Option<PoolTarget>, w: &mut Writer) {
+        if let Some(target) = target {
+            w.child("target", target);
+        }
+    }
+    pub fn schema() -> Schema {
+        let content = Content::Element(<PoolTarget as Xml>::schema);
+        Schema::new().child("target".into(), false, false, content)
+    }
+}
+
 /// Collects what is wrong with a pool that was read.
 struct Faults {
     found: Vec<Diagnostic>,
@@ -299,9 +325,7 @@ impl Pool {
     fn complete(&mut self, faults: &mut Faults) {
         let kind = self.kind;
         self.complete_source(faults);
-        if kind == PoolType::Rbd && self.source.name.is_none() {
-            faults.xml("element 'name' is mandatory for RBD pool");
-        }
+        let no_rbd_name = kind == PoolType::Rbd && self.source.name.is_none();
         if self.name.is_empty() {
             self.name = self.source.name.clone().unwrap_or_default();
         }
@@ -321,6 +345,9 @@ impl Pool {
         }
         if rule.host && self.source.hosts.is_empty() {
             faults.xml("missing storage pool source host name");
+        }
+        if no_rbd_name {
+            faults.xml("element 'name' is mandatory for RBD pool");
         }
         if kind == PoolType::Netfs && self.source.dir.is_none() {
             faults.xml("missing storage pool source path");
@@ -398,6 +425,9 @@ impl Pool {
                          adapter 'type'",
                     );
                 }
+                if adapter.name.is_none() {
+                    return faults.xml("missing storage pool source adapter");
+                }
                 adapter.kind = Some(AdapterType::ScsiHost);
                 AdapterType::ScsiHost
             }
@@ -419,11 +449,17 @@ impl Pool {
                     }
                     Some(_) if adapter.name.is_some() => {
                         return faults.xml(
-                            "The 'parent' element cannot be used with the 'name' attribute of the \
-                             'scsi_host' adapter",
+                            "Both 'name' and 'parent' cannot be specified for the 'scsi_host' \
+                             adapter",
                         );
                     }
                     _ => {}
+                }
+                let place = adapter.parent_addr.as_ref().and_then(|addr| addr.address.as_ref());
+                if let Some((what, value, max)) = place.and_then(|place| place.excess()) {
+                    faults.xml(format!(
+                        "Invalid PCI address {what}='0x{value:x}', must be <= 0x{max:X}"
+                    ));
                 }
                 adapter.parent = None;
                 adapter.parent_wwnn = None;
@@ -438,6 +474,17 @@ impl Pool {
                     return faults
                         .xml("'wwnn' and 'wwpn' must be specified for adapter type 'fchost'");
                 }
+                let pair = match (&adapter.parent_wwnn, &adapter.parent_wwpn) {
+                    (Some(wwnn), None) => Some(("wwnn", wwnn, "wwpn")),
+                    (None, Some(wwpn)) => Some(("wwpn", wwpn, "wwnn")),
+                    _ => None,
+                };
+                if let Some((given, value, missing)) = pair {
+                    return faults.xml(format!(
+                        "when providing parent_{given}='{value}', the parent_{missing} must also be \
+                         provided"
+                    ));
+                }
                 let names = [
                     &adapter.wwnn,
                     &adapter.wwpn,
@@ -447,13 +494,9 @@ impl Pool {
                 ];
                 for wwn in names.into_iter().flatten() {
                     if wwn.len() != 16 || !wwn.bytes().all(|c| c.is_ascii_hexdigit()) {
-                        faults.xml(format!("malformed wwn: {wwn}"));
+                        let message = format!("Malformed wwn: {wwn}");
+                        faults.push(ErrorCode::INTERNAL_ERROR, message, Vec::new());
                     }
-                }
-                if adapter.parent_wwnn.is_some() != adapter.parent_wwpn.is_some() {
-                    faults.xml(
-                        "must supply both parent_wwnn and parent_wwpn not just one or the other",
-                    );
                 }
                 adapter.name = None;
                 adapter.parent_addr = None;
@@ -486,6 +529,10 @@ impl Pool {
         let has_cow =
             |features: &Features| features.cow.as_ref().is_some_and(|c| c.state.is_some());
         self.features = self.features.take().filter(has_cow);
+        if self.features.is_some() && !matches!(self.kind, PoolType::Dir | PoolType::Fs) {
+            let message = "cow feature may only be used for 'fs' and 'dir' pools".to_owned();
+            faults.push(ErrorCode::NO_SUPPORT, message, Vec::new());
+        }
         let refresh = self
             .refresh
             .take()
@@ -554,8 +601,6 @@ fn check_auth(auth: &mut Auth, faults: &mut Faults) {
         },
         (None, Some(_)) => {}
     }
-    // The pool's type says it already.
-    secret.kind = None;
     match auth.kind.as_deref() {
         Some("chap" | "ceph") => {}
         Some("none") | None => {

@@ -35,8 +35,18 @@ pub fn scaled(el: Element<'_>, cx: &mut Reader, name: &'static str) -> Option<Op
         cx.error("storage.size", code, child.span(), message, Vec::new());
         None
     };
+    if text.is_empty() {
+        return Some(None);
+    }
     let Ok(value) = text.trim_ascii().parse::<u64>() else {
-        return fault(cx, ErrorCode::XML_ERROR, format!("malformed {name} element"));
+        // Libvirt's words, one for both sizes.
+        let message = match name {
+            "clusterSize" => {
+                format!("Invalid value '{text}' for element or attribute './target/{name}'")
+            }
+            _ => "malformed capacity element".to_owned(),
+        };
+        return fault(cx, ErrorCode::XML_ERROR, message);
     };
     let factor = match unit {
         None | Some("") => 1,

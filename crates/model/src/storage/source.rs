@@ -1,6 +1,8 @@
 //! Where a pool's storage comes from.
 
-use xml::{Hex, Xml, XmlEnum, YesNo};
+use xml::{Xml, XmlEnum, YesNo};
+
+use crate::nodedev::PciPlace;
 
 /// A server.
 #[derive(Clone, Debug, PartialEq, Eq, Xml)]
@@ -140,23 +142,6 @@ pub struct ParentAddr {
     pub address: Option<PciPlace>,
 }
 
-/// A PCI address.
-#[derive(Clone, Debug, PartialEq, Eq, Xml)]
-pub struct PciPlace {
-    /// Domain.
-    #[xml(attr, default)]
-    pub domain: Hex<u32, 4>,
-    /// Bus.
-    #[xml(attr, default)]
-    pub bus: Hex<u32, 2>,
-    /// Slot.
-    #[xml(attr, default)]
-    pub slot: Hex<u32, 2>,
-    /// Function.
-    #[xml(attr, default)]
-    pub function: Hex<u32, 1>,
-}
-
 /// Who we are to a server.
 #[derive(Clone, Debug, PartialEq, Eq, Xml)]
 pub struct Auth {
@@ -174,7 +159,7 @@ pub struct Auth {
 /// Names a secret.
 #[derive(Clone, Debug, PartialEq, Eq, Xml)]
 pub struct AuthSecret {
-    /// Kind, which the pool's type says already.
+    /// Kind, kept as it is given.
     #[xml(attr, name = "type")]
     pub kind: Option<String>,
     /// Its UUID.

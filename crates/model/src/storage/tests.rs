@@ -333,3 +333,89 @@ fn texts_cut_anywhere_do_no_harm() {
         fuzz_one(&text.as_bytes()[..end]);
     }
 }
+
+#[test]
+fn refusals_that_depend_on_the_pools_type() {
+    let pool = |kind: &str, source: &str, more: &str| {
+        let text = format!(
+            "<pool type='{kind}'><name>p</name><source>{source}</source>\
+             <target><path>/p</path>{more}</target></pool>"
+        );
+        let parsed = Pool::parse(&text);
+        let first = parsed.diagnostics.into_iter().next();
+        first.map(|d| (d.code, d.message)).ok_or(parsed.value.map(|pool| pool.to_xml(0)))
+    };
+    let internal = diag::ErrorCode::INTERNAL_ERROR;
+    let xml = diag::ErrorCode::XML_ERROR;
+    for (source, code, words) in [
+        ("<adapter/>", xml, "missing storage pool source adapter"),
+        (
+            "<adapter type='fc_host' wwnn='x' wwpn='10000000c9831b4b'/>",
+            internal,
+            "Malformed wwn: x",
+        ),
+        (
+            "<adapter type='fc_host' parent_wwpn='x' wwnn='1' wwpn='1'/>",
+            xml,
+            "when providing parent_wwpn='x', the parent_wwnn must also be provided",
+        ),
+        (
+            "<adapter type='scsi_host'><parentaddr unique_id='1'><address slot='0x3f'/>\
+             </parentaddr></adapter>",
+            xml,
+            "Invalid PCI address slot='0x3f', must be <= 0x1F",
+        ),
+    ] {
+        assert_eq!(pool("scsi", source, ""), Ok((code, words.to_owned())));
+    }
+    // A target that the type does not have is not even read.
+    let bad = "<permissions><mode>9</mode></permissions>";
+    assert!(pool("rbd", "<name>r</name><host name='h'/>", bad).is_err());
+    assert!(pool("dir", "", bad).is_ok());
+    let text = "<pool type='zfs'><name>z</name><features><cow state='yes'/></features></pool>";
+    assert_eq!(Pool::parse(text).diagnostics[0].code, diag::ErrorCode::NO_SUPPORT);
+}
+
+#[test]
+fn refusals_of_volumes_have_libvirts_codes_and_words() {
+    let (xml, unsupported) = (diag::ErrorCode::XML_ERROR, diag::ErrorCode::CONFIG_UNSUPPORTED);
+    let luks = |inner: &str| {
+        format!(
+            "<capacity>1</capacity><target><encryption format='luks' {inner}</encryption></target>"
+        )
+    };
+    for (inner, code, words) in [
+        ("<capacity/>".to_owned(), xml, "missing capacity element"),
+        (
+            "<capacity>1</capacity><allocation>x</allocation>".to_owned(),
+            xml,
+            "malformed capacity element",
+        ),
+        (
+            "<capacity>1</capacity><target><format type='none'/></target>".to_owned(),
+            unsupported,
+            "unknown volume format type none",
+        ),
+        (
+            "<capacity>1</capacity><target><compat>1.1.1</compat></target>".to_owned(),
+            xml,
+            "forbidden characters in 'compat' attribute",
+        ),
+        (luks("><secret/>"), xml, "unknown volume encryption secret type"),
+        (luks("><secret type='foo'/>"), unsupported, "unknown volume encryption secret type foo"),
+        (luks("><secret type='passphrase' uuid='x'/>"), xml, "invalid secret uuid 'x'"),
+        (
+            luks("engine='foo'>"),
+            xml,
+            "Invalid value for attribute 'engine' in element 'encryption': 'foo'.",
+        ),
+        (luks("><cipher size='256'/>"), xml, "cipher info missing 'name' attribute"),
+        (luks("><ivgen name='a'/>"), xml, "ivgen element found, but cipher is missing"),
+    ] {
+        let text = format!("<volume><name>t</name>{inner}</volume>");
+        let parsed = Volume::parse(&text, PoolType::Dir, Parsing::default());
+        assert!(parsed.value.is_none(), "{text}");
+        let first = &parsed.diagnostics[0];
+        assert_eq!((first.code, first.message.as_str()), (code, words), "{text}");
+    }
+}

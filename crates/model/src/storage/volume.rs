@@ -113,7 +113,7 @@ impl Volume {
     }
 
     fn complete(&mut self, pool: PoolType, parsing: Parsing, root: Element<'_>, cx: &mut Reader) {
-        let has_capacity = root.child("capacity").is_some();
+        let has_capacity = root.child("capacity").is_some_and(|el| !el.text().is_empty());
         if !has_capacity && !parsing.capacity_optional && self.backing.is_none() {
             fault::<()>(cx, root, ErrorCode::XML_ERROR, "missing capacity element".to_owned());
         }
@@ -135,7 +135,9 @@ fn check_format(target: &mut VolumeTarget, pool: PoolType, at: Element<'_>, cx: 
         return;
     };
     let format = target.format.get_or_insert_with(|| default.to_owned());
-    let known = formats.contains(&format.as_str()) || format.as_str() == default;
+    // A file has some format; only a partition may have none.
+    let listed = formats.contains(&format.as_str()) && format != "none";
+    let known = listed || format.as_str() == default;
     if !known {
         let message = format!("unknown volume format type {format}");
         let hints = match xml::closest(format, formats.to_vec()) {
@@ -334,13 +336,12 @@ impl Xml for VolumeTarget {
 fn read_compat(el: Element<'_>, cx: &mut Reader) -> Option<Option<String>> {
     let compat = cx.child_text_optional::<String>(el, "compat".into())?;
     let Some(text) = compat else { return Some(None) };
-    let allowed = text.bytes().all(|c| c.is_ascii_digit() || c == b'.');
-    let two = text.split('.').filter(|part| !part.is_empty()).count() == 2;
-    let message = match (allowed, two && text.split('.').count() == 2) {
-        (true, true) => return Some(Some(text)),
-        (false, _) => "forbidden characters in 'compat' attribute",
-        (true, false) => "malformed 'compat' attribute",
-    };
+    let parts: Vec<&str> = text.split('.').collect();
+    let number = |part: &&str| !part.is_empty() && part.bytes().all(|c| c.is_ascii_digit());
+    if parts.len() == 2 && parts.iter().all(number) {
+        return Some(Some(text));
+    }
+    let message = "forbidden characters in 'compat' attribute";
     let hints = vec!["Possible values: 0.10, 1.1.".to_owned()];
     cx.error("storage.compat", ErrorCode::XML_ERROR, el.span(), message, hints);
     None
