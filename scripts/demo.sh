@@ -32,9 +32,18 @@ daemon_pid() {
     { tr '\0' '\n' < "/proc/$pid/cmdline" | grep -qxF -- "$state" && echo "$pid"; } 2>/dev/null || :
 }
 
+# The end of what the daemon has said since this call of ./run began.
+daemon_log() {
+    local said
+    said=$(tail -c "+$((log_from + 1))" "$state/daemon.log" 2>/dev/null | tail -n 15)
+    [ -z "$said" ] || printf '%s\n' "The daemon's log ends so ($state/daemon.log):" "$said"
+}
+
 # Starts the daemon unless one runs that was built from what is there now.
 start_daemon() {
     local pid
+    # Earlier runs have written there too.
+    log_from=$(stat -c %s "$state/daemon.log" 2>/dev/null) || log_from=0
     pid=$(daemon_pid)
     if [ -n "$pid" ]; then
         if [ "$(readlink "/proc/$pid/exe")" = "$(readlink -f "$ironvirt")" ]; then
@@ -53,8 +62,8 @@ start_daemon() {
     echo "$pid" > "$state/daemon.pid"
     local waited=0
     until grep -q '^ready: ' "$state/ready.txt"; do
-        kill -0 "$pid" 2>/dev/null || fail "The daemon did not start. Its log ends so:" "$(tail -n 15 "$state/daemon.log")"
-        [ $((waited += 1)) -lt 1200 ] || fail "The daemon is not ready after a minute; see $state/daemon.log."
+        kill -0 "$pid" 2>/dev/null || fail "The daemon did not start." "$(daemon_log)"
+        [ $((waited += 1)) -lt 1200 ] || fail "The daemon is not ready after a minute." "$(daemon_log)"
         sleep 0.05
     done
     daemon_note=${daemon_note:-started}
@@ -120,17 +129,21 @@ boot_guest() {
     command -v passt >/dev/null && network=passt
     define_guest "$accel" $network
     if ! show_boot; then
-        [ $network = passt ] || fail "The guest did not start:" "$(tail -n 5 "$state/console.txt" | tr -d '\r')"
+        [ $network = passt ] || guest_failed
         say "(it did not start with passt: $(grep '^error: ' "$state/console.txt" | tail -n 1 | tr -d '\r' | cut -c 8-240); trying QEMU's own user network)"
         client destroy demo >/dev/null 2>&1 || :
         define_guest "$accel" slirp
-        show_boot || fail "The guest did not start:" "$(tail -n 5 "$state/console.txt" | tr -d '\r')"
+        show_boot || guest_failed
     fi
+}
+
+guest_failed() {
+    fail "The guest did not start:" "$(tail -n 5 "$state/console.txt" | tr -d '\r')" "$(daemon_log)"
 }
 
 define_guest() {
     demo_xml "$1" "$2" > "$state/demo.xml"
-    client define "$state/demo.xml" >/dev/null || fail "The guest cannot be defined."
+    client define "$state/demo.xml" >/dev/null || fail "The guest cannot be defined." "$(daemon_log)"
 }
 
 # Starts the guest with its console on a pseudo terminal, shows what it prints without what would
@@ -156,7 +169,7 @@ show_boot() {
             leave_console
             return 1
         fi
-        [ $((waited += 1)) -lt 1200 ] || fail "The guest is not up after two minutes."
+        [ $((waited += 1)) -lt 1200 ] || fail "The guest is not up after two minutes." "$(daemon_log)"
         sleep 0.1
     done
     # the rest of the banner
