@@ -92,6 +92,8 @@ fn completion_from_the_registry() {
         ("complete -- ech", "echo\n\n"),
         ("complete -- echo --xm --s", "--shell\n--split\n--string\n\n"),
         ("complete -- reboot --mode a", "acpi\nagent\n\n"),
+        ("complete -- nosuch a", "\n"),
+        ("complete -- define /et", "\n"),
     ] {
         assert_eq!(stdout(&ironvirt(&[line], "")), expected, "{line}");
     }

@@ -52,7 +52,7 @@ impl Completer for Helper {
             .collect();
         words.push(head[start..].to_owned());
         let found = match self.ctl.try_borrow_mut() {
-            Ok(mut ctl) => candidates(&mut ctl, &words),
+            Ok(mut ctl) => candidates(&mut ctl, &words, true),
             Err(_) => Vec::new(),
         };
         let single = found.len() == 1;
@@ -81,7 +81,8 @@ fn word(candidate: &str) -> String {
 }
 
 /// Candidates for the last of the words; the others are complete.
-pub fn candidates(ctl: &mut Ctl, words: &[String]) -> Vec<String> {
+/// Names of files only `with_files`: the shells that ask through `complete` know them themselves.
+pub fn candidates(ctl: &mut Ctl, words: &[String], with_files: bool) -> Vec<String> {
     let Some((partial, before)) = words.split_last() else {
         return command_names("");
     };
@@ -89,17 +90,17 @@ pub fn candidates(ctl: &mut Ctl, words: &[String]) -> Vec<String> {
         return command_names(partial);
     };
     let Some(def) = registry::find(verb) else {
-        return command_names("");
+        return Vec::new();
     };
     let line = Line::read(def, args);
     let mut out = if let Some(opt) = line.pending {
-        values(ctl, &line, opt, partial)
+        values(ctl, &line, opt, partial, with_files)
     } else if partial.is_empty() || partial.starts_with('-') {
         options(&line)
     } else {
         let mut found = options(&line);
         if let Some(opt) = line.next_positional() {
-            found.extend(values(ctl, &line, opt, partial));
+            found.extend(values(ctl, &line, opt, partial, with_files));
         }
         found
     };
@@ -183,7 +184,7 @@ fn options(line: &Line) -> Vec<String> {
         .collect()
 }
 
-fn values(ctl: &mut Ctl, line: &Line, opt: &Opt, partial: &str) -> Vec<String> {
+fn values(ctl: &mut Ctl, line: &Line, opt: &Opt, partial: &str, with_files: bool) -> Vec<String> {
     let owned = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect();
     match opt.complete {
         Complete::Options => options(line),
@@ -198,7 +199,8 @@ fn values(ctl: &mut Ctl, line: &Line, opt: &Opt, partial: &str) -> Vec<String> {
             None => owned(words),
         },
         Complete::Command => command_names(""),
-        Complete::File => files(partial),
+        Complete::File if with_files => files(partial),
+        Complete::File => Vec::new(),
         other => super::super::names::names(ctl, other, |n| line.value(n).map(str::to_owned))
             .unwrap_or_default(),
     }

@@ -140,7 +140,7 @@ fn history_size() -> usize {
 /// `complete`: what could stand in the place of the last word.
 pub fn cmd_complete(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     let words: Vec<String> = cmd.argv("string").into_iter().map(str::to_owned).collect();
-    let found = complete::candidates(ctl, &words);
+    let found = complete::candidates(ctl, &words, false);
     for candidate in &found {
         put!(ctl, "{candidate}\n");
     }
