@@ -6,8 +6,8 @@ use crate::request::Request;
 use model::capabilities::qemu::{Accel, QemuCaps};
 use model::domain::defaults::{self, DefaultsContext, EmulatorDefaults};
 use model::domain::{
-    Domain, ParseOptions, VirtType, parse, validate, validate_emulator, validate_host,
-    validate_support,
+    Domain, ParseOptions, VirtType, parse, validate, validate_core, validate_emulator,
+    validate_host, validate_support,
 };
 use plan::qemu::select_firmware;
 
@@ -68,4 +68,29 @@ fn choose_firmware(
     let installed = host::firmware(request.profile);
     select_firmware(domain, &installed, nvram_dir, &machine, &arch)
         .map_err(|error| Answer::Refused(diag::VirError::failed(error.0)))
+}
+
+/// A domain as every hypervisor would read it.
+///
+/// # Errors
+/// The request is wrong, or the definition is refused.
+pub fn generic(request: &Request<'_>) -> Result<Domain, Answer> {
+    let text = request.need("xml")?;
+    let live = request.flag("live");
+    let parsed = parse(text, ParseOptions { live });
+    let mut domain = accepted(parsed.domain, parsed.diagnostics, text)?;
+    let settings = defaults::Settings::default();
+    let mut context = DefaultsContext {
+        host_arch: "x86_64",
+        emulator: Some("/usr/bin/acme-virt"),
+        machines: &[],
+        devices: &defaults::DeviceSupport::default(),
+        settings: &settings,
+        random: &mut host::random,
+        iommu_group: &host::iommu_group,
+        abi_update: false,
+    };
+    let mut findings = defaults::apply_core(&mut domain, &mut context);
+    findings.extend(validate_core(&domain));
+    accepted(Some(domain), findings, "")
 }

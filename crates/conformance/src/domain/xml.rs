@@ -1,6 +1,6 @@
 //! The XML of domains.
 
-use super::define::define;
+use super::define::{define, generic};
 use crate::answer::{Answer, accepted, either};
 use crate::emulator;
 use crate::request::Request;
@@ -34,5 +34,14 @@ pub fn status_xml(request: &Request<'_>) -> Answer {
         let parsed = status::parse(text);
         let status = accepted(parsed.status, parsed.diagnostics, text)?;
         Ok(Answer::text(status::format(&status)))
+    })())
+}
+
+/// The form of a domain that no hypervisor has touched.
+pub fn generic_xml(request: &Request<'_>) -> Answer {
+    either((|| {
+        let domain = generic(request)?;
+        let live = request.flag("live") && domain.id.is_some();
+        Ok(Answer::text(format(&domain, FormatFlags { live, secure: true, migratable: false })))
     })())
 }

@@ -75,7 +75,7 @@ pub fn canonicalize(d: &mut Domain, out: &mut Vec<Diagnostic>) {
     }
     if let Some(t) = d.cpu_tune.as_mut() {
         for c in t.cache_tunes.iter_mut().flat_map(|c| &mut c.caches) {
-            to_unit(&mut c.size, &mut c.unit, 1024, KIB, out);
+            short_unit(&mut c.size, &mut c.unit, 1024, out);
         }
     }
     if let Some(f) = d.features.as_mut() {
@@ -83,7 +83,7 @@ pub fn canonicalize(d: &mut Domain, out: &mut Vec<Diagnostic>) {
             to_unit(&mut t.size, &mut t.unit, 1024, KIB, out);
         }
         if let Some(t) = f.smm.as_mut().and_then(|s| s.tseg.as_mut()) {
-            short_unit(&mut t.size, &mut t.unit, out);
+            short_unit(&mut t.size, &mut t.unit, 1 << 20, out);
         }
     }
     if let Some(m) = d.metadata.as_mut() {
@@ -190,9 +190,9 @@ fn backing(b: &mut BackingStore, out: &mut Vec<Diagnostic>) {
     }
 }
 
-/// TSEG keeps the biggest unit that divides it.
-fn short_unit(value: &mut u64, unit: &mut Option<String>, out: &mut Vec<Diagnostic>) {
-    let Some(bytes) = scale(*value, unit.as_deref(), 1 << 20) else {
+/// TSEG and the parts of a cache keep the biggest unit that divides them.
+fn short_unit(value: &mut u64, unit: &mut Option<String>, default: u64, out: &mut Vec<Diagnostic>) {
+    let Some(bytes) = scale(*value, unit.as_deref(), default) else {
         error(out, format!("unknown suffix '{}'", unit.as_deref().unwrap_or_default()));
         return;
     };

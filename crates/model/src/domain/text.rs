@@ -103,6 +103,9 @@ pub fn format(domain: &Domain, flags: FormatFlags) -> String {
         write_domain(&portable, &mut w);
         return w.finish();
     }
+    if let Some(shown) = without_unwritten(domain) {
+        return format(&shown, flags);
+    }
     let mut w = Writer::new(&options);
     if flags.live && live::has_private(domain) {
         let mut public = domain.clone();
@@ -116,6 +119,20 @@ pub fn format(domain: &Domain, flags: FormatFlags) -> String {
         write_domain(domain, &mut w);
     }
     w.finish()
+}
+
+/// The domain without what libvirt reads and uses but never writes; `None` where there is no such.
+fn without_unwritten(domain: &Domain) -> Option<Domain> {
+    use super::devices::disk::{Disk, DiskBus};
+    let unwritten = |x: &Disk| x.target.removable.is_some() && x.target.bus == Some(DiskBus::Scsi);
+    if !domain.devices.iter().flat_map(|v| &v.disks).any(unwritten) {
+        return None;
+    }
+    let mut shown = domain.clone();
+    for x in shown.devices_mut().disks.iter_mut().filter(|x| unwritten(x)) {
+        x.target.removable = None;
+    }
+    Some(shown)
 }
 
 /// The comment at the head of every file the daemon writes. Two hyphens in a name are set apart: they

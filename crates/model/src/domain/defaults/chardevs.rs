@@ -104,7 +104,44 @@ pub(super) fn apply(d: &mut Domain, m: &Machine, ctx: &DefaultsContext<'_>) {
             t.model = serial_model(kind, m).map(|name| CharTargetModel { name: name.to_owned() });
         }
     }
-    // The console's copy of the first serial port.
+    sources(dev);
+    for c in &mut dev.channels {
+        let Some(name) = c.target.as_ref().and_then(|t| t.name.clone()) else {
+            drop_default_channel(c, "", ctx);
+            continue;
+        };
+        drop_default_channel(c, &name, ctx);
+    }
+    for c in &mut dev.channels {
+        if c.source.kind == CharType::Spicevmc
+            && let Some(t) = c.target.as_mut()
+            && t.name.is_none()
+            && t.kind == Some(CharTargetType::Virtio)
+        {
+            t.name = Some("com.redhat.spice.0".to_owned());
+        }
+        if c.source.kind == CharType::QemuVdagent
+            && let Some(t) = c.target.as_mut()
+            && t.name.is_none()
+        {
+            t.name = Some("com.redhat.spice.0".to_owned());
+        }
+    }
+}
+
+/// The part that needs no machine.
+pub(super) fn apply_core(d: &mut Domain) {
+    let dev = d.devices_mut();
+    sources(dev);
+    for c in &mut dev.channels {
+        if c.source.kind == CharType::Unix {
+            c.source.sources.retain(|s| s.path.is_some() || s.reconnect.is_some());
+        }
+    }
+}
+
+/// What a source does not say, and the console's copy of the first serial port.
+fn sources(dev: &mut crate::domain::devices::Devices) {
     if let (Some(s), Some(c)) = (dev.serials.first(), dev.consoles.first_mut())
         && c.target.as_ref().and_then(|t| t.kind) == Some(CharTargetType::Serial)
     {
@@ -129,28 +166,6 @@ pub(super) fn apply(d: &mut Domain, m: &Machine, ctx: &DefaultsContext<'_>) {
     }
     for r in &mut dev.rngs {
         passthrough(&mut r.backend.source);
-    }
-    for c in &mut dev.channels {
-        let Some(name) = c.target.as_ref().and_then(|t| t.name.clone()) else {
-            drop_default_channel(c, "", ctx);
-            continue;
-        };
-        drop_default_channel(c, &name, ctx);
-    }
-    for c in &mut dev.channels {
-        if c.source.kind == CharType::Spicevmc
-            && let Some(t) = c.target.as_mut()
-            && t.name.is_none()
-            && t.kind == Some(CharTargetType::Virtio)
-        {
-            t.name = Some("com.redhat.spice.0".to_owned());
-        }
-        if c.source.kind == CharType::QemuVdagent
-            && let Some(t) = c.target.as_mut()
-            && t.name.is_none()
-        {
-            t.name = Some("com.redhat.spice.0".to_owned());
-        }
     }
 }
 
@@ -208,7 +223,9 @@ fn source(s: &mut crate::domain::devices::chardev::CharSource) {
         CharType::Unix => {
             s.protocol = None;
             for e in &mut s.sources {
-                e.mode.get_or_insert(SocketMode::Bind);
+                // Where the path is made up, the daemon's end is the server.
+                let own = e.path.is_none() && e.reconnect.is_none();
+                e.mode.get_or_insert(if own { SocketMode::Bind } else { SocketMode::Connect });
             }
         }
         _ => {}
@@ -219,6 +236,12 @@ fn passthrough(s: &mut crate::domain::devices::smartcard::PassthroughSource) {
     match s.kind {
         Some(CharType::Tcp) => {
             s.protocol.get_or_insert(CharProtocol { kind: ProtocolType::Raw });
+        }
+        Some(CharType::Unix) => {
+            s.protocol = None;
+            for e in &mut s.sources {
+                e.mode.get_or_insert(SocketMode::Connect);
+            }
         }
         _ => s.protocol = None,
     }

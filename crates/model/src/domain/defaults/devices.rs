@@ -19,18 +19,29 @@ use crate::domain::devices::shmem::{ShmemModel, ShmemModelName, ShmemSize};
 use crate::domain::devices::sound::SoundModel;
 use crate::domain::devices::tpm::{TpmBackendType, TpmModel, TpmVersion};
 
+/// What needs no machine: MAC addresses.
+pub(super) fn apply_core(d: &mut Domain, ctx: &mut DefaultsContext<'_>) {
+    for i in &mut d.devices_mut().interfaces {
+        mac(i, ctx);
+    }
+}
+
+fn mac(i: &mut crate::domain::devices::interface::Interface, ctx: &mut DefaultsContext<'_>) {
+    if i.mac.is_none() {
+        i.mac = Some(crate::domain::devices::interface::InterfaceMac {
+            address: ctx.mac(),
+            kind: None,
+            check: None,
+            current_address: None,
+        });
+    }
+}
+
 /// Fills in everything but disks, displays, character devices and controllers.
 pub(super) fn apply(d: &mut Domain, m: &Machine, ctx: &mut DefaultsContext<'_>) {
     let dev = d.devices_mut();
     for i in &mut dev.interfaces {
-        if i.mac.is_none() {
-            i.mac = Some(crate::domain::devices::interface::InterfaceMac {
-                address: ctx.mac(),
-                kind: None,
-                check: None,
-                current_address: None,
-            });
-        }
+        mac(i, ctx);
         if i.model.is_none() && i.kind != InterfaceType::Hostdev && !is_vdpa(i.kind) {
             i.model = default_nic(m, ctx).map(|kind| InterfaceModel { kind: kind.to_owned() });
         } else if i.model.is_none() && is_vdpa(i.kind) {

@@ -13,6 +13,23 @@ pub(super) fn apply(d: &mut Domain) {
     sort(&mut d.devices_mut().disks);
 }
 
+/// The part that needs no hypervisor: buses, ports of servers, the order.
+pub(super) fn apply_core(d: &mut Domain) {
+    for disk in &mut d.devices_mut().disks {
+        complete_core(disk);
+    }
+    sort(&mut d.devices_mut().disks);
+}
+
+fn complete_core(disk: &mut Disk) {
+    disk.target.bus.get_or_insert_with(|| {
+        if disk.device == DiskDevice::Floppy { DiskBus::Fdc } else { bus_of_name(&disk.target.dev) }
+    });
+    if disk.device == DiskDevice::Cdrom {
+        disk.readonly = true;
+    }
+}
+
 fn complete(disk: &mut Disk) {
     let bus = *disk.target.bus.get_or_insert_with(|| {
         if disk.device == DiskDevice::Floppy { DiskBus::Fdc } else { bus_of_name(&disk.target.dev) }

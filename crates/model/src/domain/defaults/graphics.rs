@@ -21,7 +21,12 @@ pub(super) fn apply(d: &mut Domain, m: &Machine, ctx: &DefaultsContext<'_>) {
     for v in &mut dev.videos {
         video(v, m, ctx);
     }
-    // One card is the primary one, the first where none says so, and it is kept first.
+    primary(dev);
+    audio(d, ctx);
+}
+
+/// One card is the primary one, the first where none says so, and it is kept first.
+fn primary(dev: &mut crate::domain::devices::Devices) {
     let primary = |v: &Video| v.model.as_ref().and_then(|m| m.primary) == Some(YesNo::Yes);
     if let Some(i) = dev.videos.iter().position(primary) {
         let v = dev.videos.remove(i);
@@ -34,7 +39,19 @@ pub(super) fn apply(d: &mut Domain, m: &Machine, ctx: &DefaultsContext<'_>) {
     for m in dev.videos.iter_mut().filter_map(|v| v.model.as_mut()) {
         m.primary = m.primary.filter(|p| *p == YesNo::Yes);
     }
-    audio(d, ctx);
+}
+
+/// The part that needs no hypervisor.
+pub(super) fn apply_core(d: &mut Domain, ctx: &DefaultsContext<'_>) {
+    let dev = d.devices_mut();
+    for g in &mut dev.graphics {
+        drop_generated_sockets(g, ctx);
+        display(g);
+    }
+    if dev.videos.is_empty() && dev.graphics.iter().any(|g| g.kind != GraphicsType::EglHeadless) {
+        dev.videos.push(Video::default());
+    }
+    primary(dev);
 }
 
 /// A VNC socket in the daemon's own folder was made for an earlier run.
@@ -133,6 +150,15 @@ fn listens(g: &mut Graphics) {
         });
     }
     let Some(first) = g.listens.first_mut() else { return };
+    // A socket beside an address wins.
+    if g.kind == GraphicsType::Vnc
+        && first.kind == ListenType::Address
+        && let Some(socket) = g.socket.clone()
+    {
+        first.kind = ListenType::Socket;
+        first.socket = Some(socket);
+        first.address = None;
+    }
     match first.kind {
         ListenType::Address => {
             if first.address.as_deref() == Some("") {

@@ -61,7 +61,7 @@ fn any_controller(d: &Domain, kind: ControllerType) -> bool {
 
 /// Indexes of controllers that have none: one more than the greatest of the type, but the USB
 /// companions take their master's.
-fn number_controllers(d: &mut Domain) {
+pub(super) fn number_controllers(d: &mut Domain) {
     for c in std::mem::take(&mut d.devices_mut().controllers) {
         insert_controller(d, c);
     }

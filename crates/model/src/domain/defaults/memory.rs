@@ -13,9 +13,11 @@ const UNLIMITED: u64 = 9_007_199_254_740_991;
 /// Fills in and aligns sizes.
 pub(super) fn apply(d: &mut Domain, ctx: &mut DefaultsContext<'_>) {
     let machine = Machine::of(d);
+    if ctx.abi_update {
+        one_cell(d);
+    }
     if machine.is_pseries() {
         if ctx.abi_update {
-            one_cell(d);
             for m in d.devices.iter_mut().flat_map(|v| &mut v.memories) {
                 align_pseries(m);
             }
@@ -30,7 +32,7 @@ pub(super) fn apply(d: &mut Domain, ctx: &mut DefaultsContext<'_>) {
     sizes(d, ctx.abi_update);
 }
 
-/// Memory that can grow belongs to a NUMA cell on pSeries: one cell holds all where there is none.
+/// Memory that can grow belongs to a NUMA cell: one cell holds all where there is none.
 fn one_cell(d: &mut Domain) {
     let grows = d.max_memory.as_ref().is_some_and(|m| m.slots.unwrap_or(0) > 0);
     if !grows || d.cpu.as_ref().is_some_and(|c| c.numa.is_some()) {

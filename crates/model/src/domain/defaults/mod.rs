@@ -80,6 +80,23 @@ pub fn apply(d: &mut Domain, ctx: &mut DefaultsContext<'_>) -> Vec<Diagnostic> {
     out
 }
 
+/// The part of [`apply`] that holds for every hypervisor: what the document implies by itself.
+/// Machines, addresses and models stay as they are.
+pub fn apply_core(d: &mut Domain, ctx: &mut DefaultsContext<'_>) -> Vec<Diagnostic> {
+    let mut out = Vec::new();
+    platform::apply_core(d, ctx);
+    implied::number_controllers(d);
+    chardevs::consoles(d);
+    devices::apply_core(d, ctx);
+    disks::apply_core(d);
+    graphics::apply_core(d, ctx);
+    chardevs::apply_core(d);
+    drive_addresses::assign(d, &mut out);
+    implied::controllers(d);
+    serial_addresses::assign_core(d);
+    out
+}
+
 /// An error without a place in the text.
 pub(crate) fn fault(
     out: &mut Vec<Diagnostic>,

@@ -17,8 +17,64 @@ use crate::domain::os::{BootDev, Os, OsBoot, OsTypeName};
 use crate::domain::scalar::CpuSet;
 use crate::domain::tune::{IoThread, IoThreadIds, IoThreadSched, Vcpu, VcpuPlacement, VcpuSched};
 
+/// Fills in what needs no machine.
+pub fn apply_core(d: &mut Domain, ctx: &mut DefaultsContext<'_>) {
+    identity(d, ctx);
+    vcpus(d);
+    io_threads(d);
+    if let Some(os) = d.os.as_mut()
+        && os.kind.name == OsTypeName::Hvm
+    {
+        os.kind.arch.get_or_insert_with(|| ctx.host_arch.to_owned());
+    }
+    super::memory::apply(d, ctx);
+    boot(d);
+    if let Some(c) = d.cpu.as_mut() {
+        topology(c);
+        for f in &mut c.features {
+            f.policy.get_or_insert(CpuFeaturePolicy::Require);
+        }
+        if c.model.as_ref().is_some_and(|m| m.name.is_some()) {
+            c.mode.get_or_insert(CpuMode::Custom);
+            if c.mode == Some(CpuMode::Custom) {
+                c.matching.get_or_insert(CpuMatch::Exact);
+            }
+            if let Some(m) = c.model.as_mut() {
+                m.fallback.get_or_insert(CpuFallback::Allow);
+            }
+        }
+    }
+    let vcpus = d.vcpu.as_ref().map(|v| v.maximum);
+    if let Some(n) = d.cpu.as_mut().and_then(|c| c.numa.as_mut()) {
+        numa(n, vcpus);
+    }
+    ends(d);
+}
+
 /// Fills in everything that is no device.
 pub fn apply(d: &mut Domain, ctx: &mut DefaultsContext<'_>, out: &mut Vec<Diagnostic>) {
+    identity(d, ctx);
+    vcpus(d);
+    io_threads(d);
+    machine(d, ctx, out);
+    super::memory::apply(d, ctx);
+    firmware(d, ctx.abi_update, out);
+    boot(d);
+    cpu(d, ctx, out);
+    features(d, ctx);
+    many_vcpus(d, ctx);
+    ends(d);
+}
+
+/// What happens at the end of the guest's life, and its clock.
+fn ends(d: &mut Domain) {
+    d.on_poweroff.get_or_insert(LifecycleAction::Destroy);
+    d.on_reboot.get_or_insert(LifecycleAction::Restart);
+    d.on_crash.get_or_insert(LifecycleAction::Destroy);
+    clock(d);
+}
+
+fn identity(d: &mut Domain, ctx: &mut DefaultsContext<'_>) {
     if d.uuid.is_none() {
         d.uuid = Some(ctx.uuid());
     }
@@ -32,19 +88,6 @@ pub fn apply(d: &mut Domain, ctx: &mut DefaultsContext<'_>, out: &mut Vec<Diagno
             *text = None;
         }
     }
-    vcpus(d);
-    io_threads(d);
-    machine(d, ctx, out);
-    super::memory::apply(d, ctx);
-    firmware(d, ctx.abi_update, out);
-    boot(d);
-    cpu(d, ctx, out);
-    features(d, ctx);
-    many_vcpus(d, ctx);
-    d.on_poweroff.get_or_insert(LifecycleAction::Destroy);
-    d.on_reboot.get_or_insert(LifecycleAction::Restart);
-    d.on_crash.get_or_insert(LifecycleAction::Destroy);
-    clock(d);
 }
 
 fn vcpus(d: &mut Domain) {
@@ -93,6 +136,22 @@ fn vcpus(d: &mut Domain) {
         let whole: Option<&CpuSet> = v.cpuset.as_ref();
         t.vcpu_pins.retain(|p| p.vcpu < v.maximum && Some(&p.cpuset) != whole);
         t.vcpu_pins.sort_by_key(|p| p.vcpu);
+        // CPUs that there are not share no cache.
+        let known = |set: &CpuSet| {
+            let mut left = CpuSet::default();
+            for n in set.iter().take_while(|n| *n < v.maximum) {
+                left.insert_range(n, n);
+            }
+            left
+        };
+        for c in &mut t.cache_tunes {
+            c.vcpus = known(&c.vcpus);
+        }
+        for m in &mut t.memory_tunes {
+            m.vcpus = known(&m.vcpus);
+        }
+        t.cache_tunes.retain(|c| !c.vcpus.is_empty());
+        t.memory_tunes.retain(|m| !m.vcpus.is_empty());
         // One entry for each virtual CPU or I/O thread.
         t.vcpu_scheds =
             one_each(&t.vcpu_scheds, |s| &s.vcpus, |s, set| VcpuSched { vcpus: set, ..s.clone() });

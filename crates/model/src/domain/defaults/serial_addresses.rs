@@ -65,6 +65,11 @@ pub(super) fn assign(d: &mut Domain) {
     smartcards(d);
 }
 
+/// The part that needs no hypervisor: smart cards.
+pub(super) fn assign_core(d: &mut Domain) {
+    smartcards(d);
+}
+
 /// Smart cards sit in the slots of the first reader.
 fn smartcards(d: &mut Domain) {
     let dev = d.devices_mut();

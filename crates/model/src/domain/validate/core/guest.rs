@@ -106,7 +106,6 @@ fn vcpus(d: &Domain, out: &mut Faults) {
         out.hint("Give the attribute 'current' of <vcpu> a number of 1 or more.");
     }
     let Some(list) = &d.vcpus else { return };
-    let mut ordered = 0;
     for e in &list.list {
         if e.id >= v.maximum {
             out.xml(
@@ -114,26 +113,6 @@ fn vcpus(d: &Domain, out: &mut Faults) {
                 format!("vcpu id '{}' is out of range of maximum vcpu count", e.id),
             );
         }
-        if e.id == 0 && e.enabled == YesNo::No {
-            out.unsupported("domain.vcpu-offline", "vcpu 0 can't be offline");
-        }
-        if e.id == 0 && e.hotpluggable == Some(YesNo::Yes) {
-            out.unsupported("domain.vcpu-hotplug", "vcpu0 can't be hotpluggable");
-        }
-        if e.id == 0 && e.order.is_some_and(|order| order > 1) {
-            out.unsupported("domain.vcpu-order", "vcpu0 must be enabled first");
-        }
-        if e.id != 0 && e.enabled == YesNo::No && e.hotpluggable == Some(YesNo::No) {
-            out.unsupported(
-                "domain.vcpu-hotplug",
-                format!("vcpu '{}' is both offline and not hotpluggable", e.id),
-            );
-        }
-        ordered += usize::from(e.order.is_some());
-    }
-    let enabled = list.list.iter().filter(|e| e.enabled == YesNo::Yes).count();
-    if ordered > 0 && ordered < enabled {
-        out.unsupported("domain.vcpu-order", "all vcpus must have either set or unset order");
     }
 }
 

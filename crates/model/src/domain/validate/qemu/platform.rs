@@ -15,6 +15,7 @@ use crate::domain::sysinfo::SysinfoType;
 pub(super) fn check(d: &Domain, m: &Machine, out: &mut Faults) {
     firmware(d, m, out);
     features(d, m, out);
+    vcpus(d, out);
     clock(d, m, out);
     lifecycle(d, out);
     sysinfo(d, out);
@@ -51,6 +52,34 @@ pub(super) fn check(d: &Domain, m: &Machine, out: &mut Faults) {
                 "Invalid environment name, it must contain only alphanumerics and underscore",
             );
         }
+    }
+}
+
+/// Which virtual CPUs are there from the start.
+fn vcpus(d: &Domain, out: &mut Faults) {
+    let Some(list) = &d.vcpus else { return };
+    let mut ordered = 0;
+    for e in &list.list {
+        if e.id == 0 && e.enabled == YesNo::No {
+            out.unsupported("domain.vcpu-offline", "vcpu 0 can't be offline");
+        }
+        if e.id == 0 && e.hotpluggable == Some(YesNo::Yes) {
+            out.unsupported("domain.vcpu-hotplug", "vcpu0 can't be hotpluggable");
+        }
+        if e.id == 0 && e.order.is_some_and(|order| order > 1) {
+            out.unsupported("domain.vcpu-order", "vcpu0 must be enabled first");
+        }
+        if e.id != 0 && e.enabled == YesNo::No && e.hotpluggable == Some(YesNo::No) {
+            out.unsupported(
+                "domain.vcpu-hotplug",
+                format!("vcpu '{}' is both offline and not hotpluggable", e.id),
+            );
+        }
+        ordered += usize::from(e.order.is_some());
+    }
+    let enabled = list.list.iter().filter(|e| e.enabled == YesNo::Yes).count();
+    if ordered > 0 && ordered < enabled {
+        out.unsupported("domain.vcpu-order", "all vcpus must have either set or unset order");
     }
 }
 
