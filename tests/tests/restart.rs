@@ -177,6 +177,9 @@ fn a_pending_reboot_survives_the_daemon() {
     asking.join().expect("virsh ends");
     tests::processes::signal(qemu[0], rustix::process::Signal::CONT);
     daemon.launch();
+    // The button may not have been pressed before the daemon was killed.
+    let press = r#"{"execute":"system_powerdown"}"#;
+    daemon.virsh_words(&["qemu-monitor-command", "again", press]);
     wait::until("the reboot", || {
         let log = std::fs::read_to_string(&status).unwrap_or_default();
         (!log.contains("<fakereboot/>")).then_some(())
