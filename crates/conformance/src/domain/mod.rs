@@ -12,11 +12,8 @@ use crate::Operation;
 pub const OPERATIONS: &[Operation] = &[
     ("domain-xml", xml::domain_xml),
     ("domain-argv", argv::domain_argv),
-<<<<<<< HEAD
     ("domain-memlock", memlock::domain_memlock),
-=======
     ("domain-generic-xml", xml::generic_xml),
->>>>>>> e74bf82 (wip)
     ("domain-live-xml", xml::live_xml),
     ("domain-status-xml", xml::status_xml),
 ];
