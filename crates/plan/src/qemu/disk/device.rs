@@ -63,7 +63,7 @@ impl Build<'_> {
             let serial = disk.serial.clone().unwrap_or_else(|| format!("drive-{id}"));
             props = props.set("device_id", serial);
         }
-        if disk.shareable && bus != DiskBus::Fdc {
+        if disk.shareable {
             props = props.set("share-rw", true);
         }
         props = props.opt("drive", node).set("id", id);

@@ -68,7 +68,8 @@ fn one(d: &Domain, dev: &Devices, x: &Disk, out: &mut Faults) {
         driver(d, x, v, out);
     }
     place(dev, x, bus, out);
-    identity(x, bus, out);
+    identity(x, out);
+    super::disk_bus::check(x, bus, out);
     kinds(d, x, bus, format, out);
     if x.throttlefilters.is_some() && x.iotune.is_some() {
         out.code(
@@ -159,7 +160,7 @@ fn driver(d: &Domain, x: &Disk, v: &DiskDriver, out: &mut Faults) {
         ),
         Some("dir") => out.unsupported(
             "domain.disk-format",
-            "storage format 'dir' is not directly supported by QEMU, use 'fat' instead",
+            "'directory' storage format is not directly supported by QEMU, use 'dir' disk type instead",
         ),
         Some("cow") => {
             out.unsupported("domain.disk-format", "'cow' storage format is not supported");
@@ -291,7 +292,7 @@ fn place(dev: &Devices, x: &Disk, bus: DiskBus, out: &mut Faults) {
     }
 }
 
-fn identity(x: &Disk, bus: DiskBus, out: &mut Faults) {
+fn identity(x: &Disk, out: &mut Faults) {
     if let Some(s) = &x.serial
         && s.chars().any(|c| !c.is_ascii_alphanumeric() && !" +-._%/".contains(c))
     {
@@ -299,15 +300,6 @@ fn identity(x: &Disk, bus: DiskBus, out: &mut Faults) {
             "domain.disk-serial",
             format!("driver serial '{s}' contains unsafe characters"),
         );
-    }
-    let wwn = x.wwn.as_deref().map(|w| w.strip_prefix("0x").unwrap_or(w));
-    let readable = wwn.is_some_and(|w| w.len() == 16);
-    if readable && !matches!(bus, DiskBus::Ide | DiskBus::Scsi | DiskBus::Sata) {
-        out.unsupported("domain.disk-wwn", "Only ide and scsi disk support wwn");
-    }
-    let product = !matches!(bus, DiskBus::Scsi | DiskBus::Ide | DiskBus::Sata);
-    if x.vendor.is_some() && bus != DiskBus::Scsi || x.product.is_some() && product {
-        out.unsupported("domain.disk-identity", "Only scsi disk supports vendor and product");
     }
 }
 

@@ -3,6 +3,7 @@
 mod chardevs;
 mod controllers;
 mod devices;
+mod disk_bus;
 mod disks;
 pub(super) mod emulator;
 mod hostdevs;
