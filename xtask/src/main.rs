@@ -2,6 +2,7 @@
 //!
 //! A task is a module with `pub fn run(root: &Path, args: &[String]) -> Result<(), String>` and a line in [`TASKS`].
 
+mod cpus;
 mod deps;
 mod layers;
 mod metadata;
@@ -21,6 +22,11 @@ const TASKS: &[(&str, &str, Task)] = &[
         "protocol",
         "generate crates/protocol from its interface table (--check: compare)",
         protocol::run,
+    ),
+    (
+        "cpus",
+        "compare our data of CPU models with the installed QEMU (--verbose: differences)",
+        cpus::run,
     ),
     ("tidy", "check the house rules of every file", tidy::run),
     ("layers", "check that dependencies point down only", layers::run),
