@@ -14,6 +14,7 @@ mod launch_plan;
 pub mod migration;
 pub mod network;
 pub mod nodedev;
+pub mod nwfilter;
 mod props;
 pub mod qemu;
 pub mod secret;
