@@ -11,7 +11,7 @@ use crate::engine::Engine;
 use diag::{ErrorCode, VirError};
 use host::monitor::{Connected, Monitor, MonitorError};
 use host::process::Process;
-use host::spawn::{Prepared, SpawnError};
+use host::spawn::{SpawnError, Started};
 use plan::{Action, Exec, LaunchPlan, QmpCommand};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -97,13 +97,21 @@ impl Launch {
             .iter()
             .position(|step| matches!(step.action, Action::Exec(_)))
             .ok_or_else(|| VirError::internal("a plan without an exec step"))?;
-        self.prepare_steps(exec_at).await?;
+        // The exec helper loads while the steps are done.
+        let engine = Arc::clone(&self.engine);
+        let starting = crate::blocking(move || Ok(host::spawn::start(engine.exec_helper())));
+        let (started, prepared) = tokio::join!(starting, self.prepare_steps(exec_at));
+        let started = started?;
+        if let Ok(started) = &started {
+            self.helper = Some((started.pid(), started.start_time()));
+        }
+        prepared?;
         if *abort.borrow() {
             return Err(aborted(&self.name));
         }
         tokio::select! {
             biased;
-            result = self.exec_and_greet(exec_at, write_down) => result,
+            result = self.exec_and_greet(exec_at, started, write_down) => result,
             _ = abort.wait_for(|abort| *abort) => Err(aborted(&self.name)),
         }
     }
@@ -143,38 +151,34 @@ impl Launch {
     async fn exec_and_greet(
         &mut self,
         exec_at: usize,
+        started: Result<Started, SpawnError>,
         write_down: &WriteDown,
     ) -> Result<Connected, VirError> {
         let Some(Action::Exec(exec)) = self.plan.steps.get(exec_at).map(|step| &step.action) else {
             return Err(VirError::internal("a plan without an exec step"));
         };
         let exec = exec.clone();
-        let prepared = self.prepare_exec(&exec).await?;
-        // From here on a process exists: it may only go on once a file knows of it.
+        let fault = |launch: &Self, error| launch.spawn_error(&exec, &error);
+        let started = started.map_err(|error| fault(self, error))?;
+        let spec = self.results.spawn_spec(&self.engine, &exec)?;
+        let mut prepared = started.hand_over(spec).await.map_err(|error| fault(self, error))?;
+        // The process may only go on once a file knows of it. Written while it gets ready.
         let (write, made) = (Arc::clone(write_down), self.results.made());
         let (pid, start_time) = (prepared.pid(), prepared.start_time());
         let writing =
             self.writing.insert(tokio::task::spawn_blocking(move || write(pid, start_time, made)));
         let written = writing.await;
         self.writing = None;
+        let ready = prepared.ready().await;
         written
             .map_err(|_| VirError::internal("the call ended unexpectedly; the log says more"))??;
-        let process = prepared.go().await.map_err(|error| self.spawn_error(&exec, &error))?;
+        ready.map_err(|error| fault(self, error))?;
+        let process = prepared.go().await.map_err(|error| fault(self, error))?;
         self.process = Some(process);
         self.done = exec_at + 1;
         let connected = self.greet().await?;
         self.after_exec(exec_at + 1, &connected.monitor).await?;
         Ok(connected)
-    }
-
-    async fn prepare_exec(&mut self, exec: &Exec) -> Result<Prepared, VirError> {
-        let spec = self.results.spawn_spec(&self.engine, exec)?;
-        let mut prepared = host::spawn::prepare(self.engine.exec_helper(), spec)
-            .await
-            .map_err(|error| self.spawn_error(exec, &error))?;
-        self.helper = Some((prepared.pid(), prepared.start_time()));
-        prepared.ready().await.map_err(|error| self.spawn_error(exec, &error))?;
-        Ok(prepared)
     }
 
     async fn greet(&mut self) -> Result<Connected, VirError> {

@@ -21,7 +21,7 @@ mod parent;
 mod wire;
 
 pub use helper::helper_main;
-pub use parent::{Prepared, prepare};
+pub use parent::{Prepared, Started, prepare, start};
 pub use wire::{Credentials, Failure, Resource, ResourceLimit, Step};
 
 use std::ffi::OsString;

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -20,15 +20,22 @@ pub struct Prepared {
     process: Option<Process>,
 }
 
-/// Starts the helper, hands it the specification, and waits until it is ready.
+/// A helper that runs and waits for its specification. Dropping it ends the helper.
+#[derive(Debug)]
+pub struct Started {
+    program: PathBuf,
+    prepared: Prepared,
+}
+
+/// Starts the helper. It takes a millisecond or two to load: start it before what the
+/// specification needs is there, and hand that over when it is.
 ///
-/// To be called inside a tokio runtime. If this future is dropped, the helper exits.
+/// To be called inside a tokio runtime, where blocking is allowed.
 ///
 /// # Errors
-/// The helper cannot be started, or one of its steps failed; nothing runs then.
-pub async fn prepare(helper: &Helper, spec: SpawnSpec) -> Result<Prepared, SpawnError> {
+/// The helper cannot be started.
+pub fn start(helper: &Helper) -> Result<Started, SpawnError> {
     let failed = |source| SpawnError::Helper { program: helper.program.clone(), source };
-    let (bytes, fds) = encode(spec)?;
     let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(failed)?;
     let mut command = Command::new(&helper.program);
     command.args(&helper.args).env_clear();
@@ -41,9 +48,41 @@ pub async fn prepare(helper: &Helper, spec: SpawnSpec) -> Result<Prepared, Spawn
     let process = Process::open(child.id()).map_err(failed)?;
     ours.set_nonblocking(true).map_err(failed)?;
     let socket = UnixStream::from_std(ours).map_err(failed)?;
-    let mut prepared = Prepared { socket: Some(socket), process: Some(process) };
-    prepared.hand_over(&bytes, fds).await.map_err(failed)?;
-    Ok(prepared)
+    let prepared = Prepared { socket: Some(socket), process: Some(process) };
+    Ok(Started { program: helper.program.clone(), prepared })
+}
+
+impl Started {
+    /// The process id, which stays the program's.
+    pub fn pid(&self) -> u32 {
+        self.prepared.pid()
+    }
+
+    /// The process's start time, which together with the pid identifies it until the next boot.
+    pub fn start_time(&self) -> u64 {
+        self.prepared.start_time()
+    }
+
+    /// Hands the helper its specification. If this future is dropped, the helper exits.
+    ///
+    /// # Errors
+    /// The specification cannot be carried out as written, or the helper is gone.
+    pub async fn hand_over(mut self, spec: SpawnSpec) -> Result<Prepared, SpawnError> {
+        let (bytes, fds) = encode(spec)?;
+        let sent = self.prepared.send(&bytes, fds).await;
+        sent.map_err(|source| SpawnError::Helper { program: self.program, source })?;
+        Ok(self.prepared)
+    }
+}
+
+/// Starts the helper and hands it the specification. [`Prepared::ready`] waits until it is done.
+///
+/// To be called inside a tokio runtime. If this future is dropped, the helper exits.
+///
+/// # Errors
+/// The helper cannot be started, or the specification cannot be carried out as written.
+pub async fn prepare(helper: &Helper, spec: SpawnSpec) -> Result<Prepared, SpawnError> {
+    start(helper)?.hand_over(spec).await
 }
 
 impl Prepared {
@@ -97,7 +136,7 @@ impl Prepared {
         }
     }
 
-    async fn hand_over(&mut self, bytes: &[u8], fds: Vec<OwnedFd>) -> io::Result<()> {
+    async fn send(&mut self, bytes: &[u8], fds: Vec<OwnedFd>) -> io::Result<()> {
         let Some(socket) = &mut self.socket else { return Ok(()) };
         socket.write_all(bytes).await?;
         for bunch in fds.chunks(scm::MAX_FDS) {
