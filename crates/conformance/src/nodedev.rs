@@ -3,8 +3,8 @@
 use crate::Operation;
 use crate::answer::{Answer, accepted, either};
 use crate::request::Request;
-use diag::VirError;
-use model::nodedev::{Capability, Device, Mdev, format, mdevctl, parse};
+use diag::{ErrorCode, VirError};
+use model::nodedev::{Capability, Device, Mdev, format, mdevctl, parse, parse_new};
 use plan::Command;
 use plan::nodedev::{MdevAction, mdevctl_autostart, mdevctl_list};
 use serde_json::{Value, json};
@@ -58,7 +58,9 @@ fn nodedev_mdevctl(request: &Request<'_>) -> Answer {
         if word == "list-defined" {
             return Ok(commands(&[mdevctl_list(true)]));
         }
-        let device = device(request)?;
+        let text = request.need("xml")?;
+        let parsed = parse_new(text);
+        let device = accepted(parsed.value, parsed.diagnostics, text)?;
         let mdev: &Mdev = device
             .capabilities
             .iter()
@@ -82,8 +84,9 @@ fn nodedev_mdevctl(request: &Request<'_>) -> Answer {
         let parent = device.parent.as_ref().and_then(|parent| parent.name.as_deref());
         let address = parent.and_then(parent_address);
         if address.is_none() && matches!(action, MdevAction::Create | MdevAction::Define) {
-            let message = format!("unable to find parent device '{}'", parent.unwrap_or_default());
-            return Err(Answer::Refused(VirError::internal(message)));
+            let parent = parent.unwrap_or_default();
+            let message = format!("Unable to find address for parent device '{parent}'");
+            return Err(Answer::Refused(VirError::new(ErrorCode::PARSE_FAILED, message)));
         }
         Ok(commands(&[plan::nodedev::mdevctl(action, mdev, address.unwrap_or_default())]))
     })())

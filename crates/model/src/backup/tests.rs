@@ -1,3 +1,5 @@
+//! Backups: what is read, aligned, refused.
+
 use super::{Parsing, format, parse};
 use crate::domain::devices::disk::{Disk, DiskSource, DiskTarget, StorageType};
 use diag::ErrorCode;

@@ -1,3 +1,5 @@
+//! Checkpoints: alignment and refusals.
+
 use super::{Parsing, format, parse};
 use diag::ErrorCode;
 use xml::WriteOptions;

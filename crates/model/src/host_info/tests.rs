@@ -1,3 +1,5 @@
+//! Counts of processors, sysinfo of each architecture.
+
 use super::{
     CpuCounts, CpuTree, arm_sysinfo, cpu_counts, cpu_mhz, dmi_sysinfo, ppc_sysinfo, s390_sysinfo,
 };

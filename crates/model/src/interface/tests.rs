@@ -1,3 +1,5 @@
+//! Interfaces: every kind, and refusals.
+
 use super::{format, parse};
 use xml::WriteOptions;
 

@@ -68,11 +68,11 @@ pub enum Capability {
 
 impl Capability {
     /// Checks what was read and puts parts in libvirt's order.
-    pub(super) fn complete(&mut self, name: &str, el: Element<'_>, cx: &mut Reader) {
+    pub(super) fn complete(&mut self, name: &str, el: Element<'_>, cx: &mut Reader, new: bool) {
         match self {
             Self::Pci(pci) => pci.complete(el, cx),
             Self::Net(net) => net.complete(),
-            Self::ScsiHost(host) => host.complete(),
+            Self::ScsiHost(host) => host.complete(name, el, cx, new),
             Self::Storage(storage) => storage.complete(name, el, cx),
             Self::Mdev(mdev) => mdev.complete(),
             Self::CcwGroup(group) => group.complete(),

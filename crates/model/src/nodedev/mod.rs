@@ -49,8 +49,8 @@ pub use usb::{UsbDevice, UsbInterface};
 /// A device of the host.
 #[derive(Clone, Debug, PartialEq, Xml)]
 pub struct Device {
-    /// Its name, unique on the host.
-    #[xml(child_text)]
+    /// Its name, unique on the host; never empty after [`parse`].
+    #[xml(child_text, default)]
     pub name: String,
     /// Its folder in sysfs.
     #[xml(child_text, live_only)]
@@ -141,9 +141,32 @@ mod parent_element {
     }
 }
 
-/// Reads a `<device>` document.
+/// Reads a `<device>` document of a device there is.
 pub fn parse(text: &str) -> Parsed<Device> {
-    object::read(text, "device", words::refine, complete)
+    let refine = |root: Element<'_>, d: &mut diag::Diagnostic| {
+        let name = root.child("name").map(|el| el.text().into_owned());
+        words::refine(root, d, &name.unwrap_or_default());
+    };
+    object::read(text, "device", refine, |device: &mut Device, el, cx| {
+        if device.name.is_empty() {
+            fault(cx, el, "nodedev.name", ErrorCode::NO_NAME, "missing name information");
+        } else {
+            complete(device, el, cx, false);
+        }
+    })
+}
+
+/// What a device is called until it is there and has a name.
+const NEW: &str = "new device";
+
+/// Reads a `<device>` document of a device to be made or defined: it gets its name from the host,
+/// and a virtual HBA its number and world-wide names.
+pub fn parse_new(text: &str) -> Parsed<Device> {
+    let refine = |root: Element<'_>, d: &mut diag::Diagnostic| words::refine(root, d, NEW);
+    object::read(text, "device", refine, |device: &mut Device, el, cx| {
+        device.name = NEW.to_owned();
+        complete(device, el, cx, true);
+    })
 }
 
 /// Writes a `<device>` document: the device as it is where `options.live` is set, its definition
@@ -154,7 +177,23 @@ pub fn format(device: &Device, options: &WriteOptions) -> String {
     w.finish()
 }
 
-fn complete(device: &mut Device, el: Element<'_>, cx: &mut Reader) {
+fn complete(device: &mut Device, el: Element<'_>, cx: &mut Reader, new: bool) {
+    let pair = device.parent.as_ref().and_then(|parent| match (&parent.wwnn, &parent.wwpn) {
+        (Some(wwnn), None) => Some(("wwnn", wwnn, "wwpn")),
+        (None, Some(wwpn)) => Some(("wwpn", wwpn, "wwnn")),
+        _ => None,
+    });
+    if let Some((given, value, missing)) = pair {
+        let message =
+            format!("when providing parent {given}='{value}', the {missing} must also be provided");
+        fault(
+            cx,
+            el.child("parent").unwrap_or(el),
+            "nodedev.parent",
+            ErrorCode::XML_ERROR,
+            message,
+        );
+    }
     // Of several nodes the last counts.
     let node = device.devnodes.iter().rfind(|node| node.kind == DevNodeType::Dev).cloned();
     device.devnodes.retain(|node| node.kind == DevNodeType::Link);
@@ -166,7 +205,7 @@ fn complete(device: &mut Device, el: Element<'_>, cx: &mut Reader) {
     }
     let elements = el.children().filter(|child| child.is("capability", None));
     for (capability, el) in device.capabilities.iter_mut().zip(elements) {
-        capability.complete(&device.name, el, cx);
+        capability.complete(&device.name, el, cx, new);
     }
 }
 

@@ -1,16 +1,18 @@
 //! SCSI: hosts, targets, units.
 
-use xml::Xml;
+use diag::ErrorCode;
+use xml::{Element, Reader, Xml};
 
 use super::children::sub_capabilities;
+use crate::object::fault;
 
 /// A SCSI host adapter.
 #[derive(Clone, Debug, PartialEq, Xml)]
 #[xml(open)]
 pub struct ScsiHost {
-    /// Its number.
+    /// Its number; none for one that is to be made.
     #[xml(child_text)]
-    pub host: u32,
+    pub host: Option<u32>,
     /// Tells adapters of one device apart; negative when it is not known.
     #[xml(child_text)]
     pub unique_id: Option<i32>,
@@ -36,12 +38,12 @@ sub_capabilities!(host_capabilities, ScsiHostCapability, Refused);
 /// A Fibre Channel adapter.
 #[derive(Clone, Debug, PartialEq, Eq, Xml)]
 pub struct FcHost {
-    /// Node name.
+    /// Node name; chosen for one that is to be made without.
     #[xml(child_text)]
-    pub wwnn: String,
-    /// Port name.
+    pub wwnn: Option<String>,
+    /// Port name; the same.
     #[xml(child_text)]
-    pub wwpn: String,
+    pub wwpn: Option<String>,
     /// Name of the fabric.
     #[xml(child_text)]
     pub fabric_wwn: Option<String>,
@@ -82,7 +84,25 @@ impl Xml for VportOps {
 }
 
 impl ScsiHost {
-    pub(super) fn complete(&mut self) {
+    pub(super) fn complete(&mut self, name: &str, el: Element<'_>, cx: &mut Reader, new: bool) {
+        let adapters = self.capabilities.iter().filter_map(|capability| match capability {
+            ScsiHostCapability::FcHost(adapter) => Some(adapter),
+            ScsiHostCapability::VportOps(_) => None,
+        });
+        let mut missing = Vec::new();
+        if self.host.is_none() {
+            missing.push(format!("no SCSI host ID supplied for '{name}'"));
+        }
+        for adapter in adapters {
+            let names = [("WWNN", &adapter.wwnn), ("WWPN", &adapter.wwpn)];
+            for (what, _) in names.iter().filter(|(_, value)| value.is_none()) {
+                missing
+                    .push(format!("no {what} supplied for '{name}', and auto-generation failed"));
+            }
+        }
+        for message in missing.into_iter().filter(|_| !new) {
+            fault(cx, el, "nodedev.scsi-host", ErrorCode::INTERNAL_ERROR, message);
+        }
         self.unique_id = self.unique_id.filter(|id| *id >= 0);
         self.capabilities.sort_by_key(|c| matches!(c, ScsiHostCapability::VportOps(_)));
         self.capabilities.dedup_by_key(|c| c.tag());

@@ -1,4 +1,6 @@
-use super::{Capability, format, mdevctl, parse};
+//! Node devices: every capability, refusals, the exchange with mdevctl.
+
+use super::{Capability, format, mdevctl, parse, parse_new};
 use diag::ErrorCode;
 use xml::WriteOptions;
 
@@ -187,6 +189,32 @@ fn a_definition_leaves_out_what_only_a_live_device_has() {
     let live: String = format(&device, &LIVE).lines().map(str::trim_start).collect();
     let files = "<path>/p</path><devnode type='dev'>/d</devnode>";
     assert_eq!(live, format!("<device><name>n</name>{files}{mdev}"));
+}
+
+#[test]
+fn a_new_device_needs_no_name() {
+    let first = |text: &str| {
+        let parsed = parse_new(text);
+        parsed.value.map(|device| device.name).ok_or_else(|| parsed.diagnostics[0].message.clone())
+    };
+    let new = Ok("new device".to_owned());
+    assert_eq!(first("<device><capability type='mdev'><type id='t'/></capability></device>"), new);
+    let hba = "<capability type='scsi_host'><capability type='fc_host'/></capability>";
+    assert_eq!(first(&format!("<device><name>n</name>{hba}</device>")), new);
+    assert!(parse(&format!("<device><name>n</name>{hba}</device>")).value.is_none());
+    for (text, words) in [
+        ("<device/>".to_owned(), "no device capabilities for 'new device'"),
+        (
+            "<device><capability type='mdev'/></device>".to_owned(),
+            "missing type id attribute for 'new device'",
+        ),
+        (
+            format!("<device><parent wwnn='x'/>{hba}</device>"),
+            "when providing parent wwnn='x', the wwpn must also be provided",
+        ),
+    ] {
+        assert_eq!(first(&text), Err(words.to_owned()));
+    }
 }
 
 #[test]

@@ -81,13 +81,10 @@ const RULES: &[(&str, &[Rule])] = &[
     (
         "scsi_host",
         &[
-            ("!capability/host", I, "no SCSI host ID supplied for '{name}'"),
             ("host", I, "invalid SCSI host ID supplied for '{name}'"),
             ("unique_id", I, "invalid unique_id supplied for '{name}'"),
             ("capability@type", I, "unknown SCSI host capability type '{}' for '{name}'"),
             ("!capability@type", I, "missing SCSI host capability type for '{name}'"),
-            ("!capability/wwnn", I, "no WWNN supplied for '{name}', and auto-generation failed"),
-            ("!capability/wwpn", I, "no WWPN supplied for '{name}', and auto-generation failed"),
         ],
     ),
     (
@@ -192,19 +189,14 @@ const MDEV_TYPES: &[Rule] = &[
     ),
 ];
 
-/// Gives a fault libvirt's code and words.
-pub(super) fn refine(root: Element<'_>, d: &mut Diagnostic) {
+/// Gives a fault libvirt's code and words; `name` is the device's.
+pub(super) fn refine(root: Element<'_>, d: &mut Diagnostic, name: &str) {
     if object::Fault::of(d).is_none() {
         return;
     }
     let path = object::path_to(root, d);
     let Some(outer) = path.get(1).filter(|el| el.is("capability", None)) else {
-        // Without a name libvirt has a code of its own.
-        return object::refine(
-            d,
-            &[("!device/name", ErrorCode::NO_NAME, "missing name information")],
-            "",
-        );
+        return;
     };
     if let Some(kind) = path.iter().find(|el| el.is("type", None))
         && outer.attr("type") != Some("mdev")
@@ -217,7 +209,6 @@ pub(super) fn refine(root: Element<'_>, d: &mut Diagnostic) {
     if own && path.len() == 2 {
         return;
     }
-    let name = root.child("name").map(|el| el.text().into_owned()).unwrap_or_default();
     let rules = RULES.iter().find(|(kind, _)| Some(*kind) == outer.attr("type"));
-    object::refine(d, rules.map_or(&[], |(_, rules)| rules), &name);
+    object::refine(d, rules.map_or(&[], |(_, rules)| rules), name);
 }

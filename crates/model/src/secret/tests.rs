@@ -1,3 +1,5 @@
+//! Secrets: every usage, and refusals.
+
 use super::{format, parse};
 use diag::ErrorCode;
 use xml::WriteOptions;

@@ -1,3 +1,5 @@
+//! Snapshots: what is read, aligned, refused.
+
 use super::{Parsing, Snapshot, check_name, format, parse};
 use crate::domain::devices::disk::{Disk, SnapshotMode};
 use diag::ErrorCode;
