@@ -29,6 +29,7 @@ pub(super) fn consoles(d: &mut Domain) {
                 if c.source.kind != s.source.kind || c.source.sources.is_empty() {
                     c.source = s.source.clone();
                 }
+                c.alias = s.alias.clone();
             }
         }
         _ => {
@@ -51,7 +52,6 @@ pub(super) fn consoles(d: &mut Domain) {
                     port: Some(0),
                     ..CharTarget::default()
                 });
-                c.alias = None;
                 c.address = None;
                 c.acpi = None;
                 dev.consoles.insert(0, c);
@@ -274,4 +274,28 @@ fn serial_model(kind: CharTargetType, m: &Machine) -> Option<&'static str> {
         CharTargetType::SystemSerial => "16550a",
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::consoles;
+    use crate::domain::{ParseOptions, parse};
+
+    #[test]
+    fn the_console_has_the_serial_ports_alias() {
+        for console in
+            ["", "<console type='pty'/>", "<console type='pty'><alias name='ua-b'/></console>"]
+        {
+            let text = format!(
+                "<domain type='qemu'><name>a</name><memory>1</memory><os><type>hvm</type></os>\
+                 <devices><serial type='pty'><alias name='ua-a'/></serial>{console}</devices></domain>"
+            );
+            let mut domain = parse(&text, ParseOptions::default()).domain.expect("a domain");
+            consoles(&mut domain);
+            let devices = domain.devices_mut();
+            assert_eq!(devices.consoles.len(), 1);
+            assert_eq!(devices.consoles[0].alias, devices.serials[0].alias);
+            assert!(devices.consoles[0].alias.is_some());
+        }
+    }
 }
