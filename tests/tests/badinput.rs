@@ -245,3 +245,27 @@ fn the_longest_name_works_throughout_and_longer_ones_nowhere() {
     assert!(listed.lines().any(|line| line == "short") && !listed.contains("longest"), "{listed}");
     domains::discard(&daemon, "short");
 }
+
+#[test]
+fn settings_of_a_wrong_type_are_refused_with_their_place() {
+    let daemon = Daemon::prepare(tests::Options::default());
+    if daemon.is_external() {
+        return;
+    }
+    let root = daemon.root().to_string_lossy().into_owned();
+    for (file, text, expected) in [
+        ("libvirtd.conf", "\nmax_clients = \"abc\"\n", "2: max_clients: expected a whole number"),
+        ("libvirtd.conf", "max_clients = 0\n", "1: max_clients: expected 1 or more"),
+        ("qemu.conf", "lock_manager = 5\n", "1: lock_manager: expected a quoted string"),
+        ("qemu.conf", "max_queued = [ \"a\" ]\n", "1: max_queued: expected a whole number"),
+    ] {
+        let path = daemon.write(&format!("etc/libvirt/{file}"), text);
+        let mut args = vec!["daemon", "--root", root.as_str()];
+        if daemon.session() {
+            args.push("--session");
+        }
+        let said = tests::tool(tests::paths::ironvirt(), &args, "").failed();
+        assert!(said.contains(&format!("{file}:{expected}")), "{said}");
+        std::fs::remove_file(path).expect("our own");
+    }
+}

@@ -62,6 +62,7 @@ pub fn load(
         }
         None => ConfFile::default(),
     };
+    crate::conf::known::QEMU.check(&conf)?;
     let mut qemu = base(layout);
     if !layout.session {
         qemu.ids = ids(&conf, accounts)?;

@@ -38,6 +38,12 @@ pub enum MonitorError {
         /// The time it had.
         seconds: f64,
     },
+    /// It took the connection and said nothing.
+    #[error("QEMU did not greet on its monitor within {waited} seconds")]
+    NoGreeting {
+        /// Seconds.
+        waited: u64,
+    },
     /// The connection ended: QEMU is gone or closed it.
     #[error("the monitor connection ended")]
     Closed,
@@ -151,6 +157,7 @@ impl Monitor {
     }
 
     async fn start(stream: UnixStream, deadline: Instant) -> Result<Connected, MonitorError> {
+        let start = Instant::now();
         let (requests, inbox) = mpsc::unbounded_channel();
         let (event_sender, events) = mpsc::channel(EVENTS_MAX);
         let (greeted, greeting) = oneshot::channel();
@@ -169,7 +176,7 @@ impl Monitor {
             Ok(Ok(Ok(greeting))) => Ok(Connected { monitor, events, greeting }),
             Ok(Ok(Err(error))) => Err(error),
             Ok(Err(_)) => Err(MonitorError::Closed),
-            Err(_) => Err(MonitorError::Timeout { command: "greeting".to_owned(), seconds: 0.0 }),
+            Err(_) => Err(MonitorError::NoGreeting { waited: start.elapsed().as_secs() }),
         }
     }
 

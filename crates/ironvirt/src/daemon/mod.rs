@@ -189,6 +189,11 @@ fn open_doors(
     let shards = Shards::start(None).map_err(|error| error.to_string())?;
     let service = Libvirt::new(Arc::clone(engine));
     let config = ServerConfig { runtime: Some(handle), ..ServerConfig::default() };
+    let main_config = ServerConfig {
+        limits: conf.limits,
+        max_queued: conf.max_queued.unwrap_or(config.max_queued),
+        ..config.clone()
+    };
     let door = |kind, path: PathBuf, mode| {
         let owner = rustix::process::geteuid().as_raw();
         let group = conf.socket_group;
@@ -211,7 +216,7 @@ fn open_doors(
         doors.push(door(ListenerKind::Main, layout.run.join("virtqemud-sock"), mode));
         doors.push(door(ListenerKind::ReadOnly, layout.run.join("virtqemud-sock-ro"), mode));
     }
-    let main = Server::start(&shards, Arc::clone(&service), config.clone(), doors)
+    let main = Server::start(&shards, Arc::clone(&service), main_config, doors)
         .map_err(|error| error.to_string())?;
     let admin_config = ServerConfig { name: "admin".into(), ..config };
     let admin_door = vec![door(ListenerKind::Admin, layout.socket_admin(), 0o600)];

@@ -4,6 +4,7 @@ use super::args::Args;
 use engine::Layout;
 use engine::conf::ConfFile;
 use host::users::Users;
+use rpc::server::Limits;
 use std::path::{Path, PathBuf};
 
 /// What of libvirtd.conf matters here.
@@ -11,6 +12,10 @@ use std::path::{Path, PathBuf};
 pub struct DaemonConf {
     /// `unix_sock_group`: members may connect.
     pub socket_group: Option<u32>,
+    /// `max_clients`, `max_anonymous_clients`, `max_client_requests`.
+    pub limits: Limits,
+    /// `max_queued_clients`.
+    pub max_queued: Option<i32>,
 }
 
 /// The tree of a daemon with these arguments.
@@ -64,11 +69,40 @@ pub fn daemon_conf(layout: &Layout, args: &Args) -> Result<DaemonConf, String> {
         Err(error) => return Err(format!("cannot read {}: {error}", path.display())),
     };
     let conf = ConfFile::parse(&path.display().to_string(), &text).map_err(|e| e.to_string())?;
-    let socket_group = match conf.text("unix_sock_group").map_err(|error| error.to_string())? {
+    let words = |error: engine::conf::ConfError| error.to_string();
+    engine::conf::known::LIBVIRTD.check(&conf).map_err(words)?;
+    let socket_group = match conf.text("unix_sock_group").map_err(words)? {
         None => None,
         Some(name) => Some(Users::load(Path::new("/")).resolve_gid(name).ok_or_else(|| {
             conf.invalid("unix_sock_group", &format!("there is no group '{name}'")).to_string()
         })?),
     };
-    Ok(DaemonConf { socket_group })
+    Ok(DaemonConf { socket_group, limits: limits(&conf)?, max_queued: max_queued(&conf)? })
+}
+
+/// How much the main server takes on.
+fn limits(conf: &ConfFile) -> Result<Limits, String> {
+    let mut limits = Limits::default();
+    for (name, slot) in [
+        ("max_clients", &mut limits.max_clients),
+        ("max_anonymous_clients", &mut limits.max_anonymous_clients),
+        ("max_client_requests", &mut limits.max_client_requests),
+    ] {
+        if let Some(number) = conf.number(name).map_err(|error| error.to_string())? {
+            if number == 0 && name == "max_anonymous_clients" {
+                // As libvirtd's file says: no limit of their own.
+                *slot = usize::MAX;
+                continue;
+            }
+            // Else nobody could ever connect, or call.
+            let usable = usize::try_from(number).ok().filter(|number| *number > 0);
+            *slot = usable.ok_or_else(|| conf.invalid(name, "expected 1 or more").to_string())?;
+        }
+    }
+    Ok(limits)
+}
+
+fn max_queued(conf: &ConfFile) -> Result<Option<i32>, String> {
+    let number = conf.number("max_queued_clients").map_err(|error| error.to_string())?;
+    Ok(number.map(|number| i32::try_from(number).unwrap_or(i32::MAX)))
 }
