@@ -86,7 +86,7 @@ macro_rules! every_device {
                 index,
                 alias: & $($mut)? x.alias,
                 address: & $($mut)? x.address,
-                acpi: & $($mut)? None,
+                acpi: & $($mut)? x.acpi,
                 boot: None,
                 rom: None,
             });

@@ -13,6 +13,7 @@ use model::domain::Domain;
 use model::domain::devices::Devices;
 use model::domain::devices::controller::ControllerType;
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// Separates results from text while an argument is put together. No character of XML 1.0.
 const MARK: char = '\u{fffe}';
@@ -133,6 +134,8 @@ pub(super) struct Build<'a> {
     pub(super) commands: Vec<crate::step::QmpCommand>,
     /// Faults.
     pub(super) faults: Vec<Diagnostic>,
+    /// Numbers that the guest's firmware knows PCI devices by, by the devices' names.
+    pub(super) acpi_indexes: BTreeMap<String, u32>,
     /// Where the guest's state comes from, as QEMU writes it; `None`: it boots.
     pub(super) incoming: Option<String>,
     /// Number of `-add-fd` sets so far.
@@ -169,6 +172,11 @@ impl<'a> Build<'a> {
     /// `-device`, with the domain's overrides applied.
     pub(super) fn device(&mut self, mut props: Props) {
         self.zpci(&mut props);
+        let id = props.0.get("id").and_then(Value::as_str);
+        let index = id.and_then(|id| self.acpi_indexes.get(id)).copied();
+        if let Some(index) = index.filter(|_| props.0.contains_key("addr")) {
+            props = props.set("acpi-index", index);
+        }
         let props = self.overridden(props);
         // Devices given as JSON could not be unplugged before this.
         if self.has("device.json+hotplug") {
@@ -285,6 +293,19 @@ impl<'a> Build<'a> {
                 self.caps.emulator
             );
             self.fail("qemu.capability", message);
+        }
+    }
+
+    /// Like [`Self::need`], where libvirt has words of its own for what is missing.
+    pub(super) fn need_or(&mut self, flag: &str, message: &str) {
+        if !self.has(flag) {
+            let (major, minor, micro) = self.caps.version;
+            let emulator = &self.caps.emulator;
+            let hint = format!("{emulator} (version {major}.{minor}.{micro}) lacks '{flag}'");
+            self.fail("qemu.capability", message);
+            if let Some(fault) = self.faults.last_mut() {
+                fault.hints.push(hint);
+            }
         }
     }
 

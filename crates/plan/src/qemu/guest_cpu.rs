@@ -6,10 +6,10 @@ use model::capabilities::host::HostFacts;
 use model::capabilities::qemu::{Accel, AccelCaps, CpuPropValue, HostModel, QemuCaps};
 use model::cpu::x86::{CpuKind, X86Map, decode, from_host_model};
 use model::cpu::{self, ArmMap, Comparison, CpuError};
-use model::domain::Domain;
 use model::domain::cpu::{
     Cpu, CpuCheck, CpuFallback, CpuFeature, CpuFeaturePolicy, CpuMatch, CpuMode, CpuModel,
 };
+use model::domain::{Domain, VirtType};
 
 /// Features that no emulator gives to guests, whatever the host has.
 const NEVER_GUESTS: [&str; 5] = ["cmt", "mbm_total", "mbm_local", "osxsave", "ospke"];
@@ -36,6 +36,7 @@ pub fn resolve(
 ) -> Result<(), Diagnostic> {
     let arch = domain.os.as_ref().and_then(|os| os.kind.arch.clone());
     let arch = arch.unwrap_or_else(|| caps.arch.clone());
+    let kind = if domain.kind == VirtType::Kvm { "kvm" } else { "qemu" };
     let Some(cpu) = domain.cpu.as_mut() else { return Ok(()) };
     known_features(&arch, cpu)?;
     let named = cpu.model.as_ref().is_some_and(|model| model.name.is_some());
@@ -54,7 +55,11 @@ pub fn resolve(
         return Err(fault(
             "qemu.cpu-host-model",
             ErrorCode::CONFIG_UNSUPPORTED,
-            "CPU mode 'host-model' is not supported by hypervisor".to_string(),
+            format!(
+                "CPU mode 'host-model' for {arch} {kind} domain on {} host is not supported by \
+                 hypervisor",
+                facts.arch
+            ),
         ));
     };
     if is_power(&arch) {

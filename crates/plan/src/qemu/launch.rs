@@ -17,6 +17,7 @@ use model::domain::scalar::CpuSet;
 use model::domain::seclabel::{Seclabel, SeclabelType};
 use model::domain::tune::{IoThread, VcpuPlacement};
 use model::domain::{Domain, VirtType};
+use std::collections::BTreeMap;
 
 /// A fault that ends planning at once.
 fn fault(rule: &'static str, code: ErrorCode, message: impl Into<String>) -> Vec<Diagnostic> {
@@ -172,6 +173,7 @@ pub fn launch(domain: &Domain, inputs: &Inputs) -> Result<LaunchPlan, Vec<Diagno
         steps: Vec::new(),
         commands: Vec::new(),
         faults: Vec::new(),
+        acpi_indexes: acpi_indexes(&live),
         incoming: inputs.incoming.map(str::to_string),
         fdsets: 0,
         disk_sets: std::collections::BTreeMap::new(),
@@ -204,6 +206,18 @@ pub fn launch(domain: &Domain, inputs: &Inputs) -> Result<LaunchPlan, Vec<Diagno
         configured_cpu: domain.cpu.clone(),
         live: Box::new(live),
     })
+}
+
+/// The ACPI indexes of devices, by the devices' names.
+fn acpi_indexes(live: &Domain) -> BTreeMap<String, u32> {
+    let mut indexes = BTreeMap::new();
+    model::domain::walk::look_at_each(live, &mut |device| {
+        let index = device.acpi.as_ref().and_then(|acpi| acpi.index);
+        if let (Some(alias), Some(index)) = (device.alias, index) {
+            indexes.insert(alias.name.clone(), index);
+        }
+    });
+    indexes
 }
 
 /// Refuses automatic placement where nothing on the host advises on it.

@@ -13,7 +13,10 @@ impl Build<'_> {
             Some(LaunchSecurity::Sev(sev)) => self.sev(sev),
             Some(LaunchSecurity::SevSnp(snp)) => self.sev_snp(snp),
             Some(LaunchSecurity::S390Pv(_)) => {
-                self.need("s390-pv-guest", "<launchSecurity type='s390-pv'>");
+                self.need_or(
+                    "s390-pv-guest",
+                    "'s390-pv' launch security is not supported with this QEMU binary",
+                );
                 self.object(Props::object("s390-pv-guest", "lsec0"));
             }
             Some(LaunchSecurity::Tdx(_)) => self.fail(
@@ -33,7 +36,7 @@ impl Build<'_> {
     }
 
     fn sev(&mut self, sev: &Sev) {
-        self.need("sev-guest", "<launchSecurity type='sev'>");
+        self.need_or("sev-guest", "'sev' launch security is not supported with this QEMU binary");
         let mut props = Props::object("sev-guest", "lsec0")
             .extend(self.encryption_bit(sev.cbit_pos, sev.reduced_phys_bits))
             .set("policy", sev.policy.0);
@@ -60,7 +63,10 @@ impl Build<'_> {
     }
 
     fn sev_snp(&mut self, snp: &SevSnp) {
-        self.need("sev-snp-guest", "<launchSecurity type='sev-snp'>");
+        self.need_or(
+            "sev-snp-guest",
+            "'sev-snp' launch security is not supported with this QEMU binary",
+        );
         let props = Props::object("sev-snp-guest", "lsec0")
             .extend(self.encryption_bit(snp.cbit_pos, snp.reduced_phys_bits))
             .on_off("kernel-hashes", snp.kernel_hashes)

@@ -337,7 +337,7 @@ impl Build<'_> {
     /// `-device vmgenid`.
     pub(super) fn generation_id(&mut self) {
         if let Some(id) = self.d.gen_id.as_ref().and_then(|id| id.uuid) {
-            self.need("vmgenid", "<genid>");
+            self.need_or("vmgenid", "this QEMU does not support the 'genid' capability");
             self.device(Props::device("vmgenid").set("guid", id.to_string()).set("id", "vmgenid0"));
         }
     }

@@ -34,6 +34,8 @@ impl Build<'_> {
                 PanicModel::Pvpanic => {
                     self.need("pvpanic-pci", "<panic model='pvpanic'>");
                     let place = self.place(&panic.address, "<panic>");
+                    let index = panic.acpi.as_ref().and_then(|acpi| acpi.index);
+                    let place = place.opt("acpi-index", index);
                     self.device(Props::device("pvpanic-pci").extend(place));
                 }
                 // A CPU property; and what the firmware or the machine brings along.
@@ -47,7 +49,7 @@ impl Build<'_> {
         use super::build::Switch;
         let state = self.features().vmcoreinfo;
         if state.is_some_and(|state| state.state.is_none_or(Switch::on)) {
-            self.need("vmcoreinfo", "<vmcoreinfo>");
+            self.need_or("vmcoreinfo", "vmcoreinfo is not available with this QEMU binary");
             self.device(Props::device("vmcoreinfo"));
         }
     }
@@ -56,7 +58,7 @@ impl Build<'_> {
     /// its place from a global property.
     pub(super) fn nvrams(&mut self) {
         for nvram in &self.dev.nvrams {
-            self.need("spapr-nvram", "<nvram> device");
+            self.need("nvram", "<nvram> device");
             if let Some(Address::SpaprVio(vio)) = &nvram.address
                 && let Some(reg) = vio.reg
             {

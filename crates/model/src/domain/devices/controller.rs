@@ -72,6 +72,9 @@ pub struct Controller {
     /// Element `<master>`.
     #[xml(child)]
     pub master: Option<UsbMaster>,
+    /// Element `<acpi>`.
+    #[xml(child)]
+    pub acpi: Option<DeviceAcpi>,
     /// Element `<address>`.
     #[xml(child)]
     pub address: Option<Address>,
