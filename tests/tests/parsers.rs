@@ -77,6 +77,11 @@ fn domain() {
 }
 
 #[test]
+fn cpu() {
+    feed("cpu", model::cpu::fuzz_one);
+}
+
+#[test]
 fn storage() {
     feed("storage", model::storage::fuzz_one);
 }

@@ -4,11 +4,15 @@
 
 mod document;
 mod error;
+#[doc(hidden)]
+mod fuzzing;
 mod other;
 pub mod x86;
 
 pub use document::{is_host, model_name, read, read_all, read_host, read_valid, write};
 pub use error::CpuError;
+#[doc(hidden)]
+pub use fuzzing::fuzz_one;
 pub use other::{ArmMap, PpcMap};
 
 use crate::domain::cpu::{
