@@ -35,6 +35,7 @@ fn domain_capabilities(request: &Request<'_>) -> Answer {
             machine: request.str("machine"),
             arch,
             accel,
+            hvf: request.str("virttype") == Some("hvf"),
             firmware: &firmware,
             loaders: Some(&loaders),
             default_loaders: &[],

@@ -140,6 +140,7 @@ impl Engine {
             loaders: None,
             default_loaders: &default_loaders(),
             accel: kind.accel,
+            hvf: false,
             arch: &kind.arch,
             caps: &kind.caps,
         };

@@ -20,6 +20,8 @@ pub struct Request<'a> {
     pub arch: &'a str,
     /// Accelerator.
     pub accel: Accel,
+    /// Apple's hypervisor takes the place of `accel`, whose machines and models it shares.
+    pub hvf: bool,
     /// Installed firmware.
     pub firmware: &'a [Firmware],
     /// Images that the daemon's settings list as loaders; they take the place of those of the
@@ -82,7 +84,12 @@ pub fn domain_capabilities_xml(
     let kvm = request.accel == Accel::Kvm;
     out.element("domainCapabilities", &[], |out| {
         out.leaf("path", &[], &caps.emulator);
-        out.leaf("domain", &[], if kvm { "kvm" } else { "qemu" });
+        let kind = match request.accel {
+            _ if request.hvf => "hvf",
+            Accel::Kvm => "kvm",
+            Accel::Tcg => "qemu",
+        };
+        out.leaf("domain", &[], kind);
         if !machine_name.is_empty() {
             out.leaf("machine", &[], &machine_name);
         }
@@ -155,7 +162,7 @@ fn write_cpu(out: &mut Out, host: &HostFacts, request: &Request) {
             }
         });
     };
-    mode(out, "host-passthrough", kvm, &mut |out| {
+    mode(out, "host-passthrough", kvm || request.hvf, &mut |out| {
         let migratable = caps.has("cpu.migratable");
         values(out, "hostPassthroughMigratable", &[(migratable, "on"), (true, "off")]);
     });
@@ -290,7 +297,7 @@ fn write_devices(out: &mut Out, host: &HostFacts, request: &Request, machine: &s
         values(out, "startupPolicy", &policies.map(|policy| (true, policy)));
         values(out, "subsysType", &[(true, "usb"), (true, "pci"), (true, "scsi")]);
         values(out, "capsType", &[]);
-        let vfio = host.vfio && has("vfio-pci");
+        let vfio = host.vfio;
         values(out, "pciBackend", &[(vfio, "default"), (vfio, "vfio")]);
     });
     section(out, "rng", has("virtio-rng") || has("virtio-ccw"), |out| {
@@ -355,7 +362,7 @@ fn write_features(out: &mut Out, host: &HostFacts, request: &Request, machine: &
     let gic: Vec<String> = caps
         .gic
         .iter()
-        .filter(|gic| if kvm { gic.kernel } else { gic.emulated })
+        .filter(|gic| if kvm { gic.kernel } else { gic.emulated && !request.hvf })
         .map(|gic| gic.version.to_string())
         .collect::<BTreeSet<_>>()
         .into_iter()
