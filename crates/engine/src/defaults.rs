@@ -5,7 +5,9 @@ use crate::engine::Engine;
 use diag::{ErrorDomain, VirError};
 use model::capabilities::qemu::Accel;
 use model::domain::defaults::{self, DefaultsContext, EmulatorDefaults, HostPciAddress};
-use model::domain::{Domain as Definition, VirtType, validate_emulator, validate_host, validate_support};
+use model::domain::{
+    Domain as Definition, VirtType, validate_emulator, validate_host, validate_support,
+};
 use std::fs::File;
 use std::io::Read;
 use std::sync::Arc;

@@ -398,7 +398,8 @@ impl QemuCaps {
         let accel = |answers: &Answers, model: &str| AccelCaps {
             machines: machines(answers.reply("query-machines")),
             cpus: cpu_definitions(answers.reply("query-cpu-definitions"), &target),
-            host_model: host_model(answers, model),
+            // An accelerator that is no KVM knows the host's model alone.
+            host_model: host_model(answers, model).or_else(|| host_model(answers, "host")),
         };
         let kvm = answers.kvm().then(|| accel(&answers, "host"));
         let tcg = match (&kvm, tcg) {
