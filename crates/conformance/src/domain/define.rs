@@ -16,9 +16,24 @@ use plan::qemu::select_firmware;
 /// # Errors
 /// The request is wrong, or the definition is refused.
 pub fn define(request: &Request<'_>, caps: &QemuCaps) -> Result<Domain, Answer> {
+    complete(request, caps, false)
+}
+
+/// The domain of a document that describes a running guest.
+///
+/// # Errors
+/// The request is wrong, or the document is refused.
+pub fn running(request: &Request<'_>, caps: &QemuCaps) -> Result<Domain, Answer> {
+    complete(request, caps, true)
+}
+
+fn complete(request: &Request<'_>, caps: &QemuCaps, live: bool) -> Result<Domain, Answer> {
     let text = request.need("xml")?;
-    let parsed = parse(text, ParseOptions::default());
+    let parsed = parse(text, ParseOptions { live });
     let mut domain = accepted(parsed.domain, parsed.diagnostics, text)?;
+    if live {
+        domain.id.get_or_insert(1337);
+    }
     let facts = host::facts(request);
     let set = host::settings(request);
     let accel = if domain.kind == VirtType::Kvm { Accel::Kvm } else { Accel::Tcg };

@@ -1,10 +1,10 @@
 //! The XML of domains.
 
-use super::define::{define, generic};
+use super::define::{define, generic, running};
 use crate::answer::{Answer, accepted, either};
 use crate::emulator;
 use crate::request::Request;
-use model::domain::{FormatFlags, ParseOptions, format, parse, status};
+use model::domain::{FormatFlags, format, status};
 
 /// The stored form of a domain.
 pub fn domain_xml(request: &Request<'_>) -> Answer {
@@ -18,10 +18,8 @@ pub fn domain_xml(request: &Request<'_>) -> Answer {
 /// The form of a running domain.
 pub fn live_xml(request: &Request<'_>) -> Answer {
     either((|| {
-        let text = request.need("xml")?;
-        let parsed = parse(text, ParseOptions { live: true });
-        let mut domain = accepted(parsed.domain, parsed.diagnostics, text)?;
-        domain.id.get_or_insert(1337);
+        let caps = emulator::capabilities(request)?;
+        let domain = running(request, &caps)?;
         let live = request.str("format") == Some("live");
         Ok(Answer::text(format(&domain, FormatFlags { live, secure: true, migratable: false })))
     })())

@@ -4,7 +4,7 @@ use diag::{Diagnostic, ErrorCode, Severity};
 
 use super::Domain;
 use super::devices::controller::ControllerType;
-use super::devices::disk::{BackingStore, DiskSource, StorageType};
+use super::devices::disk::{BackingStore, DiskMirror, DiskSource, ImageFormat, StorageType};
 use super::devices::hostdev::HostdevType;
 use super::scalar::scale;
 
@@ -102,6 +102,9 @@ pub fn canonicalize(d: &mut Domain, out: &mut Vec<Diagnostic>) {
         if disk.source.as_ref().is_some_and(|s| *s == DiskSource::default()) {
             disk.source = None;
         }
+        if let Some(m) = disk.mirror.as_mut() {
+            old_mirror(m);
+        }
         let mut next = disk.backing_store.as_deref_mut();
         while let Some(b) = next {
             backing(b, out);
@@ -177,6 +180,16 @@ fn hex_bus(text: &str) -> String {
         Ok(n) => format!("0x{:02x}", n.0),
         Err(_) => text.to_owned(),
     }
+}
+
+/// The mirror of a disk as it was written before it had a source.
+fn old_mirror(m: &mut DiskMirror) {
+    let (None, None, Some(file)) = (m.kind, &m.source, m.file.clone()) else { return };
+    m.kind = Some(StorageType::File);
+    m.job.get_or_insert_with(|| "copy".to_owned());
+    let format = m.format.get_or_insert_with(|| "raw".to_owned()).clone();
+    m.image_format.get_or_insert(ImageFormat { kind: format, metadata_cache: None });
+    m.source = Some(DiskSource { file: Some(file), ..DiskSource::default() });
 }
 
 fn backing(b: &mut BackingStore, out: &mut Vec<Diagnostic>) {

@@ -202,6 +202,24 @@ pub fn strip(d: &mut Domain) {
     strip_private(d);
 }
 
+/// Gives the images of backing chains their numbers again, and static labels that of their images:
+/// both are shown in either form of a running guest.
+pub(super) fn keep_for_both(from: &Domain, to: &mut Domain) {
+    for (a, b) in from.seclabels.iter().zip(&mut to.seclabels) {
+        if a.kind == super::seclabel::SeclabelType::Static {
+            b.image_label.clone_from(&a.image_label);
+        }
+    }
+    let from = from.devices.iter().flat_map(|v| &v.disks);
+    for (a, b) in from.zip(to.devices.iter_mut().flat_map(|v| &mut v.disks)) {
+        let (mut a, mut b) = (a.backing_store.as_deref(), b.backing_store.as_deref_mut());
+        while let (Some(x), Some(y)) = (a, b) {
+            y.index = x.index;
+            (a, b) = (x.backing_store.as_deref(), y.backing_store.as_deref_mut());
+        }
+    }
+}
+
 /// Paths of pseudo-terminals are chosen anew at each start.
 fn strip_source(s: &mut CharSource) {
     s.tty = None;

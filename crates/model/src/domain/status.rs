@@ -6,7 +6,7 @@ use diag::{Diagnostic, Severity};
 use xml::WriteOptions;
 
 pub use super::status_types::*;
-use super::{Domain, canonical, file_header};
+use super::{Domain, canonical, defaults, file_header};
 
 /// What reading a status file found.
 #[derive(Clone, Debug)]
@@ -30,6 +30,10 @@ pub fn parse(text: &str) -> ParsedStatus {
         s.nodename.get_or_insert(StatusIndex { index: 0 });
         s.fdset.get_or_insert(StatusIndex { index: 0 });
         s.agent_timeout.get_or_insert(DEFAULT_AGENT_TIMEOUT);
+        if s.memory_backing_dir.is_none() {
+            s.memory_backing_dir = s.lib_dir.as_ref().and_then(|dir| memory_dir(&dir.path));
+        }
+        defaults::spice_audio(&mut s.domain);
         s
     });
     let failed = diagnostics.iter().any(|d| d.severity == Severity::Error);
@@ -38,6 +42,12 @@ pub fn parse(text: &str) -> ParsedStatus {
 
 /// Wait for the agent's answer as long as the command takes (`VIR_DOMAIN_QEMU_AGENT_COMMAND_BLOCK`).
 const DEFAULT_AGENT_TIMEOUT: i32 = -2;
+
+/// Where older files do not say: beside the guest's own folder, `…/domain-7-a` and `…/ram/7-a`.
+fn memory_dir(lib_dir: &str) -> Option<StatusPath> {
+    let (parent, own) = lib_dir.rsplit_once('/')?;
+    Some(StatusPath { path: format!("{parent}/ram/{}", own.strip_prefix("domain-")?) })
+}
 
 /// Writes a `<domstatus>` element, passwords included.
 pub fn format(status: &DomStatus) -> String {

@@ -114,6 +114,7 @@ pub fn format(domain: &Domain, flags: FormatFlags) -> String {
     } else if !flags.live && domain.id.is_some() {
         let mut inactive = domain.clone();
         live::strip(&mut inactive);
+        live::keep_for_both(domain, &mut inactive);
         write_domain(&inactive, &mut w);
     } else {
         write_domain(domain, &mut w);

@@ -87,6 +87,7 @@ fn number_ports(list: &mut [Serial]) {
 
 /// Types and models of serial ports, sources of channels.
 pub(super) fn apply(d: &mut Domain, m: &Machine, ctx: &DefaultsContext<'_>) {
+    let running = d.id.is_some();
     let dev = d.devices_mut();
     for s in &mut dev.serials {
         let t = s.target.get_or_insert_default();
@@ -105,7 +106,7 @@ pub(super) fn apply(d: &mut Domain, m: &Machine, ctx: &DefaultsContext<'_>) {
         }
     }
     sources(dev);
-    for c in &mut dev.channels {
+    for c in dev.channels.iter_mut().filter(|_| !running) {
         let Some(name) = c.target.as_ref().and_then(|t| t.name.clone()) else {
             drop_default_channel(c, "", ctx);
             continue;

@@ -10,9 +10,12 @@ use crate::domain::devices::video::{Video, VideoModel, VideoType};
 
 /// Fills in displays, video cards and audio backends.
 pub(super) fn apply(d: &mut Domain, m: &Machine, ctx: &DefaultsContext<'_>) {
+    let running = d.id.is_some();
     let dev = d.devices_mut();
     for g in &mut dev.graphics {
-        drop_generated_sockets(g, ctx);
+        if !running {
+            drop_generated_sockets(g, ctx);
+        }
         display(g);
     }
     if dev.videos.is_empty() && !dev.graphics.is_empty() {
@@ -248,6 +251,14 @@ fn default_video(m: &Machine, ctx: &DefaultsContext<'_>) -> VideoType {
         return VideoType::Vga;
     }
     if ctx.devices.has("cirrus-vga") { VideoType::Cirrus } else { VideoType::Vga }
+}
+
+/// Sound goes where the display is, for SPICE.
+pub(super) fn spice_audio(d: &mut Domain) {
+    let dev = d.devices_mut();
+    if dev.audios.is_empty() && dev.graphics.iter().any(|g| g.kind == GraphicsType::Spice) {
+        dev.audios.push(Audio { id: Some(1), kind: AudioType::Spice, ..Audio::default() });
+    }
 }
 
 /// What the environment of the daemon names, in QEMU's old words.

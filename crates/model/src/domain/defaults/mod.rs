@@ -97,6 +97,11 @@ pub fn apply_core(d: &mut Domain, ctx: &mut DefaultsContext<'_>) -> Vec<Diagnost
     out
 }
 
+/// The sound of a guest that is shown by SPICE and names none: that of files older than `<audio>`.
+pub(crate) fn spice_audio(d: &mut Domain) {
+    graphics::spice_audio(d);
+}
+
 /// An error without a place in the text.
 pub(crate) fn fault(
     out: &mut Vec<Diagnostic>,

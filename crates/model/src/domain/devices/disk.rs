@@ -615,8 +615,8 @@ pub struct BackingStore {
     /// Attribute `type`.
     #[xml(attr, name = "type")]
     pub kind: Option<StorageType>,
-    /// Attribute `index`.
-    #[xml(attr, live_only)]
+    /// Attribute `index`: only a running guest's images have one, and both of its forms show it.
+    #[xml(attr)]
     pub index: Option<u32>,
     /// Element `<format>`.
     #[xml(child)]
