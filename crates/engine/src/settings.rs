@@ -3,7 +3,7 @@
 use crate::conf::{ConfError, ConfFile};
 use crate::layout::Layout;
 use plan::Ids;
-use plan::qemu::Settings;
+use plan::qemu::{Settings, TlsSettings};
 use std::path::Path;
 
 /// User and group names of the machine, for settings that name them.
@@ -72,6 +72,15 @@ pub fn load(
         }
     }
     display(&conf, &mut qemu)?;
+    qemu.chardev_tls = tls(&conf, "chardev")?;
+    qemu.nbd_tls = tls(&conf, "nbd")?;
+    if let Some(level) = conf.number("gluster_debug_level")? {
+        // gluster knows the levels 0 to 9.
+        qemu.gluster_debug_level = u32::try_from(level.clamp(0, 9)).unwrap_or(4);
+    }
+    if let Some(program) = conf.text("pr_helper")? {
+        qemu.pr_helper = program.to_owned();
+    }
     if let Some(n) = conf.number("seccomp_sandbox")? {
         qemu.sandbox = match n {
             0 => Some(false),
@@ -151,6 +160,34 @@ fn swtpm_ids(conf: &ConfFile, accounts: &dyn Accounts) -> Result<Option<Ids>, Co
     let uid = named("swtpm_user", &|name| accounts.user(name))?;
     let gid = named("swtpm_group", &|name| accounts.group(name))?;
     Ok(Some(Ids { uid, gid }))
+}
+
+/// TLS of one kind of connection: its own settings, else those for all. Without a setting, the
+/// folder of the kind is used where there is one.
+fn tls(conf: &ConfFile, kind: &str) -> Result<TlsSettings, ConfError> {
+    let own = format!("/etc/pki/libvirt-{kind}");
+    let dir = match conf.text(&format!("{kind}_tls_x509_cert_dir"))? {
+        Some(dir) => dir.to_owned(),
+        None => match conf.text("default_tls_x509_cert_dir")? {
+            Some(dir) => dir.to_owned(),
+            None if Path::new(&own).is_dir() => own,
+            None => "/etc/pki/qemu".to_owned(),
+        },
+    };
+    let verify = match conf.switch(&format!("{kind}_tls_x509_verify"))? {
+        Some(verify) => Some(verify),
+        None => conf.switch("default_tls_x509_verify")?,
+    };
+    let secret = match conf.text(&format!("{kind}_tls_x509_secret_uuid"))? {
+        Some(uuid) => Some(uuid.to_owned()),
+        None => conf.text("default_tls_x509_secret_uuid")?.map(str::to_owned),
+    };
+    Ok(TlsSettings {
+        enabled: conf.switch(&format!("{kind}_tls"))?.unwrap_or(false),
+        dir,
+        verify: verify.unwrap_or(true),
+        secret,
+    })
 }
 
 fn display(conf: &ConfFile, qemu: &mut Settings) -> Result<(), ConfError> {
@@ -243,6 +280,16 @@ mod tests {
         assert_eq!(settings.qemu.ids, Some(Ids { uid: 64055, gid: 64055 }));
         assert_eq!(settings.qemu.lib_dir, "/srv/x/var/lib/libvirt/qemu");
         assert_eq!(settings.kvm, KvmPolicy::Auto);
+    }
+
+    #[test]
+    fn tls_of_a_kind_falls_back_on_the_general_settings() {
+        let text = "default_tls_x509_verify = 0\nnbd_tls = 1\nnbd_tls_x509_cert_dir = \"/n\"\n";
+        let settings = load_text(text).expect("settings").qemu;
+        assert!(settings.nbd_tls.enabled && !settings.chardev_tls.enabled);
+        assert_eq!(settings.nbd_tls.dir, "/n");
+        assert!(!settings.nbd_tls.verify && !settings.chardev_tls.verify);
+        assert!(load_text("").expect("defaults").qemu.chardev_tls.verify);
     }
 
     #[test]

@@ -61,8 +61,7 @@ impl Build<'_> {
         if fs.readonly {
             out.push_str(",readonly");
         }
-        let access = if fs.readonly { Access::Read } else { Access::ReadWrite };
-        self.grant(&dir, access, true, &element);
+        // Whose the folder is stays the administrator's choice.
         self.opt("-fsdev", &out);
         let name = self.virtio_name("virtio-9p", &fs.address, fs.model);
         let props = Props::device(&name)
@@ -81,8 +80,6 @@ impl Build<'_> {
         self.need("usb-mtp", &element);
         let id = self.alias(&fs.alias, &element);
         let dir = fs.source.as_ref().and_then(|source| source.dir.clone()).unwrap_or_default();
-        let access = if fs.readonly { Access::Read } else { Access::ReadWrite };
-        self.grant(&dir, access, true, &element);
         let props = Props::device("usb-mtp")
             .set("id", id)
             .set("rootdir", dir)
