@@ -269,3 +269,23 @@ fn settings_of_a_wrong_type_are_refused_with_their_place() {
         std::fs::remove_file(path).expect("our own");
     }
 }
+
+#[test]
+fn content_that_is_not_understood_is_told_in_the_domains_log() {
+    let daemon = Daemon::start();
+    if daemon.is_external() {
+        return;
+    }
+    daemon.define(&domains::minimal("odd").replace("<devices/>", "<devices/><gadget/>")).ok();
+    daemon.define(&domains::minimal("plain")).ok();
+    let log = |name: &str| {
+        let below = if daemon.session() { "" } else { "var/log/libvirt/qemu/" };
+        std::fs::read_to_string(daemon.path(&format!("{below}{name}.log"))).unwrap_or_default()
+    };
+    if !daemon.session() {
+        assert!(log("odd").contains("not understood"), "{}", daemon.log());
+        assert_eq!(log("plain"), "");
+    }
+    assert!(daemon.log().contains("gadget"), "{}", daemon.log());
+    assert!(daemon.virsh("domblkerror odd").failed().contains("not running"));
+}

@@ -11,6 +11,7 @@ use crate::node::int;
 use crate::{Bound, Libvirt, Session};
 use diag::{ErrorCode, ErrorDomain, VirError};
 use engine::Engine;
+use engine::domain::block::DiskError;
 use engine::domain::memory::MEM_MAXIMUM;
 use engine::domain::metadata::MetadataKind;
 use engine::domain::stats::{StatValue, StatsGroups};
@@ -309,13 +310,36 @@ pub(crate) fn call<'a, 'b>(
             let params = params.map(|(name, value)| TypedParam::new(name, value)).collect();
             Ok(remote::DomainGetCpuStatsRet { params, nparams })
         }),
-        Procedure::DomainGetDiskErrors => now::<procs::DomainGetDiskErrors>(request, |args| {
-            no_flags(args.flags)?;
-            // A disk that failed has stopped its guest; what QEMU remembers of it is not asked for
-            // while the guest runs.
-            running(&*find(&engine, &args.dom)?)?;
-            Ok(remote::DomainGetDiskErrorsRet { errors: Vec::new(), nerrors: 0 })
-        }),
+        Procedure::DomainGetDiskErrors => {
+            later::<procs::DomainGetDiskErrors, _>(request, |args| async move {
+                no_flags(args.flags)?;
+                let domain = find(&engine, &args.dom)?;
+                if args.maxerrors == 0 {
+                    // How many there can be at most.
+                    running(&domain)?;
+                    let snapshot = domain.snapshot();
+                    let devices = snapshot.live.iter().flat_map(|l| &l.definition.devices);
+                    let disks: usize = devices.map(|devices| devices.disks.len()).sum();
+                    let nerrors = i32::try_from(disks).unwrap_or(i32::MAX);
+                    return Ok(remote::DomainGetDiskErrorsRet { errors: Vec::new(), nerrors });
+                }
+                let most = usize::try_from(args.maxerrors).unwrap_or(usize::MAX);
+                let found = engine.disk_errors(&domain, &client).await?;
+                let errors: Vec<_> = found
+                    .into_iter()
+                    .take(most)
+                    .map(|(disk, error)| remote::DomainDiskError {
+                        disk,
+                        error: match error {
+                            DiskError::Unspecified => 1,
+                            DiskError::NoSpace => 2,
+                        },
+                    })
+                    .collect();
+                let nerrors = i32::try_from(errors.len()).unwrap_or(i32::MAX);
+                Ok(remote::DomainGetDiskErrorsRet { errors, nerrors })
+            })
+        }
         Procedure::DomainAttachDevice
         | Procedure::DomainAttachDeviceFlags
         | Procedure::DomainDetachDevice

@@ -1,12 +1,13 @@
 //! Disks of a domain: finding them, their sizes, their counters.
 
-use super::affect::running;
+use super::affect::{acquire, not_running, running};
 use super::power::monitor_error;
 use super::record::Domain;
 use super::view::source_path;
 use crate::engine::Engine;
 use diag::VirError;
 use host::files::FileError;
+use lifecycle::Request;
 use model::domain::Domain as Definition;
 use model::domain::devices::disk::Disk;
 use qmp::{Value, cmd};
@@ -14,6 +15,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
+use std::sync::Arc;
 
 /// Sizes of a disk in bytes (`virDomainBlockInfo`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -132,7 +134,54 @@ pub(crate) fn alias_of(disk: &Disk) -> &str {
     disk.alias.as_ref().map_or("", |alias| &alias.name)
 }
 
+/// What QEMU remembers of a disk that failed its guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiskError {
+    /// Some error (`VIR_DOMAIN_DISK_ERROR_UNSPEC`).
+    Unspecified,
+    /// No room (`VIR_DOMAIN_DISK_ERROR_NO_SPACE`).
+    NoSpace,
+}
+
+/// The error in an entry of `query-block`, if there is one.
+fn error_in(entry: &Value) -> Option<DiskError> {
+    match entry.get("io-status").and_then(Value::as_str)? {
+        "ok" => None,
+        "nospace" => Some(DiskError::NoSpace),
+        _ => Some(DiskError::Unspecified),
+    }
+}
+
 impl Engine {
+    /// The disks of a running domain that have an error, by their target names.
+    ///
+    /// # Errors
+    /// When the domain does not run, or QEMU does not answer.
+    pub async fn disk_errors(
+        self: &Arc<Self>,
+        domain: &Arc<Domain>,
+        client: &Arc<str>,
+    ) -> Result<Vec<(String, DiskError)>, VirError> {
+        let job = acquire(domain, Request::QueryLive, "domblkerror", client).await?;
+        let vm = running(domain)?;
+        let Some(live) = domain.snapshot().live.clone() else { return Err(not_running()) };
+        self.detached(async move {
+            let _job = job;
+            let entries = vm
+                .monitor
+                .execute(cmd::query_block())
+                .await
+                .map_err(|error| monitor_error(&error))?;
+            let disks = live.definition.devices.iter().flat_map(|devices| &devices.disks);
+            let found = disks.filter_map(|disk| {
+                let error = error_in(entry_of(&entries, alias_of(disk))?)?;
+                Some((disk.target.dev.clone(), error))
+            });
+            Ok(found.collect())
+        })
+        .await
+    }
+
     /// Counters of one disk, or with an empty name of all together.
     ///
     /// # Errors
@@ -306,5 +355,17 @@ mod tests {
         std::fs::write(&path, b"QFI").expect("written");
         assert_eq!(read_image(&path, true).expect("read").capacity, 3);
         assert!(image_info("/nowhere/at/all", false).is_err());
+    }
+
+    #[test]
+    fn errors_of_disks() {
+        for (entry, expected) in [
+            (serde_json::json!({}), None),
+            (serde_json::json!({ "io-status": "ok" }), None),
+            (serde_json::json!({ "io-status": "nospace" }), Some(DiskError::NoSpace)),
+            (serde_json::json!({ "io-status": "failed" }), Some(DiskError::Unspecified)),
+        ] {
+            assert_eq!(error_in(&entry), expected, "{entry}");
+        }
     }
 }

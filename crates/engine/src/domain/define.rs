@@ -51,7 +51,13 @@ impl Engine {
             }
         }
         let written = refuse_faults(parsed.domain, &diagnostics, xml)?;
-        log_unknown_content(&written.name, &diagnostics, xml);
+        if log_unknown_content(&written.name, &diagnostics, xml) && !written.name.contains('/') {
+            // Where whoever looks after this guest looks first.
+            let log = self.layout.qemu_log().join(format!("{}.log", written.name));
+            let words = "the definition has content that is not understood and was left out; the \
+                         daemon's log, 'ironvirt define' and 'ironvirt xml check' say what";
+            super::qemu_log::note(&log, words);
+        }
         let mut effective = self.with_defaults(written)?;
         self.choose_firmware(&mut effective)?;
         let mut faults = validate(&effective);
@@ -440,9 +446,12 @@ pub(crate) fn refuse_faults(
 /// Unknown things logged of one document; finding the line of each costs a pass over it.
 const UNKNOWN_LOGGED: usize = 50;
 
-fn log_unknown_content(name: &str, diagnostics: &[Diagnostic], text: &str) {
+/// Returns whether there was any.
+fn log_unknown_content(name: &str, diagnostics: &[Diagnostic], text: &str) -> bool {
+    let mut found = false;
     let mut warnings = diagnostics.iter().filter(|d| d.severity == Severity::Warning);
     for diagnostic in warnings.by_ref().take(UNKNOWN_LOGGED) {
+        found = true;
         let line = diagnostic.span.map(|span| {
             text.get(..span.start).map_or(0, |before| before.matches('\n').count()) + 1
         });
@@ -452,6 +461,7 @@ fn log_unknown_content(name: &str, diagnostics: &[Diagnostic], text: &str) {
     if left > 0 {
         tracing::warn!(domain = name, left, "more content that is not known");
     }
+    found
 }
 
 fn remove_nvram(path: &str) -> Result<(), VirError> {
