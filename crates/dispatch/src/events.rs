@@ -545,7 +545,7 @@ mod tests {
         check("^JOB", false, "BLOCK_JOB_READY", false);
         // Quick with what drives backtracking matchers mad.
         check("^(A|A)*(A|A)*(A|A)*$", false, &format!("{}!", "A".repeat(200)), false);
-        for text in ["a(", "[", "*", "\\", &"(a{1000}){1000}"] {
+        for text in ["a(", "[", "*", "\\", "(a{1000}){1000}"] {
             let error = MonitorFilter::pattern(text, false).expect_err(text);
             assert!(error.detail.starts_with("failed to compile regex '"), "{}", error.detail);
         }

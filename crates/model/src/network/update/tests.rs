@@ -1,3 +1,5 @@
+//! Updates of networks: every section, every command, and what is refused.
+
 use super::*;
 
 const NETWORK: &str = "<network><name>n</name><uuid>0c6bd2b4-6e1c-4f8a-8e39-5d64ccba7b6d</uuid>

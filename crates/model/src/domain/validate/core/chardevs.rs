@@ -35,7 +35,7 @@ pub(super) fn check(dev: &Devices, out: &mut Faults) {
                         "guestfwd channel does not define a target address",
                     );
                 }
-                if address.is_some_and(|a| a.parse::<std::net::Ipv6Addr>().is_ok()) {
+                if address.is_some_and(|a| a.parse::<core::net::Ipv6Addr>().is_ok()) {
                     out.unsupported(
                         "domain.channel-target",
                         "guestfwd channel only supports IPv4 addresses",

@@ -1,6 +1,6 @@
 //! Network interfaces.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 
 use diag::ErrorCode;
 use xml::YesNo;

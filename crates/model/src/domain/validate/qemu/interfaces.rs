@@ -116,7 +116,7 @@ fn guest_ips(x: &Interface, out: &mut Faults) {
     use InterfaceType::{Ethernet, User, Vhostuser};
     let (mut v4, mut v6) = (0, 0);
     for ip in &x.ips {
-        match ip.address.parse::<std::net::IpAddr>() {
+        match ip.address.parse::<core::net::IpAddr>() {
             Ok(a) if a.is_ipv6() => v6 += 1,
             _ => v4 += 1,
         }
