@@ -194,7 +194,8 @@ mod tests {
         let source = SourceText::new("x", "foo");
         let mut d = diagnostic(Severity::Error, ErrorCode::XML_DETAIL, 0, "Start tag expected");
         d.span = Some(Span { start: 0, end: 0 });
-        let plain = VirError::from_diagnostics(ErrorDomain::NETWORK, vec![d.clone()], Some(&source));
+        let plain =
+            VirError::from_diagnostics(ErrorDomain::NETWORK, vec![d.clone()], Some(&source));
         assert_eq!(plain.message(), "Start tag expected");
         d.rule = SYNTAX_RULE;
         let e = VirError::from_diagnostics(ErrorDomain::DOMAIN, vec![d], Some(&source));

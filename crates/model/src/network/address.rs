@@ -1,7 +1,7 @@
 //! IP addresses as they stand in XML, and the arithmetic of networks.
 
-use std::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::fmt;
 
 use xml::{ValueError, ValueKind, XmlEnum, XmlValue};
 
