@@ -11,7 +11,10 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+mod failed;
+use failed::Failed;
 
 /// How long a binary may take to answer all questions.
 const PROBE_DEADLINE: Duration = Duration::from_secs(30);
@@ -35,6 +38,7 @@ struct Known {
 #[derive(Debug, Default)]
 struct Slot {
     known: Option<Known>,
+    failed: Option<Failed>,
 }
 
 /// QEMU's names of the architectures that libvirt knows.
@@ -136,7 +140,14 @@ impl CapsStore {
         {
             return Ok(Arc::clone(&known.caps));
         }
-        let caps = self.load(&key).map_or_else(|| self.probe(&key), Ok)?.shared();
+        if let Some(error) =
+            slot.failed.as_ref().and_then(|failed| failed.stands(&key, Instant::now()))
+        {
+            return Err(error);
+        }
+        let found = self.load(&key).map_or_else(|| self.probe(&key), Ok);
+        slot.failed = found.as_ref().err().map(|error| Failed::now(&key, error));
+        let caps = found?.shared();
         slot.known = Some(Known {
             key,
             tcg: Arc::new(model::domain::defaults::EmulatorDefaults::new(&caps, Accel::Tcg)),
