@@ -250,3 +250,70 @@ fn capabilities_that_another_user_wrote_are_not_believed() {
     daemon.virsh("domcapabilities").ok();
     assert!(daemon.log().contains("cached capabilities are not used"), "{}", daemon.log());
 }
+
+/// Calls whose arguments name an emulator, that to be run; each with libvirt's function.
+const NAMING_EMULATORS: &str = "
+c, emulator, xml = libvirt.open(sys.argv[1]), sys.argv[2], open(sys.argv[3]).read()
+cpu = '<cpu><model>qemu64</model></cpu>'
+calls = {
+    'virConnectGetDomainCapabilities': lambda: c.getDomainCapabilities(emulator),
+    'virConnectCompareHypervisorCPU': lambda: c.compareHypervisorCPU(emulator, None, None, None, cpu),
+    'virConnectBaselineHypervisorCPU':
+        lambda: c.baselineHypervisorCPU(emulator, None, None, None, [cpu]),
+    'virConnectDomainXMLToNative': lambda: c.domainXMLToNative('qemu-argv', xml),
+    'virConnectDomainXMLFromNative': lambda: c.domainXMLFromNative('qemu-argv', emulator),
+    'virDomainDefineXML': lambda: c.defineXML(xml),
+    'virDomainCreateXML': lambda: c.createXML(xml),
+    'virDomainRestoreFlags': lambda: c.restoreFlags(emulator, xml),
+    'virDomainSaveImageDefineXML': lambda: c.saveImageDefineXML(emulator, xml),
+}
+for name, call in calls.items():
+    try:
+        call()
+        print(name, 'passed')
+    except libvirt.libvirtError as error:
+        print(name, error.get_error_code(), error.get_error_domain(), error.get_error_message())
+";
+
+#[test]
+fn a_read_only_client_has_no_emulator_run_or_looked_for() {
+    use std::os::unix::fs::PermissionsExt;
+    let mut daemon = Daemon::start();
+    if daemon.is_external() {
+        return;
+    }
+    let runs = daemon.path("shared/runs");
+    let emulator = daemon.write("shared/emulator", "");
+    let script = format!("#!/bin/sh\necho run >> {}\n", runs.display());
+    std::fs::write(&emulator, script).expect("our own file");
+    for path in [emulator.as_path(), emulator.parent().expect("a folder")] {
+        std::fs::set_permissions(path, PermissionsExt::from_mode(0o777)).expect("chmod");
+    }
+    let ask = |uri: String, emulator: &std::path::Path| {
+        let tag = format!("<devices><emulator>{}</emulator></devices>", emulator.display());
+        let xml = domains::minimal("marked").replace("<devices/>", &tag);
+        assert!(xml.contains(&tag), "{xml}");
+        let xml = daemon.write("marked.xml", xml);
+        let program = format!("import libvirt, sys\n{NAMING_EMULATORS}");
+        let words = [&program, &uri, &emulator.display().to_string(), &xml.display().to_string()];
+        let words = [&["-c".to_owned()][..], &words.map(String::from)].concat();
+        tests::tool("/usr/bin/python3", &words, "").ok()
+    };
+    let missing = emulator.with_file_name("missing");
+    for named in [&emulator, &missing] {
+        let answers = ask(daemon.uri_readonly(), named);
+        assert_eq!(answers.lines().count(), 9, "{answers}");
+        for line in answers.lines() {
+            let function = line.split(' ').next().expect("a word");
+            let refusal = format!(
+                "{function} 29 20 operation forbidden: read only access prevents {function}"
+            );
+            assert_eq!(line, refusal);
+        }
+    }
+    assert!(!runs.exists(), "the emulator of a read-only client ran");
+    // The marker works: who may change things has it run.
+    ask(daemon.uri(), &emulator);
+    assert!(runs.exists(), "the marker is no marker");
+    daemon.assert_well();
+}

@@ -2,7 +2,8 @@
 
 use diag::{ErrorCode, ErrorDomain, VirError};
 use engine::Turn;
-use protocol::Procedure;
+use protocol::info::ReadOnly;
+use protocol::{Procedure, ProcedureInfo};
 use rpc::server::{Call, Outcome};
 use std::future::Future;
 use xdr::{Decode, Decoder, Encode, Encoder};
@@ -22,7 +23,11 @@ pub fn arguments<P: Procedure>(request: &Request<'_, '_>) -> Result<P::Args, Vir
     let args = P::Args::decode(&mut Decoder::lossy(request.call.payload))
         .map_err(|_| rpc_error("Unable to decode message payload"))?;
     if request.read_only && !P::read_only_admits(&args) {
-        return Err(read_only_refusal::<P>());
+        let info = protocol::info(P::PROGRAM, P::NUMBER);
+        return Err(info.map_or_else(
+            || unsupported(P::PROGRAM, P::NUMBER),
+            |info| read_only_refusal(P::PROGRAM, info),
+        ));
     }
     Ok(args)
 }
@@ -157,18 +162,31 @@ pub fn unsupported(program: u32, procedure: i32) -> VirError {
         .from_domain(ErrorDomain::NONE)
 }
 
-fn read_only_refusal<P: Procedure>() -> VirError {
-    let domain = match P::NAME.split('_').next() {
-        Some("DOMAIN") => ErrorDomain::DOMAIN,
-        Some("NETWORK") => ErrorDomain::NETWORK,
-        Some("STORAGE") => ErrorDomain::STORAGE,
-        Some("NODE") => ErrorDomain::NODEDEV,
-        Some("NWFILTER") => ErrorDomain::NWFILTER,
-        Some("INTERFACE") => ErrorDomain::INTERFACE,
-        Some("SECRET") => ErrorDomain::SECRET,
-        _ => ErrorDomain::NONE,
+/// Refuses a read-only client what no arguments make admissible: before any of them is read, and
+/// whether or not we have the function.
+pub fn admit(request: &Request<'_, '_>) -> Result<(), VirError> {
+    let (program, procedure) = (request.call.program, request.call.procedure);
+    let never = |info: &ProcedureInfo| info.read_only == ReadOnly::No && !info.event;
+    match protocol::info(program, procedure) {
+        Some(info) if request.read_only && never(info) => Err(read_only_refusal(program, info)),
+        _ => Ok(()),
+    }
+}
+
+/// libvirtd's answer to a read-only client that calls what it may not.
+fn read_only_refusal(program: u32, info: &ProcedureInfo) -> VirError {
+    let mut words = info.name.split('_');
+    let domain = match (words.next(), words.next()) {
+        _ if program != protocol::remote::PROGRAM => ErrorDomain::NONE,
+        (Some("NETWORK"), _) => ErrorDomain::NETWORK,
+        (Some("STORAGE"), _) | (Some("CONNECT"), Some("FIND")) => ErrorDomain::STORAGE,
+        (Some("NODE"), Some("DEVICE")) => ErrorDomain::NODEDEV,
+        (Some("NWFILTER"), _) => ErrorDomain::NWFILTER,
+        (Some("INTERFACE"), _) => ErrorDomain::INTERFACE,
+        (Some("SECRET"), _) => ErrorDomain::SECRET,
+        _ => ErrorDomain::DOMAIN,
     };
-    let api = api_name(P::PROGRAM, P::NUMBER);
+    let api = info.api;
     VirError::new(ErrorCode::OPERATION_DENIED, format!("read only access prevents {api}"))
         .from_domain(domain)
 }

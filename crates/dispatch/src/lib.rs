@@ -60,6 +60,9 @@ impl Libvirt {
                     .from_domain(diag::ErrorDomain::RPC),
             );
         }
+        if let Err(error) = bind::admit(&request) {
+            return Outcome::Error(error);
+        }
         let mut request = request;
         for bind in [
             connect::call,

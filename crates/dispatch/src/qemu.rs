@@ -1,6 +1,6 @@
 //! The qemu program: what only QEMU guests have (raw monitor and agent commands, monitor events).
 
-use crate::bind::{Request, later, now, rpc_error, unsupported};
+use crate::bind::{Request, admit, later, now, rpc_error, unsupported};
 use crate::connect::only_flags;
 use crate::domain::find;
 use crate::events::{Family, MonitorFilter};
@@ -28,6 +28,9 @@ pub(crate) fn call(service: &Libvirt, session: &Arc<Session>, request: Request<'
         return Outcome::Error(
             VirError::internal("hypervisor connection not open").from_domain(ErrorDomain::RPC),
         );
+    }
+    if let Err(error) = admit(&request) {
+        return Outcome::Error(error);
     }
     let engine = Arc::clone(&service.engine);
     let client = Arc::clone(&session.label);
