@@ -56,3 +56,85 @@ fn statistics_of_guests_that_do_not_run_come_from_their_definitions() {
         daemon.virsh(&format!("undefine off{index}")).ok();
     }
 }
+
+/// A file of a guest's control group, `None` where this host lacks the file; `part` is empty for the
+/// guest as a whole.
+fn limit(pid: i32, controller: &str, part: &str, file: &str) -> Option<String> {
+    let own = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    let group = own.lines().find_map(|line| {
+        let path = line.splitn(3, ':').nth(2)?;
+        let end = path.find(".libvirt-qemu")? + ".libvirt-qemu".len();
+        path.get(..end)
+    })?;
+    let path = format!("/sys/fs/cgroup/{controller}{group}{part}/{file}");
+    std::fs::read_to_string(path).ok().map(|text| text.trim_end().to_owned())
+}
+
+#[test]
+fn limits_of_a_definition_are_the_guests_limits() {
+    let daemon = Daemon::start();
+    let name = "limited";
+    let mounted = |controller: &str| {
+        std::path::Path::new("/sys/fs/cgroup").join(controller).join("cgroup.procs").exists()
+    };
+    if !mounted("cpu") || !mounted("memory") || daemon.session() {
+        eprintln!("skipped: no cpu and memory controllers of version 1, or a session");
+        return;
+    }
+    let tune = "<memtune><hard_limit unit='MiB'>600</hard_limit>\
+        <soft_limit unit='MiB'>500</soft_limit></memtune>\
+        <cputune><shares>1536</shares><period>50000</period><quota>40000</quota>\
+        <global_period>100000</global_period><global_quota>200000</global_quota>\
+        <emulator_period>20000</emulator_period><emulator_quota>19000</emulator_quota>\
+        <vcpusched vcpus='0' scheduler='batch'/></cputune>";
+    let xml = guest(&daemon, name).replacen("<vcpu", &format!("{tune}<vcpu"), 1);
+    daemon.define(&xml).ok();
+    daemon.virsh("start limited").ok();
+    let pid = daemon.qemus()[0];
+    let check = |controller, part, file, expected: &str| {
+        let found = limit(pid, controller, part, file);
+        assert_eq!(found.as_deref(), Some(expected), "{controller}{part} {file}");
+    };
+    check("memory", "", "memory.limit_in_bytes", "629145600");
+    check("memory", "", "memory.soft_limit_in_bytes", "524288000");
+    check("cpu", "", "cpu.shares", "1536");
+    check("cpu", "", "cpu.cfs_quota_us", "200000");
+    check("cpu", "/emulator", "cpu.cfs_period_us", "20000");
+    check("cpu", "/emulator", "cpu.cfs_quota_us", "19000");
+    let mut threads = Vec::new();
+    for part in ["/vcpu0", "/vcpu1"] {
+        check("cpu", part, "cpu.cfs_period_us", "50000");
+        check("cpu", part, "cpu.cfs_quota_us", "40000");
+        threads.push(limit(pid, "cpu", part, "tasks").unwrap());
+        assert!(threads.last().unwrap().parse::<i32>().is_ok(), "one thread: {threads:?}");
+    }
+    // The 41st field of stat(5), the policy: 3 is SCHED_BATCH.
+    let policy = |thread: &str| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/task/{thread}/stat")).unwrap();
+        let (_, rest) = stat.rsplit_once(')').unwrap();
+        rest.split_whitespace().nth(38).unwrap().to_owned()
+    };
+    assert_eq!((policy(&threads[0]), policy(&threads[1])), ("3".to_owned(), "0".to_owned()));
+    // One that comes later is limited like the others.
+    daemon.virsh("setvcpus limited 3 --live").ok();
+    check("cpu", "/vcpu2", "cpu.cfs_quota_us", "40000");
+    assert!(limit(pid, "cpu", "/vcpu2", "tasks").unwrap().parse::<i32>().is_ok());
+    daemon.virsh("destroy limited").ok();
+    daemon.virsh("undefine limited").ok();
+
+    // What the kernel refuses is said, and nothing is left.
+    let tune = "<cputune><global_period>100000</global_period><global_quota>50000</global_quota>\
+        <emulator_quota>90000</emulator_quota></cputune>";
+    let xml = guest(&daemon, name).replacen("<vcpu", &format!("{tune}<vcpu"), 1);
+    daemon.define(&xml).ok();
+    let refused = daemon.virsh("start limited").failed();
+    assert!(refused.contains("cpu.cfs_quota_us: Invalid argument"), "{refused}");
+    let left: Vec<_> = std::fs::read_dir("/sys/fs/cgroup/cpu/machine")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|entry| entry.file_name().to_string_lossy().contains("-limited."))
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+    daemon.virsh("undefine limited").ok();
+}

@@ -59,6 +59,13 @@ fn start(daemon: &Daemon, name: &str, interfaces: &str) {
     daemon.virsh_words(&["start", name]).ok();
 }
 
+/// The definition must be refused with these words.
+#[track_caller]
+fn is_no_definition(daemon: &Daemon, name: &str, interfaces: &str, parts: &[&str]) {
+    daemon.define(&small(daemon, name, interfaces)).fails_with(parts);
+    daemon.virsh_words(&["domid", name]).fails_with(&["failed to get domain"]);
+}
+
 /// The start must fail, saying these words, and leave no link that was not there.
 #[track_caller]
 fn refuses(daemon: &Daemon, name: &str, interfaces: &str, parts: &[&str]) {
@@ -454,16 +461,15 @@ fn taps_of_their_own() {
             ("<target dev='end0' managed='no'/>".into(), "end0"),
             ("<target dev='ready0'/>".into(), "The ready0 interface already exists"),
             (
-                "<ip address='10.1.1.1' prefix='24'/>".into(),
-                "Invalid attempt to set network interface guest-side IP address info",
-            ),
-            (
                 "<source><ip address='10.1.1.1' prefix='24'/></source>".into(),
                 "<ip> of the host's end is not supported yet",
             ),
         ] {
             refuses(&daemon, "refused", &ethernet(&inner), &[said]);
         }
+        let guests_end = ethernet("<ip address='10.1.1.1' prefix='24'/>");
+        let said = "Invalid attempt to set network interface guest-side IP address info";
+        is_no_definition(&daemon, "refused", &guests_end, &[said]);
     });
 }
 
@@ -535,15 +541,20 @@ fn passt_connects_the_guest() {
                 "Permission denied",
             ),
             ("<backend type='passt'/><source dev='nodev'/>".to_owned(), "passt"),
-            (
-                "<portForward proto='tcp'><range start='2222' to='22'/></portForward>".to_owned(),
-                "The <portForward> element can only be used with the 'passt' backend",
-            ),
-            ("<mtu size='1300'/>".to_owned(), "setting MTU on interface type user"),
         ] {
             let xml = format!("<interface type='user'>{inner}</interface>");
             refuses(&daemon, "refused", &xml, &[said]);
             assert!(passts(&daemon).is_empty());
+        }
+        for (inner, said) in [
+            (
+                "<portForward proto='tcp'><range start='2222' to='22'/></portForward>",
+                "The <portForward> element can only be used with the 'passt' backend",
+            ),
+            ("<mtu size='1300'/>", "setting MTU on interface type user"),
+        ] {
+            let xml = format!("<interface type='user'>{inner}</interface>");
+            is_no_definition(&daemon, "refused", &xml, &[said]);
         }
     });
 }
@@ -594,17 +605,16 @@ fn what_cannot_start_says_so_and_is_kept() {
         let daemon = Daemon::start();
         for (kind, inner, said) in [
             ("network", "<source network='lab'/>", "network 'lab'"),
-            (
-                "vhostuser",
-                "<source type='unix' path='/tmp/vhost.sock' mode='server'/><model type='virtio'/>",
-                "vhostuser",
-            ),
             ("vdpa", "<source dev='/dev/vhost-vdpa-0'/>", "vdpa"),
             ("null", "", "null"),
         ] {
             let xml = format!("<interface type='{kind}'>{inner}</interface>");
             refuses(&daemon, "refused", &xml, &[said]);
         }
+        let vhost_user = "<interface type='vhostuser'>
+             <source type='unix' path='/tmp/vhost.sock' mode='server'/><model type='virtio'/>
+           </interface>";
+        is_no_definition(&daemon, "refused", vhost_user, &["'interface' requires shared memory"]);
         define(
             &daemon,
             "later",

@@ -154,6 +154,7 @@ fn every_target_is_fed_here() {
         "checkpoint",
         "client",
         "conf",
+        "cpu",
         "domain",
         "firmware",
         "frame",
