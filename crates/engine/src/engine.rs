@@ -8,7 +8,7 @@ use crate::layout::Layout;
 use crate::ports::Ports;
 use crate::settings::{EngineSettings, KvmPolicy};
 use crate::storage::Pools;
-use diag::VirError;
+use diag::{ErrorCode, VirError};
 use host::cgroup::{Cgroups, Part};
 use host::files;
 use host::lock::{LockError, PidFile};
@@ -180,24 +180,34 @@ impl Engine {
         self.settings.qemu.ids.map_or(0, |ids| ids.uid)
     }
 
-    /// Makes a guest's control groups; returns where they are below the hierarchies, and the files
+    /// Makes a guest's control groups with its limits; returns where they are below the hierarchies, and the files
     /// its process has to be written to.
     pub(crate) fn make_cgroup(
         &self,
         domain: &str,
         cgroup: &plan::Cgroup,
-    ) -> Option<(String, Vec<PathBuf>)> {
+    ) -> Result<Option<(String, Vec<PathBuf>)>, VirError> {
+        let Some(cgroups) = &self.cgroups else { return Ok(None) };
         let name = format!("{}{}", cgroup.name, host::cgroup::SUFFIX);
-        let group = self.cgroups.as_ref()?.machine(&cgroup.partition, &name);
+        let group = cgroups.machine(&cgroup.partition, &name);
         for part in [Part::Machine, Part::Emulator] {
             if let Err(error) = group.create(part) {
+                let _ = group.remove(Part::Machine);
+                if cgroup.settings.iter().any(|(name, _)| name != "cpuset_mems") {
+                    return Err(VirError::new(ErrorCode::SYSTEM_ERROR, error.to_string())
+                        .hint("the guest's definition has limits that need its control group"));
+                }
                 // Accounting is lost, the guest is not.
                 tracing::warn!(domain, %error, "control group not made");
-                let _ = group.remove(Part::Machine);
-                return None;
+                return Ok(None);
             }
         }
-        Some((group.relative().display().to_string(), group.join_files(Part::Emulator)))
+        if let Err(error) = crate::domain::limits::limit_guest(cgroups, &group, &cgroup.settings) {
+            // Where it is was not written down yet.
+            let _ = group.remove(Part::Machine);
+            return Err(error);
+        }
+        Ok(Some((group.relative().display().to_string(), group.join_files(Part::Emulator))))
     }
 
     /// Removes a guest's control groups: those at `made`, or, where nobody wrote down where they

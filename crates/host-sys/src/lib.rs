@@ -10,6 +10,7 @@ mod kvm;
 mod lock;
 mod memory;
 mod netdev;
+mod sched;
 mod time;
 mod vsock;
 
@@ -24,5 +25,6 @@ pub use netdev::{
     interface_mtu, kvm_api_version, open_tap, remove_from_bridge, set_interface_mac,
     set_interface_mtu, set_interface_up, tap_name,
 };
+pub use sched::{SchedPolicy, set_scheduler};
 pub use time::utc_offset;
 pub use vsock::set_guest_cid;

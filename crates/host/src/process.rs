@@ -9,6 +9,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 pub use host_sys::give_back_freed as give_back_freed_memory;
+pub use host_sys::{SchedPolicy, set_scheduler};
 
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

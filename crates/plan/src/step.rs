@@ -373,7 +373,9 @@ pub struct Cgroup {
     pub name: String,
     /// `<resource><partition>`, `/machine` unless given.
     pub partition: String,
-    /// Parameters: libvirt's scheduler/blkio/memory parameter name and value.
+    /// Parameters: libvirt's scheduler/blkio/memory parameter name and value, of a block device
+    /// `PATH,VALUE`. `cpuset_mems` are nodes that QEMU binds the guest's memory to by itself too,
+    /// `restrictive_mems` nodes that only the control group can bind it to.
     pub settings: Vec<(String, String)>,
     /// Device nodes QEMU may use, besides the hypervisor's standard list (empty: no limit set).
     pub devices: Vec<String>,

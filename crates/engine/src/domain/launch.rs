@@ -205,7 +205,10 @@ impl Launch {
         let steps = self.plan.steps.get(from..).unwrap_or_default().to_vec();
         for step in &steps {
             match &step.action {
-                Action::Qmp { commands } => self.converse(monitor, commands).await?,
+                Action::Qmp { commands } => {
+                    self.converse(monitor, commands).await?;
+                    self.limit_threads()?;
+                }
                 Action::Threads(settings) => steps::set_threads(settings, &self.results)?,
                 _ => {
                     return Err(VirError::internal("a plan with a step after QEMU that is none"));
@@ -214,6 +217,17 @@ impl Launch {
             self.done += 1;
         }
         Ok(())
+    }
+
+    /// QEMU's threads go to where their limits are, now that it told which they are.
+    fn limit_threads(&self) -> Result<(), VirError> {
+        let cgroup = self.plan.steps.iter().find_map(|step| match &step.action {
+            Action::Cgroup(cgroup) => Some(cgroup),
+            _ => None,
+        });
+        cgroup.map_or(Ok(()), |cgroup| {
+            super::limits::limit_threads(&self.engine, &cgroup.settings, &self.results)
+        })
     }
 
     /// All commands go out at once; QEMU answers in order.

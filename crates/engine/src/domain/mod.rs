@@ -14,6 +14,7 @@ pub mod input;
 pub mod job;
 mod keycodes;
 mod launch;
+pub(crate) mod limits;
 mod links;
 mod load;
 pub mod memory;

@@ -128,7 +128,8 @@ pub(super) fn perform(
         Action::Assign(device) => Err(cannot_assign(device)),
         Action::Helper(helper) => start_helper(helper, results, guest),
         Action::Cgroup(cgroup) => {
-            if let Some((path, files)) = engine.make_cgroup(domain, cgroup) {
+            super::limits::check(engine.cgroups.as_ref(), &cgroup.settings)?;
+            if let Some((path, files)) = engine.make_cgroup(domain, cgroup)? {
                 results.cgroup = Some(path);
                 results.cgroup_files = files;
             }

@@ -2,6 +2,7 @@
 
 use super::results::Results;
 use diag::{ErrorCode, VirError};
+use host::process::SchedPolicy;
 use plan::ThreadSetting;
 use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_setaffinity};
@@ -11,7 +12,7 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 /// # Errors
 /// When a thread is not there, or the kernel refuses a setting.
 pub(super) fn apply(settings: &[ThreadSetting], results: &Results) -> Result<(), VirError> {
-    for setting in settings {
+    for (index, setting) in settings.iter().enumerate() {
         let threads = match setting.thread.as_str() {
             "emulator" => emulator_threads(results),
             name => results.threads_of(name),
@@ -22,6 +23,15 @@ pub(super) fn apply(settings: &[ThreadSetting], results: &Results) -> Result<(),
         for thread in threads {
             match setting.setting {
                 "affinity" => set_affinity(thread, &setting.value)?,
+                "scheduler" => {
+                    // The plan puts a scheduler's priority behind it.
+                    let next = settings.get(index + 1);
+                    let priority = next
+                        .filter(|next| next.setting == "priority" && next.thread == setting.thread)
+                        .map_or("0", |next| &next.value);
+                    set_scheduler(thread, &setting.value, priority)?;
+                }
+                "priority" => {}
                 other => {
                     return Err(VirError::config(format!(
                         "setting '{other}' of QEMU's threads is not supported"
@@ -31,6 +41,26 @@ pub(super) fn apply(settings: &[ThreadSetting], results: &Results) -> Result<(),
         }
     }
     Ok(())
+}
+
+fn set_scheduler(thread: u32, policy: &str, priority: &str) -> Result<(), VirError> {
+    let policy = match policy {
+        "batch" => SchedPolicy::Batch,
+        "idle" => SchedPolicy::Idle,
+        "fifo" => SchedPolicy::Fifo,
+        "rr" => SchedPolicy::Rr,
+        other => return Err(VirError::config(format!("unknown scheduler '{other}'"))),
+    };
+    let priority = match policy {
+        // They have none; a definition may say one nevertheless.
+        SchedPolicy::Batch | SchedPolicy::Idle => 0,
+        _ => priority
+            .parse()
+            .map_err(|_| VirError::config(format!("invalid scheduler priority '{priority}'")))?,
+    };
+    host::process::set_scheduler(thread, policy, priority).map_err(|error| {
+        super::steps::system(&format!("Cannot set scheduler parameters for pid {thread}"), &error)
+    })
 }
 
 /// The threads of QEMU that run neither virtual CPUs nor I/O, found through one that does.

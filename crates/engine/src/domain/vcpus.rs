@@ -1,6 +1,7 @@
 //! Virtual CPUs and I/O threads: what they do, where they run, how many there are.
 
 use super::affect::{Affect, exclusive, running};
+use super::limits;
 use super::power::monitor_error;
 use super::record::Domain;
 use super::threads::set_affinity;
@@ -377,6 +378,7 @@ impl Engine {
                 .execute(cmd::device_add(properties))
                 .await
                 .map_err(|error| monitor_error(&error))?;
+            let number = plugged;
             plugged += 1;
             let reached = plugged;
             self.modify_live(domain, |definition| {
@@ -384,6 +386,10 @@ impl Engine {
                 Ok(())
             })
             .await?;
+            if let Some(live) = &domain.snapshot().live {
+                let thread = vcpu_thread(&thread_names(live.pid), number);
+                limits::limit_plugged(self, live.pid, &live.definition, number, thread)?;
+            }
         }
         if plugged < count {
             return Err(VirError::config(

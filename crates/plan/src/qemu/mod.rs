@@ -66,4 +66,5 @@ pub use launch::{Inputs, launch, short_name};
 pub use memlock::{MemoryLock, memory_lock};
 pub use model::domain::firmware::{NoFirmware, select as select_firmware};
 pub use observe::{Observed, ResultValue, Results, observe};
+pub use resources::cgroup_settings;
 pub use settings::{GraphicsSettings, Settings, TlsSettings};

@@ -2,10 +2,21 @@
 
 use crate::step::{Cgroup, ThreadSetting};
 use model::domain::Domain;
-use model::domain::tune::Scheduler;
+use model::domain::tune::{NumaMode, Scheduler};
 
 /// The guest's control group and its limits.
 pub(super) fn cgroup(domain: &Domain, short_name: &str) -> Cgroup {
+    let partition = domain.resource.as_ref().and_then(|resource| resource.partition.clone());
+    Cgroup {
+        name: format!("qemu-{short_name}"),
+        partition: partition.unwrap_or_else(|| "/machine".into()),
+        settings: cgroup_settings(domain),
+        devices: Vec::new(),
+    }
+}
+
+/// The limits of a definition, as [`Cgroup::settings`] has them.
+pub fn cgroup_settings(domain: &Domain) -> Vec<(String, String)> {
     let mut settings: Vec<(String, String)> = Vec::new();
     let mut add = |name: &str, value: Option<String>| {
         if let Some(value) = value {
@@ -30,16 +41,27 @@ pub(super) fn cgroup(domain: &Domain, short_name: &str) -> Cgroup {
     }
     if let Some(tune) = &domain.blkio_tune {
         add("weight", tune.weight.map(|v| v.to_string()));
+        for device in &tune.devices {
+            let mut limit = |name: &str, value: Option<u64>| {
+                add(name, value.map(|value| format!("{},{value}", device.path)));
+            };
+            limit("device_weight", device.weight.map(u64::from));
+            limit("device_read_iops_sec", device.read_iops_sec.map(u64::from));
+            limit("device_write_iops_sec", device.write_iops_sec.map(u64::from));
+            limit("device_read_bytes_sec", device.read_bytes_sec);
+            limit("device_write_bytes_sec", device.write_bytes_sec);
+        }
     }
-    let numa = domain.numa_tune.as_ref().and_then(|tune| tune.memory.as_ref());
-    add("cpuset_mems", numa.and_then(|memory| memory.nodeset.as_ref()).map(|s| s.to_string()));
-    let partition = domain.resource.as_ref().and_then(|resource| resource.partition.clone());
-    Cgroup {
-        name: format!("qemu-{short_name}"),
-        partition: partition.unwrap_or_else(|| "/machine".into()),
-        settings,
-        devices: Vec::new(),
+    if let Some(memory) = domain.numa_tune.as_ref().and_then(|tune| tune.memory.as_ref()) {
+        let nodes = memory.nodeset.as_ref().map(|nodes| nodes.to_string());
+        match memory.mode.unwrap_or_default() {
+            NumaMode::Strict => add("cpuset_mems", nodes),
+            NumaMode::Restrictive => add("restrictive_mems", nodes),
+            // Wishes, which a control group would make bounds.
+            NumaMode::Preferred | NumaMode::Interleave => {}
+        }
     }
+    settings
 }
 
 fn word(scheduler: Scheduler) -> &'static str {
