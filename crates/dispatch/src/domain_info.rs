@@ -333,31 +333,7 @@ fn security_labels(snapshot: &Snapshot) -> Vec<remote::DomainGetSecurityLabelRet
 
 /// libvirt's performance events, in its order, and whether the definition has them on.
 fn perf_events(definition: &model::domain::Domain) -> Vec<TypedParam> {
-    const EVENTS: &[&str] = &[
-        "cmt",
-        "mbmt",
-        "mbml",
-        "cpu_cycles",
-        "instructions",
-        "cache_references",
-        "cache_misses",
-        "branch_instructions",
-        "branch_misses",
-        "bus_cycles",
-        "stalled_cycles_frontend",
-        "stalled_cycles_backend",
-        "ref_cpu_cycles",
-        "cpu_clock",
-        "task_clock",
-        "page_faults",
-        "context_switches",
-        "cpu_migrations",
-        "page_faults_min",
-        "page_faults_maj",
-        "alignment_faults",
-        "emulation_faults",
-    ];
-    EVENTS
+    model::domain::lifecycle::PERF_EVENTS
         .iter()
         .map(|name| {
             let on = definition

@@ -4,6 +4,7 @@ pub mod capabilities;
 pub mod checkpoint;
 pub mod cpu;
 pub mod domain;
+mod file_header;
 pub mod host_info;
 pub mod interface;
 mod moment;
@@ -14,3 +15,5 @@ mod object;
 pub mod secret;
 pub mod snapshot;
 pub mod storage;
+
+pub use file_header::file_header;

@@ -94,20 +94,6 @@ pub fn os_words(error: &io::Error) -> String {
     }
 }
 
-/// The warning that libvirt puts on top of the files it keeps.
-pub fn banner(edit_command: &str, name: &str) -> String {
-    format!(
-        "<!--\n\
-         WARNING: THIS IS AN AUTO-GENERATED FILE. CHANGES TO IT ARE LIKELY TO BE\n\
-         OVERWRITTEN AND LOST. Changes to this xml configuration should be made using:\n  \
-         virsh {edit_command} {}\n\
-         or other application using the libvirt API.\n\
-         -->\n\n",
-        // A comment cannot hold two dashes in a row.
-        name.replace("--", "- -")
-    )
-}
-
 /// The folders of one kind of object with persistent definitions.
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -208,7 +194,7 @@ impl Store {
     pub fn write(&self, name: &str, xml: &str) -> Result<(), StoreError> {
         check_name(&self.folder, name)?;
         let path = self.path_of(name);
-        let mut text = banner(self.edit_command, name);
+        let mut text = model::file_header(self.edit_command, name);
         text.push_str(xml);
         host::files::write_atomic(&path, text.as_bytes(), WriteMode::PRIVATE)
             .map_err(|error| StoreError::write(&path, error.source))

@@ -8,7 +8,6 @@ use super::error::{already_active, not_active, not_carried_out};
 use super::images::{self, BuildOptions};
 use super::record::Pool;
 use super::{Pools, lifecycle};
-use crate::domain::store::banner;
 use crate::events::PoolEvent;
 use diag::VirError;
 use host::files::{self, WriteMode};
@@ -56,7 +55,11 @@ impl Pools {
             }
             let definition = Arc::clone(&pool.snapshot().definition);
             let state = pools.state_file(&pool.name);
-            let text = format!("{}{}", banner("pool-edit", &pool.name), definition.to_state_xml());
+            let text = format!(
+                "{}{}",
+                model::file_header("pool-edit", &pool.name),
+                definition.to_state_xml()
+            );
             files::write_atomic(&state, text.as_bytes(), WriteMode::RUNTIME)
                 .map_err(|error| super::error::system(error.to_string(), &error.source))?;
             let found = match dir::scan(&definition) {

@@ -71,3 +71,30 @@ pub struct PerfEvent {
     #[xml(attr)]
     pub enabled: YesNo,
 }
+
+/// Counters of the host's kernel that a guest can be measured with, in the order in which libvirt
+/// lists them (`virsh perf`).
+pub const PERF_EVENTS: &[&str] = &[
+    "cmt",
+    "mbmt",
+    "mbml",
+    "cpu_cycles",
+    "instructions",
+    "cache_references",
+    "cache_misses",
+    "branch_instructions",
+    "branch_misses",
+    "bus_cycles",
+    "stalled_cycles_frontend",
+    "stalled_cycles_backend",
+    "ref_cpu_cycles",
+    "cpu_clock",
+    "task_clock",
+    "page_faults",
+    "context_switches",
+    "cpu_migrations",
+    "page_faults_min",
+    "page_faults_maj",
+    "alignment_faults",
+    "emulation_faults",
+];

@@ -43,9 +43,7 @@ pub use aliases::assign_aliases;
 pub use arch::ARCHITECTURES;
 pub use definition::{Domain, VirtType};
 pub use inside::Inside;
-pub use text::{
-    FormatFlags, ParseOptions, Parsed, QEMU_NS, file_header, format, parse, write_domain,
-};
+pub use text::{FormatFlags, ParseOptions, Parsed, QEMU_NS, format, parse, write_domain};
 pub use validate::{
     validate, validate_core, validate_emulator, validate_host, validate_machine, validate_start,
     validate_support,

@@ -6,7 +6,8 @@ use diag::{Diagnostic, Severity};
 use xml::WriteOptions;
 
 pub use super::status_types::*;
-use super::{Domain, canonical, defaults, file_header};
+use super::{Domain, canonical, defaults};
+use crate::file_header;
 
 /// What reading a status file found.
 #[derive(Clone, Debug)]
@@ -57,7 +58,7 @@ pub fn format(status: &DomStatus) -> String {
 
 /// Writes a whole status file, with the comment that says who wrote it.
 pub fn format_file(status: &DomStatus) -> String {
-    file_header(&status.domain.name) + &format(status)
+    file_header("edit", &status.domain.name) + &format(status)
 }
 
 /// The guest inside a status file: its live form, private parts included.

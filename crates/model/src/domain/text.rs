@@ -136,17 +136,6 @@ fn without_unwritten(domain: &Domain) -> Option<Domain> {
     Some(shown)
 }
 
-/// The comment at the head of every file the daemon writes. Two hyphens in a name are set apart: they
-/// must not stand in a comment.
-pub fn file_header(name: &str) -> String {
-    format!(
-        "<!--\nWARNING: THIS IS AN AUTO-GENERATED FILE. CHANGES TO IT ARE LIKELY TO BE\nOVERWRITTEN \
-         AND LOST. Changes to this xml configuration should be made using:\n  virsh edit {}\nor other \
-         application using the libvirt API.\n-->\n\n",
-        name.replace("--", "- -")
-    )
-}
-
 /// Writes the `<domain>` element at the writer's place.
 pub fn write_domain(domain: &Domain, w: &mut Writer) {
     write_domain_as("domain", domain, w);

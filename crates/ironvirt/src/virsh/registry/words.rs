@@ -140,30 +140,7 @@ pub static DRIVERS: &[&str] = &["default", "kvm", "vfio", "xen"];
 pub static DUMP_FORMATS: &[&str] = &["elf", "kdump-zlib", "kdump-lzo", "kdump-snappy", "win-dmp"];
 
 /// Values of `enables` options.
-pub static ENABLES: &[&str] = &[
-    "cmt",
-    "mbmt",
-    "mbml",
-    "cpu_cycles",
-    "instructions",
-    "cache_references",
-    "cache_misses",
-    "branch_instructions",
-    "branch_misses",
-    "bus_cycles",
-    "stalled_cycles_frontend",
-    "stalled_cycles_backend",
-    "ref_cpu_cycles",
-    "cpu_clock",
-    "task_clock",
-    "page_faults",
-    "context_switches",
-    "cpu_migrations",
-    "page_faults_min",
-    "page_faults_maj",
-    "alignment_faults",
-    "emulation_faults",
-];
+pub static ENABLES: &[&str] = model::domain::lifecycle::PERF_EVENTS;
 
 /// Values of `formats` options.
 pub static FORMATS: &[&str] = &[

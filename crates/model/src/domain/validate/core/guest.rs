@@ -33,7 +33,7 @@ pub(super) fn check(d: &Domain, out: &mut Faults) {
     }
     let mut events = BTreeSet::new();
     for e in d.perf.iter().flat_map(|p| &p.events) {
-        if !PERF_EVENTS.contains(&e.name.as_str()) {
+        if !crate::domain::lifecycle::PERF_EVENTS.contains(&e.name.as_str()) {
             out.xml(
                 "domain.perf",
                 format!("Invalid value for attribute 'name' in element 'event': '{}'.", e.name),
@@ -43,32 +43,6 @@ pub(super) fn check(d: &Domain, out: &mut Faults) {
         }
     }
 }
-
-/// Counters of the host's kernel that a guest can be measured with.
-const PERF_EVENTS: [&str; 22] = [
-    "cmt",
-    "mbmt",
-    "mbml",
-    "cache_misses",
-    "cache_references",
-    "instructions",
-    "cpu_cycles",
-    "branch_instructions",
-    "branch_misses",
-    "bus_cycles",
-    "stalled_cycles_frontend",
-    "stalled_cycles_backend",
-    "ref_cpu_cycles",
-    "cpu_clock",
-    "task_clock",
-    "page_faults",
-    "context_switches",
-    "cpu_migrations",
-    "page_faults_min",
-    "page_faults_maj",
-    "alignment_faults",
-    "emulation_faults",
-];
 
 fn name(d: &Domain, out: &mut Faults) {
     if d.name.is_empty() {
