@@ -1,101 +1,120 @@
-//! What a frame consists of: header, kinds, status, holes, limits.
+//! What a frame consists of: length word, header, kinds, status, holes, limits.
+//!
+//! Everything is big-endian; the length counts itself.
 
-use xdr::{Decode, Decoder, Encode, Encoder, Error, Result};
+use xdr::{Decode, Decoder, Encode, Encoder, Result};
 
-/// Most bytes of a frame after its length word.
-pub const MESSAGE_MAX: usize = 33_554_432;
-/// Bytes of the header after the length word.
-pub const HEADER_LEN: usize = 24;
 /// Bytes of the length word.
-pub const LENGTH_LEN: usize = 4;
-/// Most bytes of a frame's payload.
-pub const PAYLOAD_MAX: usize = MESSAGE_MAX - HEADER_LEN;
-/// Most bytes of stream data in one frame, a limit that old peers still assume.
-pub const STREAM_DATA_MAX: usize = 262_120;
-/// Most descriptors that go with one frame.
-pub const FDS_MAX: usize = 32;
+pub const LENGTH_WORD: usize = 4;
+/// Bytes of the header without the length word.
+pub const HEADER: usize = 24;
+/// Bytes before the payload: length word and header.
+pub const PROLOGUE: usize = LENGTH_WORD + HEADER;
+/// The most that may follow the length word (header and payload).
+pub const MAX_BODY: usize = 33_554_432;
+/// The largest frame, length word included.
+pub const MAX_FRAME: usize = MAX_BODY + LENGTH_WORD;
+/// The longest payload.
+pub const MAX_PAYLOAD: usize = MAX_BODY - HEADER;
+/// The most stream data put into one frame (old peers assume a payload limit of 262,144 with 24 bytes of header).
+pub const MAX_STREAM_DATA: usize = 262_120;
+/// The most descriptors one frame may carry.
+pub const MAX_FDS: usize = 32;
 
-macro_rules! numbered {
-    ($(#[$doc:meta])* $name:ident, $what:literal { $($(#[$vdoc:meta])* $variant:ident = $n:literal,)* }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        #[repr(i32)]
-        pub enum $name { $($(#[$vdoc])* $variant = $n,)* }
+/// What a frame is for. Numbers we do not know are kept: such frames are dropped, as libvirtd does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub struct Kind(pub u32);
 
-        impl Encode for $name {
-            fn encode(&self, e: &mut Encoder) {
-                e.int(*self as i32);
-            }
-        }
+impl Kind {
+    /// A request.
+    pub const CALL: Self = Self(0);
+    /// The answer to a request.
+    pub const REPLY: Self = Self(1);
+    /// An event or a keepalive message.
+    pub const MESSAGE: Self = Self(2);
+    /// Stream data, its end, its abort.
+    pub const STREAM: Self = Self(3);
+    /// A request that carries file descriptors.
+    pub const CALL_WITH_FDS: Self = Self(4);
+    /// An answer that carries file descriptors.
+    pub const REPLY_WITH_FDS: Self = Self(5);
+    /// A hole in a sparse stream.
+    pub const STREAM_HOLE: Self = Self(6);
 
-        impl Decode for $name {
-            const MIN_SIZE: usize = 4;
-            fn decode(d: &mut Decoder<'_>) -> Result<Self> {
-                let at = d.position();
-                match d.int()? {
-                    $($n => Ok(Self::$variant),)*
-                    value => Err(Error::UnknownVariant { what: $what, at, value }),
-                }
-            }
-        }
-    };
-}
-
-numbered! {
-    /// The kind of a frame.
-    MessageType, "message type" {
-        /// From the client: a call.
-        Call = 0,
-        /// From the daemon: its answer.
-        Reply = 1,
-        /// From the daemon: an event. Keepalive frames, from both.
-        Message = 2,
-        /// Stream data, end, abort or error.
-        Stream = 3,
-        /// A call with file descriptors.
-        CallWithFds = 4,
-        /// A reply with file descriptors.
-        ReplyWithFds = 5,
-        /// A hole in a stream.
-        StreamHole = 6,
+    /// Is it one of the kinds above?
+    #[must_use]
+    pub fn is_known(self) -> bool {
+        self.0 <= Self::STREAM_HOLE.0
     }
-}
 
-impl MessageType {
-    /// Whether a count of descriptors stands between header and payload.
+    /// Does the frame count descriptors between header and payload?
     #[must_use]
     pub fn has_fds(self) -> bool {
-        matches!(self, Self::CallWithFds | Self::ReplyWithFds)
+        self == Self::CALL_WITH_FDS || self == Self::REPLY_WITH_FDS
     }
 }
 
-numbered! {
-    /// The status of a frame.
-    MessageStatus, "message status" {
-        /// Fine; of a stream: finished.
-        Ok = 0,
-        /// The payload is an error; of a stream from the client: aborted.
-        Error = 1,
-        /// More stream data.
-        Continue = 2,
+/// How it went. Other numbers are kept, so that the answer can name them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub struct Status(pub u32);
+
+impl Status {
+    /// Done; on streams: finished.
+    pub const OK: Self = Self(0);
+    /// Failed, the payload is an error; on streams from the client: abort.
+    pub const ERROR: Self = Self(1);
+    /// More data of a stream.
+    pub const CONTINUE: Self = Self(2);
+
+    /// Is it one of those above?
+    #[must_use]
+    pub fn is_known(self) -> bool {
+        self.0 <= Self::CONTINUE.0
     }
 }
 
-/// The header that follows a frame's length word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The six words after the length.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Header {
-    /// The program's number.
+    /// Which protocol.
     pub program: u32,
-    /// The program's version.
+    /// Its version.
     pub version: u32,
-    /// The procedure's number.
+    /// Which procedure or event.
     pub procedure: i32,
-    /// The kind of frame.
-    pub kind: MessageType,
-    /// Chosen by the client; repeated by replies and stream frames.
+    /// Call, reply, message or stream.
+    pub kind: Kind,
+    /// Chosen by the caller, repeated in the reply.
     pub serial: u32,
-    /// The status.
-    pub status: MessageStatus,
+    /// Ok, error or continue.
+    pub status: Status,
+}
+
+impl Header {
+    /// The bytes of a frame's beginning, for a payload of `payload` bytes (a count word included, if any).
+    #[must_use]
+    pub fn prologue(&self, payload: usize) -> [u8; PROLOGUE] {
+        let mut bytes = [0; PROLOGUE];
+        let words = [
+            (PROLOGUE + payload) as u32,
+            self.program,
+            self.version,
+            self.procedure as u32,
+            self.kind.0,
+            self.serial,
+            self.status.0,
+        ];
+        for (place, word) in bytes.chunks_exact_mut(4).zip(words) {
+            place.copy_from_slice(&word.to_be_bytes());
+        }
+        bytes
+    }
+
+    /// The header of the answer to this call, of `kind` with `status`.
+    #[must_use]
+    pub fn answer(&self, kind: Kind, status: Status) -> Self {
+        Self { kind, status, ..*self }
+    }
 }
 
 impl Encode for Header {
@@ -103,27 +122,27 @@ impl Encode for Header {
         e.uint(self.program);
         e.uint(self.version);
         e.int(self.procedure);
-        self.kind.encode(e);
+        e.uint(self.kind.0);
         e.uint(self.serial);
-        self.status.encode(e);
+        e.uint(self.status.0);
     }
 }
 
 impl Decode for Header {
-    const MIN_SIZE: usize = HEADER_LEN;
+    const MIN_SIZE: usize = HEADER;
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             program: d.uint()?,
             version: d.uint()?,
             procedure: d.int()?,
-            kind: MessageType::decode(d)?,
+            kind: Kind(d.uint()?),
             serial: d.uint()?,
-            status: MessageStatus::decode(d)?,
+            status: Status(d.uint()?),
         })
     }
 }
 
-/// The payload of a [`MessageType::StreamHole`] frame.
+/// The payload of a [`Kind::STREAM_HOLE`] frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StreamHole {
     /// Bytes skipped; never negative from a sane peer.

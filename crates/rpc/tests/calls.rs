@@ -108,7 +108,7 @@ fn errors_of_the_transport() {
     odd.status = Status(9);
     check(&mut client, odd, "Unexpected message status 9");
     odd = header(1, 9);
-    odd.program = frame::KEEPALIVE_PROGRAM;
+    odd.program = protocol::keepalive::PROGRAM;
     let text = "Cannot find program 1801807216 version 1";
     check(&mut client, odd, text);
     client.is_well();

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use protocol::message::{Header, MessageStatus, MessageType, StreamHole};
+use protocol::message::{Header, Kind, Status, StreamHole};
 use protocol::remote::{self, procs};
 use protocol::{Procedure, WireError, keepalive};
 use rpc::client::{CloseReason, Connection, Keepalive, OpenOptions, Received, StreamItem};
@@ -33,12 +33,12 @@ impl Peer {
     }
 
     fn reply(&mut self, to: &Header, ret: &impl Encode) {
-        let header = Header { kind: MessageType::Reply, status: MessageStatus::Ok, ..*to };
+        let header = Header { kind: Kind::REPLY, status: Status::OK, ..*to };
         self.write(&header, &xdr::to_vec(ret).unwrap());
     }
 
-    fn stream(&mut self, to: &Header, status: MessageStatus, payload: &[u8]) {
-        self.write(&Header { kind: MessageType::Stream, status, ..*to }, payload);
+    fn stream(&mut self, to: &Header, status: Status, payload: &[u8]) {
+        self.write(&Header { kind: Kind::STREAM, status, ..*to }, payload);
     }
 
     /// The next call of `P`; everything else that opening and closing needs is answered on the way.
@@ -68,7 +68,7 @@ impl Peer {
     /// Answers until the client goes.
     fn rest(mut self) {
         while let Some((h, _)) = self.read() {
-            if h.kind == MessageType::Call {
+            if h.kind == Kind::CALL {
                 self.usual(&h);
             }
         }
@@ -88,9 +88,9 @@ const KEEP: Header = Header {
     program: keepalive::PROGRAM,
     version: 1,
     procedure: 1,
-    kind: MessageType::Message,
+    kind: Kind::MESSAGE,
     serial: 0,
-    status: MessageStatus::Ok,
+    status: Status::OK,
 };
 
 #[test]
@@ -106,7 +106,7 @@ fn questions_are_answered_while_nobody_calls() {
             assert_eq!((h.program, h.procedure, payload.len()), (keepalive::PROGRAM, 2, 0));
         }
         // An event tells the client that all answers came.
-        p.write(&Header { procedure: 318, kind: MessageType::Message, ..h }, &[0, 0, 0, 9]);
+        p.write(&Header { procedure: 318, kind: Kind::MESSAGE, ..h }, &[0, 0, 0, 9]);
         p.rest();
     });
     assert_eq!(c.call::<procs::ConnectGetHostname>(&()).unwrap().hostname, "h");
@@ -158,7 +158,7 @@ fn an_announced_reason_counts() {
     let options = OpenOptions { close_callback: true, ..OpenOptions::default() };
     let (c, peer) = start(options, |mut p| {
         let h = p.expect::<procs::ConnectGetHostname>();
-        let event = Header { procedure: 362, kind: MessageType::Message, ..h };
+        let event = Header { procedure: 362, kind: Kind::MESSAGE, ..h };
         p.write(&event, &2i32.to_be_bytes());
     });
     c.call::<procs::ConnectGetHostname>(&()).unwrap_err();
@@ -204,10 +204,10 @@ fn undecodable_results_leave_the_connection_standing() {
         p.reply(&h, &1000u32);
         // Answers that nobody waits for are dropped.
         p.reply(&h, &0u32);
-        p.stream(&h, MessageStatus::Continue, b"x");
+        p.stream(&h, Status::CONTINUE, b"x");
         let h = p.expect::<procs::ConnectGetHostname>();
         // A string that is not UTF-8 is shown as well as it can be.
-        p.write(&Header { kind: MessageType::Reply, ..h }, b"\0\0\0\x02a\xff\0\0");
+        p.write(&Header { kind: Kind::REPLY, ..h }, b"\0\0\0\x02a\xff\0\0");
         p.rest();
     });
     let e = c.call::<procs::ConnectGetHostname>(&()).unwrap_err();
@@ -226,23 +226,20 @@ fn streams_end_fail_and_have_holes() {
     let (c, peer) = start(OpenOptions::default(), |mut p| {
         let h = p.expect::<procs::DomainScreenshot>();
         p.reply(&h, &remote::DomainScreenshotRet { mime: Some("m".into()) });
-        p.stream(&h, MessageStatus::Continue, b"abc");
+        p.stream(&h, Status::CONTINUE, b"abc");
         let hole = xdr::to_vec(&StreamHole { length: 5, flags: 0 }).unwrap();
-        let kind = MessageType::StreamHole;
-        p.write(&Header { kind, status: MessageStatus::Continue, ..h }, &hole);
-        p.stream(&h, MessageStatus::Continue, b"");
+        let kind = Kind::STREAM_HOLE;
+        p.write(&Header { kind, status: Status::CONTINUE, ..h }, &hole);
+        p.stream(&h, Status::CONTINUE, b"");
         let (end, payload) = p.read().unwrap();
-        assert_eq!(
-            (end.kind, end.status, end.serial),
-            (MessageType::Stream, MessageStatus::Ok, h.serial)
-        );
+        assert_eq!((end.kind, end.status, end.serial), (Kind::STREAM, Status::OK, h.serial));
         assert!(payload.is_empty());
-        p.stream(&h, MessageStatus::Ok, b"");
+        p.stream(&h, Status::OK, b"");
 
         let h = p.expect::<procs::DomainScreenshot>();
         p.reply(&h, &remote::DomainScreenshotRet::default());
         let e = diag::VirError::failed("disk full");
-        p.stream(&h, MessageStatus::Error, &xdr::to_vec(&WireError::from(&e)).unwrap());
+        p.stream(&h, Status::ERROR, &xdr::to_vec(&WireError::from(&e)).unwrap());
         p.rest();
     });
     let (ret, stream) = c.open_stream::<procs::DomainScreenshot>(&screenshot()).unwrap();
@@ -269,7 +266,7 @@ fn a_slow_reader_may_still_call() {
         let mut writer = Peer(p.0.try_clone().unwrap());
         let sender = std::thread::spawn(move || {
             for _ in 0..FRAMES {
-                writer.stream(&h, MessageStatus::Continue, &[7; 262_120]);
+                writer.stream(&h, Status::CONTINUE, &[7; 262_120]);
             }
             writer
         });
@@ -277,7 +274,7 @@ fn a_slow_reader_may_still_call() {
         let call = p.expect::<procs::ConnectGetHostname>();
         let mut writer = sender.join().unwrap();
         writer.reply(&call, &remote::ConnectGetHostnameRet { hostname: "h".into() });
-        writer.stream(&h, MessageStatus::Continue, b"");
+        writer.stream(&h, Status::CONTINUE, b"");
         p.rest();
     });
     let (_, stream) = c.open_stream::<procs::DomainScreenshot>(&screenshot()).unwrap();

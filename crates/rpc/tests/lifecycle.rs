@@ -20,7 +20,7 @@ fn start(doors: Vec<ListenerSpec>) -> Result<rpc::server::ServerHandle, BindErro
 
 fn ping(procedure: i32) -> frame::Header {
     frame::Header {
-        program: frame::KEEPALIVE_PROGRAM,
+        program: protocol::keepalive::PROGRAM,
         version: 1,
         procedure,
         kind: Kind::MESSAGE,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use diag::VirError;
-use protocol::message::MessageStatus;
+use protocol::message::Status;
 use protocol::{Procedure, remote};
 use xdr::{Decode, Decoder};
 
@@ -268,7 +268,7 @@ impl Handle {
         let bytes = core::call_bytes(ids, serial, args, count)?;
         self.core.send(&bytes, fds)?;
         let reply = self.core.reply(serial)?;
-        if reply.header.status == MessageStatus::Error {
+        if reply.header.status == Status::ERROR {
             return Err(core::wire_error(&reply.payload));
         }
         let ret = P::Ret::decode(&mut Decoder::lossy(&reply.payload))

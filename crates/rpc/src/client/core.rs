@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use diag::VirError;
-use protocol::message::{Header, MessageStatus, MessageType, StreamHole};
+use protocol::message::{Header, Kind, Status, StreamHole};
 use protocol::{WireError, keepalive, remote};
 use xdr::{Decoder, Encode};
 
@@ -179,9 +179,9 @@ impl Core {
             program: keepalive::PROGRAM,
             version: keepalive::VERSION,
             procedure: procedure.number(),
-            kind: MessageType::Message,
+            kind: Kind::MESSAGE,
             serial: 0,
-            status: MessageStatus::Ok,
+            status: Status::OK,
         };
         match link::frame_bytes(&header, None, |_| {}) {
             Ok(frame) => link::write_frame(&self.fd, &frame, &[]),
@@ -386,18 +386,18 @@ impl Core {
         s.asked = 0;
         let h = frame.header;
         match h.kind {
-            MessageType::Reply | MessageType::ReplyWithFds => {
+            Kind::REPLY | Kind::REPLY_WITH_FDS => {
                 // The first reply counts; further ones are nobody's.
                 if let Some(slot @ None) = s.calls.get_mut(&h.serial) {
                     *slot = Some(frame);
                 }
             }
-            MessageType::Stream | MessageType::StreamHole => {
+            Kind::STREAM | Kind::STREAM_HOLE => {
                 self.handle_stream(s, &frame);
                 self.changed.notify_all();
                 return;
             }
-            MessageType::Message if h.program == keepalive::PROGRAM => {
+            Kind::MESSAGE if h.program == keepalive::PROGRAM => {
                 drop(s);
                 if h.procedure == keepalive::Procedure::Ping.number() {
                     self.pongs.fetch_add(1, Ordering::SeqCst);
@@ -405,7 +405,7 @@ impl Core {
                 }
                 return;
             }
-            MessageType::Message => {
+            Kind::MESSAGE => {
                 let event = RawEvent::new(h.program, h.procedure, frame.payload);
                 if let Some(reason) = event.close_reason() {
                     s.announced = Some(reason);
@@ -416,7 +416,8 @@ impl Core {
                     s.events.push_back(event);
                 }
             }
-            MessageType::Call | MessageType::CallWithFds => {}
+            // Calls are a client's to make; unknown kinds never come this far.
+            _ => {}
         }
         drop(s);
         self.changed.notify_all();
@@ -426,10 +427,10 @@ impl Core {
         let h = frame.header;
         let Some(stream) = s.streams.get_mut(&h.serial) else { return };
         match (h.kind, h.status) {
-            (_, MessageStatus::Error) if frame.payload.is_empty() => stream.end = Some(End::Done),
-            (_, MessageStatus::Error) => stream.end = Some(End::Failed(wire_error(&frame.payload))),
-            (_, MessageStatus::Ok) => stream.end = Some(End::Done),
-            (MessageType::StreamHole, MessageStatus::Continue) => {
+            (_, Status::ERROR) if frame.payload.is_empty() => stream.end = Some(End::Done),
+            (_, Status::ERROR) => stream.end = Some(End::Failed(wire_error(&frame.payload))),
+            (_, Status::OK) => stream.end = Some(End::Done),
+            (Kind::STREAM_HOLE, Status::CONTINUE) => {
                 match xdr::from_slice::<StreamHole>(&frame.payload) {
                     Ok(hole) => {
                         stream.items.push_back(StreamItem::Hole(hole.length.max(0).unsigned_abs()))
@@ -437,10 +438,8 @@ impl Core {
                     Err(e) => stream.end = Some(End::Failed(error::undecodable(&e))),
                 }
             }
-            (_, MessageStatus::Continue) if frame.payload.is_empty() => {
-                stream.end = Some(End::Data)
-            }
-            (_, MessageStatus::Continue) => {
+            (_, Status::CONTINUE) if frame.payload.is_empty() => stream.end = Some(End::Data),
+            _ => {
                 stream.bytes += frame.payload.len();
                 stream.items.push_back(StreamItem::Data(frame.payload.clone()));
             }
@@ -478,9 +477,9 @@ pub(super) fn call_bytes<A: Encode>(
         program: ids.0,
         version: ids.1,
         procedure: ids.2,
-        kind: if fds.is_some() { MessageType::CallWithFds } else { MessageType::Call },
+        kind: if fds.is_some() { Kind::CALL_WITH_FDS } else { Kind::CALL },
         serial,
-        status: MessageStatus::Ok,
+        status: Status::OK,
     };
     link::frame_bytes(&header, fds, |e| args.encode(e)).map_err(|e| error::unencodable(&e))
 }

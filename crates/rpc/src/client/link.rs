@@ -7,7 +7,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use protocol::message::{FDS_MAX, HEADER_LEN, Header, LENGTH_LEN, MESSAGE_MAX};
+use protocol::message::{HEADER, Header, LENGTH_WORD, MAX_FDS, MAX_FRAME, PROLOGUE};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{
@@ -54,16 +54,20 @@ pub(super) fn wait_readable(
 
 /// Reads one frame, waiting for it.
 pub(super) fn read_frame(fd: &OwnedFd) -> Result<Frame, ReadFault> {
-    let mut length = [0; LENGTH_LEN];
+    let mut length = [0; LENGTH_WORD];
     fill(fd, &mut length)?;
     let length = u32::from_be_bytes(length) as usize;
-    if !(LENGTH_LEN + HEADER_LEN..=LENGTH_LEN + MESSAGE_MAX).contains(&length) {
+    if !(PROLOGUE..=MAX_FRAME).contains(&length) {
         return Err(ReadFault::Bad(format!("packet of {length} bytes is not a message")));
     }
-    let mut head = [0; HEADER_LEN];
+    let mut head = [0; HEADER];
     fill(fd, &mut head)?;
     let header: Header = xdr::from_slice(&head).map_err(|e| ReadFault::Bad(e.to_string()))?;
-    let mut left = length - LENGTH_LEN - HEADER_LEN;
+    if !header.kind.is_known() || !header.status.is_known() {
+        let (kind, status) = (header.kind.0, header.status.0);
+        return Err(ReadFault::Bad(format!("message of unknown type {kind} or status {status}")));
+    }
+    let mut left = length - PROLOGUE;
     let mut count = 0;
     if header.kind.has_fds() {
         let mut word = [0; 4];
@@ -72,7 +76,7 @@ pub(super) fn read_frame(fd: &OwnedFd) -> Result<Frame, ReadFault> {
             .ok_or_else(|| ReadFault::Bad("message without its number of descriptors".into()))?;
         fill(fd, &mut word)?;
         count = u32::from_be_bytes(word) as usize;
-        if count > FDS_MAX {
+        if count > MAX_FDS {
             return Err(ReadFault::Bad(format!("too many descriptors in a message: {count}")));
         }
     }
@@ -163,12 +167,12 @@ pub(super) fn frame_bytes(
     write(&mut e);
     let mut bytes = e.finish()?;
     let len = bytes.len();
-    let too_long = || xdr::Error::TooLong { at: 0, len, max: LENGTH_LEN + MESSAGE_MAX };
-    if len > LENGTH_LEN + MESSAGE_MAX {
+    let too_long = || xdr::Error::TooLong { at: 0, len, max: MAX_FRAME };
+    if len > MAX_FRAME {
         return Err(too_long());
     }
     let word = u32::try_from(len).map_err(|_| too_long())?;
-    if let Some(place) = bytes.get_mut(..LENGTH_LEN) {
+    if let Some(place) = bytes.get_mut(..LENGTH_WORD) {
         place.copy_from_slice(&word.to_be_bytes());
     }
     Ok(bytes)

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use diag::VirError;
-use protocol::message::{Header, MessageStatus, MessageType, STREAM_DATA_MAX, StreamHole};
+use protocol::message::{Header, Kind, MAX_STREAM_DATA, Status, StreamHole};
 use xdr::Encode;
 
 use super::connection::Connection;
@@ -50,9 +50,9 @@ impl Stream {
     /// # Errors
     /// The daemon's error for the stream, or the connection is lost.
     pub fn send(&self, data: &[u8]) -> Result<(), VirError> {
-        for piece in data.chunks(STREAM_DATA_MAX) {
+        for piece in data.chunks(MAX_STREAM_DATA) {
             self.check()?;
-            self.frame(MessageType::Stream, MessageStatus::Continue, |e| e.append_raw(piece))?;
+            self.frame(Kind::STREAM, Status::CONTINUE, |e| e.append_raw(piece))?;
         }
         Ok(())
     }
@@ -66,7 +66,7 @@ impl Stream {
         let length = i64::try_from(length)
             .map_err(|_| error::invalid_arg(format!("hole of {length} bytes is too long")))?;
         let hole = StreamHole { length, flags: 0 };
-        self.frame(MessageType::StreamHole, MessageStatus::Continue, |e| hole.encode(e))
+        self.frame(Kind::STREAM_HOLE, Status::CONTINUE, |e| hole.encode(e))
     }
 
     /// The next piece; none at the end of the data. Waits for it.
@@ -98,7 +98,7 @@ impl Stream {
     /// The daemon's error for the stream (a full disk, for example), or the connection is lost.
     pub fn finish(mut self) -> Result<(), VirError> {
         self.check()?;
-        self.end(MessageStatus::Ok)
+        self.end(Status::OK)
     }
 
     /// Gives up: tells the daemon and waits for its confirmation.
@@ -106,13 +106,13 @@ impl Stream {
     /// # Errors
     /// The daemon's error for the stream, or the connection is lost.
     pub fn abort(mut self) -> Result<(), VirError> {
-        self.end(MessageStatus::Error)
+        self.end(Status::ERROR)
     }
 
-    fn end(&mut self, status: MessageStatus) -> Result<(), VirError> {
+    fn end(&mut self, status: Status) -> Result<(), VirError> {
         self.open = false;
         let core = self.connection.core();
-        let done = match self.frame(MessageType::Stream, status, |_| {}) {
+        let done = match self.frame(Kind::STREAM, status, |_| {}) {
             Ok(()) => core.stream_done(self.serial),
             Err(e) => Err(e),
         };
@@ -129,8 +129,8 @@ impl Stream {
 
     fn frame(
         &self,
-        kind: MessageType,
-        status: MessageStatus,
+        kind: Kind,
+        status: Status,
         payload: impl FnOnce(&mut xdr::Encoder),
     ) -> Result<(), VirError> {
         let (program, version, procedure) = self.ids;
@@ -148,7 +148,7 @@ impl Drop for Stream {
         }
         // A stream that failed is closed on the daemon's side already.
         if self.check().is_ok() {
-            let _ = self.frame(MessageType::Stream, MessageStatus::Error, |_| {});
+            let _ = self.frame(Kind::STREAM, Status::ERROR, |_| {});
         }
         self.connection.core().forget(self.serial);
     }

@@ -26,7 +26,7 @@ use super::shards::Load;
 use super::stream::{StreamClosed, StreamState};
 use super::{Call, Outcome, Service, input, tasks};
 use crate::fault;
-use crate::frame::{self, Found, FrameBuffer, FrameError, Header, KEEPALIVE_PROGRAM, Kind, Status};
+use crate::frame::{self, Found, FrameBuffer, FrameError, Header, Kind, Status};
 
 /// Why a connection ends.
 #[derive(Debug, thiserror::Error)]
@@ -425,7 +425,7 @@ impl<S: Service> Conn<S> {
     /// Handles one frame.
     fn frame(&mut self, found: &Found, payload: &[u8], fds: Vec<OwnedFd>, scratch: &mut Scratch) {
         let header = &found.header;
-        if header.program == KEEPALIVE_PROGRAM && !is_call(header) {
+        if header.program == protocol::keepalive::PROGRAM && !is_call(header) {
             if let Some(pong) = pong(header) {
                 frame::put(&mut scratch.out, &pong, &[]);
             }

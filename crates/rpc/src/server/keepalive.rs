@@ -6,17 +6,17 @@ use std::task::{Context, Poll};
 
 use tokio::time::{Instant, Sleep, sleep};
 
+use protocol::keepalive::{self, Procedure};
+
 use super::KeepaliveConfig;
-use crate::frame::{
-    Header, KEEPALIVE_PING, KEEPALIVE_PONG, KEEPALIVE_PROGRAM, KEEPALIVE_VERSION, Kind, Status,
-};
+use crate::frame::{Header, Kind, Status};
 
 /// The keepalive frame with this procedure.
-fn message(procedure: i32) -> Header {
+fn message(procedure: Procedure) -> Header {
     Header {
-        program: KEEPALIVE_PROGRAM,
-        version: KEEPALIVE_VERSION,
-        procedure,
+        program: keepalive::PROGRAM,
+        version: keepalive::VERSION,
+        procedure: procedure.number(),
         kind: Kind::MESSAGE,
         serial: 0,
         status: Status::OK,
@@ -25,15 +25,15 @@ fn message(procedure: i32) -> Header {
 
 /// The question.
 pub(crate) fn ping() -> Header {
-    message(KEEPALIVE_PING)
+    message(Procedure::Ping)
 }
 
 /// The answer to a frame, if it asks.
 pub(crate) fn pong(header: &Header) -> Option<Header> {
     let asks = header.kind == Kind::MESSAGE
-        && header.version == KEEPALIVE_VERSION
-        && header.procedure == KEEPALIVE_PING;
-    asks.then(|| message(KEEPALIVE_PONG))
+        && header.version == keepalive::VERSION
+        && header.procedure == Procedure::Ping.number();
+    asks.then(|| message(Procedure::Pong))
 }
 
 /// What the clock says.
