@@ -31,6 +31,16 @@ fn baseline_options(flags: u32) -> Result<BaselineOptions, diag::VirError> {
     })
 }
 
+/// The kind of guest a call asks about.
+fn query(
+    emulator: Option<String>,
+    arch: Option<String>,
+    machine: Option<String>,
+    virt_type: Option<String>,
+) -> DomainCapsQuery {
+    DomainCapsQuery { emulator, arch, machine, virt_type }
+}
+
 pub(crate) fn call<'a, 'b>(
     service: &Libvirt,
     _session: &Arc<Session>,
@@ -65,12 +75,7 @@ pub(crate) fn call<'a, 'b>(
         Procedure::ConnectCompareHypervisorCpu => {
             blocking::<procs::ConnectCompareHypervisorCpu>(request, move |args| {
                 let options = compare_options(args.flags)?;
-                let query = DomainCapsQuery {
-                    emulator: args.emulator,
-                    arch: args.arch,
-                    machine: args.machine,
-                    virt_type: args.virttype,
-                };
+                let query = query(args.emulator, args.arch, args.machine, args.virttype);
                 let result = engine.compare_hypervisor_cpu(&query, &args.xml_cpu, options)?;
                 Ok(remote::ConnectCompareHypervisorCpuRet { result })
             })
@@ -78,12 +83,7 @@ pub(crate) fn call<'a, 'b>(
         Procedure::ConnectBaselineHypervisorCpu => {
             blocking::<procs::ConnectBaselineHypervisorCpu>(request, move |args| {
                 let options = baseline_options(args.flags)?;
-                let query = DomainCapsQuery {
-                    emulator: args.emulator,
-                    arch: args.arch,
-                    machine: args.machine,
-                    virt_type: args.virttype,
-                };
+                let query = query(args.emulator, args.arch, args.machine, args.virttype);
                 let cpu = engine.baseline_hypervisor_cpu(&query, &args.xml_cpus, options)?;
                 Ok(remote::ConnectBaselineHypervisorCpuRet { cpu })
             })
