@@ -47,8 +47,8 @@ pub struct GuestCaps<'a> {
 fn word_size(arch: &str) -> &'static str {
     match arch {
         "i686" | "armv6l" | "armv7l" | "mips" | "mipsel" | "ppc" | "riscv32" | "sparc" | "sh4"
-        | "sh4eb" | "m68k" | "lm32" | "or32" | "cris" | "microblaze" | "microblazeel"
-        | "xtensa" | "xtensaeb" | "unicore32" | "s390" => "32",
+        | "sh4eb" | "m68k" | "lm32" | "cris" | "microblaze" | "microblazeel" | "xtensa"
+        | "xtensaeb" | "unicore32" | "s390" => "32",
         _ => "64",
     }
 }

@@ -1,7 +1,8 @@
 //! Architectures of guests.
 
-/// Architectures of guests, by libvirt's names (`virArch`).
-pub const ARCHITECTURES: &[&str] = &[
+/// libvirt's architecture names (`virArch`) in its order, "none" first: what `virsh` completes.
+pub const ARCHITECTURES_AND_NONE: &[&str] = &[
+    "none",
     "alpha",
     "armv6l",
     "armv7l",
@@ -10,7 +11,6 @@ pub const ARCHITECTURES: &[&str] = &[
     "cris",
     "i686",
     "ia64",
-    "itanium",
     "lm32",
     "loongarch64",
     "m68k",
@@ -21,10 +21,10 @@ pub const ARCHITECTURES: &[&str] = &[
     "mips64",
     "mips64el",
     "openrisc",
-    "or32",
     "parisc",
     "parisc64",
     "ppc",
+    "ppcle",
     "ppc64",
     "ppc64le",
     "ppcemb",
@@ -41,3 +41,6 @@ pub const ARCHITECTURES: &[&str] = &[
     "xtensa",
     "xtensaeb",
 ];
+
+/// Architectures that a guest or a host may have.
+pub const ARCHITECTURES: &[&str] = ARCHITECTURES_AND_NONE.split_at(1).1;

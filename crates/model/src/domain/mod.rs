@@ -40,7 +40,7 @@ pub mod validate;
 pub mod walk;
 
 pub use aliases::assign_aliases;
-pub use arch::ARCHITECTURES;
+pub use arch::{ARCHITECTURES, ARCHITECTURES_AND_NONE};
 pub use definition::{Domain, VirtType};
 pub use inside::Inside;
 pub use text::{FormatFlags, ParseOptions, Parsed, QEMU_NS, format, parse, write_domain};

@@ -204,8 +204,6 @@ fn arch_from_target(target: &str) -> &str {
     match target {
         "i386" => "i686",
         "arm" => "armv7l",
-        "or32" => "or32",
-        "sh4" => "sh4",
         other => other,
     }
 }
