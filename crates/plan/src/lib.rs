@@ -11,6 +11,7 @@ pub mod block;
 mod command;
 mod display;
 mod launch_plan;
+pub mod limits;
 pub mod migration;
 pub mod network;
 pub mod nodedev;
