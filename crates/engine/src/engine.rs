@@ -32,7 +32,7 @@ pub struct EngineConfig {
     pub exec_helper: Helper,
     /// Where its own tasks run.
     pub runtime: Handle,
-    /// What guests take over of the daemon's environment: PATH, USER, LOGNAME.
+    /// What guests and scripts may take over of the daemon's environment: PATH, HOME, USER, LOGNAME.
     pub environment: BTreeMap<String, OsString>,
 }
 

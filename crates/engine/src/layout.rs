@@ -29,6 +29,8 @@ pub struct Layout {
     pub log: PathBuf,
     /// `/run/libvirtd.pid`.
     pub pid_file: PathBuf,
+    /// Scripts of the administrator; a session's are the machine's too.
+    pub hooks: PathBuf,
     /// Where QEMU's firmware descriptors of the machine are looked for, most specific first.
     pub firmware: Vec<PathBuf>,
 }
@@ -61,6 +63,7 @@ impl Layout {
             cache: at("/var/cache/libvirt"),
             log: at("/var/log/libvirt"),
             pid_file: at("/run/libvirtd.pid"),
+            hooks: at("/etc/libvirt/hooks"),
             firmware: vec!["/etc/qemu/firmware".into(), "/usr/share/qemu/firmware".into()],
         };
         layout.checked()
@@ -81,6 +84,7 @@ impl Layout {
             log: cache.join("libvirt"),
             cache: cache.join("libvirt"),
             pid_file: run.join("libvirtd.pid"),
+            hooks: "/etc/libvirt/hooks".into(),
             firmware: vec![
                 config.join("qemu/firmware"),
                 "/etc/qemu/firmware".into(),

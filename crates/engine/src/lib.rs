@@ -13,6 +13,7 @@ pub mod domain;
 mod engine;
 pub mod events;
 mod guest_kinds;
+mod hooks;
 mod host_cpu;
 mod host_view;
 pub mod ksm;
@@ -25,6 +26,7 @@ mod turn;
 
 pub use engine::{Engine, EngineConfig, OpenError};
 pub use guest_kinds::DomainCapsQuery;
+pub use hooks::DaemonHook;
 pub use host_cpu::{BaselineOptions, CompareOptions};
 pub use host_view::NodeInfo;
 pub use layout::{Layout, RootTooLong, SOCKET_PATH_MAX};

@@ -20,6 +20,7 @@ pub mod probe;
 pub mod process;
 pub mod pty;
 mod scm;
+pub mod script;
 pub mod spawn;
 pub mod users;
 pub mod vsock;

@@ -8,10 +8,12 @@ use super::results::Results;
 use super::steps;
 use super::teardown;
 use crate::engine::Engine;
+use crate::hooks::GuestHook;
 use diag::{ErrorCode, VirError};
 use host::monitor::{Connected, Monitor, MonitorError};
 use host::process::Process;
 use host::spawn::{SpawnError, Started};
+use lifecycle::ShutoffReason;
 use plan::{Action, Exec, LaunchPlan, QmpCommand};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -97,6 +99,7 @@ impl Launch {
             .iter()
             .position(|step| matches!(step.action, Action::Exec(_)))
             .ok_or_else(|| VirError::internal("a plan without an exec step"))?;
+        self.hook(GuestHook::Prepare, abort).await?;
         // The exec helper loads while the steps are done.
         let engine = Arc::clone(&self.engine);
         let starting = crate::blocking(move || Ok(host::spawn::start(engine.exec_helper())));
@@ -106,13 +109,26 @@ impl Launch {
             self.helper = Some((started.pid(), started.start_time()));
         }
         prepared?;
-        if *abort.borrow() {
-            return Err(aborted(&self.name));
-        }
+        self.hook(GuestHook::Start, abort).await?;
+        let connected = tokio::select! {
+            biased;
+            result = self.exec_and_greet(exec_at, started, write_down) => result?,
+            _ = abort.wait_for(|abort| *abort) => return Err(aborted(&self.name)),
+        };
+        self.hook(GuestHook::Started, abort).await?;
+        Ok(connected)
+    }
+
+    /// The administrator's scripts may prevent the start; `destroy` does not wait for them.
+    async fn hook(
+        &self,
+        hook: GuestHook,
+        abort: &mut watch::Receiver<bool>,
+    ) -> Result<(), VirError> {
         tokio::select! {
             biased;
-            result = self.exec_and_greet(exec_at, started, write_down) => result,
             _ = abort.wait_for(|abort| *abort) => Err(aborted(&self.name)),
+            result = self.engine.guest_hook(&self.plan.live, hook) => result,
         }
     }
 
@@ -284,7 +300,16 @@ impl Launch {
         }
         let undo = self.plan.rollback(self.done).into_iter().cloned().collect();
         let results = std::mem::take(&mut self.results);
-        teardown::run(&self.engine, &self.name, undo, results.made()).await;
+        let failed = ShutoffReason::Failed;
+        teardown::run(
+            &self.engine,
+            &self.name,
+            Some(&self.plan.live),
+            failed,
+            undo,
+            results.made(),
+        )
+        .await;
     }
 
     fn spawn_error(&self, exec: &Exec, error: &SpawnError) -> VirError {

@@ -1,23 +1,36 @@
 //! Network devices of guests: taps and macvtaps, made and taken back.
 
 mod names;
-mod script;
 
 use super::results::Results;
 use super::steps::{named, system};
 use super::teardown::Made;
+use crate::engine::Engine;
 use diag::{ErrorCode, VirError};
 use host::netdev::{self, MacvtapSpec, NetdevError, TapDevice, TapSpec};
 use host::netlink::MacvtapMode;
+use host::script::{self, Call};
 use names::{MACVTAPS, TAPS};
 use plan::{ResultName, Step, Tap, TapKind};
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 use units::MacAddr;
 
 // What a device's removal needs is kept beside its name, under these ends of the step's name.
 const INDEX: &str = ".index";
 const LOWER: &str = ".lower";
 const DOWN_SCRIPT: &str = ".downscript";
+
+/// How long an interface's script may take.
+const SCRIPT_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Runs an interface's script: it gets the device's name as its only argument.
+fn run_script(engine: &Engine, path: &str, device: &str) -> Result<(), VirError> {
+    let env = engine.script_environment();
+    let call =
+        Call { program: path, args: &[device], env: &env, input: b"", deadline: SCRIPT_DEADLINE };
+    script::run(&call).map(drop).map_err(|error| VirError::internal(error.to_string()))
+}
 
 /// What a network device asks for that cannot be done here yet.
 pub(super) fn unsupported(tap: &Tap) -> Option<VirError> {
@@ -32,7 +45,12 @@ pub(super) fn unsupported(tap: &Tap) -> Option<VirError> {
 ///
 /// # Errors
 /// When the kernel or a script refuses; nothing is left then.
-pub(super) fn make_tap(step: &Step, tap: &Tap, results: &mut Results) -> Result<(), VirError> {
+pub(super) fn make_tap(
+    engine: &Engine,
+    step: &Step,
+    tap: &Tap,
+    results: &mut Results,
+) -> Result<(), VirError> {
     match &tap.kind {
         TapKind::Bridge { bridge, isolated } => {
             let spec =
@@ -44,7 +62,7 @@ pub(super) fn make_tap(step: &Step, tap: &Tap, results: &mut Results) -> Result<
             let device =
                 if *managed { make_named(tap, tap_spec(tap)?)? } else { open_existing(tap)? };
             if let Some(script) = script {
-                script::run(script, &device.name)?;
+                run_script(engine, script, &device.name)?;
             }
             if let Some(script) = down_script {
                 remember(step, results, DOWN_SCRIPT, script.clone());
@@ -176,12 +194,12 @@ pub(super) fn know_macvtap(name: &ResultName, device: &str, index: u32, made: &m
 
 /// Takes back what [`make_tap`] did under this name. A tap of ours vanished with the last of its
 /// descriptors, which QEMU had; a macvtap stays until it is removed.
-pub(super) fn remove(name: &ResultName, made: &Made) -> Result<(), String> {
+pub(super) fn remove(engine: &Engine, name: &ResultName, made: &Made) -> Result<(), String> {
     let Some(device) = made.links.get(name) else { return Ok(()) };
     let kept = |what: &str| made.links.get(&ResultName::new(format!("{}{what}", name.0)));
     let mut faults = Vec::new();
     if let Some(script) = kept(DOWN_SCRIPT)
-        && let Err(error) = script::run(script, device)
+        && let Err(error) = run_script(engine, script, device)
     {
         faults.push(error.message());
     }

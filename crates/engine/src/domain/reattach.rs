@@ -6,6 +6,7 @@ use super::teardown;
 use super::view::power_policy;
 use super::vm::{self, ActorParts};
 use crate::engine::Engine;
+use crate::hooks::GuestHook;
 use host::monitor::{Connected, Monitor, MonitorError};
 use host::process::Process;
 use lifecycle::{
@@ -93,7 +94,9 @@ impl Engine {
                     let _ = process.kill();
                     let _ = process.exited().await;
                 }
-                teardown::run(&self, &status.content().name, undo, made).await;
+                let definition = &status.content().definition;
+                let (name, why) = (&definition.name, ShutoffReason::Unknown);
+                teardown::run(&self, name, Some(definition), why, undo, made).await;
                 let _ = status.remove();
             }
         }
@@ -143,7 +146,9 @@ impl Engine {
         guest.domain.begin_start(abort);
         let control = self.runtime().spawn(async move {
             match connect(&content.monitor).await {
-                Ok((connected, run_state)) => engine.resume_control(guest, connected, run_state),
+                Ok((connected, run_state)) => {
+                    engine.welcome_back(guest, connected, run_state).await;
+                }
                 Err(error) => {
                     tracing::warn!(
                         domain = content.name,
@@ -182,7 +187,7 @@ impl Engine {
                 }
             }
             if let Ok((connected, run_state)) = connect(&monitor).await {
-                self.resume_control(guest, connected, run_state);
+                self.welcome_back(guest, connected, run_state).await;
                 return;
             }
         }
@@ -190,13 +195,27 @@ impl Engine {
 
     /// Takes back what was made for a guest that ended before it was under control.
     async fn bury(self: &Arc<Self>, guest: Guest, reason: ShutoffReason, detail: StoppedDetail) {
-        teardown::run(self, &guest.status.content().name, guest.undo, guest.made).await;
+        let definition = &guest.status.content().definition;
+        let name = &definition.name;
+        teardown::run(self, name, Some(definition), reason, guest.undo, guest.made).await;
         let _ = guest.status.remove();
         guest.domain.end_start();
         vm::retire(self, &guest.domain, guest.id, reason, Some(detail));
     }
 
-    /// The monitor answers: believe QEMU about what the guest does now, and start its actor.
+    /// The monitor answers: the administrator's scripts may have the guest ended, else it is ours.
+    async fn welcome_back(self: &Arc<Self>, guest: Guest, connected: Connected, run_state: String) {
+        let definition = &guest.status.content().definition;
+        if self.guest_hook(definition, GuestHook::Reconnect).await.is_ok() {
+            return self.resume_control(guest, connected, run_state);
+        }
+        tracing::error!(domain = definition.name, "ended, as the reconnect hook asks by failing");
+        let _ = guest.process.kill();
+        let _ = guest.process.exited().await;
+        self.bury(guest, ShutoffReason::Daemon, StoppedDetail::Failed).await;
+    }
+
+    /// The guest is ours: believe QEMU about what the guest does now, and start its actor.
     fn resume_control(self: &Arc<Self>, guest: Guest, connected: Connected, run_state: String) {
         let Guest { domain, id, mut status, process, undo, made } = guest;
         let before = status.content().status;

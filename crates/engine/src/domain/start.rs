@@ -325,7 +325,8 @@ impl Engine {
         if let Err(error) = status_file.write() {
             let _ = launched.process.kill();
             let _ = launched.process.exited().await;
-            teardown::run(self, &plan.domain, undo, made).await;
+            teardown::run(self, &plan.domain, Some(&plan.live), ShutoffReason::Failed, undo, made)
+                .await;
             let _ = status_file.remove();
             return Err(steps::system("cannot write the status file", &error));
         }

@@ -95,7 +95,7 @@ pub(super) fn perform(
             }
             Ok(())
         }
-        Action::Tap(tap) => super::links::make_tap(step, tap, results),
+        Action::Tap(tap) => super::links::make_tap(engine, step, tap, results),
         Action::VhostNet { path, queues } => {
             for queue in 0..*queues {
                 let file = fs::File::options()

@@ -1,8 +1,11 @@
 //! Taking back what was made for a guest. Goes on over failures and reports each.
 
 use crate::engine::Engine;
+use crate::hooks::GuestHook;
 use host::access::{FileId, place};
 use host::process::Process;
+use lifecycle::ShutoffReason;
+use model::domain::Domain as Definition;
 use plan::Undo;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -30,8 +33,27 @@ pub(super) struct Made {
     pub cgroup: Option<String>,
 }
 
+/// Takes back what was made for a guest whose QEMU is gone, with the administrator's scripts before and after.
+pub(super) async fn run(
+    engine: &Arc<Engine>,
+    domain: &str,
+    definition: Option<&Definition>,
+    reason: ShutoffReason,
+    undo: Vec<Undo>,
+    made: Made,
+) {
+    // Logged there; what was made is taken back all the same.
+    if let Some(definition) = definition {
+        let _ = engine.guest_hook(definition, GuestHook::Stopped).await;
+    }
+    take_all_back(engine, domain, undo, made).await;
+    if let Some(definition) = definition {
+        let _ = engine.guest_hook(definition, GuestHook::Release(reason)).await;
+    }
+}
+
 /// Carries out `undo` in order.
-pub(super) async fn run(engine: &Arc<Engine>, domain: &str, undo: Vec<Undo>, made: Made) {
+async fn take_all_back(engine: &Arc<Engine>, domain: &str, undo: Vec<Undo>, made: Made) {
     let mut for_files = Vec::new();
     for step in undo {
         match step {
@@ -74,7 +96,7 @@ fn take_back(engine: &Engine, step: &Undo, made: &Made) -> Result<(), String> {
                 None => Ok(()),
             },
         },
-        Undo::RemoveLink(name) => super::links::remove(name, made),
+        Undo::RemoveLink(name) => super::links::remove(engine, name, made),
         Undo::ReleasePort(name) => {
             if let Some(port) = made.ports.get(name) {
                 engine.ports.release(*port);

@@ -446,7 +446,9 @@ impl Actor {
         let _ = tokio::task::spawn_blocking(move || qemu_log::note(&log, &words)).await;
         let undo = std::mem::take(&mut self.undo);
         let made = std::mem::take(&mut self.made);
-        teardown::run(&self.engine, &self.domain.snapshot().name, undo, made).await;
+        let snapshot = self.domain.snapshot();
+        let definition = snapshot.live.as_ref().map(|live| &live.definition);
+        teardown::run(&self.engine, &snapshot.name, definition, reason, undo, made).await;
         let status_file = self.status_file.clone();
         let _ = tokio::task::spawn_blocking(move || status_file.remove()).await;
         retire(&self.engine, &self.domain, self.vm.id, reason, Some(detail));

@@ -7,7 +7,7 @@ mod paths;
 use args::{Args, Parsed};
 use dispatch::Libvirt;
 use engine::settings::{self, Accounts};
-use engine::{Engine, EngineConfig, Layout};
+use engine::{DaemonHook, Engine, EngineConfig, Layout};
 use host::spawn::Helper;
 use host::users::Users;
 use rpc::server::{ListenerKind, ListenerSpec, Server, ServerConfig, ServerHandle, Shards};
@@ -109,7 +109,7 @@ async fn serve(args: &Args, handle: tokio::runtime::Handle) -> Result<(), String
         settings,
         exec_helper: Helper::own_binary(EXEC_HELPER),
         runtime: handle.clone(),
-        environment: ["PATH", "USER", "LOGNAME"]
+        environment: ["PATH", "HOME", "USER", "LOGNAME"]
             .into_iter()
             .filter_map(|name| Some((name.to_owned(), std::env::var_os(name)?)))
             .collect(),
@@ -133,6 +133,7 @@ async fn serve(args: &Args, handle: tokio::runtime::Handle) -> Result<(), String
         }
     }
     let servers = open_doors(&engine, &layout, args, &conf, handle)?;
+    engine.daemon_hook(DaemonHook::Start).await;
     announce_ready(&layout);
     {
         let engine = Arc::clone(&engine);
@@ -146,7 +147,10 @@ async fn serve(args: &Args, handle: tokio::runtime::Handle) -> Result<(), String
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hangup.recv() => tracing::info!("SIGHUP: nothing to read again"),
+            _ = hangup.recv() => {
+                tracing::info!("SIGHUP: nothing to read again");
+                engine.daemon_hook(DaemonHook::Reload).await;
+            }
             _ = timeout.changed() => {}
             () = control.shutdown_requested() => {
                 tracing::info!("an admin client asks the daemon to end");
@@ -160,6 +164,7 @@ async fn serve(args: &Args, handle: tokio::runtime::Handle) -> Result<(), String
     }
     tell_manager("STOPPING=1");
     servers.shutdown().await;
+    engine.daemon_hook(DaemonHook::Shutdown).await;
     engine.close();
     Ok(())
 }
