@@ -34,6 +34,8 @@ pub struct LaunchPlan {
     pub configured_cpu: Option<model::domain::cpu::Cpu>,
     /// The live definition as far as it is known before QEMU answers.
     pub live: Box<model::domain::Domain>,
+    /// Why each argument, step and command is there.
+    pub reasons: crate::because::Reasons,
 }
 
 impl LaunchPlan {

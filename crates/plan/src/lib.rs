@@ -7,6 +7,7 @@
 //!
 //! Invariant: no I/O, no clock, no randomness; everything outside comes in as a parameter.
 
+mod because;
 pub mod block;
 mod command;
 mod display;
@@ -22,6 +23,7 @@ pub mod secret;
 mod step;
 pub mod storage;
 
+pub use because::{Because, Explained, Place, Reasons, Subject};
 pub use command::Command;
 pub use launch_plan::{LaunchPlan, MonitorPlan};
 pub use props::Props;

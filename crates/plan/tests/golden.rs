@@ -144,3 +144,42 @@ fn results_reach_the_live_definition() {
         assert!(live.contains(expected), "{expected} is not in\n{live}");
     }
 }
+
+/// What each argument, step and command is there for; every word of the plan is explained once.
+#[test]
+fn reasons_stand_beside_what_they_explain() {
+    let xml = include_str!("golden/q35-server.xml");
+    let mut domain = parse(xml, ParseOptions::default()).domain.expect("a domain");
+    assign_aliases(&mut domain);
+    let (caps, host, firmware, settings) = (caps(), host(), firmware(), settings());
+    let inputs = Inputs {
+        caps: &caps,
+        host: &host,
+        firmware: &firmware,
+        settings: &settings,
+        found: &Found::default(),
+        id: 7,
+        incoming: None,
+    };
+    let plan = launch(&domain, &inputs).expect("a plan");
+    let exec = plan.exec().expect("QEMU");
+    assert_eq!(exec.args.len(), plan.reasons.args.len());
+    assert_eq!(plan.steps.len(), plan.reasons.steps.len());
+    assert_eq!(plan.prelude().len(), plan.reasons.commands.len());
+    let mut text = String::new();
+    let mut words = 0;
+    for line in plan.explain() {
+        if line.subject == plan::Subject::Argument {
+            words += line.text.len();
+        }
+        text.push_str(&format!("{} {}\n", line.subject.word(), line.text.join(" ")));
+        text.push_str(&format!("    {}\n", line.because));
+    }
+    assert_eq!(words, exec.args.len(), "every argument is explained once");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/q35-server.explain.txt");
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&path, &text).expect("the expectation is written");
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(text == expected, "{} differs:\n{text}", path.display());
+}

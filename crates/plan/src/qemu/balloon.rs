@@ -8,7 +8,7 @@ use model::domain::devices::memballoon::BalloonModel;
 impl Build<'_> {
     /// The balloon, and its size at start.
     pub(super) fn balloon(&mut self) {
-        for balloon in &self.dev.memballoons {
+        for balloon in self.each("devices/memballoon", &self.dev.memballoons) {
             let flavour = match balloon.model {
                 BalloonModel::None => continue,
                 BalloonModel::Virtio => DiskModel::Virtio,

@@ -64,7 +64,7 @@ impl Build<'_> {
 
     /// The menu entry that a device boots, where devices carry their own.
     pub(super) fn load_parameter_of(&self, boot: Option<&DeviceBoot>) -> Option<String> {
-        boot.filter(|_| self.has("virtio-ccw.loadparm"))?.loadparm.clone()
+        boot?.loadparm.clone().filter(|_| self.has("virtio-ccw.loadparm"))
     }
 
     /// `-boot`, `-kernel` and the like.

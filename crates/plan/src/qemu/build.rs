@@ -1,5 +1,6 @@
 //! What the parts of a command line are collected in.
 
+use super::noted::{Each, Noted, Now};
 use super::settings::Settings;
 use super::words::{Address, Alias};
 pub(super) use crate::props::{Props, Switch};
@@ -13,7 +14,9 @@ use model::domain::Domain;
 use model::domain::devices::Devices;
 use model::domain::devices::controller::ControllerType;
 use serde_json::Value;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 /// Separates results from text while an argument is put together. No character of XML 1.0.
 const MARK: char = '\u{fffe}';
@@ -126,12 +129,14 @@ pub(super) struct Build<'a> {
     pub(super) private_dir: String,
     /// Short name `ID-NAME`, used in paths.
     pub(super) short_name: String,
+    /// What is being planned, for the reasons of what follows.
+    pub(super) now: Rc<Now>,
     /// Command line so far.
-    pub(super) args: Vec<Arg>,
+    pub(super) args: Noted<Arg>,
     /// Steps before the exec, so far.
-    pub(super) steps: Vec<Step>,
+    pub(super) steps: Noted<Step>,
     /// Commands of the prelude that devices need.
-    pub(super) commands: Vec<crate::step::QmpCommand>,
+    pub(super) commands: Noted<crate::step::QmpCommand>,
     /// Faults.
     pub(super) faults: Vec<Diagnostic>,
     /// Numbers that the guest's firmware knows PCI devices by, by the devices' names.
@@ -147,9 +152,27 @@ pub(super) struct Build<'a> {
 }
 
 impl<'a> Build<'a> {
-    /// Whether QEMU has the feature.
-    pub(super) fn has(&self, flag: &str) -> bool {
-        self.caps.has(flag)
+    /// Whether QEMU has the feature; part of the reason of what comes next.
+    pub(super) fn has(&self, flag: &'static str) -> bool {
+        let has = self.caps.has(flag);
+        self.now.asked(flag, has);
+        has
+    }
+
+    /// Goes on with the part of the command line that an element asks for, or every guest has.
+    pub(super) fn part(&mut self, element: &'static str, rule: &'static str) -> &mut Self {
+        self.now.part(element, rule);
+        self
+    }
+
+    /// Gives the next argument, step or command a reason of its own.
+    pub(super) fn because(&self, rule: impl Into<Cow<'static, str>>) {
+        self.now.because(rule);
+    }
+
+    /// The devices of one kind; what is planned for each is known to be for it.
+    pub(super) fn each<'t, T>(&self, element: &'static str, devices: &'t [T]) -> Each<'t, T> {
+        Each::new(&self.now, element, devices)
     }
 
     /// An option without value.
@@ -226,6 +249,7 @@ impl<'a> Build<'a> {
     fn sealed(&mut self, id: &str, usage_type: &str, by: SecretBy, text: Option<String>) {
         let step = Action::Secret(self.secret_ref(usage_type, by, text));
         self.steps.push(Step::new(step).yields(id));
+        self.because("a secret, sealed with the guest's master key");
         let props = Props::object("secret", id)
             .set("data", secret_mark(id))
             .set("keyid", "masterKey0")
@@ -285,7 +309,7 @@ impl<'a> Build<'a> {
     }
 
     /// Notes that the emulator lacks what an element needs, unless it has it.
-    pub(super) fn need(&mut self, flag: &str, element: &str) {
+    pub(super) fn need(&mut self, flag: &'static str, element: &str) {
         if !self.has(flag) {
             let (major, minor, micro) = self.caps.version;
             let message = format!(
@@ -297,7 +321,7 @@ impl<'a> Build<'a> {
     }
 
     /// Like [`Self::need`], where libvirt has words of its own for what is missing.
-    pub(super) fn need_or(&mut self, flag: &str, message: &str) {
+    pub(super) fn need_or(&mut self, flag: &'static str, message: &str) {
         if !self.has(flag) {
             let (major, minor, micro) = self.caps.version;
             let emulator = &self.caps.emulator;
@@ -478,6 +502,7 @@ impl<'a> Build<'a> {
         let number = self.fdsets;
         self.fdsets += 1;
         for name in names {
+            self.because("opened by the daemon: QEMU's user may not");
             self.opt("-add-fd", &format!("set={number},fd={},opaque={opaque}", fd_mark(name)));
         }
         format!("/dev/fdset/{number}")

@@ -33,7 +33,7 @@ impl Build<'_> {
             }
         }
         self.opt("-rtc", &out);
-        for timer in &clock.timers {
+        for timer in self.each("clock/timer", &clock.timers) {
             match (timer.name, timer.tick_policy) {
                 (TimerName::Pit, Some(TickPolicy::Delay))
                     if self.has("kvm-pit-lost-tick-policy") =>

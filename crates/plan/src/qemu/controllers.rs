@@ -20,7 +20,7 @@ const ORDER: [ControllerType; 7] = [
 impl Build<'_> {
     /// Global properties of controllers that the board brings along.
     pub(super) fn global_controllers(&mut self) {
-        for controller in &self.dev.controllers {
+        for controller in self.each("devices/controller", &self.dev.controllers) {
             if controller.kind != ControllerType::Pci {
                 continue;
             }
@@ -46,7 +46,7 @@ impl Build<'_> {
 
     /// Readers of smart cards: USB devices, which may hang behind hubs.
     pub(super) fn readers(&mut self) {
-        for controller in &self.dev.controllers {
+        for controller in self.each("devices/controller", &self.dev.controllers) {
             if controller.kind == ControllerType::Ccid {
                 let id = self.alias(&controller.alias, "<controller type='ccid'>");
                 let place = self.place(&controller.address, "<controller type='ccid'>");
@@ -59,7 +59,9 @@ impl Build<'_> {
     pub(super) fn controllers(&mut self) {
         let controllers = &self.dev.controllers;
         for kind in ORDER {
-            for controller in controllers.iter().filter(|c| c.kind == kind) {
+            for controller in
+                self.each("devices/controller", controllers).filter(|c| c.kind == kind)
+            {
                 if kind == ControllerType::Ide && self.i440fx() {
                     if controller.index.unwrap_or(0) > 0 {
                         let message =
@@ -150,6 +152,9 @@ impl Build<'_> {
             }
         };
         let place = self.place(&controller.address, element);
+        if place.0.contains_key("multifunction") {
+            self.because("functions of one slot: the first says that there are more");
+        }
         self.device(props.extend(place));
     }
 
@@ -296,7 +301,7 @@ impl Build<'_> {
 
     /// USB hubs.
     pub(super) fn hubs(&mut self) {
-        for hub in &self.dev.hubs {
+        for hub in self.each("devices/hub", &self.dev.hubs) {
             let id = self.alias(&hub.alias, "<hub>");
             let place = self.place(&hub.address, "<hub>");
             self.device(Props::device("usb-hub").set("id", id).extend(place));
@@ -307,7 +312,7 @@ impl Build<'_> {
     pub(super) fn iommu(&mut self) {
         use super::build::Switch;
         use model::domain::devices::iommu::IommuModel;
-        for iommu in &self.dev.iommus {
+        for iommu in self.each("devices/iommu", &self.dev.iommus) {
             let driver = iommu.driver.clone().unwrap_or_default();
             match iommu.model {
                 IommuModel::Intel => {

@@ -6,7 +6,7 @@ use model::domain::devices::crypto::{Crypto, CryptoBackendModel};
 impl Build<'_> {
     /// All crypto accelerators, each behind its back end.
     pub(super) fn cryptos(&mut self) {
-        for crypto in &self.dev.cryptos {
+        for crypto in self.each("devices/crypto", &self.dev.cryptos) {
             self.crypto(crypto);
         }
     }

@@ -45,7 +45,7 @@ impl Build<'_> {
         let (socket, conf, pid_file) =
             (format!("{base}.sock"), format!("{base}.conf"), format!("{base}.pid"));
         let address = format!("unix:path={socket}");
-        let mut programs = vec![
+        let programs = vec![
             Step::new(Action::MakeDir { path: dir, mode: 0o770, owner: self.ids() }),
             Step::new(Action::WriteFile {
                 path: conf.clone(),
@@ -67,7 +67,7 @@ impl Build<'_> {
             .undone_by(Undo::EndHelper { pid_file }),
         ];
         if !self.steps.iter().any(|step| programs.last() == Some(step)) {
-            self.steps.append(&mut programs);
+            self.steps.extend(programs);
         }
         address
     }

@@ -11,7 +11,7 @@ const VIRTIOFSD: &str = "/usr/libexec/virtiofsd";
 impl Build<'_> {
     /// All folders.
     pub(super) fn filesystems(&mut self) {
-        for fs in &self.dev.filesystems {
+        for fs in self.each("devices/filesystem", &self.dev.filesystems) {
             let driver = fs.driver.clone().unwrap_or_default();
             match driver.kind.as_deref() {
                 Some("virtiofs") => self.virtiofs(fs, &driver),

@@ -75,13 +75,14 @@ impl Build<'_> {
     /// `-display none`, for guests without any display.
     pub(super) fn display_none(&mut self) {
         if !self.own_display() {
+            self.because("QEMU opens no window: there is no display");
             self.opt("-display", "none");
         }
     }
 
     /// All displays.
     pub(super) fn graphics(&mut self) {
-        for (index, graphics) in self.dev.graphics.iter().enumerate() {
+        for (index, graphics) in self.each("devices/graphics", &self.dev.graphics).enumerate() {
             let same = self.dev.graphics.iter().take(index).any(|g| g.kind == graphics.kind);
             if same {
                 self.fail(

@@ -6,6 +6,7 @@ use super::words::Address;
 use crate::block::{self, Image};
 use crate::step::{Access, Action, HostDevice, Step};
 use diag::ErrorCode;
+use model::capabilities::qemu::known_flag;
 use model::domain::devices::disk::{DiskModel, DiskSource, StorageType};
 use model::domain::devices::hostdev::{Hostdev, HostdevType, SourceAddress};
 use model::domain::devices::interface::{Interface, InterfaceType, Teaming, TeamingType};
@@ -37,7 +38,7 @@ impl Build<'_> {
         }
         // Disks have the first numbers; SCSI devices go on counting.
         let mut next = self.images();
-        for hostdev in &dev.hostdevs {
+        for hostdev in self.each("devices/hostdev", &dev.hostdevs) {
             self.hostdev(hostdev, &mut next);
         }
         for (_, nic) in late {
@@ -154,7 +155,7 @@ impl Build<'_> {
     fn mdev(&mut self, hostdev: &Hostdev, id: &str) {
         let model = hostdev.model.as_deref().unwrap_or("vfio-pci");
         let element = format!("<hostdev type='mdev' model='{model}'>");
-        self.need(model, &element);
+        self.need(known_flag(model).unwrap_or("vfio-pci"), &element);
         let address = hostdev.source.as_ref().and_then(|source| source.address.as_ref());
         let Some(uuid) = address.and_then(|address| address.uuid) else {
             self.fail("qemu.hostdev", format!("{element}: <source> has no UUID"));

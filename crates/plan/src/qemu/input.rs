@@ -8,7 +8,7 @@ use model::domain::devices::input::*;
 impl Build<'_> {
     /// All input devices that are not part of the board.
     pub(super) fn inputs(&mut self) {
-        for input in &self.dev.inputs {
+        for input in self.each("devices/input", &self.dev.inputs) {
             self.input(input);
         }
     }

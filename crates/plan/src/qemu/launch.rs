@@ -3,9 +3,11 @@
 use super::build::{Build, Props, comma, fd_mark};
 use super::chardev::{Backend, Socket, SocketAddress};
 use super::found::Found;
+use super::noted::{Noted, Now};
 use super::settings::Settings;
 use super::words::YesNo;
 use super::{chardev, cpu, disk, flags, graphics, guest_cpu, net};
+use crate::because::{Because, Place, Reasons};
 use crate::launch_plan::{LaunchPlan, MonitorPlan};
 use crate::step::*;
 use diag::{Diagnostic, ErrorCode, Severity};
@@ -18,6 +20,7 @@ use model::domain::seclabel::{Seclabel, SeclabelType};
 use model::domain::tune::{IoThread, VcpuPlacement};
 use model::domain::{Domain, VirtType};
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 /// A fault that ends planning at once.
 fn fault(rule: &'static str, code: ErrorCode, message: impl Into<String>) -> Vec<Diagnostic> {
@@ -158,6 +161,7 @@ pub fn launch(domain: &Domain, inputs: &Inputs) -> Result<LaunchPlan, Vec<Diagno
         return Err(fault("qemu.devices", ErrorCode::XML_ERROR, "the domain has no <devices>"));
     };
     net::connected(&mut devices.interfaces, inputs.found);
+    let now = Rc::new(Now::default());
     let mut build = Build {
         d: &live,
         dev: &devices,
@@ -169,9 +173,10 @@ pub fn launch(domain: &Domain, inputs: &Inputs) -> Result<LaunchPlan, Vec<Diagno
         machine,
         private_dir: private_dir.clone(),
         short_name: short.clone(),
-        args: Vec::new(),
-        steps: Vec::new(),
-        commands: Vec::new(),
+        args: Noted::new(&now),
+        steps: Noted::new(&now),
+        commands: Noted::new(&now),
+        now,
         faults: Vec::new(),
         acpi_indexes: acpi_indexes(&live),
         incoming: inputs.incoming.map(str::to_string),
@@ -185,15 +190,21 @@ pub fn launch(domain: &Domain, inputs: &Inputs) -> Result<LaunchPlan, Vec<Diagno
         return Err(build.faults);
     }
     let env = build.environment();
-    let (args, device_steps, mut commands) = (build.args, build.steps, build.commands);
     if cpu::is_reported(&live, &build.arch) {
-        commands.extend(cpu::questions());
+        build.part("cpu", "which features QEMU gave the guest goes into its live XML");
+        build.commands.extend(cpu::questions());
     }
     let monitor = MonitorPlan {
         path: format!("{private_dir}/monitor.sock"),
         fd: ResultName::new("monitor.fd"),
     };
-    let steps = assemble(&live, inputs, &private_dir, &short, args, env, device_steps, commands);
+    let parts = Parts {
+        args: build.args.into_parts(),
+        steps: build.steps.into_parts(),
+        commands: build.commands.into_parts(),
+        env,
+    };
+    let (steps, reasons) = assemble(&live, inputs, &private_dir, &short, parts);
     super::live::complete(&mut live, domain, set);
     Ok(LaunchPlan {
         domain: live.name.clone(),
@@ -205,6 +216,7 @@ pub fn launch(domain: &Domain, inputs: &Inputs) -> Result<LaunchPlan, Vec<Diagno
         flags: caps.flags_in_order().collect(),
         configured_cpu: domain.cpu.clone(),
         live: Box::new(live),
+        reasons,
     })
 }
 
@@ -278,76 +290,78 @@ fn command_line(b: &mut Build) {
     let name = comma(&b.d.name);
     let process =
         if b.set.set_process_name { format!(",process=qemu:{name}") } else { String::new() };
+    b.part("name", "the guest's name; threads are named for what they do");
     b.opt("-name", &format!("guest={name}{process},debug-threads=on"));
-    b.compat();
-    b.flag("-S");
+    b.part("", "QEMU does as newer versions of itself would").compat();
+    b.part("", "QEMU waits until the daemon knows what it made of these arguments").flag("-S");
     let key = format!("{}/master-key.aes", b.private_dir);
     let props = Props::object("secret", "masterKey0").set("format", "raw").set("file", key);
-    b.object(props);
-    b.reservation_manager();
+    b.part("", "opens the secrets that other arguments hold sealed").object(props);
+    b.part("devices/disk", "a helper sends SCSI reservations for QEMU").reservation_manager();
     let os = b.d.os.clone().unwrap_or_default();
-    let pflash = b.pflash(&os);
-    b.machine_options(&pflash);
-    b.accelerator();
-    b.cpu();
-    b.loader(&os);
-    b.memory();
-    b.smp();
-    b.io_threads();
-    b.throttle_groups();
-    b.numa();
+    let pflash = b.part("os/loader", "firmware and its variables are flash memory").pflash(&os);
+    b.part("os/type", "the board, and what features and memory ask of it").machine_options(&pflash);
+    b.part("", "by the domain's type").accelerator();
+    b.part("cpu", "the CPU model, its features and the hypervisor's").cpu();
+    b.part("os/loader", "").loader(&os);
+    b.part("memory", "").memory();
+    b.part("vcpu", "how many CPUs there are, and how they sit in sockets and cores").smp();
+    b.part("iothreads", "").io_threads();
+    b.part("throttlegroups", "").throttle_groups();
+    b.part("cpu/numa", "which memory and CPUs are near each other").numa();
     let uuid = b.d.uuid.map_or(String::new(), |uuid| uuid.to_string());
-    b.opt("-uuid", &uuid);
-    b.smbios();
-    b.generation_id();
-    b.display_none();
-    b.flag("-no-user-config");
-    b.flag("-nodefaults");
+    b.part("uuid", "").opt("-uuid", &uuid);
+    b.part("sysinfo", "").smbios();
+    b.part("genid", "").generation_id();
+    b.part("devices/graphics", "").display_none();
+    b.part("", "QEMU's own configuration files are not the daemon's").flag("-no-user-config");
+    b.part("", "no device but those of the definition").flag("-nodefaults");
     let monitor = Socket::listen(SocketAddress::Fd(fd_mark("monitor.fd")));
+    b.part("", "the daemon speaks to QEMU through its monitor");
     b.chardev_option("charmonitor", &Backend::Socket(monitor), None);
     b.opt("-mon", "chardev=charmonitor,id=monitor,mode=control");
-    b.clock();
-    b.power();
-    b.boot();
-    b.iommu();
-    b.global_controllers();
-    b.controllers();
-    b.hubs();
-    b.readers();
-    b.memory_devices();
-    b.disks();
-    b.filesystems();
-    b.interfaces();
-    b.smartcards();
-    b.serials();
-    b.parallels();
-    b.channels();
-    b.consoles();
-    b.tpms();
-    b.inputs();
-    b.audios();
-    b.graphics();
-    b.videos();
-    b.sounds();
-    b.watchdogs();
-    b.redirdevs();
-    b.hostdevs();
-    b.incoming();
-    b.balloon();
-    b.rngs();
-    b.nvrams();
-    b.vmcoreinfo();
-    b.launch_security();
-    b.own_arguments();
-    b.sandbox();
-    b.panics();
-    b.shmems();
-    b.vsocks();
-    b.cryptos();
-    b.pstores();
-    b.async_teardown();
+    b.part("clock", "what the guest's clock shows, and what becomes of lost ticks").clock();
+    b.part("pm", "the daemon, not QEMU, decides what a power-off means").power();
+    b.part("os", "what is booted").boot();
+    b.part("devices/iommu", "").iommu();
+    b.part("devices/controller", "a setting of what the board brings along").global_controllers();
+    b.part("devices/controller", "").controllers();
+    b.part("devices/hub", "").hubs();
+    b.part("devices/controller", "").readers();
+    b.part("devices/memory", "").memory_devices();
+    b.part("devices/disk", "").disks();
+    b.part("devices/filesystem", "").filesystems();
+    b.part("devices/interface", "").interfaces();
+    b.part("devices/smartcard", "").smartcards();
+    b.part("devices/serial", "").serials();
+    b.part("devices/parallel", "").parallels();
+    b.part("devices/channel", "").channels();
+    b.part("devices/console", "").consoles();
+    b.part("devices/tpm", "").tpms();
+    b.part("devices/input", "").inputs();
+    b.part("devices/audio", "").audios();
+    b.part("devices/graphics", "").graphics();
+    b.part("devices/video", "").videos();
+    b.part("devices/sound", "").sounds();
+    b.part("devices/watchdog", "").watchdogs();
+    b.part("devices/redirdev", "").redirdevs();
+    b.part("devices/hostdev", "").hostdevs();
+    b.part("", "the guest's state comes from elsewhere").incoming();
+    b.part("devices/memballoon", "").balloon();
+    b.part("devices/rng", "").rngs();
+    b.part("devices/nvram", "").nvrams();
+    b.part("features/vmcoreinfo", "").vmcoreinfo();
+    b.part("launchSecurity", "").launch_security();
+    b.part("qemu:commandline", "as the definition has it").own_arguments();
+    b.part("", "QEMU may use no system call that it does not need").sandbox();
+    b.part("devices/panic", "").panics();
+    b.part("devices/shmem", "").shmems();
+    b.part("devices/vsock", "").vsocks();
+    b.part("devices/crypto", "").cryptos();
+    b.part("devices/pstore", "").pstores();
+    b.part("features/async-teardown", "memory is given back after QEMU has ended").async_teardown();
     if b.set.log_timestamp {
-        b.opt("-msg", "timestamp=on");
+        b.part("", "qemu.conf: log_timestamp").opt("-msg", "timestamp=on");
     }
 }
 
@@ -365,40 +379,65 @@ fn command(result: Option<&str>, json: &str) -> QmpCommand {
     QmpCommand { result: result.map(ResultName::new), json: json.into(), secret: false }
 }
 
-/// All steps in order.
-#[allow(clippy::too_many_arguments)]
+/// What the devices gave, with reasons.
+struct Parts {
+    args: (Vec<Arg>, Vec<Because>),
+    steps: (Vec<Step>, Vec<Because>),
+    commands: (Vec<QmpCommand>, Vec<Because>),
+    env: Vec<(String, Option<String>)>,
+}
+
+/// The reason of what an element asks for, or (`""`) every guest has.
+fn because(element: &'static str, rule: &'static str) -> Because {
+    Because { place: Place { element, index: None }, rule: rule.into(), asked: Vec::new() }
+}
+
+/// All steps in order, with their reasons.
 fn assemble(
     live: &Domain,
     inputs: &Inputs,
     private_dir: &str,
     short: &str,
-    args: Vec<Arg>,
-    env: Vec<(String, Option<String>)>,
-    device_steps: Vec<Step>,
-    commands: Vec<QmpCommand>,
-) -> Vec<Step> {
+    parts: Parts,
+) -> (Vec<Step>, Reasons) {
     let set = inputs.settings;
     // What can be refused is looked at before anything is changed.
-    let is_check = |step: &Step| matches!(step.action, Action::RequireFile { .. });
-    let (mut steps, rest): (Vec<Step>, Vec<Step>) = device_steps.into_iter().partition(is_check);
+    let is_check = |(step, _): &(Step, Because)| matches!(step.action, Action::RequireFile { .. });
+    let (device_steps, device_reasons) = parts.steps;
+    let (mut steps, rest): (Vec<_>, Vec<_>) =
+        device_steps.into_iter().zip(device_reasons).partition(is_check);
     let dir = Action::MakeDir { path: private_dir.to_string(), mode: 0o750, owner: set.ids };
-    steps.push(Step::new(dir).undone_by(Undo::RemoveTree(private_dir.to_string())));
-    steps.push(Step::new(Action::WriteFile {
+    steps.push((
+        Step::new(dir).undone_by(Undo::RemoveTree(private_dir.to_string())),
+        because("", "the guest's own folder, for its monitor socket and its keys"),
+    ));
+    let key = Action::WriteFile {
         path: format!("{private_dir}/master-key.aes"),
         mode: 0o600,
         owner: set.ids,
         content: Content::Random(32),
-    }));
+    };
+    steps.push((Step::new(key), because("", "secrets reach QEMU sealed with this key")));
     steps.extend(rest);
     let monitor = format!("{private_dir}/monitor.sock");
     let listen = Action::ListenUnix { path: monitor.clone(), mode: 0o700, owner: set.ids };
-    steps.push(Step::new(listen).yields("monitor.fd").undone_by(Undo::RemoveFile(monitor)));
+    steps.push((
+        Step::new(listen).yields("monitor.fd").undone_by(Undo::RemoveFile(monitor)),
+        because("", "the daemon speaks to QEMU through its monitor"),
+    ));
     let log = Action::OpenLog { path: format!("{}/{}.log", set.log_dir, live.name) };
-    steps.push(Step::new(log).yields("log.fd"));
+    steps.push((
+        Step::new(log).yields("log.fd"),
+        because("", "QEMU writes its messages there by itself"),
+    ));
     let group = super::resources::cgroup(live, short);
     let group_name = group.name.clone();
-    steps.push(Step::new(Action::Cgroup(group)).undone_by(Undo::RemoveCgroup(group_name)));
+    steps.push((
+        Step::new(Action::Cgroup(group)).undone_by(Undo::RemoveCgroup(group_name)),
+        because("resource", "accounting and limits of the guest"),
+    ));
     let pid_file = format!("{}/{}.pid", set.run_dir, live.name);
+    let (args, arg_reasons) = parts.args;
     let exec = Exec {
         program: live
             .devices
@@ -406,26 +445,44 @@ fn assemble(
             .and_then(|devices| devices.emulator.clone())
             .unwrap_or_else(|| inputs.caps.emulator.clone()),
         args,
-        env,
+        env: parts.env,
         cwd: "/".into(),
         owner: set.ids,
         pid_file,
         extra_fds: Vec::new(),
         rlimits: limits(live, set),
     };
-    steps.push(Step::new(Action::Exec(exec)).undone_by(Undo::EndQemu));
+    steps.push((
+        Step::new(Action::Exec(exec)).undone_by(Undo::EndQemu),
+        because("devices/emulator", ""),
+    ));
     let mut prelude = vec![
-        command(None, r#"{"execute":"qmp_capabilities"}"#),
-        command(Some("qmp.cpus"), r#"{"execute":"query-cpus-fast"}"#),
+        (command(None, r#"{"execute":"qmp_capabilities"}"#), because("", "opens the monitor")),
+        (
+            command(Some("qmp.cpus"), r#"{"execute":"query-cpus-fast"}"#),
+            because(
+                "vcpu",
+                "the threads of the virtual CPUs are accounted for, pinned and limited",
+            ),
+        ),
     ];
     if live.io_thread_ids.as_ref().is_some_and(|ids| !ids.threads.is_empty()) {
-        prelude.push(command(Some("qmp.iothreads"), r#"{"execute":"query-iothreads"}"#));
+        prelude.push((
+            command(Some("qmp.iothreads"), r#"{"execute":"query-iothreads"}"#),
+            because("iothreads", "I/O threads are pinned and limited"),
+        ));
     }
-    prelude.extend(commands);
-    steps.push(Step::new(Action::Qmp { commands: prelude }));
+    let (commands, command_reasons) = parts.commands;
+    prelude.extend(commands.into_iter().zip(command_reasons));
+    let (commands, command_reasons) = prelude.into_iter().unzip();
+    steps.push((Step::new(Action::Qmp { commands }), Because::default()));
     let threads = super::resources::threads(live);
     if !threads.is_empty() {
-        steps.push(Step::new(Action::Threads(threads)));
+        steps.push((
+            Step::new(Action::Threads(threads)),
+            because("cputune", "where QEMU's threads may run, and how they are scheduled"),
+        ));
     }
-    steps
+    let (steps, step_reasons) = steps.into_iter().unzip();
+    (steps, Reasons { args: arg_reasons, steps: step_reasons, commands: command_reasons })
 }

@@ -140,7 +140,7 @@ impl Build<'_> {
     /// The menu entry a s390x guest boots: the first boot device's, where devices cannot carry
     /// their own.
     fn load_parameter(&self) -> Option<String> {
-        if self.has("virtio-ccw.loadparm") || !self.arch.starts_with("s390") {
+        if !self.arch.starts_with("s390") || self.has("virtio-ccw.loadparm") {
             return None;
         }
         let disks = self.dev.disks.iter().map(|disk| &disk.boot);

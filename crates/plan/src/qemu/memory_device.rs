@@ -8,7 +8,7 @@ use model::domain::devices::memory::{MemoryDevice, MemoryModel};
 impl Build<'_> {
     /// All memory devices, each with its backend before it.
     pub(super) fn memory_devices(&mut self) {
-        for device in &self.dev.memories {
+        for device in self.each("devices/memory", &self.dev.memories) {
             let id = self.alias(&device.alias, "<memory>");
             let backend = format!("mem{id}");
             let flag = match device.model {

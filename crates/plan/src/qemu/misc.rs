@@ -9,7 +9,7 @@ use model::domain::sysinfo::{Sysinfo, SysinfoBlock, SysinfoType};
 impl Build<'_> {
     /// Panic notifiers.
     pub(super) fn panics(&mut self) {
-        for panic in &self.dev.panics {
+        for panic in self.each("devices/panic", &self.dev.panics) {
             let (s390, pseries) =
                 (self.arch.starts_with("s390"), self.machine.starts_with("pseries"));
             match panic.model {
@@ -57,7 +57,7 @@ impl Build<'_> {
     /// The memory that a POWER guest's firmware keeps settings in: part of the board, which takes
     /// its place from a global property.
     pub(super) fn nvrams(&mut self) {
-        for nvram in &self.dev.nvrams {
+        for nvram in self.each("devices/nvram", &self.dev.nvrams) {
             self.need("nvram", "<nvram> device");
             if let Some(Address::SpaprVio(vio)) = &nvram.address
                 && let Some(reg) = vio.reg

@@ -37,6 +37,7 @@ mod memory_device;
 mod misc;
 mod nbdkit;
 mod net;
+mod noted;
 mod numa;
 mod observe;
 mod pci;

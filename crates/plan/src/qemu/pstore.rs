@@ -6,7 +6,7 @@ use crate::step::Access;
 impl Build<'_> {
     /// The ACPI error record store, whose file outlives the guest.
     pub(super) fn pstores(&mut self) {
-        for pstore in &self.dev.pstores {
+        for pstore in self.each("devices/pstore", &self.dev.pstores) {
             self.need("acpi-erst", "<pstore backend='acpi-erst'>");
             let id = self.alias(&pstore.alias, "<pstore>");
             let own = || format!("{}/{}_PSTORE.raw", self.set.nvram_dir, self.d.name);

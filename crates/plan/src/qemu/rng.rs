@@ -7,7 +7,7 @@ use model::domain::devices::rng::RngBackendModel;
 impl Build<'_> {
     /// All random number generators.
     pub(super) fn rngs(&mut self) {
-        for rng in &self.dev.rngs {
+        for rng in self.each("devices/rng", &self.dev.rngs) {
             let id = self.alias(&rng.alias, "<rng>");
             let object = format!("obj{id}");
             let props = match rng.backend.model {

@@ -7,7 +7,7 @@ use model::domain::devices::shmem::*;
 impl Build<'_> {
     /// All shared memory devices.
     pub(super) fn shmems(&mut self) {
-        for shmem in &self.dev.shmems {
+        for shmem in self.each("devices/shmem", &self.dev.shmems) {
             let element = format!("<shmem> '{}'", shmem.name);
             let id = self.alias(&shmem.alias, &element);
             match shmem.model.as_ref().map(|model| model.kind).unwrap_or_default() {

@@ -12,7 +12,7 @@ const DEFAULT_DATABASE: &str = "/etc/pki/nssdb";
 impl Build<'_> {
     /// All smart cards.
     pub(super) fn smartcards(&mut self) {
-        for card in &self.dev.smartcards {
+        for card in self.each("devices/smartcard", &self.dev.smartcards) {
             self.smartcard(card);
         }
     }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 impl Build<'_> {
     /// `-audiodev` for each back end.
     pub(super) fn audios(&mut self) {
-        for audio in &self.dev.audios {
+        for audio in self.each("devices/audio", &self.dev.audios) {
             self.audio(audio);
         }
     }
@@ -54,7 +54,7 @@ impl Build<'_> {
 
     /// Sound cards.
     pub(super) fn sounds(&mut self) {
-        for sound in &self.dev.sounds {
+        for sound in self.each("devices/sound", &self.dev.sounds) {
             self.sound(sound);
         }
     }

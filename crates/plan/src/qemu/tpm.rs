@@ -8,7 +8,7 @@ use model::domain::devices::tpm::*;
 impl Build<'_> {
     /// All TPMs.
     pub(super) fn tpms(&mut self) {
-        for tpm in &self.dev.tpms {
+        for tpm in self.each("devices/tpm", &self.dev.tpms) {
             self.tpm(tpm);
         }
     }

@@ -8,7 +8,7 @@ impl Build<'_> {
     pub(super) fn redirdevs(&mut self) {
         let rules: Vec<String> =
             self.dev.redir_filters.iter().flat_map(|filter| &filter.rules).map(rule).collect();
-        for redir in &self.dev.redirdevs {
+        for redir in self.each("devices/redirdev", &self.dev.redirdevs) {
             self.need("usb-redir", "<redirdev>");
             let id = self.alias(&redir.alias, "<redirdev>");
             let chardev = self.chardev(&redir.source, &id, "<redirdev>");

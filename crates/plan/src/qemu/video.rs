@@ -7,7 +7,7 @@ use model::domain::devices::video::{Video, VideoType};
 impl Build<'_> {
     /// Video cards.
     pub(super) fn videos(&mut self) {
-        for (index, video) in self.dev.videos.iter().enumerate() {
+        for (index, video) in self.each("devices/video", &self.dev.videos).enumerate() {
             let model = video.model.clone().unwrap_or_default();
             if model.kind == VideoType::None {
                 continue;

@@ -10,7 +10,7 @@ const DEVICE: &str = "/dev/vhost-vsock";
 impl Build<'_> {
     /// The vsock device. The kernel's half is opened and given its address before QEMU starts.
     pub(super) fn vsocks(&mut self) {
-        for vsock in &self.dev.vsocks {
+        for vsock in self.each("devices/vsock", &self.dev.vsocks) {
             self.need("vhost-vsock", "<vsock>");
             let id = self.alias(&vsock.alias, "<vsock>");
             let cid = vsock.cid.clone().unwrap_or_default();

@@ -25,7 +25,7 @@ impl Build<'_> {
     /// All watchdogs, and what they do.
     pub(super) fn watchdogs(&mut self) {
         let mut action = None;
-        for watchdog in &self.dev.watchdogs {
+        for watchdog in self.each("devices/watchdog", &self.dev.watchdogs) {
             if let Some(message) = self.unfit_watchdog(watchdog.model) {
                 self.fail("qemu.watchdog", message);
                 continue;

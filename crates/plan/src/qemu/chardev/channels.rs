@@ -9,7 +9,7 @@ use serde_json::json;
 impl Build<'_> {
     /// Channels.
     pub(in crate::qemu) fn channels(&mut self) {
-        for channel in &self.dev.channels {
+        for channel in self.each("devices/channel", &self.dev.channels) {
             let alias = self.alias(&channel.alias, "<channel>");
             let target = channel.target.clone().unwrap_or_default();
             let chardev = self.chardev(&channel.source, &alias, "<channel>");
@@ -39,7 +39,7 @@ impl Build<'_> {
 
     /// Consoles other than the one that mirrors the first serial port.
     pub(in crate::qemu) fn consoles(&mut self) {
-        for console in &self.dev.consoles {
+        for console in self.each("devices/console", &self.dev.consoles) {
             let target = console.target.clone().unwrap_or_default();
             match target.kind {
                 Some(CharTargetType::Virtio) => {

@@ -6,7 +6,7 @@ use model::domain::devices::chardev::*;
 impl Build<'_> {
     /// Serial ports.
     pub(in crate::qemu) fn serials(&mut self) {
-        for serial in &self.dev.serials {
+        for serial in self.each("devices/serial", &self.dev.serials) {
             let alias = self.alias(&serial.alias, "<serial>");
             let chardev = self.chardev(&serial.source, &alias, "<serial>");
             let target = serial.target.clone().unwrap_or_default();
@@ -51,7 +51,7 @@ impl Build<'_> {
 
     /// Parallel ports.
     pub(in crate::qemu) fn parallels(&mut self) {
-        for parallel in &self.dev.parallels {
+        for parallel in self.each("devices/parallel", &self.dev.parallels) {
             let alias = self.alias(&parallel.alias, "<parallel>");
             let chardev = self.chardev(&parallel.source, &alias, "<parallel>");
             self.device(Props::device("isa-parallel").set("chardev", chardev).set("id", alias));

@@ -40,7 +40,7 @@ impl Build<'_> {
             }
         }
         self.number_descriptors();
-        for (position, disk) in self.dev.disks.iter().enumerate() {
+        for (position, disk) in self.each("devices/disk", &self.dev.disks).enumerate() {
             if is_plugged_later(disk) {
                 continue;
             }
@@ -64,6 +64,7 @@ impl Build<'_> {
             return;
         };
         if let Some(props) = self.drive(disk, &element, top.as_deref(), boot) {
+            self.because("the drive that shows the image to the guest");
             self.device(props);
         }
         self.iotune(disk);

@@ -92,7 +92,13 @@ impl Build<'_> {
         })();
         match made {
             Ok((storage, slice, format)) => {
-                for props in [Some(storage), slice, format].into_iter().flatten() {
+                for (props, rule) in [
+                    (Some(storage), "where the image's bytes are"),
+                    (slice, "the part of the storage that is the image"),
+                    (format, "the image's format, on top of its storage"),
+                ] {
+                    let Some(props) = props else { continue };
+                    self.because(rule);
                     self.json("-blockdev", props);
                 }
                 Some(image.effective_node(elide).to_string())

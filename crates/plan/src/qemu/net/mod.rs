@@ -19,7 +19,7 @@ impl Build<'_> {
     /// All interfaces.
     pub(super) fn interfaces(&mut self) {
         let orders = self.boot_orders();
-        for (position, nic) in self.dev.interfaces.iter().enumerate() {
+        for (position, nic) in self.each("devices/interface", &self.dev.interfaces).enumerate() {
             let boot = orders.interfaces.get(position).copied().flatten();
             self.interface(nic, boot);
         }
@@ -65,6 +65,7 @@ impl Build<'_> {
             return;
         };
         let id = format!("host{alias}");
+        self.because("the host's side of the interface");
         self.netdev(netdev.set("id", id.clone()));
         self.device_net(nic, &driver, virtio, queues, id, &alias, boot, &element);
         if nic.link.as_ref().is_some_and(|link| link.state == LinkState::Down) {
