@@ -11,7 +11,7 @@
 //! ```
 //!
 //! Standard output stands as it is, then standard error with `! ` before each line, then the exit
-//! status unless it is 0. A line `| text` after the command is its standard input. UUIDs, MACs and
+//! status unless it is 0. `{files}` stands for the same inside the script's files. A line `| text` after the command is its standard input. UUIDs, MACs and
 //! paths are redacted. Lines of advice (`hint: …`), which our daemon adds below libvirt's words, are
 //! left out, so that one script holds for libvirtd and for us. With `UPDATE=1` the file is rewritten to what came out.
 
@@ -93,7 +93,10 @@ fn steps(script: &str) -> Vec<Step> {
 fn copy_files(from: &Path, daemon: &Daemon) {
     let Ok(entries) = std::fs::read_dir(from) else { return };
     for entry in entries.flatten() {
-        let content = std::fs::read(entry.path()).expect("a script's file can be read");
+        let mut content = std::fs::read(entry.path()).expect("a script's file can be read");
+        if let Ok(text) = std::str::from_utf8(&content) {
+            content = text.replace("{files}", &daemon.path("files").display().to_string()).into();
+        }
         daemon.write(&format!("files/{}", entry.file_name().to_string_lossy()), content);
     }
 }

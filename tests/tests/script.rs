@@ -1,8 +1,19 @@
 //! Scripts: virsh sessions with what they must print, by Debian's virsh and by our own command.
-//! Both must print what the script says, byte by byte.
+//! Both must print what the script says, byte by byte. `IRONVIRT_SCRIPT=NAME` runs one script only.
 
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use tests::script::{self, Program};
 use tests::{Daemon, paths};
+
+/// Only one program at a time runs a script: its guests have the same names in both daemons, and so
+/// have their control groups.
+fn turn(path: &Path) -> Arc<Mutex<()>> {
+    static TURNS: Mutex<BTreeMap<PathBuf, Arc<Mutex<()>>>> = Mutex::new(BTreeMap::new());
+    let mut turns = TURNS.lock().unwrap_or_else(PoisonError::into_inner);
+    Arc::clone(turns.entry(path.to_owned()).or_default())
+}
 
 fn run_all(program: Program) {
     let mut failed = Vec::new();
@@ -12,9 +23,14 @@ fn run_all(program: Program) {
         .map(|entry| entry.path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "txt"))
         .collect();
+    if let Ok(only) = std::env::var("IRONVIRT_SCRIPT") {
+        scripts.retain(|path| path.file_stem().is_some_and(|name| name == only.as_str()));
+    }
     scripts.sort();
     assert!(!scripts.is_empty(), "no scripts found");
     for path in &scripts {
+        let turn = turn(path);
+        let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
         // Each script has a daemon of its own; one that fails does not hide the others.
         let outcome = std::panic::catch_unwind(|| script::run(path, &Daemon::start(), program));
         if outcome.is_err() {

@@ -132,12 +132,6 @@ pub(crate) fn call<'a, 'b>(
             find(engine, &args.dom)?;
             Ok(remote::DomainGetMessagesRet { msgs: Vec::new() })
         }),
-        Procedure::DomainGetSchedulerType => {
-            now::<procs::DomainGetSchedulerType>(request, |args| {
-                find(engine, &args.dom)?;
-                Ok(remote::DomainGetSchedulerTypeRet { r#type: "posix".into(), nparams: 0 })
-            })
-        }
         Procedure::DomainGetLaunchSecurityInfo => {
             now::<procs::DomainGetLaunchSecurityInfo>(request, |args| {
                 only_flags(args.flags, 4)?;

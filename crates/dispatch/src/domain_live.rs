@@ -14,11 +14,11 @@ use engine::Engine;
 use engine::domain::block::DiskError;
 use engine::domain::memory::MEM_MAXIMUM;
 use engine::domain::metadata::MetadataKind;
-use engine::domain::stats::{StatValue, StatsGroups};
+use engine::domain::stats::StatsGroups;
 use engine::domain::vcpus::{VCPU_GUEST, VCPU_HOTPLUGGABLE, VCPU_MAXIMUM};
 use engine::domain::{Domain, ListFilter, affect};
+use protocol::TypedParam;
 use protocol::remote::{self, Procedure, procs};
-use protocol::{TypedParam, TypedParamValue};
 use rpc::server::Outcome;
 use std::sync::Arc;
 use units::CpuSet;
@@ -423,20 +423,7 @@ async fn all_stats(
     let stats = engine.domain_stats(domains, groups).await;
     let record = |entry: engine::domain::stats::DomainStats| remote::DomainStatsRecord {
         dom: wire_domain(&entry.domain),
-        params: entry
-            .stats
-            .into_iter()
-            .map(|(name, value)| TypedParam {
-                field: name,
-                value: match value {
-                    StatValue::Int(value) => TypedParamValue::Int(value),
-                    StatValue::UInt(value) => TypedParamValue::UInt(value),
-                    StatValue::LLong(value) => TypedParamValue::LLong(value),
-                    StatValue::ULLong(value) => TypedParamValue::ULLong(value),
-                    StatValue::Text(value) => TypedParamValue::String(value),
-                },
-            })
-            .collect(),
+        params: crate::params::to_wire(entry.stats),
     };
     Ok(remote::ConnectGetAllDomainStatsRet { ret_stats: stats.into_iter().map(record).collect() })
 }

@@ -432,6 +432,23 @@ fn domain_message(
             )
         }
         _ if legacy => None,
+        (17, DomainEvent::Tunable { params }) => {
+            message::<events::DomainEventCallbackTunable>(&remote::DomainEventCallbackTunableMsg {
+                callback_id: id,
+                dom,
+                params: crate::params::to_wire(params.clone()),
+            })
+        }
+        (24, DomainEvent::BlockThreshold { device, path, threshold, excess }) => {
+            message::<events::DomainEventBlockThreshold>(&remote::DomainEventBlockThresholdMsg {
+                callback_id: id,
+                dom,
+                dev: device.clone(),
+                path: path.clone(),
+                threshold: *threshold,
+                excess: *excess,
+            })
+        }
         (18, DomainEvent::AgentLifecycle { state, reason }) => {
             message::<events::DomainEventCallbackAgentLifecycle>(
                 &remote::DomainEventCallbackAgentLifecycleMsg {

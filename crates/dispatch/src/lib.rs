@@ -17,9 +17,11 @@ mod domain_live;
 mod empty;
 pub mod events;
 mod node;
+mod params;
 mod qemu;
 mod session;
 mod storage;
+mod tuning;
 mod volume;
 
 pub use session::Session;
@@ -70,6 +72,7 @@ impl Libvirt {
             domain::call,
             domain_info::call,
             domain_live::call,
+            tuning::call,
             node::call,
             storage::call,
             volume::call,

@@ -190,6 +190,8 @@ impl Engine {
         let Some(cgroups) = &self.cgroups else { return Ok(None) };
         let name = format!("{}{}", cgroup.name, host::cgroup::SUFFIX);
         let group = cgroups.machine(&cgroup.partition, &name);
+        // What a guest of this name left behind would limit this one.
+        let _ = group.remove(Part::Machine);
         for part in [Part::Machine, Part::Emulator] {
             if let Err(error) = group.create(part) {
                 let _ = group.remove(Part::Machine);

@@ -27,7 +27,7 @@ pub struct PoolRef {
 }
 
 /// What happened to a domain. Numbers are those of `virDomainEventID` callbacks.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum DomainEvent {
     /// Its life changed.
     Lifecycle(LifecycleEvent),
@@ -97,6 +97,22 @@ pub enum DomainEvent {
         kind: i32,
         /// Namespace of an element.
         uri: Option<String>,
+    },
+    /// Limits of a running guest were changed.
+    Tunable {
+        /// Which, and to what.
+        params: crate::typed::Params,
+    },
+    /// More of an image was written than a client wanted to be told of.
+    BlockThreshold {
+        /// The disk's target, or `TARGET[INDEX]` of an image in its chain.
+        device: String,
+        /// The image, where it has a path.
+        path: Option<String>,
+        /// What was set, in bytes.
+        threshold: u64,
+        /// How far beyond.
+        excess: u64,
     },
     /// Memory of the guest failed.
     MemoryFailure {

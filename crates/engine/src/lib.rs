@@ -23,6 +23,7 @@ mod random;
 pub mod settings;
 pub mod storage;
 mod turn;
+pub mod typed;
 
 pub use engine::{Engine, EngineConfig, OpenError};
 pub use guest_kinds::DomainCapsQuery;

@@ -49,6 +49,62 @@ impl TimeOf {
     }
 }
 
+/// A limit of memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Memory {
+    /// What the guest may have.
+    Hard,
+    /// What is taken back first when the host is short of memory.
+    Soft,
+    /// Memory and swap together.
+    SwapHard,
+}
+
+impl Memory {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Hard, Self::Soft, Self::SwapHard];
+
+    /// libvirt's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Hard => "hard_limit",
+            Self::Soft => "soft_limit",
+            Self::SwapHard => "swap_hard_limit",
+        }
+    }
+
+    /// The file.
+    pub fn files(self, v2: bool) -> &'static [&'static str] {
+        match (v2, self) {
+            (false, Self::Hard) => &["memory.limit_in_bytes"],
+            (false, Self::Soft) => &["memory.soft_limit_in_bytes"],
+            (false, Self::SwapHard) => &["memory.memsw.limit_in_bytes"],
+            (true, Self::Hard) => &["memory.max"],
+            (true, Self::Soft) => &["memory.high"],
+            (true, Self::SwapHard) => &["memory.swap.max"],
+        }
+    }
+
+    /// A limit of this kind; [`UNLIMITED`] and more lifts it. `hard` is the guest's hard limit:
+    /// version 2 limits swap alone.
+    pub fn limit(self, kib: u64, hard: Option<u64>, v2: bool) -> Limit {
+        let bytes = |kib: u64| kib.saturating_mul(1024).to_string();
+        let value = match (v2, self) {
+            (false, _) if kib >= UNLIMITED => "-1".to_owned(),
+            (true, _) if kib >= UNLIMITED => "max".to_owned(),
+            (true, Self::SwapHard) => bytes(kib.saturating_sub(hard.unwrap_or(0))),
+            _ => bytes(kib),
+        };
+        Limit {
+            controller: Controller::Memory,
+            files: self.files(v2),
+            device: None,
+            value,
+            element: format!("<memtune><{}>", self.name()),
+        }
+    }
+}
+
 /// A value for one of several files, the first that is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limit {
@@ -114,33 +170,12 @@ impl Settings<'_> {
 
     /// Memory and swap of the guest.
     pub fn memory(&self, v2: bool) -> Vec<Limit> {
-        let limit = |file: &'static [&'static str], kib: u64, element: &str| Limit {
-            controller: Controller::Memory,
-            files: file,
-            device: None,
-            value: kib.saturating_mul(1024).to_string(),
-            element: format!("<memtune><{element}>"),
-        };
         let hard = self.kib("hard_limit");
-        let soft = self.kib("soft_limit");
-        let swap = self.kib("swap_hard_limit");
-        let mut limits = Vec::new();
-        if v2 {
-            limits.extend(hard.map(|kib| limit(&["memory.max"], kib, "hard_limit")));
-            limits.extend(soft.map(|kib| limit(&["memory.high"], kib, "soft_limit")));
-            // The element limits memory and swap together, this file swap alone.
-            let swap = swap.map(|kib| kib.saturating_sub(hard.unwrap_or(0)));
-            limits.extend(swap.map(|kib| limit(&["memory.swap.max"], kib, "swap_hard_limit")));
-        } else {
-            // In this order: memory with swap may not be less than memory.
-            limits.extend(hard.map(|kib| limit(&["memory.limit_in_bytes"], kib, "hard_limit")));
-            limits
-                .extend(soft.map(|kib| limit(&["memory.soft_limit_in_bytes"], kib, "soft_limit")));
-            limits.extend(
-                swap.map(|kib| limit(&["memory.memsw.limit_in_bytes"], kib, "swap_hard_limit")),
-            );
-        }
-        limits
+        // In this order: memory with swap may not be less than memory.
+        Memory::ALL
+            .into_iter()
+            .filter_map(|what| Some(what.limit(self.kib(what.name())?, hard, v2)))
+            .collect()
     }
 
     /// Block devices.
@@ -292,6 +327,9 @@ mod tests {
         };
         check(false, &["memory.limit_in_bytes = 4194304", "memory.memsw.limit_in_bytes = 6291456"]);
         check(true, &["memory.max = 4194304", "memory.swap.max = 2097152"]);
+        let lifted = |v2| texts([Memory::Soft.limit(UNLIMITED, None, v2)]);
+        assert_eq!(lifted(false), ["memory.soft_limit_in_bytes = -1"]);
+        assert_eq!(lifted(true), ["memory.high = max"]);
     }
 
     #[test]

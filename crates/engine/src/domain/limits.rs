@@ -3,6 +3,9 @@
 
 use super::results::Results;
 use super::steps::system;
+use super::store::os_words;
+use super::tuning::LiveSide;
+use super::vcpus::{io_thread_ids, io_thread_thread, online_vcpus, thread_names, vcpu_thread};
 use crate::engine::Engine;
 use diag::{ErrorCode, VirError};
 use host::cgroup::{CgroupError, Cgroups, Controller, MachineGroup, Part};
@@ -80,8 +83,7 @@ pub(super) fn limit_threads(
     }
     let distinct: BTreeSet<u32> = threads.iter().map(|(_, thread)| *thread).collect();
     if distinct.len() < threads.len() {
-        return Err(VirError::config("cgroup cpu is required for scheduler tuning")
-            .hint("all virtual processors of this guest run in one thread of QEMU"));
+        return Err(one_thread());
     }
     for item in list("qmp.iothreads").into_iter().flatten() {
         let id = item.get("id").and_then(Value::as_str).and_then(|id| id.strip_prefix("iothread"));
@@ -93,21 +95,74 @@ pub(super) fn limit_threads(
         .try_for_each(|(part, thread)| limit_thread(cgroups, &group, &settings, part, thread))
 }
 
-/// Limits a virtual processor that was plugged into a running guest as those there from the start.
+/// Limits a thread that was made in a running guest (a virtual processor, an I/O thread) as those
+/// there from the start.
 pub(super) fn limit_plugged(
     engine: &Engine,
     pid: u32,
     definition: &Definition,
-    vcpu: u32,
-    thread: Option<u32>,
+    part: Part,
+    thread: u32,
 ) -> Result<(), VirError> {
     let settings = plan::qemu::cgroup_settings(definition);
     let settings = Settings(&settings);
     let group = engine.cgroups.as_ref().and_then(|all| Some((all, all.machine_of(pid)?)));
     let (Some((cgroups, group)), true) = (group, settings.of_threads()) else { return Ok(()) };
-    let thread =
-        thread.ok_or_else(|| VirError::internal(format!("QEMU has no thread 'vcpu{vcpu}'")))?;
-    limit_thread(cgroups, &group, &settings, Part::Vcpu(vcpu), thread)
+    limit_thread(cgroups, &group, &settings, part, thread)
+}
+
+/// Gives every thread of a kind a group of its own and returns which these are.
+pub(super) fn parts_of_threads(
+    engine: &Engine,
+    group: &MachineGroup,
+    live: &LiveSide,
+    time: TimeOf,
+) -> Result<Vec<Part>, VirError> {
+    let Some(cgroups) = &engine.cgroups else { return Ok(Vec::new()) };
+    let settings = plan::qemu::cgroup_settings(&live.definition);
+    let threads = thread_names(live.pid());
+    let found: Vec<(Part, Option<u32>)> = match time {
+        TimeOf::Vcpu => online_vcpus(&live.definition)
+            .into_iter()
+            .map(|number| (Part::Vcpu(number), vcpu_thread(&threads, number)))
+            .collect(),
+        TimeOf::IoThread => io_thread_ids(&live.definition)
+            .into_iter()
+            .map(|id| (Part::IoThread(id), io_thread_thread(&threads, id)))
+            .collect(),
+        TimeOf::Global | TimeOf::Emulator => Vec::new(),
+    };
+    found
+        .into_iter()
+        .map(|(part, thread)| {
+            let thread = thread.ok_or_else(|| match part {
+                // One thread runs them all.
+                Part::Vcpu(_) => one_thread(),
+                _ => VirError::internal(format!("QEMU has no thread for {part:?}")),
+            })?;
+            join(cgroups, group, Settings(&settings), part, thread)?;
+            Ok(part)
+        })
+        .collect()
+}
+
+fn one_thread() -> VirError {
+    VirError::config("cgroup cpu is required for scheduler tuning")
+        .hint("all virtual processors of this guest run in one thread of QEMU")
+}
+
+/// Makes a thread's groups, on the guest's memory nodes, and moves it there.
+fn join(
+    cgroups: &Cgroups,
+    group: &MachineGroup,
+    settings: Settings<'_>,
+    part: Part,
+    thread: u32,
+) -> Result<(), VirError> {
+    group.create(part).map_err(|error| fault(&error))?;
+    let nodes = settings.nodes().filter(|_| cgroups.is_v2(Controller::Cpuset).is_some());
+    nodes.iter().try_for_each(|limit| write(group, part, limit))?;
+    group.move_thread(part, thread).map_err(|error| fault(&error))
 }
 
 fn limit_thread(
@@ -117,18 +172,14 @@ fn limit_thread(
     part: Part,
     thread: u32,
 ) -> Result<(), VirError> {
-    group.create(part).map_err(|error| fault(&error))?;
+    join(cgroups, group, *settings, part, thread)?;
     let time = if matches!(part, Part::Vcpu(_)) { TimeOf::Vcpu } else { TimeOf::IoThread };
-    let nodes = settings.nodes().filter(|_| cgroups.is_v2(Controller::Cpuset).is_some());
     let v2 = cgroups.is_v2(Controller::Cpu) == Some(true);
-    for limit in settings.bandwidth(time, v2).iter().chain(&nodes) {
-        write(group, part, limit)?;
-    }
-    group.move_thread(part, thread).map_err(|error| fault(&error))
+    settings.bandwidth(time, v2).iter().try_for_each(|limit| write(group, part, limit))
 }
 
 /// The kernel's controller behind a limit.
-fn kernels(controller: Limited) -> Controller {
+pub(super) fn kernels(controller: Limited) -> Controller {
     match controller {
         Limited::Cpu => Controller::Cpu,
         Limited::Cpuset => Controller::Cpuset,
@@ -162,12 +213,30 @@ fn write(group: &MachineGroup, part: Part, limit: &Limit) -> Result<(), VirError
         .map_err(|error| fault(&error).hint(format!("{} asks for '{value}'", limit.element)))
 }
 
-fn fault(error: &CgroupError) -> VirError {
-    VirError::new(ErrorCode::SYSTEM_ERROR, error.to_string())
+/// In libvirt's words.
+pub(super) fn fault(error: &CgroupError) -> VirError {
+    let detail = match error.action {
+        "write" => {
+            format!("Unable to write to '{}': {}", error.path.display(), os_words(&error.source))
+        }
+        _ => error.to_string(),
+    };
+    VirError::new(ErrorCode::SYSTEM_ERROR, detail)
+}
+
+/// The same, for a value that the kernel may have found to be none.
+pub(super) fn refused(error: &CgroupError, value: &str) -> VirError {
+    if error.action == "write" && error.source.kind() == std::io::ErrorKind::InvalidInput {
+        let file = error.path.file_name().unwrap_or_default().display();
+        let why = os_words(&error.source);
+        let detail = format!("Invalid value '{value}' for '{file}': {why}");
+        return VirError::new(ErrorCode::SYSTEM_ERROR, detail);
+    }
+    fault(error)
 }
 
 /// `MAJOR:MINOR` of a block device.
-fn device_number(path: &str) -> Result<String, VirError> {
+pub(super) fn device_number(path: &str) -> Result<String, VirError> {
     use std::os::unix::fs::{FileTypeExt, MetadataExt};
     let metadata = std::fs::metadata(path)
         .map_err(|error| system(&format!("Path '{path}' is not accessible"), &error))?;

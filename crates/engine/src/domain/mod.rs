@@ -36,6 +36,7 @@ mod sweep;
 mod teardown;
 mod threads;
 mod tpm;
+mod tuning;
 pub mod vcpus;
 pub mod view;
 pub mod vm;

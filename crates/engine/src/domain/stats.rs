@@ -14,6 +14,7 @@ use super::view::source_path;
 use super::vm::Vm;
 use crate::engine::Engine;
 use crate::events::DomainRef;
+pub use crate::typed::Value as StatValue;
 use diag::{ErrorDomain, VirError};
 use host::cgroup::{Controller, Part};
 use host::monitor::PendingReply;
@@ -49,30 +50,6 @@ impl StatsGroups {
         self.0 & group != 0
     }
 }
-
-/// A value, in the width that libvirt gives it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StatValue {
-    /// Signed 32 bits.
-    Int(i32),
-    /// Unsigned 32 bits.
-    UInt(u32),
-    /// Signed 64 bits.
-    LLong(i64),
-    /// Unsigned 64 bits.
-    ULLong(u64),
-    /// Text.
-    Text(String),
-}
-
-macro_rules! from {
-    ($($kind:ty => $variant:ident),*) => {$(
-        impl From<$kind> for StatValue {
-            fn from(value: $kind) -> Self { Self::$variant(value) }
-        }
-    )*};
-}
-from!(i32 => Int, u32 => UInt, i64 => LLong, u64 => ULLong, String => Text);
 
 /// The statistics of one domain, by libvirt's names and in its order.
 #[derive(Clone, Debug)]

@@ -7,6 +7,7 @@ use super::record::Domain;
 use super::threads::set_affinity;
 use crate::engine::Engine;
 use diag::{ErrorDomain, VirError};
+use host::cgroup::Part;
 use model::domain::Domain as Definition;
 use model::domain::tune::{
     CpuTune, EmulatorPin, IoThread as IoThreadDefinition, IoThreadPin, VcpuPin,
@@ -388,7 +389,10 @@ impl Engine {
             .await?;
             if let Some(live) = &domain.snapshot().live {
                 let thread = vcpu_thread(&thread_names(live.pid), number);
-                limits::limit_plugged(self, live.pid, &live.definition, number, thread)?;
+                if let Some(thread) = thread {
+                    let part = Part::Vcpu(number);
+                    limits::limit_plugged(self, live.pid, &live.definition, part, thread)?;
+                }
             }
         }
         if plugged < count {
@@ -618,7 +622,7 @@ pub(crate) fn vcpu_thread(threads: &[(u32, String)], number: u32) -> Option<u32>
         .map(|(thread, _)| *thread)
 }
 
-fn io_thread_thread(threads: &[(u32, String)], id: u32) -> Option<u32> {
+pub(crate) fn io_thread_thread(threads: &[(u32, String)], id: u32) -> Option<u32> {
     // The kernel keeps 15 characters of a name.
     let own: String = format!("IO iothread{id}").chars().take(15).collect();
     threads.iter().find(|(_, name)| *name == own).map(|(thread, _)| *thread)
@@ -649,7 +653,7 @@ fn affinity_of(thread: u32) -> Option<CpuSet> {
     Some(cpus)
 }
 
-fn from_model(set: &model::domain::scalar::CpuSet) -> CpuSet {
+pub(crate) fn from_model(set: &model::domain::scalar::CpuSet) -> CpuSet {
     let mut cpus = CpuSet::new();
     for cpu in set.iter() {
         cpus.insert(usize::try_from(cpu).unwrap_or(usize::MAX));
@@ -657,7 +661,7 @@ fn from_model(set: &model::domain::scalar::CpuSet) -> CpuSet {
     cpus
 }
 
-fn to_model(cpus: &CpuSet) -> model::domain::scalar::CpuSet {
+pub(crate) fn to_model(cpus: &CpuSet) -> model::domain::scalar::CpuSet {
     let mut set = model::domain::scalar::CpuSet::default();
     for cpu in cpus.iter().filter_map(|cpu| u32::try_from(cpu).ok()) {
         set.insert_range(cpu, cpu);

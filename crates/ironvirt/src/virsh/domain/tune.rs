@@ -21,6 +21,8 @@ pub fn cmd_schedinfo(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     print_param(ctl, "Scheduler", &TypedParamValue::String(label));
     // Without a choice of place the older calls are made, which every driver has.
     let placed = cmd.has("current") || cmd.has("live") || cmd.has("config");
+    // What was set in both places is read back from the running guest.
+    let asked = if flags == 3 { 0 } else { flags };
     let get = |ctl: &mut Ctl| {
         if placed {
             call!(
@@ -28,7 +30,7 @@ pub fn cmd_schedinfo(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
                 DomainGetSchedulerParametersFlags {
                     dom: dom.clone(),
                     nparams: kind.nparams,
-                    flags: flags | STRING_OK
+                    flags: asked | STRING_OK
                 }
             )
             .map(|r| r.params)
@@ -60,7 +62,12 @@ pub fn cmd_schedinfo(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
             TypedParamValue::Int(_) => TypedParamValue::Int(v.parse().map_err(|_| bad())?),
             TypedParamValue::UInt(_) => TypedParamValue::UInt(v.parse().map_err(|_| bad())?),
             TypedParamValue::LLong(_) => TypedParamValue::LLong(v.parse().map_err(|_| bad())?),
-            TypedParamValue::ULLong(_) => TypedParamValue::ULLong(v.parse().map_err(|_| bad())?),
+            // A minus sign wraps, as strtoull has it.
+            TypedParamValue::ULLong(_) => TypedParamValue::ULLong(
+                v.parse()
+                    .or_else(|_| v.parse::<i64>().map(i64::cast_unsigned))
+                    .map_err(|_| bad())?,
+            ),
             TypedParamValue::Double(_) => TypedParamValue::Double(v.parse().map_err(|_| bad())?),
             TypedParamValue::Boolean(_) => TypedParamValue::Boolean(v != "0"),
             TypedParamValue::String(_) => TypedParamValue::String(v.clone()),
@@ -68,6 +75,9 @@ pub fn cmd_schedinfo(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
         changes.push(TypedParam { field: k.clone(), value });
     }
     let params = if changes.is_empty() {
+        if flags == 3 {
+            fail!("cannot query both live and config at once");
+        }
         params
     } else {
         if placed {
@@ -146,7 +156,7 @@ pub fn cmd_blkiotune(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     let dom = domain(ctl, cmd)?;
     let mut params = Vec::new();
     if let Some(w) = cmd.int("weight")? {
-        if w < 0 {
+        if w <= 0 {
             fail!("Invalid value of {w} for I/O weight");
         }
         params.push(TypedParam::new("weight", w as u32));

@@ -1,0 +1,134 @@
+//! Limits and priorities of guests.
+
+use crate::bind::{Request, blocking, later};
+use crate::connect::only_flags;
+use crate::domain::find;
+use crate::node::int;
+use crate::params::{from_wire, some, to_wire};
+use crate::{Bound, Libvirt, Session};
+use engine::Engine;
+use engine::domain::affect;
+use protocol::remote::{self, Procedure, procs};
+use std::sync::Arc;
+
+/// `VIR_DOMAIN_AFFECT_LIVE` and `…_CONFIG`.
+const AFFECT: u32 = affect::LIVE | affect::CONFIG;
+
+/// The same with `VIR_TYPED_PARAM_STRING_OKAY`.
+const AFFECT_TEXT: u32 = AFFECT | 4;
+
+pub(crate) fn call<'a, 'b>(
+    service: &Libvirt,
+    session: &Arc<Session>,
+    procedure: Procedure,
+    request: Request<'a, 'b>,
+) -> Bound<'a, 'b> {
+    let engine = Arc::clone(&service.engine);
+    let client = Arc::clone(&session.label);
+    Bound::Done(match procedure {
+        Procedure::DomainGetSchedulerType => {
+            blocking::<procs::DomainGetSchedulerType>(request, move |args| {
+                let count = engine.scheduler_parameter_count(&*find(&engine, &args.dom)?)?;
+                let nparams = int(count);
+                Ok(remote::DomainGetSchedulerTypeRet { r#type: "posix".into(), nparams })
+            })
+        }
+        Procedure::DomainGetSchedulerParameters => {
+            blocking::<procs::DomainGetSchedulerParameters>(request, move |args| {
+                let domain = find(&engine, &args.dom)?;
+                let wanted = usize::try_from(args.nparams).unwrap_or(0);
+                let params = engine.scheduler_parameters(&domain, 0)?;
+                let params = to_wire(params.into_iter().take(wanted));
+                Ok(remote::DomainGetSchedulerParametersRet { params })
+            })
+        }
+        Procedure::DomainGetSchedulerParametersFlags => {
+            blocking::<procs::DomainGetSchedulerParametersFlags>(request, move |args| {
+                only_flags(args.flags, AFFECT_TEXT)?;
+                let domain = find(&engine, &args.dom)?;
+                let wanted = usize::try_from(args.nparams).unwrap_or(0);
+                let params = engine.scheduler_parameters(&domain, args.flags)?;
+                let params = to_wire(params.into_iter().take(wanted));
+                Ok(remote::DomainGetSchedulerParametersFlagsRet { params })
+            })
+        }
+        Procedure::DomainSetSchedulerParameters => {
+            later::<procs::DomainSetSchedulerParameters, _>(request, |args| async move {
+                let domain = find(&engine, &args.dom)?;
+                let params = from_wire(args.params);
+                engine.set_scheduler_parameters(&domain, params, 0, &client).await
+            })
+        }
+        Procedure::DomainSetSchedulerParametersFlags => {
+            later::<procs::DomainSetSchedulerParametersFlags, _>(request, |args| async move {
+                only_flags(args.flags, AFFECT)?;
+                let domain = find(&engine, &args.dom)?;
+                let params = from_wire(args.params);
+                engine.set_scheduler_parameters(&domain, params, args.flags, &client).await
+            })
+        }
+        Procedure::DomainGetMemoryParameters => {
+            blocking::<procs::DomainGetMemoryParameters>(request, move |args| {
+                only_flags(args.flags, AFFECT_TEXT)?;
+                let domain = find(&engine, &args.dom)?;
+                let get = || engine.memory_parameters(&domain, args.flags);
+                check_first(args.nparams, get)?;
+                let (params, nparams) = some(args.nparams, Engine::MEMORY_PARAMETERS, get)?;
+                Ok(remote::DomainGetMemoryParametersRet { params, nparams })
+            })
+        }
+        Procedure::DomainSetMemoryParameters => {
+            later::<procs::DomainSetMemoryParameters, _>(request, |args| async move {
+                only_flags(args.flags, AFFECT)?;
+                let domain = find(&engine, &args.dom)?;
+                let params = from_wire(args.params);
+                engine.set_memory_parameters(&domain, params, args.flags, &client).await
+            })
+        }
+        Procedure::DomainGetBlkioParameters => {
+            blocking::<procs::DomainGetBlkioParameters>(request, move |args| {
+                only_flags(args.flags, AFFECT_TEXT)?;
+                let domain = find(&engine, &args.dom)?;
+                let get = || engine.blkio_parameters(&domain, args.flags);
+                check_first(args.nparams, get)?;
+                let (params, nparams) = some(args.nparams, Engine::BLKIO_PARAMETERS, get)?;
+                Ok(remote::DomainGetBlkioParametersRet { params, nparams })
+            })
+        }
+        Procedure::DomainSetBlkioParameters => {
+            later::<procs::DomainSetBlkioParameters, _>(request, |args| async move {
+                only_flags(args.flags, AFFECT)?;
+                let domain = find(&engine, &args.dom)?;
+                let params = from_wire(args.params);
+                engine.set_blkio_parameters(&domain, params, args.flags, &client).await
+            })
+        }
+        Procedure::DomainGetNumaParameters => {
+            blocking::<procs::DomainGetNumaParameters>(request, move |args| {
+                only_flags(args.flags, AFFECT_TEXT)?;
+                let domain = find(&engine, &args.dom)?;
+                let get = || engine.numa_parameters(&domain, args.flags);
+                check_first(args.nparams, get)?;
+                let (params, nparams) = some(args.nparams, Engine::NUMA_PARAMETERS, get)?;
+                Ok(remote::DomainGetNumaParametersRet { params, nparams })
+            })
+        }
+        Procedure::DomainSetNumaParameters => {
+            later::<procs::DomainSetNumaParameters, _>(request, |args| async move {
+                only_flags(args.flags, AFFECT)?;
+                let domain = find(&engine, &args.dom)?;
+                let params = from_wire(args.params);
+                engine.set_numa_parameters(&domain, params, args.flags, &client).await
+            })
+        }
+        _ => return Bound::NotMine(request),
+    })
+}
+
+/// Whoever asks how many parameters there are hears the same refusals as whoever asks for them.
+fn check_first<T>(
+    wanted: i32,
+    get: impl FnOnce() -> Result<T, diag::VirError>,
+) -> Result<(), diag::VirError> {
+    if wanted == 0 { get().map(|_| ()) } else { Ok(()) }
+}
