@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 mod failed;
+mod recorded;
 use failed::Failed;
 
 /// How long a binary may take to answer all questions.
@@ -33,6 +34,18 @@ struct Known {
     /// Made from `caps` for each accelerator, once.
     tcg: SharedDefaults,
     kvm: SharedDefaults,
+}
+
+impl Known {
+    fn new(key: CacheKey, caps: QemuCaps) -> Self {
+        let caps = caps.shared();
+        Self {
+            key,
+            tcg: Arc::new(model::domain::defaults::EmulatorDefaults::new(&caps, Accel::Tcg)),
+            kvm: Arc::new(model::domain::defaults::EmulatorDefaults::new(&caps, Accel::Kvm)),
+            caps,
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -83,13 +96,15 @@ pub struct CapsStore {
     kvm_usable: bool,
     host: String,
     slots: Mutex<HashMap<String, Arc<Mutex<Slot>>>>,
+    /// The emulator of which a record is used, whether it is installed or not.
+    recorded: Option<String>,
 }
 
 impl CapsStore {
     /// A store that keeps its files in `folder` and probes as user and group `ids`.
     pub fn new(folder: PathBuf, ids: Option<(u32, u32)>, kvm_usable: bool, kernel: &str) -> Self {
         let host = format!("{kernel} kvm={kvm_usable}");
-        Self { folder, ids, kvm_usable, host, slots: Mutex::default() }
+        Self { folder, ids, kvm_usable, host, slots: Mutex::default(), recorded: None }
     }
 
     /// The emulator that is used for guests of architecture `arch` when none is named.
@@ -147,13 +162,9 @@ impl CapsStore {
         }
         let found = self.load(&key).map_or_else(|| self.probe(&key), Ok);
         slot.failed = found.as_ref().err().map(|error| Failed::now(&key, error));
-        let caps = found?.shared();
-        slot.known = Some(Known {
-            key,
-            tcg: Arc::new(model::domain::defaults::EmulatorDefaults::new(&caps, Accel::Tcg)),
-            kvm: Arc::new(model::domain::defaults::EmulatorDefaults::new(&caps, Accel::Kvm)),
-            caps: Arc::clone(&caps),
-        });
+        let known = Known::new(key, found?);
+        let caps = Arc::clone(&known.caps);
+        slot.known = Some(known);
         // A binary's answers are many times as large as what is kept of them.
         host::process::give_back_freed_memory();
         Ok(caps)
@@ -184,6 +195,9 @@ impl CapsStore {
     }
 
     fn key(&self, emulator: &str) -> Result<CacheKey, VirError> {
+        if self.recorded.as_deref() == Some(emulator) {
+            return Ok(CacheKey { path: emulator.to_owned(), ..CacheKey::default() });
+        }
         let metadata = std::fs::metadata(emulator).map_err(|error| {
             VirError::new(
                 ErrorCode::SYSTEM_ERROR,
@@ -351,6 +365,11 @@ impl Engine {
     pub(crate) fn default_emulator(&self) -> Option<String> {
         CapsStore::default_emulator(&self.facts.arch)
     }
+}
+
+/// The emulator that a definition names.
+pub fn emulator_named(xml: &str) -> Option<String> {
+    emulator_in(xml).map(str::to_owned)
 }
 
 /// The emulator that a definition names, found without reading it properly: only a hint.

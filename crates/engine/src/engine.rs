@@ -86,9 +86,34 @@ impl Engine {
     /// # Errors
     /// When another daemon is in charge, or folders cannot be made or read.
     pub fn open(config: EngineConfig) -> Result<Arc<Self>, OpenError> {
+        make_folders(&config.layout, &config.settings)?;
+        let locks = take_locks(&config.layout)?;
+        let engine = Arc::new(Self::assemble(config, locks));
+        engine.load_definitions()?;
+        // Texts of definitions were read; only what they say is kept.
+        host::process::give_back_freed_memory();
+        engine.pools.load()?;
+        Ok(engine)
+    }
+
+    /// A world without objects, beside any daemon: to plan with, not to act in. `record` is an
+    /// emulator and the recorded conversation that tells what it can do.
+    ///
+    /// # Errors
+    /// In words, when the record is none.
+    pub fn offline(
+        config: EngineConfig,
+        record: Option<(&str, &str)>,
+    ) -> Result<Arc<Self>, String> {
+        let mut engine = Self::assemble(config, Vec::new());
+        if let Some((emulator, text)) = record {
+            engine.caps = engine.caps.with_record(emulator, text)?;
+        }
+        Ok(Arc::new(engine))
+    }
+
+    fn assemble(config: EngineConfig, locks: Vec<PidFile>) -> Self {
         let EngineConfig { layout, mut settings, exec_helper, runtime, environment } = config;
-        make_folders(&layout, &settings)?;
-        let locks = take_locks(&layout)?;
         let mut facts = crate::host_view::read_facts(&layout);
         match settings.kvm {
             KvmPolicy::Auto => {}
@@ -102,7 +127,7 @@ impl Engine {
             Path::new("/dev/vhost-net").exists().then(|| "/dev/vhost-net".to_owned());
         let kernel = crate::host_view::kernel_release();
         let events = Arc::<EventBus>::default();
-        let engine = Arc::new(Self {
+        Self {
             caps: CapsStore::new(layout.qemu_cache(), ids, facts.kvm_usable(), &kernel),
             store: Store::domains(&layout),
             cgroups: (!layout.session).then(|| Cgroups::detect().ok()).flatten(),
@@ -120,12 +145,7 @@ impl Engine {
             environment,
             exec_helper,
             runtime,
-        });
-        engine.load_definitions()?;
-        // Texts of definitions were read; only what they say is kept.
-        host::process::give_back_freed_memory();
-        engine.pools.load()?;
-        Ok(engine)
+        }
     }
 
     /// The runtime of the engine's own tasks.

@@ -25,6 +25,7 @@ pub mod storage;
 mod turn;
 pub mod typed;
 
+pub use caps::emulator_named;
 pub use engine::{Engine, EngineConfig, OpenError};
 pub use guest_kinds::DomainCapsQuery;
 pub use hooks::DaemonHook;

@@ -19,6 +19,10 @@ pub struct DefineOptions {
     pub validate: bool,
 }
 
+/// What of a definition is not understood, and so not part of it.
+#[derive(Clone, Debug, Default)]
+pub struct LeftOut(Vec<Diagnostic>);
+
 /// What `undefine` may be told to remove as well.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct UndefineOptions {
@@ -39,7 +43,11 @@ impl Engine {
     ///
     /// # Errors
     /// libvirt's error of the first fault, with all further faults behind it.
-    pub fn read_definition(&self, xml: &str, strict: bool) -> Result<Definition, VirError> {
+    pub fn read_definition(
+        &self,
+        xml: &str,
+        strict: bool,
+    ) -> Result<(Definition, LeftOut), VirError> {
         let parsed = model::domain::parse(xml, ParseOptions::default());
         let mut diagnostics = parsed.diagnostics;
         if strict {
@@ -51,13 +59,8 @@ impl Engine {
             }
         }
         let written = refuse_faults(parsed.domain, &diagnostics, xml)?;
-        if log_unknown_content(&written.name, &diagnostics, xml) && !written.name.contains('/') {
-            // Where whoever looks after this guest looks first.
-            let log = self.layout.qemu_log().join(format!("{}.log", written.name));
-            let words = "the definition has content that is not understood and was left out; the \
-                         daemon's log, 'ironvirt define' and 'ironvirt xml check' say what";
-            super::qemu_log::note(&log, words);
-        }
+        let left_out =
+            LeftOut(diagnostics.into_iter().filter(|d| d.severity == Severity::Warning).collect());
         let mut effective = self.with_defaults(written)?;
         self.choose_firmware(&mut effective)?;
         let mut faults = validate(&effective);
@@ -67,7 +70,18 @@ impl Engine {
             let accel = if kvm { Accel::Kvm } else { Accel::Tcg };
             faults.extend(validate_machine(&effective, &caps, accel));
         }
-        refuse_faults(Some(effective), &faults, xml)
+        Ok((refuse_faults(Some(effective), &faults, xml)?, left_out))
+    }
+
+    /// Says in the daemon's log and the guest's what of an accepted definition was left out.
+    pub(super) fn note_left_out(&self, name: &str, left_out: &LeftOut, xml: &str) {
+        if log_unknown_content(name, &left_out.0, xml) {
+            // Where whoever looks after this guest looks first.
+            let log = self.layout.qemu_log().join(format!("{name}.log"));
+            let words = "the definition has content that is not understood and was left out; the \
+                         daemon's log, 'ironvirt define' and 'ironvirt xml check' say what";
+            super::qemu_log::note(&log, words);
+        }
     }
 
     /// Settles which firmware a new definition boots with, so that it keeps it when others are
@@ -103,18 +117,20 @@ impl Engine {
     ) -> Turn<DomainRef> {
         let claimed = (|| {
             self.learn_capabilities(xml);
-            let definition = self.read_definition(xml, options.validate)?;
+            let (definition, left_out) = self.read_definition(xml, options.validate)?;
             let uuid = uuid_of(&definition)?;
             let name: Arc<str> = Arc::from(definition.name.as_str());
             let (domain, _) =
                 self.registry.claim(&name, &uuid, || Domain::inactive(uuid, &name, None))?;
             // Only its text is kept while another job is waited for.
-            Ok((domain, name, Arc::new(Config::of(&definition))))
+            let text = (!left_out.0.is_empty()).then(|| xml.to_owned());
+            Ok((domain, name, Arc::new(Config::of(&definition)), (left_out, text)))
         })();
-        let (domain, name, config) = match claimed {
+        let (domain, name, config, (left_out, text)) = match claimed {
             Ok(claimed) => claimed,
             Err(error) => return Turn::Done(Err(error)),
         };
+        let named = Arc::clone(&name);
         let turn = {
             let domain = Arc::clone(&domain);
             self.with_job(&domain.clone(), Request::Define, "define", client, move |engine, job| {
@@ -125,6 +141,8 @@ impl Engine {
         turn.after(move |result| {
             if result.is_err() {
                 engine.registry.remove_if_gone(&domain);
+            } else if let Some(text) = text {
+                engine.note_left_out(&named, &left_out, &text);
             }
         })
     }

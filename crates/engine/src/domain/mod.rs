@@ -7,6 +7,7 @@ pub mod block;
 pub mod console;
 mod define;
 pub mod display;
+pub mod explain;
 mod foreign;
 mod grants;
 mod guest_events;

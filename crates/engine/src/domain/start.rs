@@ -76,10 +76,15 @@ impl Engine {
         self.detached(async move {
             let definition = {
                 let engine = Arc::clone(&engine);
-                crate::blocking(move || engine.read_definition(&xml, options.validate)).await?
+                crate::blocking(move || {
+                    let (definition, left_out) = engine.read_definition(&xml, options.validate)?;
+                    super::store::check_name(&engine.layout.qemu_run(), &definition.name)
+                        .map_err(|error| error.to_vir())?;
+                    engine.note_left_out(&definition.name, &left_out, &xml);
+                    Ok(definition)
+                })
+                .await?
             };
-            super::store::check_name(&engine.layout.qemu_run(), &definition.name)
-                .map_err(|error| error.to_vir())?;
             let uuid = uuid_of(&definition)?;
             let (domain, new) = engine.registry.claim(&definition.name, &uuid, || {
                 Domain::inactive(uuid, &definition.name, None)
@@ -192,13 +197,16 @@ impl Engine {
         format: &str,
         xml: String,
     ) -> Result<String, VirError> {
+        if format == super::explain::FORMAT {
+            return Ok(self.explain(xml).await?.to_string());
+        }
         if format != "qemu-argv" {
             return Err(VirError::invalid_arg(format!("unsupported config type {format}")));
         }
         self.capabilities_ready(&xml).await?;
         let engine = Arc::clone(self);
         crate::blocking(move || {
-            let mut definition = engine.read_definition(&xml, false)?;
+            let (mut definition, _) = engine.read_definition(&xml, false)?;
             super::native::without_host(&mut definition);
             let plan = engine.plan_start(&mut definition, -1, StartOptions::default())?;
             Ok(super::native::text(&plan, &definition, &engine.environment))

@@ -184,6 +184,38 @@ impl Servers {
     }
 }
 
+/// Explains the start of the guest that `xml` defines, without a daemon. `record`: what its
+/// emulator can do, as a recorded conversation.
+///
+/// # Errors
+/// In words: the definition cannot be carried out, or the record is none.
+pub fn explain(xml: &str, record: Option<&str>) -> Result<serde_json::Value, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("cannot start threads: {error}"))?;
+    let session = !rustix::process::geteuid().is_root();
+    let layout = paths::layout(&Args { session, ..Args::default() })?;
+    let settings = read_settings(&layout)?;
+    let config = EngineConfig {
+        layout,
+        settings,
+        exec_helper: Helper::own_binary(EXEC_HELPER),
+        runtime: runtime.handle().clone(),
+        environment: std::collections::BTreeMap::new(),
+    };
+    let emulator = engine::emulator_named(xml);
+    let record = match (&emulator, record) {
+        (Some(emulator), Some(record)) => Some((emulator.as_str(), record)),
+        (None, Some(_)) => {
+            return Err("with recorded capabilities, <emulator> has to name the binary".into());
+        }
+        (_, None) => None,
+    };
+    let engine = Engine::offline(config, record)?;
+    runtime.block_on(engine.explain(xml.to_owned())).map_err(|error| error.message())
+}
+
 fn open_doors(
     engine: &Arc<Engine>,
     layout: &Layout,

@@ -23,6 +23,7 @@ pub mod network;
 pub mod objects;
 pub mod opts;
 pub mod parse;
+pub mod reasons;
 pub mod registry;
 pub mod session;
 pub mod shell;

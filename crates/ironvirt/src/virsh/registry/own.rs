@@ -2,6 +2,7 @@
 
 use super::{Command, Complete, Group, HIDDEN, NO_CONNECT, Opt};
 use crate::virsh::document::cmd_xml;
+use crate::virsh::reasons::cmd_explain;
 use crate::virsh::session::cmd_self_test;
 use crate::virsh::shell::cmd_complete;
 
@@ -10,26 +11,50 @@ use crate::virsh::shell::cmd_complete;
 pub static GROUP: Group =
     Group { title: "Ironvirt's own", keyword: "ironvirt", commands: COMMANDS };
 
-static COMMANDS: &[Command] = &[Command {
-    name: "xml",
-    help: "check XML documents, or compare two",
-    desc: Some(
-        "check FILE... shows all that is wrong with documents of any kind of object.\n    \
+static COMMANDS: &[Command] = &[
+    Command {
+        name: "explain",
+        help: "why QEMU is started as it is",
+        desc: Some(
+            "Shows each argument, file and command of a start with the element of the definition\n    \
+             that causes it (path and line), the rule, and the capabilities of the emulator that\n    \
+             decided it. A domain is explained by its daemon; a file (- is standard input) here,\n    \
+             with the emulator installed or with a recorded QMP conversation. Nothing is started.",
+        ),
+        opts: &[
+            Opt::str("domain", "domain name, id or uuid, or a file")
+                .required()
+                .positional()
+                .complete(Complete::Domain(0)),
+            Opt::str("only", "show only what mentions this word"),
+            Opt::str("capabilities", "file: a recorded QMP conversation of the emulator")
+                .loose()
+                .complete(Complete::File),
+        ],
+        run: cmd_explain,
+        flags: NO_CONNECT,
+    },
+    Command {
+        name: "xml",
+        help: "check XML documents, or compare two",
+        desc: Some(
+            "check FILE... shows all that is wrong with documents of any kind of object.\n    \
          diff A B shows how two differ; A or B may be a domain. For domains it says of\n    \
          each difference whether a running guest could take it: live, next start, never.\n    \
          A file named - is standard input. No daemon is asked, but for a domain's XML.",
-    ),
-    opts: &[
-        Opt::str("action", "check or diff")
-            .required()
-            .positional()
-            .complete(Complete::Words(&["check", "diff"])),
-        Opt::flag("strict", "check: content that would be left out is an error"),
-        Opt::argv("file", "files to read").positional().complete(Complete::File),
-    ],
-    run: cmd_xml,
-    flags: NO_CONNECT,
-}];
+        ),
+        opts: &[
+            Opt::str("action", "check or diff")
+                .required()
+                .positional()
+                .complete(Complete::Words(&["check", "diff"])),
+            Opt::flag("strict", "check: content that would be left out is an error"),
+            Opt::argv("file", "files to read").positional().complete(Complete::File),
+        ],
+        run: cmd_xml,
+        flags: NO_CONNECT,
+    },
+];
 
 /// Commands that `help` does not list.
 pub static HIDDEN_COMMANDS: &[Command] = &[
