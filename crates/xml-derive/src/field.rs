@@ -119,7 +119,8 @@ impl<'a> Field<'a> {
         let default = self.default_expr();
         let rules = self.rules();
         // Reads by one of the pair `…_optional` and `…_required`, by the field's shape.
-        let pair = |stem: &str, types: TokenStream, mut args: TokenStream| {
+        // What the element does not hold is not searched for: `held` answers that in an instruction.
+        let pair = |stem: &str, types: TokenStream, mut args: TokenStream, held: TokenStream| {
             let mut stem = stem.to_owned();
             if let Some(rules) = &rules {
                 stem.push_str("_ruled");
@@ -127,31 +128,55 @@ impl<'a> Field<'a> {
             }
             let optional = format_ident!("{stem}_optional");
             let required = format_ident!("{stem}_required");
+            let found = quote!(cx.#optional::<#types>(#args));
+            let none = quote!(::std::option::Option::None);
+            let some = quote!(::std::option::Option::Some);
             match (self.shape, &default) {
-                (Shape::Option, Some(d)) => {
-                    quote!(cx.#optional::<#types>(#args).map(|v| v.or_else(|| #d)))
-                }
-                (Shape::Option, None) => quote!(cx.#optional::<#types>(#args)),
-                (_, Some(d)) => {
-                    quote!(cx.#optional::<#types>(#args).map(|v| v.unwrap_or_else(|| #d)))
-                }
+                (Shape::Option, Some(d)) => quote! {
+                    if #held { #found.map(|v| v.or_else(|| #d)) } else { #some(#d) }
+                },
+                (Shape::Option, None) => quote!(if #held { #found } else { #some(#none) }),
+                (_, Some(d)) => quote! {
+                    if #held { #found.map(|v| v.unwrap_or_else(|| #d)) } else { #some(#d) }
+                },
                 (_, None) => quote!(cx.#required::<#types>(#args)),
             }
         };
+        let held_attr = quote!(held.attr(#local));
+        let held_child = quote!(held.child(#local));
+        let list = |found: TokenStream| {
+            quote! {
+                if #held_child {
+                    #found
+                } else {
+                    ::std::option::Option::Some(::std::vec::Vec::new())
+                }
+            }
+        };
         let code = match &self.attrs.place {
-            Place::Attr => pair("attr", quote!(#inner), quote!(el, #local)),
+            Place::Attr => pair("attr", quote!(#inner), quote!(el, #local), held_attr),
             Place::Child if self.shape == Shape::Vec => {
-                quote!(cx.child_list::<#inner>(el, #name))
+                list(quote!(cx.child_list::<#inner>(el, #name)))
             }
-            Place::Child => pair("child", quote!(#inner), quote!(el, #name)),
+            Place::Child => pair("child", quote!(#inner), quote!(el, #name), held_child.clone()),
             Place::ChildText if self.shape == Shape::Vec => {
-                quote!(cx.child_text_list::<#inner>(el, #name))
+                list(quote!(cx.child_text_list::<#inner>(el, #name)))
             }
-            Place::ChildText => pair("child_text", quote!(#inner), quote!(el, #name)),
-            Place::Flag => quote!(cx.flag(el, #name)),
-            Place::Text => pair("text", quote!(#inner), quote!(el)),
-            Place::Raw if self.shape == Shape::Vec => quote!(cx.raw_list(el, #name)),
-            Place::Raw => quote!(cx.raw_optional(el, #name)),
+            Place::ChildText => {
+                pair("child_text", quote!(#inner), quote!(el, #name), held_child.clone())
+            }
+            Place::Flag => quote! {
+                if #held_child { cx.flag(el, #name) } else { ::std::option::Option::Some(false) }
+            },
+            Place::Text => pair("text", quote!(#inner), quote!(el), quote!(true)),
+            Place::Raw if self.shape == Shape::Vec => list(quote!(cx.raw_list(el, #name))),
+            Place::Raw => quote! {
+                if #held_child {
+                    cx.raw_optional(el, #name)
+                } else {
+                    ::std::option::Option::Some(::std::option::Option::None)
+                }
+            },
             Place::Flatten => match (self.shape, &default) {
                 (Shape::Option, _) => quote! {
                     if <#inner as ::xml::Xml>::present(el) {
@@ -191,12 +216,20 @@ impl<'a> Field<'a> {
                         ::std::option::Option::None
                     }),
                 };
-                quote! {
-                    match cx.wrapper(el, ::xml::Name::new(#wrap)) {
-                        ::std::option::Option::Some(el) => #code,
+                quote! {{
+                    let wrapper = if held.child(#wrap) {
+                        cx.wrapper(el, ::xml::Name::new(#wrap))
+                    } else {
+                        ::std::option::Option::None
+                    };
+                    match wrapper {
+                        ::std::option::Option::Some(el) => {
+                            let held = el.holds();
+                            #code
+                        }
                         ::std::option::Option::None => #absent,
                     }
-                }
+                }}
             }
         };
         Ok(quote!(let #ident: ::std::option::Option<#ty> = #code;))
@@ -241,7 +274,10 @@ impl<'a> Field<'a> {
     pub fn write_attrs(&self) -> TokenStream {
         let (ident, local) = (self.ident, self.local());
         let code = match &self.attrs.place {
-            Place::Attr => self.each(quote!(w.attr(#local, v);)),
+            Place::Attr => {
+                let begun = format!(" {local}='");
+                self.each(quote!(w.attr_begun(#begun, v);))
+            }
             Place::Flatten => self.each(quote!(::xml::Xml::write_attrs(v, w);)),
             Place::With(path) => quote!(#path::write_attrs(&self.#ident, w);),
             _ => return quote!(),

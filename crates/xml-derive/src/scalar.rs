@@ -25,6 +25,7 @@ pub fn derive(input: &DeriveInput) -> Result<TokenStream> {
         }
     }
     let ty = &input.ident;
+    let escaped = names.iter().any(|n| n.contains(['&', '<', '>', '\'', '"']));
     Ok(quote! {
         impl #ty {
             /// All values, in the order of declaration.
@@ -47,6 +48,8 @@ pub fn derive(input: &DeriveInput) -> Result<TokenStream> {
             }
         }
         impl ::xml::XmlValue for #ty {
+            const ESCAPED: bool = #escaped;
+
             fn parse(text: &str) -> ::std::result::Result<Self, ::xml::ValueError> {
                 match text {
                     #(#names => ::std::result::Result::Ok(Self::#idents),)*

@@ -62,6 +62,7 @@ pub fn derive(input: &DeriveInput, data: &DataStruct) -> Result<TokenStream> {
         impl #impl_generics ::xml::Xml for #ty #generics #where_clause {
             #[allow(unused_variables)]
             fn read(el: ::xml::Element<'_>, cx: &mut ::xml::Reader) -> ::std::option::Option<Self> {
+                let held = el.holds();
                 #(#reads)*
                 let #mutable value = Self { #(#idents: #idents?),* };
                 #check

@@ -10,6 +10,12 @@ pub(crate) const NAME: u8 = 4;
 pub(crate) const NAME_START: u8 = 8;
 /// White space.
 pub(crate) const SPACE: u8 = 16;
+/// White space that stays as it is: all but the carriage return.
+pub(crate) const BLANK: u8 = 32;
+/// A byte of a name that needs no second look: [`NAME`] without the colon.
+pub(crate) const PLAIN: u8 = 64;
+/// A byte that may go on a name, but not a plain one: the colon and all beyond ASCII.
+pub(crate) const ODD: u8 = 128;
 
 /// The classes of each byte. Bytes from 0x80 are checked as characters where they begin names.
 pub(crate) static CLASS: [u8; 256] = classes();
@@ -46,6 +52,15 @@ const fn classes() -> [u8; 256] {
         }
         if matches!(b, b' ' | b'\t' | b'\n' | b'\r') {
             t[i] |= SPACE;
+        }
+        if matches!(b, b' ' | b'\t' | b'\n') {
+            t[i] |= BLANK;
+        }
+        if t[i] & NAME != 0 && b != b':' {
+            t[i] |= PLAIN;
+        }
+        if b == b':' || b >= 0x80 {
+            t[i] |= ODD;
         }
         i += 1;
     }

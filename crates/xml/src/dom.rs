@@ -48,21 +48,59 @@ pub(crate) struct Node {
     pub close: u32,
     /// The [`bit`]s of the names of all child elements.
     pub child_bits: u64,
+    /// The [`bit`]s of which more than one child element has the name.
+    pub repeated_bits: u64,
     /// The [`bit`]s of the names of all attributes.
     pub attr_bits: u64,
+    /// Elements: the [`key`] of the local name.
+    pub key: u32,
 }
 
-/// One of 64 bits for a name. An element keeps the bits of what it has, so that most questions for
+/// A short stand-in for a name: its length and three of its bytes. Names that differ in it differ,
+/// and nearly all names that differ do so in it. Without a loop, so that the compiler works it out
+/// for a name it knows.
+#[inline(always)]
+pub(crate) const fn key(name: &[u8]) -> u32 {
+    let len = name.len();
+    if len == 0 {
+        return 0;
+    }
+    u32::from_le_bytes([name[0], name[len / 2], name[len - 1], len as u8])
+}
+
+/// One of 64 bits for a key. An element keeps the bits of what it has, so that most questions for
 /// what it has not (a typed reader asks for everything there might be) need no search.
-#[inline]
-pub(crate) fn bit(name: &[u8]) -> u64 {
-    let (first, last) = match name {
-        [] => (0, 0),
-        [one] => (*one, *one),
-        [first, .., last] => (*first, *last),
-    };
-    let mix = u32::from(first).wrapping_mul(31) ^ u32::from(last).wrapping_mul(7);
-    1 << ((mix ^ (name.len() as u32).wrapping_mul(11)) & 63)
+#[inline(always)]
+pub(crate) const fn bit_of(key: u32) -> u64 {
+    1 << (key.wrapping_mul(0x9E37_79B1) >> 26)
+}
+
+/// The bit of a name.
+#[inline(always)]
+pub(crate) const fn bit(name: &[u8]) -> u64 {
+    bit_of(key(name))
+}
+
+/// Which names may be found in an element: a quick first answer for derived code.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug)]
+pub struct Holds {
+    attrs: u64,
+    children: u64,
+}
+
+impl Holds {
+    /// Whether an attribute of this name may be there; if not, there is none.
+    #[inline(always)]
+    pub const fn attr(self, name: &str) -> bool {
+        self.attrs & bit(name.as_bytes()) != 0
+    }
+
+    /// Whether a child of this name may be there; if not, there is none.
+    #[inline(always)]
+    pub const fn child(self, name: &str) -> bool {
+        self.children & bit(name.as_bytes()) != 0
+    }
 }
 
 /// One attribute that is not a namespace declaration.
@@ -74,6 +112,8 @@ pub(crate) struct AttrNode {
     pub value_end: u32,
     pub owned: u32,
     pub ns: u32,
+    /// The [`key`] of the local name.
+    pub key: u32,
     pub prefix_len: u16,
 }
 
@@ -208,6 +248,21 @@ impl<'a> Element<'a> {
         (n.first..n.last).map(move |id| Attr { doc, id })
     }
 
+    /// The numbers of its attributes.
+    #[inline]
+    pub(crate) fn attr_ids(self) -> std::ops::Range<u32> {
+        let n = self.node();
+        n.first..n.last
+    }
+
+    /// What may be found in it.
+    #[doc(hidden)]
+    #[inline]
+    pub fn holds(self) -> Holds {
+        let n = self.node();
+        Holds { attrs: n.attr_bits, children: n.child_bits }
+    }
+
     /// Whether a child of this name may be there; if not, there is none.
     #[inline]
     pub(crate) fn may_have_child(self, name: &str) -> bool {
@@ -220,11 +275,14 @@ impl<'a> Element<'a> {
         if self.node().attr_bits & bit(name.as_bytes()) == 0 { None } else { self.find_attr(name) }
     }
 
-    fn find_attr(self, name: &str) -> Option<Attr<'a>> {
+    /// The same for a name that is probably there.
+    pub(crate) fn find_attr(self, name: &str) -> Option<Attr<'a>> {
         let n = self.node();
         let attrs = self.doc.attrs.get(n.first as usize..n.last as usize)?;
-        let i =
-            attrs.iter().position(|a| a.ns == NO_NS && self.doc.reads(a.name, a.name_end, name))?;
+        let key = key(name.as_bytes());
+        let i = attrs.iter().position(|a| {
+            a.key == key && a.ns == NO_NS && self.doc.reads(a.name, a.name_end, name)
+        })?;
         Some(Attr { doc: self.doc, id: n.first + i as u32 })
     }
 
@@ -245,16 +303,12 @@ impl<'a> Element<'a> {
 
     /// The child elements of this name, without search when there is none.
     #[inline]
-    pub(crate) fn named(
-        self,
-        name: &'static str,
-        ns: Option<&'static str>,
-    ) -> impl Iterator<Item = Element<'a>> {
-        let mut all = self.children();
-        if !self.may_have_child(name) {
-            all.0.next = all.0.end;
-        }
-        all.filter(move |c| c.is(name, ns))
+    pub(crate) fn named(self, name: &'static str, ns: Option<&'static str>) -> Named<'a> {
+        let n = self.node();
+        let key = key(name.as_bytes());
+        let next = if n.child_bits & bit_of(key) == 0 { n.end } else { self.id + 1 };
+        let single = n.repeated_bits & bit_of(key) == 0;
+        Named { doc: self.doc, next, end: n.end, key, single, name, ns }
     }
 
     /// Whether there is a child element of this name.
@@ -267,7 +321,8 @@ impl<'a> Element<'a> {
         if !self.may_have_child(name) {
             return None;
         }
-        self.children().find(|c| c.is(name, None))
+        let key = key(name.as_bytes());
+        self.children().find(|c| c.node().key == key && c.is(name, None))
     }
 
     /// The first child element of this name and namespace.
@@ -405,6 +460,43 @@ impl<'a> Iterator for Children<'a> {
                 return Some(Element { doc, id });
             }
         }
+    }
+}
+
+/// The child elements of one name, in order.
+#[derive(Clone, Debug)]
+pub(crate) struct Named<'a> {
+    doc: &'a Document<'a>,
+    next: u32,
+    end: u32,
+    key: u32,
+    /// No second child has this name.
+    single: bool,
+    name: &'static str,
+    ns: Option<&'static str>,
+}
+
+impl<'a> Iterator for Named<'a> {
+    type Item = Element<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Element<'a>> {
+        while self.next < self.end {
+            let id = self.next;
+            let n = self.doc.nodes.get(id as usize)?;
+            self.next = n.end;
+            // What is no element has the key 0, which no name has.
+            if n.key == self.key {
+                let found = Element { doc: self.doc, id };
+                if found.is(self.name, self.ns) {
+                    if self.single {
+                        self.next = self.end;
+                    }
+                    return Some(found);
+                }
+            }
+        }
+        None
     }
 }
 

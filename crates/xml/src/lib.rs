@@ -94,6 +94,8 @@ pub mod parse;
 
 pub use diag::{Diagnostic, ErrorCode, Severity, Span};
 pub use diff::{Change, Difference, compare, diff};
+#[doc(hidden)]
+pub use dom::Holds;
 pub use dom::{Attr, Children, Document, Element};
 pub use raw::{RawElement, RawNode};
 pub use reader::{MAX_SHOWN, Name, Parsed, Reader, ValueRules, read, read_element, read_str};

@@ -71,7 +71,9 @@ impl<T> Parsed<T> {
 pub struct Reader {
     used_attrs: Bits,
     used_nodes: Bits,
+    /// Wrapper elements met: a stack, from `wrappers_from` on those of the element being read.
     wrappers: Vec<u32>,
+    wrappers_from: usize,
     diagnostics: Vec<Diagnostic>,
     errors: usize,
     warnings: usize,
@@ -85,6 +87,7 @@ impl Bits {
         Self(vec![0; n / 64 + 1])
     }
     /// Sets the bit; says whether it was set before.
+    #[inline]
     fn set(&mut self, i: u32) -> bool {
         let (word, bit) = (i as usize / 64, 1u64 << (i % 64));
         match self.0.get_mut(word) {
@@ -95,6 +98,19 @@ impl Bits {
             }
             None => false,
         }
+    }
+    /// Whether all bits of `from..to` are set.
+    #[inline]
+    fn all(&self, from: u32, to: u32) -> bool {
+        let (word, bit, len) = (from as usize / 64, from % 64, to.saturating_sub(from));
+        if len == 0 {
+            return true;
+        }
+        if bit + len > 64 {
+            return (from..to).all(|i| self.get(i));
+        }
+        let mask = (u64::MAX >> (64 - len)) << bit;
+        self.0.get(word).is_some_and(|w| w & mask == mask)
     }
     fn get(&self, i: u32) -> bool {
         self.0.get(i as usize / 64).is_some_and(|w| w & (1 << (i % 64)) != 0)
@@ -257,7 +273,7 @@ impl Reader {
         if !self.used_nodes.get(first.id) {
             self.child(el, name);
         }
-        if !self.wrappers.contains(&first.id) {
+        if !self.wrappers.get(self.wrappers_from..).is_some_and(|own| own.contains(&first.id)) {
             self.wrappers.push(first.id);
         }
         Some(first)
@@ -265,20 +281,36 @@ impl Reader {
 
     /// Reads a whole element: its content, then a warning for each part of it nobody used.
     pub fn element<T: Xml>(&mut self, el: Element<'_>) -> Option<T> {
-        let outer = std::mem::take(&mut self.wrappers);
+        let outer = self.wrappers_from;
+        self.wrappers_from = self.wrappers.len();
         let value = T::read(el, self);
-        let wrappers = std::mem::replace(&mut self.wrappers, outer);
         self.report_unknown(el, T::schema);
-        for id in wrappers {
+        let mut next = self.wrappers_from;
+        while let Some(id) = self.wrappers.get(next).copied() {
             let w = Element { doc: el.doc, id };
             self.report_unknown(w, || {
                 T::schema().child_schema(w.name(), w.ns()).unwrap_or_default()
             });
+            next += 1;
         }
+        self.wrappers.truncate(self.wrappers_from);
+        self.wrappers_from = outer;
         value
     }
 
+    /// Warns of each attribute and child of `el` that nobody used.
+    #[inline]
     fn report_unknown(&mut self, el: Element<'_>, schema: impl Fn() -> Schema) {
+        let attrs = el.attr_ids();
+        let all = self.used_attrs.all(attrs.start, attrs.end)
+            && el.children().all(|c| self.used_nodes.get(c.id));
+        if !all {
+            self.report_unknown_parts(el, &schema);
+        }
+    }
+
+    #[cold]
+    fn report_unknown_parts(&mut self, el: Element<'_>, schema: &dyn Fn() -> Schema) {
         let mut known: Option<Schema> = None;
         for a in el.attrs() {
             if self.used_attrs.set(a.id) {
@@ -288,7 +320,7 @@ impl Reader {
                 self.warnings += 1;
                 continue;
             }
-            let schema = known.get_or_insert_with(&schema);
+            let schema = known.get_or_insert_with(schema);
             let message =
                 format!("Unknown attribute '{}' in element '{}'", a.qualified_name(), el.name());
             let hints = did_you_mean(a.name(), schema.attr_names());
@@ -302,7 +334,7 @@ impl Reader {
                 self.warnings += 1;
                 continue;
             }
-            let schema = known.get_or_insert_with(&schema);
+            let schema = known.get_or_insert_with(schema);
             let message =
                 format!("Unknown element '{}' in element '{}'", c.qualified_name(), el.name());
             let names = schema.child_names().into_iter().map(|n| n.local).collect();
@@ -370,7 +402,8 @@ impl Reader {
 
     /// An attribute that may be absent. The outer `None` is a fault, recorded.
     pub fn attr_optional<T: XmlValue>(&mut self, el: Element<'_>, name: &str) -> Option<Option<T>> {
-        let Some(a) = self.attr(el, name) else { return Some(None) };
+        let Some(a) = el.find_attr(name) else { return Some(None) };
+        self.used_attrs.set(a.id);
         match T::parse(a.value()) {
             Ok(v) => Some(Some(v)),
             Err(e) => {
@@ -417,7 +450,8 @@ impl Reader {
         name: &str,
         rules: ValueRules,
     ) -> Option<Option<T>> {
-        let Some(a) = self.attr(el, name) else { return Some(None) };
+        let Some(a) = el.find_attr(name) else { return Some(None) };
+        self.used_attrs.set(a.id);
         if rules.empty_absent && a.value().is_empty() {
             return Some(None);
         }
@@ -516,8 +550,9 @@ impl Reader {
     /// All children of a name.
     pub fn child_list<T: Xml>(&mut self, el: Element<'_>, name: Name) -> Option<Vec<T>> {
         // Elements are large: counted first, they are written to their place once.
-        let mut all = Some(Vec::with_capacity(el.named(name.local, name.ns).count()));
-        for c in el.named(name.local, name.ns) {
+        let named = el.named(name.local, name.ns);
+        let mut all = Some(Vec::with_capacity(named.clone().count()));
+        for c in named {
             self.used_nodes.set(c.id);
             match (self.element(c), &mut all) {
                 (Some(v), Some(all)) => all.push(v),
@@ -566,8 +601,9 @@ impl Reader {
     /// The texts of all children of a name; empty ones are left out.
     pub fn child_text_list<T: XmlValue>(&mut self, el: Element<'_>, name: Name) -> Option<Vec<T>> {
         // Elements are large: counted first, they are written to their place once.
-        let mut all = Some(Vec::with_capacity(el.named(name.local, name.ns).count()));
-        for c in el.named(name.local, name.ns) {
+        let named = el.named(name.local, name.ns);
+        let mut all = Some(Vec::with_capacity(named.clone().count()));
+        for c in named {
             self.used_nodes.set(c.id);
             match (self.text_value(c), &mut all) {
                 (Some(v), Some(all)) => all.extend(v),

@@ -31,6 +31,10 @@ pub trait XmlValue: Sized {
     /// What was expected instead.
     fn parse(text: &str) -> Result<Self, ValueError>;
 
+    /// Whether the text may have characters that are written as entities. Numbers and words have
+    /// none, and are not searched for them.
+    const ESCAPED: bool = true;
+
     /// Appends the value's text, not escaped.
     fn write(&self, out: &mut String);
 
@@ -51,6 +55,8 @@ impl XmlValue for String {
 }
 
 impl<T: XmlValue> XmlValue for Box<T> {
+    const ESCAPED: bool = T::ESCAPED;
+
     fn parse(text: &str) -> Result<Self, ValueError> {
         T::parse(text).map(Box::new)
     }
@@ -65,6 +71,8 @@ impl<T: XmlValue> XmlValue for Box<T> {
 macro_rules! unsigned {
     ($($t:ty)*) => {$(
         impl XmlValue for $t {
+            const ESCAPED: bool = false;
+
             fn parse(text: &str) -> Result<Self, ValueError> {
                 let digits = text.trim_ascii();
                 digits.parse().map_err(|_| match digits.parse::<i128>() {
@@ -74,7 +82,7 @@ macro_rules! unsigned {
                 })
             }
             fn write(&self, out: &mut String) {
-                push_decimal(u128::from(*self), out);
+                push_decimal(u64::from(*self), out);
             }
             fn kind() -> ValueKind {
                 ValueKind::Integer { min: 0, max: <$t>::MAX as i128 }
@@ -86,6 +94,8 @@ macro_rules! unsigned {
 macro_rules! signed {
     ($($t:ty)*) => {$(
         impl XmlValue for $t {
+            const ESCAPED: bool = false;
+
             fn parse(text: &str) -> Result<Self, ValueError> {
                 let digits = text.trim_ascii();
                 digits.parse().map_err(|_| match digits.parse::<i128>() {
@@ -98,7 +108,7 @@ macro_rules! signed {
                 if *self < 0 {
                     out.push('-');
                 }
-                push_decimal(u128::from(self.unsigned_abs()), out);
+                push_decimal(u64::from(self.unsigned_abs()), out);
             }
             fn kind() -> ValueKind {
                 ValueKind::Integer { min: <$t>::MIN as i128, max: <$t>::MAX as i128 }
@@ -110,8 +120,8 @@ macro_rules! signed {
 unsigned!(u8 u16 u32 u64);
 signed!(i8 i16 i32 i64);
 
-fn push_decimal(mut n: u128, out: &mut String) {
-    let mut digits = [0u8; 40];
+fn push_decimal(mut n: u64, out: &mut String) {
+    let mut digits = [0u8; 20];
     let mut at = digits.len();
     loop {
         at -= 1;
@@ -121,20 +131,27 @@ fn push_decimal(mut n: u128, out: &mut String) {
             break;
         }
     }
-    out.extend(digits[at..].iter().map(|d| *d as char));
+    push_ascii(&digits[at..], out);
 }
 
 /// Appends `0x` and at least `width` digits, without the detour over `format!`: addresses are the
 /// most frequent numbers of all.
 fn push_hex(n: u64, width: usize, out: &mut String) {
-    out.push_str("0x");
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let needed = (64 - n.leading_zeros()).div_ceil(4).max(1) as usize;
-    for _ in needed..width {
-        out.push('0');
+    let mut text = *b"0x0000000000000000";
+    let end = 2 + needed.max(width).min(16);
+    let mut rest = n;
+    for at in (end - needed..end).rev() {
+        text[at] = DIGITS[(rest & 15) as usize];
+        rest >>= 4;
     }
-    for i in (0..needed).rev() {
-        let digit = (n >> (4 * i)) as u32 & 15;
-        out.push(char::from_digit(digit, 16).unwrap_or('0'));
+    push_ascii(&text[..end], out);
+}
+
+fn push_ascii(text: &[u8], out: &mut String) {
+    if let Ok(text) = std::str::from_utf8(text) {
+        out.push_str(text);
     }
 }
 
@@ -217,13 +234,25 @@ impl<T, const WIDTH: usize> From<T> for Hex<T, WIDTH> {
     }
 }
 
+/// The number that up to 16 hexadecimal digits mean.
+fn short_hex(digits: &str) -> Option<u128> {
+    let mut n = 0u64;
+    for digit in digits.bytes() {
+        n = n << 4 | u64::from((digit as char).to_digit(16)?);
+    }
+    if digits.is_empty() { None } else { Some(n.into()) }
+}
+
 macro_rules! hex {
     ($($t:ty)*) => {$(
         impl<const WIDTH: usize> XmlValue for Hex<$t, WIDTH> {
+            const ESCAPED: bool = false;
+
             fn parse(text: &str) -> Result<Self, ValueError> {
                 let digits = text.trim_ascii();
                 let hex = digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X"));
                 let n = match hex {
+                    Some(h) if h.len() <= 16 => short_hex(h),
                     // from_str_radix would take a sign.
                     Some(h) if h.bytes().all(|c| c.is_ascii_hexdigit()) => {
                         u128::from_str_radix(h, 16).ok()

@@ -131,6 +131,15 @@ impl Writer {
         self.out.push('\'');
     }
 
+    /// An attribute whose text up to the value is at hand: ` name='`. Used by derived code.
+    #[doc(hidden)]
+    pub fn attr_begun<T: XmlValue>(&mut self, begun: &str, value: &T) {
+        debug_assert_eq!(self.state, State::Tag, "attribute{begun} after content");
+        self.out.push_str(begun);
+        self.value(value);
+        self.out.push('\'');
+    }
+
     /// An attribute given as text.
     pub fn attr_str(&mut self, name: &str, value: &str) {
         debug_assert_eq!(self.state, State::Tag, "attribute {name} after content");
@@ -165,7 +174,7 @@ impl Writer {
     fn value<T: XmlValue>(&mut self, value: &T) {
         let from = self.out.len();
         value.write(&mut self.out);
-        if self.out.as_bytes()[from..].iter().any(|c| needs_escape(*c)) {
+        if T::ESCAPED && self.out.as_bytes()[from..].iter().any(|c| needs_escape(*c)) {
             let plain = self.out.split_off(from);
             escape_into(&plain, &mut self.out);
         }
@@ -235,9 +244,19 @@ impl Writer {
     }
 }
 
+#[inline]
 fn needs_escape(c: u8) -> bool {
-    matches!(c, b'&' | b'<' | b'>' | b'\'' | b'"')
-        || (c < 0x20 && !matches!(c, b'\t' | b'\n' | b'\r'))
+    static ESCAPED: [bool; 256] = {
+        let mut t = [false; 256];
+        let mut c = 0;
+        while c < 256 {
+            t[c] = matches!(c as u8, b'&' | b'<' | b'>' | b'\'' | b'"')
+                || (c < 0x20 && !matches!(c as u8, b'\t' | b'\n' | b'\r'));
+            c += 1;
+        }
+        t
+    };
+    ESCAPED[usize::from(c)]
 }
 
 /// Appends `text` with the five special characters as entities. Control characters that XML cannot

@@ -7,19 +7,26 @@ use xml::{Element, Reader, Schema, ValueError, ValueKind, Writer, Xml, XmlValue}
 /// A number written in hexadecimal with at least `W` digits.
 pub type Hex<const W: usize> = xml::Hex<u64, W>;
 
+/// The two digits of a byte.
+fn hex_digits(byte: u8) -> [u8; 2] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]
+}
+
 /// A UUID, read with or without hyphens, written in lower case with them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Uuid(pub [u8; 16]);
 
 impl fmt::Display for Uuid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = [b'-'; 36];
+        let mut at = 0;
         for (i, b) in self.0.iter().enumerate() {
-            if matches!(i, 4 | 6 | 8 | 10) {
-                f.write_str("-")?;
-            }
-            write!(f, "{b:02x}")?;
+            at += usize::from(matches!(i, 4 | 6 | 8 | 10));
+            [text[at], text[at + 1]] = hex_digits(*b);
+            at += 2;
         }
-        Ok(())
+        f.write_str(str::from_utf8(&text).unwrap_or_default())
     }
 }
 
@@ -60,6 +67,8 @@ impl Uuid {
 }
 
 impl XmlValue for Uuid {
+    const ESCAPED: bool = false;
+
     fn parse(text: &str) -> Result<Self, ValueError> {
         Self::parse(text).ok_or_else(|| ValueError::expected("a UUID of 32 hexadecimal digits"))
     }
@@ -77,8 +86,11 @@ pub struct Mac(pub [u8; 6]);
 
 impl fmt::Display for Mac {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, e, g] = self.0;
-        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+        let mut text = [b':'; 17];
+        for (i, b) in self.0.iter().enumerate() {
+            [text[3 * i], text[3 * i + 1]] = hex_digits(*b);
+        }
+        f.write_str(str::from_utf8(&text).unwrap_or_default())
     }
 }
 
@@ -110,6 +122,8 @@ impl Mac {
 }
 
 impl XmlValue for Mac {
+    const ESCAPED: bool = false;
+
     fn parse(text: &str) -> Result<Self, ValueError> {
         Self::parse(text)
             .ok_or_else(|| ValueError::expected("six hexadecimal bytes, aa:bb:cc:dd:ee:ff"))
@@ -251,6 +265,8 @@ impl fmt::Display for CpuSet {
 }
 
 impl XmlValue for CpuSet {
+    const ESCAPED: bool = false;
+
     fn parse(text: &str) -> Result<Self, ValueError> {
         Self::parse(text).ok_or_else(|| ValueError::expected("a list such as 0-3,5,^2"))
     }

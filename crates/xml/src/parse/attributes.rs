@@ -6,7 +6,8 @@ use std::collections::HashSet;
 use diag::{Diagnostic, ErrorCode, Severity, Span};
 
 use super::{MAX_BINDINGS, MAX_FAULTS, MAX_NODES, Parser, Step, XML_NS};
-use crate::dom::{AttrNode, BORROWED, Decl, NO_NS, UNBOUND_NS};
+use crate::chars::{CLASS, VALUE_STOP};
+use crate::dom::{AttrNode, BORROWED, Decl, NO_NS, UNBOUND_NS, bit_of, key};
 
 /// Up to so many attributes are compared one by one.
 const FEW: usize = 12;
@@ -18,9 +19,11 @@ impl<'s> Parser<'s> {
         spaced: bool,
         first: usize,
         decls: usize,
+        bits: &mut u64,
     ) -> Step {
         let a = self.pos;
-        let b = self.name_end();
+        let plain = self.plain_name();
+        let b = plain.unwrap_or_else(|| self.name_end());
         if a == b || !spaced {
             let at = self.doc.nodes[node as usize].start as usize;
             let message =
@@ -32,25 +35,14 @@ impl<'s> Parser<'s> {
             };
             return self.hard(a, a, message, &hint);
         }
-        self.pos = b;
-        self.skip_space();
-        if self.peek() != b'=' {
-            let name = self.slice(a, b);
-            let message = format!("Specification mandates value for attribute {name}");
-            return self.soft(a, b, &message, &format!("Write {name}='…'."));
-        }
-        self.pos += 1;
-        self.skip_space();
-        let quote = self.peek();
-        if quote != b'\'' && quote != b'"' {
-            let at = self.pos;
-            return self.hard(at, at, "AttValue: \" or ' expected", "Quote the value.");
-        }
-        self.pos += 1;
-        let from = self.pos;
-        let owned = self.value(quote)?;
-        let to = self.pos;
-        self.pos += 1;
+        let (from, to, owned) = match self.plain_value(b) {
+            Some((from, to)) => (from, to, None),
+            None => match self.any_value(a, b)? {
+                Some(found) => found,
+                None => return Ok(()),
+            },
+        };
+        self.pos = to + 1;
         let bytes = self.b.get(a..b).unwrap_or(&[]);
         if bytes.starts_with(b"xmlns") && matches!(bytes.get(5), None | Some(b':')) {
             let name = self.slice(a, b);
@@ -59,10 +51,14 @@ impl<'s> Parser<'s> {
         if self.doc.attrs.len() >= MAX_NODES {
             return self.hard(a, b, "Document has too many attributes", "");
         }
-        let prefix_len = self.prefix(a, b);
+        let prefix_len = if plain.is_some() { 0 } else { self.prefix(a, b) };
+        let key = key(bytes.get(usize::from(prefix_len)..).unwrap_or(&[]));
+        let known = *bits & bit_of(key) != 0;
+        *bits |= bit_of(key);
         // A few attributes are compared one by one; many, once all are known (see `resolve`).
         let before = self.doc.attrs.get(first..).unwrap_or(&[]);
-        if before.len() < FEW
+        if known
+            && before.len() < FEW
             && before.iter().any(|o| {
                 (o.name_end - o.name) as usize == b - a
                     && self.b.get(o.name as usize..o.name_end as usize) == Some(bytes)
@@ -82,9 +78,49 @@ impl<'s> Parser<'s> {
                 self.doc.owned.len() as u32 - 1
             }),
             ns: NO_NS,
+            key,
             prefix_len,
         });
         Ok(())
+    }
+
+    /// The place of a value that follows the name at once, needs nothing resolved and ends well:
+    /// `='…'`. Nearly every value does.
+    #[inline]
+    fn plain_value(&self, name_end: usize) -> Option<(usize, usize)> {
+        let (equals, rest) = self.b.get(name_end..)?.split_first()?;
+        let (quote, rest) = rest.split_first()?;
+        if *equals != b'=' || !matches!(*quote, b'\'' | b'"') {
+            return None;
+        }
+        let len = rest.iter().position(|c| CLASS[*c as usize] & VALUE_STOP != 0)?;
+        let from = name_end + 2;
+        if rest.get(len) == Some(quote) { Some((from, from + len)) } else { None }
+    }
+
+    /// The place of the value of the attribute named at `a..b`, and its text if that differs from the
+    /// source; none for a fault after which reading goes on.
+    #[inline(never)]
+    fn any_value(&mut self, a: usize, b: usize) -> Step<Option<(usize, usize, Option<String>)>> {
+        self.pos = b;
+        self.skip_space();
+        if self.peek() != b'=' {
+            let name = self.slice(a, b);
+            let message = format!("Specification mandates value for attribute {name}");
+            self.soft(a, b, &message, &format!("Write {name}='…'."))?;
+            return Ok(None);
+        }
+        self.pos += 1;
+        self.skip_space();
+        let quote = self.peek();
+        if quote != b'\'' && quote != b'"' {
+            let at = self.pos;
+            return self.hard(at, at, "AttValue: \" or ' expected", "Quote the value.");
+        }
+        self.pos += 1;
+        let from = self.pos;
+        let owned = self.value(quote)?;
+        Ok(Some((from, self.pos, owned)))
     }
 
     /// A namespace declaration.

@@ -26,7 +26,7 @@ use std::borrow::Cow;
 use diag::{Diagnostic, ErrorCode, Severity, Span};
 
 use crate::chars::{CLASS, NAME, SPACE};
-use crate::dom::{Document, Kind, NO_NS, Node, bit};
+use crate::dom::{Document, Kind, NO_NS, Node, bit_of, key};
 
 /// Longest text that is read.
 pub const MAX_SIZE: usize = 16 << 20;
@@ -88,7 +88,8 @@ pub(crate) fn parse(source: &str) -> Result<Document<'_>, Vec<Diagnostic>> {
         return Err(p.faults);
     }
     p.doc.nodes.reserve(guess);
-    p.doc.attrs.reserve(guess);
+    p.doc.attrs.reserve(2 * guess);
+    p.open.reserve(16);
     let _ = p.document();
     if p.faults.is_empty() { Ok(p.doc) } else { Err(p.faults) }
 }
@@ -118,6 +119,7 @@ impl<'s> Parser<'s> {
         Err(Stop)
     }
 
+    #[inline]
     fn peek(&self) -> u8 {
         self.b.get(self.pos).copied().unwrap_or(0)
     }
@@ -130,12 +132,12 @@ impl<'s> Parser<'s> {
         self.doc.source.get(a..b).unwrap_or("")
     }
 
+    #[inline]
     fn skip_space(&mut self) -> bool {
-        let from = self.pos;
-        while self.pos < self.b.len() && CLASS[self.b[self.pos] as usize] & SPACE != 0 {
-            self.pos += 1;
-        }
-        self.pos > from
+        let rest = self.b.get(self.pos..).unwrap_or(&[]);
+        let len = rest.iter().position(|c| CLASS[*c as usize] & SPACE == 0).unwrap_or(rest.len());
+        self.pos += len;
+        len > 0
     }
 
     /// Finds `needle` from `pos` on.
@@ -143,6 +145,7 @@ impl<'s> Parser<'s> {
         self.doc.source.get(self.pos..)?.find(needle).map(|i| self.pos + i)
     }
 
+    #[inline]
     fn push(&mut self, kind: Kind, start: usize, a: usize, b: usize, owned: u32) -> Step<u32> {
         if self.doc.nodes.len() >= MAX_NODES {
             let hint = format!("At most {MAX_NODES} nodes are read.");
@@ -175,7 +178,9 @@ impl<'s> Parser<'s> {
             tag_end: self.pos as u32,
             close: self.pos as u32,
             child_bits: 0,
+            repeated_bits: 0,
             attr_bits: 0,
+            key: 0,
         });
         Ok(id)
     }
@@ -230,7 +235,8 @@ impl<'s> Parser<'s> {
         let start = self.pos;
         self.pos += 1;
         let a = self.pos;
-        let b = self.name_end();
+        let plain = self.plain_name();
+        let b = plain.unwrap_or_else(|| self.name_end());
         if a == b {
             let hint = "Write a literal '<' as &lt;.";
             let message = if self.open.is_empty() { NO_START_TAG } else { BAD_START_TAG };
@@ -242,10 +248,11 @@ impl<'s> Parser<'s> {
                 format!("Excessive depth in document: {MAX_DEPTH} use XML_PARSE_HUGE option");
             return self.hard(start, b, &message, "No option makes it deeper: nest less.");
         }
-        let prefix_len = self.prefix(a, b);
+        let prefix_len = if plain.is_some() { 0 } else { self.prefix(a, b) };
         let id = self.push(Kind::Element, start, a, b, 0)?;
         let (first, bindings, decls) =
             (self.doc.attrs.len(), self.bindings.len(), self.doc.decls.len());
+        let mut attr_bits = 0;
         let empty = loop {
             let spaced = self.skip_space();
             match self.peek() {
@@ -257,27 +264,37 @@ impl<'s> Parser<'s> {
                     self.pos += 2;
                     break true;
                 }
-                _ => self.attribute(id, spaced, first, decls)?,
+                _ => self.attribute(id, spaced, first, decls, &mut attr_bits)?,
             }
         };
         let last = self.doc.attrs.len();
-        self.resolve(first, last)?;
-        let ns = self.namespace_of(a, prefix_len);
-        let name_bit = bit(&self.b[a + usize::from(prefix_len)..b]);
-        if let Some(o) = self.open.last() {
-            self.doc.nodes[o.node as usize].child_bits |= name_bit;
+        if last > first {
+            self.resolve(first, last)?;
         }
-        let attr_bits = self.doc.attrs[first..last].iter().fold(0, |bits, x| {
-            bits | bit(&self.b[x.name as usize + usize::from(x.prefix_len)..x.name_end as usize])
-        });
-        let n = &mut self.doc.nodes[id as usize];
-        n.attr_bits = attr_bits;
-        n.prefix_len = prefix_len;
-        n.first = first as u32;
-        n.last = last as u32;
-        n.ns = ns;
-        n.tag_end = self.pos as u32;
-        n.close = self.pos as u32;
+        let ns = if prefix_len == 0 && self.bindings.len() == 1 {
+            // Nothing is declared beside `xml`.
+            NO_NS
+        } else {
+            self.namespace_of(a, prefix_len)
+        };
+        let key = key(self.b.get(a + usize::from(prefix_len)..b).unwrap_or(&[]));
+        if let Some(o) = self.open.last()
+            && let Some(parent) = self.doc.nodes.get_mut(o.node as usize)
+        {
+            parent.repeated_bits |= parent.child_bits & bit_of(key);
+            parent.child_bits |= bit_of(key);
+        }
+        let pos = self.pos as u32;
+        if let Some(n) = self.doc.nodes.get_mut(id as usize) {
+            n.attr_bits = attr_bits;
+            n.key = key;
+            n.prefix_len = prefix_len;
+            n.first = first as u32;
+            n.last = last as u32;
+            n.ns = ns;
+            n.tag_end = pos;
+            n.close = pos;
+        }
         if empty {
             self.bindings.truncate(bindings);
         } else {

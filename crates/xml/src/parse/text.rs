@@ -1,7 +1,7 @@
 //! Text, attribute values, and references in both.
 
 use super::{Parser, Step};
-use crate::chars::{CLASS, SPACE, TEXT_STOP, VALUE_STOP, is_char};
+use crate::chars::{BLANK, CLASS, SPACE, TEXT_STOP, VALUE_STOP, is_char};
 use crate::dom::{BORROWED, Kind};
 
 impl<'s> Parser<'s> {
@@ -151,12 +151,17 @@ impl<'s> Parser<'s> {
         let mut out: Option<String> = None;
         let mut plain = start;
         // Most text is the white space between two tags.
-        self.skip_space();
-        let blank = self.peek() == b'<' && !self.b[start..self.pos].contains(&b'\r');
-        if blank && self.ignorable() {
-            return Ok(());
+        let rest = self.b.get(start..).unwrap_or(&[]);
+        let blank = rest.iter().position(|c| CLASS[*c as usize] & BLANK == 0);
+        if let Some(len) = blank
+            && rest.get(len) == Some(&b'<')
+        {
+            self.pos = start + len;
+            if self.ignorable() {
+                return Ok(());
+            }
+            self.pos = start;
         }
-        self.pos = start;
         loop {
             while self.pos < self.b.len() && CLASS[self.b[self.pos] as usize] & TEXT_STOP == 0 {
                 self.pos += 1;

@@ -28,12 +28,16 @@ pub(super) fn assign(
     if !m.supports_pci() || !has_bus(d) || wrong_root(d, m) {
         return;
     }
+    let Some(mut set) = Set::new(d, m, out) else { return };
     // What the first pass cannot place the second one reports.
-    if anything_open(d, m) {
+    if set.anything_open(d, m) {
         add_bridges(d, m, ctx);
         super::devices::controller_models(d, m, ctx, &mut Vec::new());
+        match Set::new(d, m, out) {
+            Some(grown) => set = grown,
+            None => return,
+        }
     }
-    let Some(mut set) = Set::new(d, m, out) else { return };
     set.collect(d, m, ctx);
     set.place_all(d, m, ctx, out);
     set.multifunction(d, m);
@@ -54,25 +58,6 @@ fn wrong_root(d: &Domain, m: &Machine) -> bool {
 /// Whether there is any PCI controller: a machine without has no place for PCI devices.
 fn has_bus(d: &Domain) -> bool {
     d.devices.iter().flat_map(|v| &v.controllers).any(|c| c.kind == ControllerType::Pci)
-}
-
-/// Whether a device waits for an address or a bus is missing. A stored guest has neither.
-fn anything_open(d: &Domain, m: &Machine) -> bool {
-    let Some(set) = Set::new(d, m, &mut Vec::new()) else { return false };
-    set.buses.iter().any(|b| b.added)
-        || d.devices.as_ref().is_some_and(|dev| {
-            all(dev).into_iter().any(|x| {
-                let root = matches!(x, Dev::Controller(i) if dev.controllers.get(i)
-                    .is_some_and(|c| c.model.as_deref().is_some_and(|m| m.ends_with("-root"))));
-                !root
-                    && flags(dev, m, x) != 0
-                    && match address_of(dev, x) {
-                        None => true,
-                        Some(Address::Pci(a)) => is_open(a),
-                        _ => false,
-                    }
-            })
-        })
 }
 
 /// The first pass: finds out which bridges and root ports are missing, and adds them.
@@ -103,28 +88,25 @@ fn add_bridges(d: &mut Domain, m: &Machine, ctx: &DefaultsContext<'_>) {
     let mut i = 1;
     while i < set.buses.len() {
         if set.buses[i].added {
-            let want = controller_flags(&set.buses[i].model);
+            let want = controller_flags(set.buses[i].model);
             if want != 0 && set.reserve(want, 0).is_none() {
                 break;
             }
         }
         i += 1;
     }
-    let models: Vec<(usize, String)> = set
-        .buses
-        .iter()
-        .enumerate()
-        .filter(|(_, b)| b.added)
-        .map(|(i, b)| (i, b.model.clone()))
-        .collect();
+    let models: Vec<(usize, &str)> =
+        set.buses.iter().enumerate().filter(|(_, b)| b.added).map(|(i, b)| (i, b.model)).collect();
     for (i, model) in models {
-        implied::ensure_controller(d, ControllerType::Pci, i as u32, Some(&model));
+        implied::ensure_controller(d, ControllerType::Pci, i as u32, Some(model));
     }
 }
 
 /// The buses of one guest.
 pub(super) struct Set {
     buses: Vec<Bus>,
+    /// The devices that may sit on them, in the order in which they get their slots.
+    devices: Vec<Dev>,
     /// Whether missing buses are added.
     grow: bool,
     pcie: bool,
@@ -135,7 +117,7 @@ impl Set {
     /// The buses of the PCI controllers.
     fn new(d: &Domain, m: &Machine, out: &mut Vec<Diagnostic>) -> Option<Self> {
         let list = d.devices.as_ref().map(|v| v.controllers.as_slice()).unwrap_or_default();
-        let mut buses: Vec<Option<Bus>> = Vec::new();
+        let mut buses: Vec<Option<Bus>> = Vec::with_capacity(list.len().min(MAX_BUSES));
         for c in list.iter().filter(|c| c.kind == ControllerType::Pci) {
             let i = c.index.unwrap_or(0) as usize;
             if i >= MAX_BUSES {
@@ -153,10 +135,11 @@ impl Set {
             buses[i] = Bus::new(c.model.as_deref().unwrap_or_default(), false);
         }
         // A gap in the numbers, or an address on a bus beyond, means a bridge that is not named.
+        let devices = d.devices.as_ref().map(all).unwrap_or_default();
         let highest = d
             .devices
             .iter()
-            .flat_map(|v| all(v).into_iter().filter_map(|x| address_of(v, x)))
+            .flat_map(|v| devices.iter().filter_map(|x| address_of(v, *x)))
             .map(|a| match a {
                 Address::Pci(a) => a.bus.0 as usize,
                 _ => 0,
@@ -185,13 +168,38 @@ impl Set {
             // The root that every guest has stays free of host devices.
             first.locked = true;
         }
-        Some(Self { buses, grow: false, pcie: m.has_pcie(), many_roots: m.has_many_pci_roots() })
+        Some(Self {
+            buses,
+            devices,
+            grow: false,
+            pcie: m.has_pcie(),
+            many_roots: m.has_many_pci_roots(),
+        })
+    }
+
+    /// Whether a device waits for an address or a bus is missing. A stored guest has neither.
+    fn anything_open(&self, d: &Domain, m: &Machine) -> bool {
+        self.buses.iter().any(|b| b.added)
+            || d.devices.as_ref().is_some_and(|dev| {
+                self.devices.iter().any(|x| {
+                    let root = matches!(x, Dev::Controller(i) if dev.controllers.get(*i)
+                        .is_some_and(|c| c.model.as_deref().is_some_and(|m| m.ends_with("-root"))));
+                    !root
+                        && flags(dev, m, *x) != 0
+                        && match address_of(dev, *x) {
+                            None => true,
+                            Some(Address::Pci(a)) => is_open(a),
+                            _ => false,
+                        }
+                })
+            })
     }
 
     /// Marks the addresses that devices have and those that the chipset keeps.
     fn collect(&mut self, d: &mut Domain, m: &Machine, ctx: &DefaultsContext<'_>) {
         let Some(dev) = d.devices.as_mut() else { return };
-        for x in all(dev) {
+        for i in 0..self.devices.len() {
+            let x = self.devices[i];
             let f = flags(dev, m, x);
             let group = if self.many_roots { isolation::group(dev, x, ctx) } else { 0 };
             if let Some(Some(Address::Pci(a))) = address(dev, x)
@@ -297,9 +305,8 @@ impl Set {
         out: &mut Vec<Diagnostic>,
     ) {
         let Some(dev) = d.devices.as_mut() else { return };
-        let list = all(dev);
-        let slots_before: Vec<Dev> = list;
-        for x in slots_before {
+        for i in 0..self.devices.len() {
+            let x = self.devices[i];
             let f = flags(dev, m, x);
             if f == 0 {
                 continue;
@@ -388,7 +395,7 @@ impl Set {
     /// Function 0 of a slot that several devices share says so.
     fn multifunction(&self, d: &mut Domain, m: &Machine) {
         let Some(dev) = d.devices.as_mut() else { return };
-        for x in all(dev) {
+        for x in self.devices.iter().copied() {
             let f = flags(dev, m, x);
             if let Some(Some(Address::Pci(a))) = address(dev, x) {
                 let shared = self
@@ -462,12 +469,14 @@ fn options(d: &mut Domain, m: &Machine) {
             Some(Address::Pci(a)) => Some((a.slot.0, a.function.0)),
             _ => None,
         };
-        let model = dev.controllers[i].model.clone().unwrap_or_default();
-        let bus_number = (model == "pci-expander-bus" || model == "pcie-expander-bus")
-            .then(|| next_bus_number(&dev.controllers));
+        let bus_number = matches!(
+            dev.controllers[i].model.as_deref(),
+            Some("pci-expander-bus" | "pcie-expander-bus")
+        )
+        .then(|| next_bus_number(&dev.controllers));
         let c = &mut dev.controllers[i];
         let mut t = c.target.take().unwrap_or_default();
-        match model.as_str() {
+        match c.model.as_deref().unwrap_or_default() {
             "pci-bridge" => {
                 t.chassis_nr.get_or_insert(index);
             }

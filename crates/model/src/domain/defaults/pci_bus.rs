@@ -50,7 +50,7 @@ const SLOTS: usize = 32;
 #[derive(Clone, Debug)]
 pub(super) struct Bus {
     /// Model of the controller.
-    pub model: String,
+    pub model: &'static str,
     /// What it accepts.
     pub flags: u32,
     /// First usable slot.
@@ -72,23 +72,23 @@ pub(super) struct Bus {
 impl Bus {
     /// The bus of a controller model; `None` when there is no such model.
     pub fn new(model: &str, added: bool) -> Option<Self> {
-        let (flags, min, max) = match model {
-            "pci-root" => (HOTPLUG | PCI | BRIDGE | PXB, 1, 31),
-            "pci-bridge" | "pci-expander-bus" => {
-                (HOTPLUG | PCI | BRIDGE, usize::from(model == "pci-bridge"), 31)
+        let (model, flags, min, max) = match model {
+            "pci-root" => ("pci-root", HOTPLUG | PCI | BRIDGE | PXB, 1, 31),
+            "pci-bridge" => ("pci-bridge", HOTPLUG | PCI | BRIDGE, 1, 31),
+            "pci-expander-bus" => ("pci-expander-bus", HOTPLUG | PCI | BRIDGE, 0, 31),
+            "pcie-root" => ("pcie-root", PCIE | ROOT_PORT | DMI | PXB_PCIE | INTEGRATED, 1, 31),
+            "dmi-to-pci-bridge" => ("dmi-to-pci-bridge", PCI | BRIDGE, 0, 31),
+            "pcie-to-pci-bridge" => ("pcie-to-pci-bridge", HOTPLUG | PCI | BRIDGE, 1, 31),
+            "pcie-root-port" => ("pcie-root-port", HOTPLUG | PCIE | UPSTREAM | PCIE_TO_PCI, 0, 0),
+            "pcie-switch-downstream-port" => {
+                ("pcie-switch-downstream-port", HOTPLUG | PCIE | UPSTREAM | PCIE_TO_PCI, 0, 0)
             }
-            "pcie-root" => (PCIE | ROOT_PORT | DMI | PXB_PCIE | INTEGRATED, 1, 31),
-            "dmi-to-pci-bridge" => (PCI | BRIDGE, 0, 31),
-            "pcie-to-pci-bridge" => (HOTPLUG | PCI | BRIDGE, 1, 31),
-            "pcie-root-port" | "pcie-switch-downstream-port" => {
-                (HOTPLUG | PCIE | UPSTREAM | PCIE_TO_PCI, 0, 0)
-            }
-            "pcie-switch-upstream-port" => (DOWNSTREAM, 0, 31),
-            "pcie-expander-bus" => (ROOT_PORT | DMI | PCIE, 0, 0),
+            "pcie-switch-upstream-port" => ("pcie-switch-upstream-port", DOWNSTREAM, 0, 31),
+            "pcie-expander-bus" => ("pcie-expander-bus", ROOT_PORT | DMI | PCIE, 0, 0),
             _ => return None,
         };
         Some(Self {
-            model: model.to_owned(),
+            model,
             flags,
             min,
             max,

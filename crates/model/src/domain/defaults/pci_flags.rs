@@ -45,7 +45,9 @@ pub(super) enum Dev {
 /// All devices that may sit on PCI, in the order in which they get their slots. The PCI controllers
 /// come first: every other bus hangs on them.
 pub(super) fn all(dev: &Devices) -> Vec<Dev> {
-    let mut out = Vec::new();
+    // Most of what a guest has; a few more make it grow.
+    let most = dev.controllers.len() + dev.disks.len() + dev.interfaces.len() + dev.hostdevs.len();
+    let mut out = Vec::with_capacity(most + 24);
     let pci = |c: &Controller| c.kind == ControllerType::Pci;
     let mut buses: Vec<usize> =
         (0..dev.controllers.len()).filter(|i| pci(&dev.controllers[*i])).collect();
