@@ -11,6 +11,7 @@ mod because;
 pub mod block;
 mod command;
 mod display;
+mod hot_plan;
 mod launch_plan;
 pub mod limits;
 pub mod migration;
@@ -25,6 +26,7 @@ pub mod storage;
 
 pub use because::{Because, Explained, Place, Reasons, Subject};
 pub use command::Command;
+pub use hot_plan::{HotCommand, PlugPlan, UnplugPlan};
 pub use launch_plan::{LaunchPlan, MonitorPlan};
 pub use props::Props;
 pub use step::*;

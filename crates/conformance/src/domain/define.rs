@@ -27,6 +27,34 @@ pub fn running(request: &Request<'_>, caps: &QemuCaps) -> Result<Domain, Answer>
     complete(request, caps, true)
 }
 
+/// Calls `act` with what the defaults of this request's domains depend on.
+pub fn with_defaults<T>(
+    request: &Request<'_>,
+    caps: &QemuCaps,
+    kind: VirtType,
+    act: impl FnOnce(&mut DefaultsContext<'_>) -> T,
+) -> T {
+    let facts = host::facts(request);
+    let set = host::settings(request);
+    let accel = if kind == VirtType::Kvm { Accel::Kvm } else { Accel::Tcg };
+    let emulator = EmulatorDefaults::new(caps, accel);
+    let settings = defaults::Settings {
+        lib_dir: set.lib_dir.clone(),
+        channel_dir: set.channel_dir.clone(),
+        ..defaults::Settings::default()
+    };
+    act(&mut DefaultsContext {
+        host_arch: &facts.arch,
+        emulator: Some(&caps.emulator),
+        machines: &emulator.machines,
+        devices: &emulator.devices,
+        settings: &settings,
+        random: &mut host::random,
+        iommu_group: &host::iommu_group,
+        abi_update: true,
+    })
+}
+
 fn complete(request: &Request<'_>, caps: &QemuCaps, live: bool) -> Result<Domain, Answer> {
     let text = request.need("xml")?;
     let parsed = parse(text, ParseOptions { live });

@@ -3,7 +3,9 @@
 mod argv;
 mod define;
 mod found;
+mod hotplug;
 mod memlock;
+mod vcpus;
 mod xml;
 
 use crate::Operation;
@@ -12,7 +14,9 @@ use crate::Operation;
 pub const OPERATIONS: &[Operation] = &[
     ("domain-xml", xml::domain_xml),
     ("domain-argv", argv::domain_argv),
+    ("domain-hotplug", hotplug::domain_hotplug),
     ("domain-memlock", memlock::domain_memlock),
+    ("domain-vcpu-hotplug", vcpus::domain_vcpu_hotplug),
     ("domain-generic-xml", xml::generic_xml),
     ("domain-live-xml", xml::live_xml),
     ("domain-status-xml", xml::status_xml),

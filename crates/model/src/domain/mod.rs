@@ -17,6 +17,7 @@ pub mod features;
 pub mod firmware;
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod hotplug;
 mod inside;
 pub mod launch_security;
 pub mod lifecycle;

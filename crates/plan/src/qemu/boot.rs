@@ -23,7 +23,8 @@ impl Build<'_> {
             disks: self.dev.disks.iter().map(|disk| own(&disk.boot)).collect(),
             interfaces: self.dev.interfaces.iter().map(|nic| own(&nic.boot)).collect(),
         };
-        let Some(os) = &self.d.os else {
+        // A device that comes later is the first of no class.
+        let Some(os) = self.d.os.as_ref().filter(|_| self.hot.is_none()) else {
             return orders;
         };
         let given = orders.disks.iter().chain(&orders.interfaces).any(Option::is_some)

@@ -149,6 +149,15 @@ pub(super) struct Build<'a> {
     pub(super) disk_sets: std::collections::BTreeMap<String, usize>,
     /// What was looked up outside.
     pub(super) found: &'a super::found::Found,
+    /// The guest runs already: the options are made for its monitor, which takes JSON only.
+    pub(super) hot: Option<Hot>,
+}
+
+/// What the description of a single device needs to know of the guest that runs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hot {
+    /// The first number that no image has.
+    pub(super) first_node: u32,
 }
 
 impl<'a> Build<'a> {
@@ -202,7 +211,7 @@ impl<'a> Build<'a> {
         }
         let props = self.overridden(props);
         // Devices given as JSON could not be unplugged before this.
-        if self.has("device.json+hotplug") {
+        if self.hot.is_some() || self.has("device.json+hotplug") {
             self.json("-device", props);
         } else {
             let text = flat(&props, "driver");
@@ -212,7 +221,7 @@ impl<'a> Build<'a> {
 
     /// `-netdev`.
     pub(super) fn netdev(&mut self, props: Props) {
-        if self.has("netdev.json") {
+        if self.hot.is_some() || self.has("netdev.json") {
             self.json("-netdev", props);
         } else {
             let text = flat(&props, "type");

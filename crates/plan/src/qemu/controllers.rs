@@ -55,6 +55,18 @@ impl Build<'_> {
         }
     }
 
+    /// One controller that comes to a running guest.
+    pub(super) fn plugged_controller(&mut self, controller: &Controller) {
+        match controller.kind {
+            ControllerType::Scsi => self.scsi_controller(controller),
+            ControllerType::VirtioSerial => self.serial_controller(controller),
+            other => {
+                let text = format!("'{}' controller cannot be hot plugged.", other.as_str());
+                self.fail_with("qemu.hotplug", diag::ErrorCode::OPERATION_UNSUPPORTED, text);
+            }
+        }
+    }
+
     /// All controllers that are devices of their own.
     pub(super) fn controllers(&mut self) {
         let controllers = &self.dev.controllers;

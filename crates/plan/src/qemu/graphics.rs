@@ -228,7 +228,7 @@ impl Build<'_> {
                 ConnectedAction::Disconnect => "disconnect",
                 ConnectedAction::Fail => "fail",
             });
-            self.set_password("vnc", password, action);
+            self.set_password("vnc", password, action, graphics);
         }
         if let Some(dir) = self.set.vnc.tls_dir.clone() {
             let mut props = Props::object("tls-creds-x509", "vnc-tls-creds0")
@@ -259,14 +259,23 @@ impl Build<'_> {
     }
 
     /// Sets a display's password through the monitor.
-    fn set_password(&mut self, protocol: &str, password: &str, connected: Option<&str>) {
+    fn set_password(
+        &mut self,
+        protocol: &str,
+        password: &str,
+        connected: Option<&str>,
+        graphics: &Graphics,
+    ) {
         let mut arguments = Props::default().set("protocol", protocol).set("password", password);
         arguments = arguments.opt("connected", connected);
         let text = serde_json::json!({"execute": "set_password", "arguments": arguments.0});
         self.commands.push(QmpCommand { result: None, json: text.to_string(), secret: true });
+        let until = graphics.passwd_valid_to.as_deref();
+        let time = until.and_then(model::domain::hotplug::update::seconds_of);
+        let time = time.map_or_else(|| "never".to_string(), |time| time.to_string());
         let text = serde_json::json!({
             "execute": "expire_password",
-            "arguments": {"protocol": protocol, "time": "never"},
+            "arguments": {"protocol": protocol, "time": time},
         });
         self.commands.push(QmpCommand { result: None, json: text.to_string(), secret: false });
     }
@@ -339,7 +348,7 @@ impl Build<'_> {
                     ConnectedAction::Disconnect => "disconnect",
                     ConnectedAction::Fail => "fail",
                 });
-                self.set_password("spice", &password, action);
+                self.set_password("spice", &password, action, graphics);
             }
             None if self.set.spice.sasl_dir.is_none() => add(&mut out, "disable-ticketing=on"),
             None => {}

@@ -48,6 +48,9 @@ impl Build<'_> {
 
     /// The greatest number of an image.
     fn images(&self) -> u32 {
+        if let Some(hot) = self.hot {
+            return hot.first_node.saturating_sub(1);
+        }
         let mut greatest = 0;
         for disk in &self.dev.disks {
             let mut index = disk.source.as_ref().and_then(|source| source.index);

@@ -23,7 +23,11 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 /// A fault that ends planning at once.
-fn fault(rule: &'static str, code: ErrorCode, message: impl Into<String>) -> Vec<Diagnostic> {
+pub(super) fn fault(
+    rule: &'static str,
+    code: ErrorCode,
+    message: impl Into<String>,
+) -> Vec<Diagnostic> {
     vec![Diagnostic {
         rule,
         severity: Severity::Error,
@@ -61,7 +65,7 @@ pub struct Inputs<'a> {
 }
 
 /// The accelerator a domain type means, if it can be used.
-fn accelerator(domain: &Domain, inputs: &Inputs) -> Result<Accel, Vec<Diagnostic>> {
+pub(super) fn accelerator(domain: &Domain, inputs: &Inputs) -> Result<Accel, Vec<Diagnostic>> {
     match domain.kind {
         VirtType::Qemu => match inputs.caps.accel(Accel::Tcg) {
             Some(_) => Ok(Accel::Tcg),
@@ -183,6 +187,7 @@ pub fn launch(domain: &Domain, inputs: &Inputs) -> Result<LaunchPlan, Vec<Diagno
         fdsets: 0,
         disk_sets: std::collections::BTreeMap::new(),
         found: inputs.found,
+        hot: None,
     };
     command_line(&mut build);
     build.refuse_unplanned();
@@ -205,7 +210,7 @@ pub fn launch(domain: &Domain, inputs: &Inputs) -> Result<LaunchPlan, Vec<Diagno
         env,
     };
     let (steps, reasons) = assemble(&live, inputs, &private_dir, &short, parts);
-    super::live::complete(&mut live, domain, set);
+    super::live::complete(&mut live, domain, set, &private_dir);
     Ok(LaunchPlan {
         domain: live.name.clone(),
         uuid: live.uuid.map_or(String::new(), |uuid| uuid.to_string()),
@@ -221,7 +226,7 @@ pub fn launch(domain: &Domain, inputs: &Inputs) -> Result<LaunchPlan, Vec<Diagno
 }
 
 /// The ACPI indexes of devices, by the devices' names.
-fn acpi_indexes(live: &Domain) -> BTreeMap<String, u32> {
+pub(super) fn acpi_indexes(live: &Domain) -> BTreeMap<String, u32> {
     let mut indexes = BTreeMap::new();
     model::domain::walk::look_at_each(live, &mut |device| {
         let index = device.acpi.as_ref().and_then(|acpi| acpi.index);

@@ -4,14 +4,17 @@ use super::settings::Settings;
 use model::capabilities::cpu::{FeatureSet, Register, X86Map};
 use model::domain::Domain;
 use model::domain::cpu::{Cpu, CpuCheck, CpuFallback, CpuFeature, CpuFeaturePolicy, CpuMode};
+use model::domain::devices::Devices;
 use model::domain::devices::chardev::{ChannelState, CharTargetType};
-use model::domain::devices::disk::BackingStore;
+use model::domain::devices::disk::{BackingStore, ReservationSource};
+use model::domain::devices::hostdev::HostdevType;
 use model::domain::devices::memballoon::BalloonModel;
 use model::domain::tune::Resource;
 use serde_json::Value;
+use xml::YesNo;
 
 /// Completes `live`, which was planned from `written`.
-pub(super) fn complete(live: &mut Domain, written: &Domain, set: &Settings) {
+pub(super) fn complete(live: &mut Domain, written: &Domain, set: &Settings, private_dir: &str) {
     if set.privileged {
         let resource = live.resource.get_or_insert_with(Resource::default);
         resource.partition.get_or_insert_with(|| "/machine".into());
@@ -28,13 +31,6 @@ pub(super) fn complete(live: &mut Domain, written: &Domain, set: &Settings) {
     let Some(devices) = live.devices.as_mut() else {
         return;
     };
-    for disk in &mut devices.disks {
-        let raw = disk.driver.as_ref().and_then(|driver| driver.kind.as_deref()) == Some("raw");
-        if raw && disk.source.is_some() {
-            // A raw image ends its chain.
-            disk.backing_store.get_or_insert_with(|| Box::new(BackingStore::default()));
-        }
-    }
     for channel in &mut devices.channels {
         if let Some(target) = channel.target.as_mut()
             && target.kind == Some(CharTargetType::Virtio)
@@ -42,10 +38,43 @@ pub(super) fn complete(live: &mut Domain, written: &Domain, set: &Settings) {
             target.state = Some(ChannelState::Disconnected);
         }
     }
+    complete_devices(devices, private_dir);
     // A guest has all its memory until its balloon driver gives some back.
     let balloon = devices.memballoons.iter().any(|balloon| balloon.model != BalloonModel::None);
     if let Some(total) = total.filter(|_| balloon) {
         live.current_memory = Some(total);
+    }
+}
+
+/// The part of [`complete`] that is about single devices.
+pub(super) fn complete_devices(devices: &mut Devices, private_dir: &str) {
+    for disk in &mut devices.disks {
+        let raw = disk.driver.as_ref().and_then(|driver| driver.kind.as_deref()) == Some("raw");
+        if raw && disk.source.is_some() {
+            // A raw image ends its chain.
+            disk.backing_store.get_or_insert_with(|| Box::new(BackingStore::default()));
+        }
+        let source = disk.source.as_mut();
+        let reservations = source.and_then(|source| source.reservations.as_mut());
+        if let Some(ours) = reservations.filter(|ours| ours.managed == YesNo::Yes) {
+            ours.source = Some(ReservationSource {
+                kind: "unix".into(),
+                path: Some(format!("{private_dir}/pr-helper0.sock")),
+                mode: Some("client".into()),
+            });
+        }
+    }
+    for shmem in &mut devices.shmems {
+        if let Some(server) = shmem.server.as_mut() {
+            let path = || super::shmem::server_path(&shmem.name);
+            server.path.get_or_insert_with(path);
+        }
+    }
+    for hostdev in &mut devices.hostdevs {
+        if hostdev.kind == Some(HostdevType::Pci) {
+            // What libvirt calls the way in which the kernel hands it over.
+            hostdev.driver.get_or_insert_with(Default::default).name.get_or_insert("vfio".into());
+        }
     }
 }
 

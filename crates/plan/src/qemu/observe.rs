@@ -3,9 +3,12 @@
 use crate::launch_plan::LaunchPlan;
 use crate::step::ResultName;
 use model::domain::Domain;
+use model::domain::address::Address;
 use model::domain::devices::chardev::{CharSource, CharSourceElement, CharTargetType, CharType};
 use model::domain::devices::graphics::GraphicsType;
 use model::domain::devices::interface::InterfaceTarget;
+use model::domain::devices::memory::MemoryBase;
+use model::domain::hotplug::{Device, Place};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 
@@ -185,4 +188,68 @@ fn ports(domain: &mut Domain, results: &Results) {
             graphics.websocket = Some(number);
         }
     }
+}
+
+/// Puts what bringing a device to a running guest yielded into the definition.
+pub fn observe_plugged(domain: &mut Domain, place: Place, results: &Results) {
+    let Some(alias) = place.alias(domain) else { return };
+    let pty = match results.get(&ResultName::new(format!("qmp.chardev-add.char{alias}"))) {
+        Some(ResultValue::Json(value)) => value.get("pty").and_then(Value::as_str),
+        _ => None,
+    };
+    let base = match results.get(&ResultName::new("qmp.memory-devices")) {
+        Some(ResultValue::Json(value)) => memory_base(value, &alias),
+        _ => None,
+    };
+    let Some(devices) = domain.devices.as_mut() else { return };
+    let set = |source: &mut CharSource| {
+        let Some(path) = pty.filter(|_| source.kind == CharType::Pty) else { return };
+        let element = CharSourceElement { path: Some(path.into()), ..Default::default() };
+        match source.sources.first_mut() {
+            Some(first) => first.path = Some(path.to_owned()),
+            None => source.sources.push(element),
+        }
+    };
+    match place.get(devices) {
+        Some(Device::Serial(_)) => set(&mut devices.serials[place.index].source),
+        Some(Device::Parallel(_)) => set(&mut devices.parallels[place.index].source),
+        Some(Device::Channel(_)) => set(&mut devices.channels[place.index].source),
+        Some(Device::Console(_)) => set(&mut devices.consoles[place.index].source),
+        Some(Device::Redirdev(_)) => set(&mut devices.redirdevs[place.index].source),
+        Some(Device::Interface(_)) => {
+            if let Some(ResultValue::Text(name)) = results.get(&ResultName::new(alias)) {
+                let nic = &mut devices.interfaces[place.index];
+                nic.target.get_or_insert_with(InterfaceTarget::default).dev = Some(name.clone());
+            }
+        }
+        Some(Device::Vsock(_)) => {
+            let number = results.get(&ResultName::new(format!("{alias}.vsock")));
+            if let (Some(ResultValue::Cid(number)), Some(cid)) =
+                (number, devices.vsocks[place.index].cid.as_mut())
+            {
+                cid.address = Some(*number);
+            }
+        }
+        Some(Device::Memory(_)) => {
+            let memory = &mut devices.memories[place.index];
+            match (&mut memory.address, base) {
+                (Some(Address::Dimm(dimm)), Some(base)) => dimm.base = Some(base.into()),
+                (_, Some(base)) => {
+                    memory.target.address = Some(MemoryBase { base: base.into() });
+                }
+                _ => {}
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Where in the guest's memory QEMU put a device of it.
+fn memory_base(reply: &Value, alias: &str) -> Option<u64> {
+    reply.as_array()?.iter().find_map(|device| {
+        let data = device.get("data")?;
+        let is_it = data.get("id")?.as_str()? == alias;
+        let at = data.get("addr").or_else(|| data.get("memaddr"));
+        is_it.then(|| at?.as_u64()).flatten()
+    })
 }

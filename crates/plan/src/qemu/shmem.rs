@@ -42,8 +42,7 @@ impl Build<'_> {
                     let place = self.place(&shmem.address, &element);
                     self.device(props.extend(place));
                     let server = shmem.server.as_ref().and_then(|server| server.path.clone());
-                    let path = server
-                        .unwrap_or_else(|| format!("/var/lib/libvirt/shmem-{}-sock", shmem.name));
+                    let path = server.unwrap_or_else(|| server_path(&shmem.name));
                     let socket = Socket::connect(SocketAddress::Unix(path));
                     self.chardev_option(&chardev, &Backend::Socket(socket), None);
                 }
@@ -65,4 +64,9 @@ impl Build<'_> {
             0
         })
     }
+}
+
+/// The socket of a server that is not said to be elsewhere.
+pub(super) fn server_path(name: &str) -> String {
+    format!("/var/lib/libvirt/shmem-{name}-sock")
 }

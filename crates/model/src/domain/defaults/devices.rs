@@ -256,6 +256,8 @@ pub(super) fn controller_models(
             ControllerType::Usb => {
                 if matches!(c.model.as_deref(), None | Some("default")) {
                     match default_usb(m, ctx) {
+                        // Such a machine has none, unless one has a place already.
+                        Some(_) if m.is_s390() && c.address.is_some() => c.model = None,
                         Some(model) => c.model = Some(model.to_owned()),
                         // Stays open; starting the guest is refused.
                         None => c.model = None,

@@ -161,7 +161,7 @@ pub fn target_index(dev: &str) -> Option<u32> {
 
 /// Puts each disk after the last one of its bus that does not come later by name, as libvirt does
 /// while reading: the disks of a bus stand together, where the first of them stood.
-fn sort(disks: &mut [Disk]) {
+pub(crate) fn sort(disks: &mut [Disk]) {
     let mut buses = Vec::new();
     for disk in disks.iter() {
         if !buses.contains(&disk.target.bus) {

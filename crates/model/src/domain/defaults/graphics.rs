@@ -16,7 +16,7 @@ pub(super) fn apply(d: &mut Domain, m: &Machine, ctx: &DefaultsContext<'_>) {
         if !running {
             drop_generated_sockets(g, ctx);
         }
-        display(g);
+        display(g, running);
     }
     if dev.videos.is_empty() && !dev.graphics.is_empty() {
         dev.videos.push(Video::default());
@@ -46,10 +46,11 @@ fn primary(dev: &mut crate::domain::devices::Devices) {
 
 /// The part that needs no hypervisor.
 pub(super) fn apply_core(d: &mut Domain, ctx: &DefaultsContext<'_>) {
+    let running = d.id.is_some();
     let dev = d.devices_mut();
     for g in &mut dev.graphics {
         drop_generated_sockets(g, ctx);
-        display(g);
+        display(g, running);
     }
     if dev.videos.is_empty() && dev.graphics.iter().any(|g| g.kind != GraphicsType::EglHeadless) {
         dev.videos.push(Video::default());
@@ -69,7 +70,8 @@ fn drop_generated_sockets(g: &mut Graphics, ctx: &DefaultsContext<'_>) {
     g.listens.retain(|l| l.kind != ListenType::Socket || l.socket.as_ref().is_none_or(|s| !own(s)));
 }
 
-fn display(g: &mut Graphics) {
+/// `running`: what was chosen at the start stays.
+fn display(g: &mut Graphics, running: bool) {
     match g.kind {
         GraphicsType::Vnc => {
             let auto = g.auto_port == Some(YesNo::Yes) || matches!(g.port, None | Some(-1));
@@ -82,7 +84,7 @@ fn display(g: &mut Graphics) {
                 g.port = None;
                 g.websocket = None;
             } else if auto {
-                g.port = Some(-1);
+                g.port = g.port.filter(|port| running && *port > 0).or(Some(-1));
                 g.auto_port = Some(YesNo::Yes);
             } else {
                 g.auto_port = Some(YesNo::No);
@@ -100,8 +102,8 @@ fn display(g: &mut Graphics) {
                 g.tls_port = None;
             } else if auto {
                 g.auto_port = Some(YesNo::Yes);
-                g.port = None;
-                g.tls_port = None;
+                g.port = g.port.filter(|port| running && *port > 0);
+                g.tls_port = g.tls_port.filter(|port| running && *port > 0);
             } else if matches!(g.port, None | Some(0)) && matches!(g.tls_port, None | Some(0)) {
                 // Nothing to listen on.
                 g.auto_port = None;
@@ -136,11 +138,11 @@ fn display(g: &mut Graphics) {
         }
         _ => return,
     }
-    listens(g);
+    listens(g, running);
 }
 
 /// The first `<listen>` and the attributes of the display say the same.
-fn listens(g: &mut Graphics) {
+fn listens(g: &mut Graphics, running: bool) {
     if g.listens.is_empty() {
         let kind = if g.socket.is_some() { ListenType::Socket } else { ListenType::Address };
         g.listens.push(Listen {
@@ -174,7 +176,8 @@ fn listens(g: &mut Graphics) {
             g.socket = None;
         }
         ListenType::Network => {
-            g.listen = None;
+            // Where the network is on the host is known once the guest runs.
+            g.listen = first.address.clone().filter(|_| running);
             g.socket = None;
         }
         ListenType::Socket => {

@@ -14,7 +14,7 @@ use crate::domain::devices::watchdog::{Watchdog, WatchdogAction, WatchdogModel};
 
 /// Adds a controller at libvirt's place: after the last of its type with a lower index, or at the
 /// end.
-pub(super) fn insert_controller(d: &mut Domain, c: Controller) {
+pub(crate) fn insert_controller(d: &mut Domain, c: Controller) {
     let list = &mut d.devices_mut().controllers;
     // Controllers of one type are kept in the order of their indexes; the first one that has a
     // greater index is what the new one goes before.

@@ -28,6 +28,7 @@ mod usb;
 pub use context::{DefaultsContext, DeviceSupport, HostPciAddress, MachineInfo, Settings};
 pub use disks::target_index;
 pub use emulator::EmulatorDefaults;
+pub(crate) use implied::insert_controller;
 pub use machine::Machine;
 pub(crate) use pci_fit::pci_fit;
 pub use usb::assign as assign_usb_ports;

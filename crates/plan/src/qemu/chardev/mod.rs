@@ -17,7 +17,7 @@ impl Build<'_> {
     /// `-chardev` of a back end.
     pub(super) fn chardev_option(&mut self, id: &str, backend: &Backend, log: Option<&str>) {
         let milliseconds = self.has("chardev-reconnect-miliseconds");
-        if self.has("chardev.json") {
+        if self.hot.is_some() || self.has("chardev.json") {
             self.json("-chardev", backend.props(id, milliseconds, log));
             return;
         }
@@ -176,6 +176,10 @@ impl Build<'_> {
 
     /// Asks once for the paths of pseudo-terminals.
     fn ask_ptys(&mut self) {
+        if self.hot.is_some() {
+            // Adding one to a running guest answers with its path.
+            return;
+        }
         let name = ResultName::new("qmp.chardev");
         if !self.commands.iter().any(|command| command.result.as_ref() == Some(&name)) {
             self.commands.push(QmpCommand {

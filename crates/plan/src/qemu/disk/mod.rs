@@ -9,8 +9,8 @@ mod sd;
 mod throttle;
 mod vhost_user;
 
-pub(super) use nodes::secret_by;
-pub(super) use number::{number_images, resolve_volumes};
+pub(super) use nodes::{has_managed_reservations, secret_by};
+pub(super) use number::{number_disk, number_images, resolve_volumes};
 
 use super::build::Build;
 use crate::block::names_something;

@@ -309,11 +309,7 @@ impl Build<'_> {
 
     /// The manager of reservations that we start, if any disk asks for it.
     pub(in crate::qemu) fn reservation_manager(&mut self) {
-        let managed = |disk: &Disk| {
-            let source = disk.source.as_ref()?;
-            Some(source.reservations.as_ref()?.managed == YesNo::Yes)
-        };
-        if self.dev.disks.iter().any(|disk| managed(disk) == Some(true)) {
+        if self.dev.disks.iter().any(has_managed_reservations) {
             let path = format!("{}/pr-helper0.sock", self.private_dir);
             let pid_file = format!("{}/pr-helper0.pid", self.private_dir);
             let helper = Helper {
@@ -331,6 +327,13 @@ impl Build<'_> {
             self.object(Props::object("pr-manager-helper", "pr-helper0").set("path", path));
         }
     }
+}
+
+/// Whether a disk's reservations go through the manager that we start.
+pub(in crate::qemu) fn has_managed_reservations(disk: &Disk) -> bool {
+    let source = disk.source.as_ref();
+    let reservations = source.and_then(|source| source.reservations.as_ref());
+    reservations.is_some_and(|reservations| reservations.managed == YesNo::Yes)
 }
 
 /// Names the nodes of an image by its number (or what stands for it).

@@ -15,29 +15,34 @@ pub(in crate::qemu) fn number_images(domain: &mut Domain) {
     // A card in a slot of the board has no nodes of ours.
     let numbered = |disk: &&mut Disk| disk.target.bus != Some(DiskBus::Sd);
     for disk in devices.disks.iter_mut().rev().filter(numbered) {
-        // An empty drive has a number too, for the medium to come.
-        next += 1;
-        if !has_source(disk) {
-            continue;
-        }
-        if let Some(source) = disk.source.as_mut() {
-            source.index = Some(next);
-        }
-        let mut below = disk.backing_store.as_deref_mut();
-        while let Some(store) = below {
-            if store.source.is_none() {
-                break;
-            }
-            next += 1;
-            store.index = Some(next);
-            if let Some(source) = store.source.as_mut() {
-                source.index = None;
-            }
-            below = store.backing_store.as_deref_mut();
-        }
-        let filters = disk.throttlefilters.as_ref().map_or(0, |filters| filters.filters.len());
-        next += u32::try_from(filters).unwrap_or(0);
+        next = number_disk(disk, next);
     }
+}
+
+/// Numbers the images of one disk, the first of them after `last`; the last number given.
+pub(in crate::qemu) fn number_disk(disk: &mut Disk, last: u32) -> u32 {
+    // An empty drive has a number too, for the medium to come.
+    let mut next = last + 1;
+    if !has_source(disk) {
+        return next;
+    }
+    if let Some(source) = disk.source.as_mut() {
+        source.index = Some(next);
+    }
+    let mut below = disk.backing_store.as_deref_mut();
+    while let Some(store) = below {
+        if store.source.is_none() {
+            break;
+        }
+        next += 1;
+        store.index = Some(next);
+        if let Some(source) = store.source.as_mut() {
+            source.index = None;
+        }
+        below = store.backing_store.as_deref_mut();
+    }
+    let filters = disk.throttlefilters.as_ref().map_or(0, |filters| filters.filters.len());
+    next + u32::try_from(filters).unwrap_or(0)
 }
 
 /// Puts what volumes are in their place. A disk that may be missing is left out where its volume

@@ -1,0 +1,236 @@
+//! Which devices can come to a domain, leave it or be changed: by kind, bus and model.
+
+use super::device::{Device, DeviceKind};
+use super::error;
+use crate::domain::Domain;
+use crate::domain::devices::controller::ControllerType;
+use crate::domain::devices::disk::{DiskBus, DiskDevice};
+use crate::domain::devices::input::{InputBus, InputType};
+use diag::{ErrorCode, VirError};
+
+/// What is done with a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// It comes.
+    Attach,
+    /// It goes.
+    Detach,
+    /// It is changed.
+    Update,
+}
+
+impl Verb {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Attach => "attach",
+            Self::Detach => "detach",
+            Self::Update => "update",
+        }
+    }
+}
+
+fn unsupported(text: impl Into<String>) -> VirError {
+    error(ErrorCode::OPERATION_UNSUPPORTED, text)
+}
+
+/// Kinds that a running guest can get and lose.
+fn comes_and_goes(kind: DeviceKind) -> bool {
+    use DeviceKind::*;
+    matches!(
+        kind,
+        Disk | Controller
+            | Lease
+            | Interface
+            | Hostdev
+            | Redirdev
+            | Serial
+            | Parallel
+            | Console
+            | Channel
+            | Rng
+            | Shmem
+            | Memory
+            | Watchdog
+            | Input
+            | Vsock
+            | Filesystem
+    )
+}
+
+/// Kinds that can be changed as they are.
+fn changes(kind: DeviceKind) -> bool {
+    use DeviceKind::*;
+    matches!(kind, Disk | Interface | Graphics | Memory)
+}
+
+/// Refuses what cannot be done with a stored definition's devices of a kind.
+///
+/// # Errors
+/// libvirt's words.
+pub fn stored(verb: Verb, kind: DeviceKind) -> Result<(), VirError> {
+    let able = match verb {
+        Verb::Update => changes(kind),
+        _ => comes_and_goes(kind) || matches!(kind, DeviceKind::Sound | DeviceKind::Iommu),
+    };
+    if able {
+        return Ok(());
+    }
+    let (verb, word) = (verb.word(), kind.word());
+    Err(unsupported(format!("persistent {verb} of device '{word}' is not supported")))
+}
+
+/// Refuses what cannot be done with a running guest's devices of a kind.
+///
+/// # Errors
+/// libvirt's words.
+pub fn running(verb: Verb, kind: DeviceKind) -> Result<(), VirError> {
+    let word = kind.word();
+    match verb {
+        Verb::Update if changes(kind) => Ok(()),
+        Verb::Update => Err(error(
+            ErrorCode::CONFIG_UNSUPPORTED,
+            format!("live update of device '{word}' is not supported"),
+        )),
+        _ if comes_and_goes(kind) => Ok(()),
+        verb => {
+            let verb = verb.word();
+            Err(unsupported(format!("live {verb} of device '{word}' is not supported")))
+        }
+    }
+}
+
+/// Refuses a device that cannot come to a running guest.
+///
+/// # Errors
+/// libvirt's words for the kind, its bus or model.
+pub fn can_plug(domain: &Domain, device: &Device) -> Result<(), VirError> {
+    running(Verb::Attach, device.kind())?;
+    match device {
+        Device::Disk(disk) => {
+            if disk.device == DiskDevice::Floppy {
+                return Err(unsupported("floppy device hotplug isn't supported"));
+            }
+            let bus = disk.target.bus.unwrap_or_default();
+            if !matches!(bus, DiskBus::Usb | DiskBus::Virtio | DiskBus::Scsi) {
+                let bus = bus.as_str();
+                return Err(unsupported(format!("disk bus '{bus}' cannot be hotplugged.")));
+            }
+            if disk.device == DiskDevice::Cdrom && bus == DiskBus::Virtio {
+                let text = "disk type of 'vda' does not support ejectable media";
+                return Err(error(ErrorCode::CONFIG_UNSUPPORTED, text));
+            }
+        }
+        Device::Controller(controller) => {
+            if !matches!(controller.kind, ControllerType::Scsi | ControllerType::VirtioSerial) {
+                let kind = controller.kind.as_str();
+                return Err(unsupported(format!("'{kind}' controller cannot be hot plugged.")));
+            }
+            let there = domain.devices.iter().flat_map(|devices| &devices.controllers);
+            let index = controller.index;
+            let same = |c: &&crate::domain::devices::controller::Controller| {
+                c.kind == controller.kind && index.is_some() && c.index == index
+            };
+            if let Some(same) = there.into_iter().find(same) {
+                let (kind, index) = (same.kind.as_str(), same.index.unwrap_or(0));
+                return Err(error(
+                    ErrorCode::OPERATION_FAILED,
+                    format!("target {kind}:{index} already exists"),
+                ));
+            }
+        }
+        Device::Input(input) => {
+            let bus = input.bus.unwrap_or(default_bus(input.kind));
+            let evdev = input.kind == InputType::Evdev;
+            if !evdev && !matches!(bus, InputBus::Usb | InputBus::Virtio) {
+                let bus = bus.as_str();
+                let text = format!("input device on bus '{bus}' cannot be hot plugged.");
+                return Err(unsupported(text));
+            }
+        }
+        Device::Watchdog(watchdog) => {
+            // The action is the guest's, not the device's.
+            let there = domain.devices.iter().flat_map(|devices| &devices.watchdogs);
+            if there.into_iter().any(|there| there.action != watchdog.action) {
+                let text = "watchdogs with different actions are not supported with this QEMU \
+                            binary";
+                return Err(error(ErrorCode::CONFIG_UNSUPPORTED, text));
+            }
+        }
+        Device::Vsock(_) if domain.devices.iter().any(|devices| !devices.vsocks.is_empty()) => {
+            let text = "the domain already has a vsock device";
+            return Err(error(ErrorCode::OPERATION_INVALID, text));
+        }
+        Device::Filesystem(fs) => {
+            let driver = fs.driver.as_ref().and_then(|driver| driver.kind.as_deref());
+            if driver != Some("virtiofs") {
+                return Err(unsupported("only virtiofs filesystems can be hotplugged"));
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Refuses a device that cannot leave a running guest.
+///
+/// # Errors
+/// libvirt's words for the kind, its bus or model.
+pub fn can_unplug(domain: &Domain, device: &Device) -> Result<(), VirError> {
+    running(Verb::Detach, device.kind())?;
+    match device {
+        Device::Disk(disk) => {
+            let bus = disk.target.bus.unwrap_or_default();
+            let (name, device) = (bus.as_str(), disk.device);
+            let fits = match device {
+                DiskDevice::Disk | DiskDevice::Lun => {
+                    matches!(bus, DiskBus::Virtio | DiskBus::Usb | DiskBus::Scsi)
+                }
+                DiskDevice::Cdrom => matches!(bus, DiskBus::Usb | DiskBus::Scsi),
+                DiskDevice::Floppy => false,
+            };
+            if fits {
+                return Ok(());
+            }
+            if device == DiskDevice::Floppy {
+                let text = "disk device type 'floppy' cannot be detached";
+                return Err(unsupported(text));
+            }
+            Err(unsupported(format!("This type of disk cannot be hot unplugged: bus '{name}'")))
+        }
+        Device::Controller(controller) => {
+            if controller.kind != ControllerType::Scsi {
+                let kind = controller.kind.as_str();
+                return Err(unsupported(format!("'{kind}' controller cannot be hot unplugged.")));
+            }
+            if is_busy(domain, controller.index.unwrap_or(0)) {
+                let text = "device cannot be detached: device is busy";
+                return Err(error(ErrorCode::OPERATION_FAILED, text));
+            }
+            Ok(())
+        }
+        Device::Input(input) => {
+            let bus = input.bus.unwrap_or(default_bus(input.kind));
+            if input.kind != InputType::Evdev && !matches!(bus, InputBus::Usb | InputBus::Virtio) {
+                let bus = bus.as_str();
+                return Err(unsupported(format!("input device on bus '{bus}' cannot be detached")));
+            }
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn default_bus(kind: InputType) -> InputBus {
+    if kind == InputType::Tablet { InputBus::Usb } else { InputBus::Ps2 }
+}
+
+/// Whether anything hangs on a SCSI controller.
+fn is_busy(domain: &Domain, index: u32) -> bool {
+    use crate::domain::address::Address;
+    let on = |address: &Option<Address>| matches!(address, Some(Address::Drive(drive)) if drive.controller == index);
+    domain.devices.iter().any(|devices| {
+        let disks = devices.disks.iter();
+        disks.filter(|disk| disk.target.bus == Some(DiskBus::Scsi)).any(|disk| on(&disk.address))
+            || devices.hostdevs.iter().any(|hostdev| on(&hostdev.address))
+    })
+}

@@ -1,0 +1,109 @@
+//! Disks: the medium of a drive that has one, and what only the daemon looks at.
+
+use super::{Change, Updated, place, unsupported};
+use crate::domain::devices::Devices;
+use crate::domain::devices::disk::{Disk, DiskDevice, DiskSource};
+use crate::domain::hotplug::device::{Device, DeviceKind};
+use crate::domain::hotplug::error;
+use diag::{ErrorCode, VirError};
+
+/// Works out what changes.
+pub(super) fn running(devices: &Devices, wanted: &Disk) -> Result<Updated, VirError> {
+    let target = &wanted.target.dev;
+    let found = devices.disks.iter().position(|there| there.target.dev == *target);
+    let Some((index, old)) = found.and_then(|i| Some((i, devices.disks.get(i)?))) else {
+        return Err(error(ErrorCode::INTERNAL_ERROR, format!("disk '{target}' not found")));
+    };
+    if let Some(field) = changed_field(old, wanted) {
+        return Err(unsupported(format!("cannot modify field '{field}' of the disk")));
+    }
+    let mut device = old.clone();
+    let mut changes = Vec::new();
+    if !same_source(old, wanted) {
+        if !matches!(old.device, DiskDevice::Cdrom | DiskDevice::Floppy) {
+            return Err(error(
+                ErrorCode::CONFIG_UNSUPPORTED,
+                "disk source can be changed only in removable drives",
+            ));
+        }
+        device.kind = wanted.kind;
+        device.source.clone_from(&wanted.source);
+        device.backing_store.clone_from(&wanted.backing_store);
+        device.encryption.clone_from(&wanted.encryption);
+        device.auth.clone_from(&wanted.auth);
+        let format = wanted.driver.as_ref().and_then(|driver| driver.kind.clone());
+        let driver = device.driver.get_or_insert_with(Default::default);
+        driver.kind = format.or(Some("raw".to_owned()));
+        changes.push(Change::Medium);
+    }
+    let policy = wanted.source.as_ref().and_then(|source| source.startup_policy);
+    if let Some(source) = &mut device.source {
+        source.startup_policy = policy;
+    }
+    device.snapshot = wanted.snapshot;
+    Ok(Updated {
+        place: place(DeviceKind::Disk, index),
+        device: Device::Disk(Box::new(device)),
+        changes,
+    })
+}
+
+/// Whether both are the same image: what a running guest's image has beyond its place is not asked
+/// for.
+fn same_source(old: &Disk, wanted: &Disk) -> bool {
+    let place = |disk: &Disk| {
+        let mut source: DiskSource = disk.source.clone().unwrap_or_default();
+        source.index = None;
+        source.startup_policy = None;
+        source.seclabels.clear();
+        source.private_data = None;
+        source.tls_from_config = None;
+        source.reservations = None;
+        source
+    };
+    let empty = |disk: &Disk| place(disk) == DiskSource::default();
+    let format = |disk: &Disk| disk.driver.as_ref().and_then(|driver| driver.kind.clone());
+    match (empty(old), empty(wanted)) {
+        (true, true) => true,
+        (false, false) => {
+            let formats = (format(old), format(wanted));
+            let same = formats.1.is_none() || formats.0 == formats.1;
+            old.kind == wanted.kind && place(old) == place(wanted) && same
+        }
+        _ => false,
+    }
+}
+
+/// The first thing that `wanted` says otherwise and that cannot be changed.
+fn changed_field(old: &Disk, wanted: &Disk) -> Option<&'static str> {
+    let (was, is) =
+        (old.driver.clone().unwrap_or_default(), wanted.driver.clone().unwrap_or_default());
+    let said = |there: bool, same: bool| there && !same;
+    let checks = [
+        (old.device != wanted.device, "device"),
+        (said(wanted.target.bus.is_some(), old.target.bus == wanted.target.bus), "bus"),
+        (old.geometry != wanted.geometry, "cylinders, heads and sectors"),
+        (said(wanted.serial.is_some(), old.serial == wanted.serial), "serial"),
+        (said(wanted.wwn.is_some(), old.wwn == wanted.wwn), "wwn"),
+        (said(wanted.vendor.is_some(), old.vendor == wanted.vendor), "vendor"),
+        (said(wanted.product.is_some(), old.product == wanted.product), "product"),
+        (old.blockio != wanted.blockio, "blockio"),
+        (was.cache != is.cache, "cache"),
+        (was.error_policy != is.error_policy, "error_policy"),
+        (was.rerror_policy != is.rerror_policy, "rerror_policy"),
+        (was.io != is.io, "io"),
+        (was.ioeventfd != is.ioeventfd, "ioeventfd"),
+        (was.event_idx != is.event_idx, "event_idx"),
+        (was.copy_on_read != is.copy_on_read, "copy_on_read"),
+        (said(wanted.boot.is_some(), old.boot == wanted.boot), "boot order"),
+        (old.rawio != wanted.rawio, "rawio"),
+        (old.sgio != wanted.sgio, "sgio"),
+        (was.discard != is.discard, "discard"),
+        (was.iothread != is.iothread, "iothread"),
+        (was.detect_zeroes != is.detect_zeroes, "detect_zeroes"),
+        (said(wanted.alias.is_some(), old.alias == wanted.alias), "alias"),
+        (said(wanted.address.is_some(), old.address == wanted.address), "address"),
+        (old.transient != wanted.transient, "transient"),
+    ];
+    checks.into_iter().find_map(|(changed, field)| changed.then_some(field))
+}
