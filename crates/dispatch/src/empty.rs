@@ -1,5 +1,5 @@
-//! Kinds of objects that there are none of yet: networks, node devices, interfaces, filters,
-//! secrets. Lists are empty, look-ups find nothing, events never come; everything else is
+//! Kinds of objects that there are none of yet: networks, node devices, interfaces, filters.
+//! Lists are empty, look-ups find nothing, events never come; everything else is
 //! unsupported. Clients that look here first go on.
 
 use crate::bind::{Request, now};
@@ -129,26 +129,6 @@ pub(crate) fn call<'a, 'b>(
         P::NwfilterBindingLookupByPortDev => missing!(request, NwfilterBindingLookupByPortDev,
             NO_NWFILTER_BINDING, NWFILTER, args => "no nwfilter binding for port dev '{}'",
             args.name),
-
-        P::ConnectNumOfSecrets => nothing!(request, ConnectNumOfSecrets),
-        P::ConnectListSecrets => nothing!(request, ConnectListSecrets),
-        P::ConnectListAllSecrets => nothing!(request, ConnectListAllSecrets),
-        P::SecretLookupByUuid => missing!(request, SecretLookupByUuid, NO_SECRET, SECRET,
-            args => "no secret with matching uuid '{}'", Uuid(args.uuid)),
-        P::SecretLookupByUsage => missing!(request, SecretLookupByUsage, NO_SECRET, SECRET,
-            args => "no secret with matching usage '{}'", args.usage_id),
-        P::ConnectSecretEventRegisterAny => register!(
-            request,
-            session,
-            ConnectSecretEventRegisterAny,
-            ConnectSecretEventRegisterAnyRet,
-            Secret,
-            2,
-            "secret"
-        ),
-        P::ConnectSecretEventDeregisterAny => {
-            deregister!(request, session, ConnectSecretEventDeregisterAny, Secret)
-        }
         _ => return Bound::NotMine(request),
     })
 }

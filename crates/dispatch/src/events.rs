@@ -2,8 +2,10 @@
 
 use crate::bind::payload;
 use diag::{ErrorCode, VirError};
-use engine::events::{DomainEvent, DomainRef, Event, PoolEvent, PoolRef, Subscription};
-use protocol::remote::{self, NonnullDomain, NonnullStoragePool, events};
+use engine::events::{
+    DomainEvent, DomainRef, Event, PoolEvent, PoolRef, SecretEvent, SecretRef, Subscription,
+};
+use protocol::remote::{self, NonnullDomain, NonnullSecret, NonnullStoragePool, events};
 use protocol::{Event as WireEvent, qemu};
 use std::collections::BTreeMap;
 use units::Uuid;
@@ -22,7 +24,9 @@ enum Wanted {
     Pool { kind: i32, only: Option<Uuid> },
     /// Raw monitor events.
     Monitor { only: Option<Uuid>, filter: MonitorFilter },
-    /// Kinds whose objects have no events yet (networks, node devices, secrets).
+    /// A kind of secret event.
+    Secret { kind: i32, only: Option<Uuid> },
+    /// Kinds whose objects have no events yet (networks, node devices).
     Nothing,
 }
 
@@ -94,6 +98,17 @@ impl Callbacks {
             return Err(VirError::internal(format!("unsupported storage pool event ID {kind}")));
         }
         Ok(self.add(Family::Pool, Wanted::Pool { kind, only }))
+    }
+
+    /// Registers for a kind of secret events.
+    ///
+    /// # Errors
+    /// When there is no such kind.
+    pub fn add_secret(&mut self, kind: i32, only: Option<Uuid>) -> Result<i32, VirError> {
+        if !(0..2).contains(&kind) {
+            return Err(VirError::internal(format!("unsupported secret event ID {kind}")));
+        }
+        Ok(self.add(Family::Secret, Wanted::Secret { kind, only }))
     }
 
     /// Registers for raw monitor events.
@@ -181,6 +196,11 @@ impl Callbacks {
                     if only.is_none_or(|uuid| uuid == pool.uuid) =>
                 {
                     pool_message(*id, *kind, pool, *event)
+                }
+                (Wanted::Secret { kind, only }, Event::Secret(secret, event))
+                    if only.is_none_or(|uuid| uuid == secret.uuid) =>
+                {
+                    secret_message(*id, *kind, secret, *event)
                 }
                 (
                     Wanted::Monitor { only, filter },
@@ -539,6 +559,37 @@ fn pool_message(
                 callback_id: id,
                 pool: wire,
             })
+        }
+        _ => None,
+    }
+}
+
+/// A secret as the wire names it.
+pub fn wire_secret(secret: &SecretRef) -> NonnullSecret {
+    NonnullSecret {
+        uuid: *secret.uuid.as_bytes(),
+        usage_type: secret.usage_type,
+        usage_id: secret.usage.to_string(),
+    }
+}
+
+fn secret_message(
+    id: i32,
+    kind: i32,
+    secret: &SecretRef,
+    event: SecretEvent,
+) -> Option<(u32, u32, i32, Vec<u8>)> {
+    let secret = wire_secret(secret);
+    match (kind, event) {
+        (0, SecretEvent::Lifecycle(event)) => {
+            let detail = 0;
+            let callback_id = id;
+            let msg = remote::SecretEventLifecycleMsg { callback_id, secret, event, detail };
+            message::<events::SecretEventLifecycle>(&msg)
+        }
+        (1, SecretEvent::ValueChanged) => {
+            let msg = remote::SecretEventValueChangedMsg { callback_id: id, secret };
+            message::<events::SecretEventValueChanged>(&msg)
         }
         _ => None,
     }

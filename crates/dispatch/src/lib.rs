@@ -19,6 +19,7 @@ pub mod events;
 mod node;
 mod params;
 mod qemu;
+mod secret;
 mod session;
 mod storage;
 mod tuning;
@@ -74,6 +75,7 @@ impl Libvirt {
             domain_live::call,
             tuning::call,
             node::call,
+            secret::call,
             storage::call,
             volume::call,
             empty::call,

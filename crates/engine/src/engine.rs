@@ -6,6 +6,7 @@ use crate::domain::store::{Store, StoreError};
 use crate::events::EventBus;
 use crate::layout::Layout;
 use crate::ports::Ports;
+use crate::secrets::Secrets;
 use crate::settings::{EngineSettings, KvmPolicy};
 use crate::storage::Pools;
 use diag::{ErrorCode, VirError};
@@ -63,6 +64,8 @@ pub struct Engine {
     pub events: Arc<EventBus>,
     /// All storage pools.
     pub pools: Pools,
+    /// All secrets.
+    pub secrets: Secrets,
     /// Facts about this machine.
     pub facts: HostFacts,
     pub(crate) caps: CapsStore,
@@ -93,6 +96,7 @@ impl Engine {
         // Texts of definitions were read; only what they say is kept.
         host::process::give_back_freed_memory();
         engine.pools.load()?;
+        engine.secrets.load();
         Ok(engine)
     }
 
@@ -134,6 +138,7 @@ impl Engine {
             users: Users::load(Path::new("/")),
             registry: Registry::default(),
             pools: Pools::new(&layout, &events),
+            secrets: Secrets::new(&layout, &events),
             events,
             ports: Ports::default(),
             replies: crate::host_view::Replies::default(),
@@ -262,6 +267,8 @@ fn make_folders(layout: &Layout, settings: &EngineSettings) -> Result<(), OpenEr
         (layout.pool_config().join("autostart"), 0o755),
         (layout.run.clone(), 0o755),
         (layout.pool_run(), 0o755),
+        (layout.secret_config(), 0o700),
+        (layout.secret_run(), 0o700),
         (layout.lib.clone(), 0o755),
         (layout.cache.clone(), 0o711),
         (layout.log.clone(), 0o755),
@@ -302,7 +309,7 @@ fn take_locks(layout: &Layout) -> Result<Vec<PidFile>, OpenError> {
         files::make_folder(folder, 0o755)?;
     }
     let mut locks = vec![PidFile::acquire(&layout.pid_file)?];
-    for folder in [layout.qemu_run(), layout.pool_run()] {
+    for folder in [layout.qemu_run(), layout.pool_run(), layout.secret_run()] {
         locks.push(PidFile::acquire(&folder.join("driver.pid"))?);
     }
     Ok(locks)

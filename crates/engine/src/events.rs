@@ -149,9 +149,31 @@ pub enum PoolEvent {
     Refresh,
 }
 
+/// UUID and use of a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretRef {
+    /// UUID.
+    pub uuid: Uuid,
+    /// Number of `virSecretUsageType`.
+    pub usage_type: i32,
+    /// What it is found by: a path, a name.
+    pub usage: Arc<str>,
+}
+
+/// What happened to a secret (`virSecretEventID`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SecretEvent {
+    /// 0 defined, 1 undefined.
+    Lifecycle(i32),
+    /// It has another value.
+    ValueChanged,
+}
+
 /// One event.
 #[derive(Clone, Debug)]
 pub enum Event {
+    /// Of a secret.
+    Secret(SecretRef, SecretEvent),
     /// Of a domain.
     Domain(DomainRef, DomainEvent),
     /// Of a storage pool.

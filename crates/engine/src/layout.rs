@@ -141,6 +141,16 @@ impl Layout {
         self.etc.join("storage")
     }
 
+    /// Secrets and their values.
+    pub fn secret_config(&self) -> PathBuf {
+        self.etc.join("secrets")
+    }
+
+    /// The lock of whoever has the secrets.
+    pub fn secret_run(&self) -> PathBuf {
+        self.run.join("secrets")
+    }
+
     /// Run-time state of storage pools.
     pub fn pool_run(&self) -> PathBuf {
         self.run.join("storage")

@@ -20,6 +20,7 @@ pub mod ksm;
 mod layout;
 mod ports;
 mod random;
+pub mod secrets;
 pub mod settings;
 pub mod storage;
 mod turn;

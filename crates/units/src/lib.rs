@@ -3,6 +3,7 @@
 //! Each parses what libvirt accepts, prints what libvirt prints, and does no I/O. Their error type
 //! says what was expected; which element or argument it concerns is the caller's to add.
 
+pub mod base64;
 mod cpuset;
 mod mac;
 mod name;

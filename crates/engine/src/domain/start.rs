@@ -269,6 +269,7 @@ impl Engine {
                 if let Some(error) = super::steps::unsupported(&plan.steps) {
                     return Err(error);
                 }
+                super::steps::check_secrets(&engine, &plan.steps)?;
                 engine.write_log_head(&plan);
                 Ok(plan)
             })

@@ -8,12 +8,13 @@ use diag::{ErrorCode, VirError};
 use host::access::{Expected, FileId, OpenMode, Owner, make_parents, place};
 use host::files::{self, WriteMode};
 use plan::{
-    Access, Action, Content, Grant, Helper, HostDevice, Ids, ResultName, SecretBy, SecretRef, Step,
+    Access, Action, Content, Grant, Helper, HostDevice, Ids, ResultName, SecretRef, Step,
     ThreadSetting,
 };
 use std::fs;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long a helper process may take until its socket is there.
@@ -31,7 +32,7 @@ pub(super) fn perform(
     match &step.action {
         Action::MakeDir { path, mode, owner } => make_dir(path, *mode, *owner, guest),
         Action::WriteFile { path, mode, owner, content } => {
-            write_file(path, *mode, *owner, content, guest)
+            write_file(engine, path, *mode, *owner, content)
         }
         Action::CopyFile { from, to, mode, owner, reset } => {
             if copy_file(from, to, *mode, *owner, *reset, guest)? {
@@ -110,7 +111,7 @@ pub(super) fn perform(
             Ok(())
         }
         Action::Secret(secret) => {
-            let sealed = seal(secret)?;
+            let sealed = seal(engine, secret)?;
             if let Some(name) = &step.result {
                 results.secrets.insert(name.clone(), sealed);
             }
@@ -162,28 +163,33 @@ fn cannot_assign(device: &HostDevice) -> VirError {
     )
 }
 
-/// The plain text of a secret.
-fn secret_text(secret: &SecretRef) -> Result<String, VirError> {
-    if let Some(text) = &secret.text {
-        return Ok(text.clone());
+/// The value of a secret.
+fn secret_value(engine: &Engine, secret: &SecretRef) -> Result<Arc<[u8]>, VirError> {
+    match &secret.text {
+        Some(text) => Ok(Arc::from(text.as_bytes())),
+        None => engine.secrets.resolve(secret),
     }
-    // There is no store of secrets yet, so none is found.
-    let message = match &secret.by {
-        SecretBy::Uuid(uuid) => format!("no secret with matching uuid '{uuid}'"),
-        SecretBy::Usage(usage) => format!("no secret with matching usage '{usage}'"),
-    };
-    Err(VirError::new(ErrorCode::NO_SECRET, message))
+}
+
+/// Looks whether all secrets of a plan are there, before anything is touched.
+pub(super) fn check_secrets(engine: &Engine, steps: &[Step]) -> Result<(), VirError> {
+    steps.iter().try_for_each(|step| match &step.action {
+        Action::Secret(secret) | Action::WriteFile { content: Content::Secret(secret), .. } => {
+            secret_value(engine, secret).map(|_| ())
+        }
+        _ => Ok(()),
+    })
 }
 
 /// A secret sealed with the guest's master key, and the vector used.
-fn seal(secret: &SecretRef) -> Result<(String, String), VirError> {
-    let text = secret_text(secret)?;
+fn seal(engine: &Engine, secret: &SecretRef) -> Result<(String, String), VirError> {
+    let value = secret_value(engine, secret)?;
     let failed = |error| system(&format!("cannot read '{}'", secret.master_key), &error);
     let key = fs::read(&secret.master_key).map_err(failed)?;
     let key: [u8; 32] = key.try_into().map_err(|_| VirError::internal("Bad master key size"))?;
     let iv = crate::random::bytes(16)?;
     let iv: [u8; 16] = iv.try_into().map_err(|_| VirError::internal("Bad vector size"))?;
-    Ok((plan::secret::seal(&key, &iv, text.as_bytes()), plan::secret::base64(&iv)))
+    Ok((plan::secret::seal(&key, &iv, &value), plan::secret::base64(&iv)))
 }
 
 fn keep_fd(step: &Step, results: &mut Results, fd: std::os::fd::OwnedFd) {
@@ -222,12 +228,13 @@ fn make_dir(path: &str, mode: u32, owner: Option<Ids>, guest: u32) -> Result<(),
 }
 
 fn write_file(
+    engine: &Engine,
     path: &str,
     mode: u32,
     owner: Option<Ids>,
     content: &Content,
-    guest: u32,
 ) -> Result<(), VirError> {
+    let guest = engine.guest_uid();
     let failed = |error| system(&format!("cannot write '{path}'"), &error);
     if matches!(content, Content::Bytes(bytes) if bytes.is_empty()) && owner.is_none() {
         // To be emptied, and not to be replaced: it may be /dev/null.
@@ -238,7 +245,7 @@ fn write_file(
     let bytes = match content {
         Content::Bytes(bytes) => bytes.clone(),
         Content::Random(length) => crate::random::bytes(*length)?,
-        Content::Secret(secret) => secret_text(secret)?.into_bytes(),
+        Content::Secret(secret) => secret_value(engine, secret)?.to_vec(),
     };
     let how = WriteMode { mode, owner: owner.map(|ids| (ids.uid, ids.gid)), durable: false };
     let place = place(Path::new(path), guest).map_err(failed)?;

@@ -4,6 +4,7 @@ use super::*;
 use crate::virsh::registry::words::SECRET_EVENTS;
 use protocol::remote::NonnullSecret as Secret;
 use std::io::{IsTerminal, Write};
+use units::base64;
 
 fn secret(ctl: &mut Ctl, cmd: &Cmd) -> Outcome<Secret> {
     let text = cmd.req("secret")?;
@@ -98,7 +99,7 @@ pub fn cmd_secret_get_value(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
             fail!("failed to write secret");
         }
     } else {
-        put!(ctl, "{}", base64(&value));
+        put!(ctl, "{}", base64::encode(&value));
     }
     Ok(())
 }
@@ -129,7 +130,7 @@ pub fn cmd_secret_set_value(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
         text
     } else {
         let clean: Vec<u8> = text.into_iter().filter(|b| !b.is_ascii_whitespace()).collect();
-        unbase64(&clean).ok_or_else(|| Fail::new("Failed to decode base64 value"))?
+        base64::decode(&clean).ok_or_else(|| Fail::new("Failed to decode base64 value"))?
     };
     call!(ctl, SecretSetValue { secret, value, flags: 0 }).ctx("Failed to set secret value")?;
     say!(ctl, "Secret value set\n");
@@ -160,45 +161,6 @@ fn ask(ctl: &mut Ctl) -> Outcome<Vec<u8>> {
     }
 }
 
-const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-fn base64(data: &[u8]) -> String {
-    let mut out = String::new();
-    for chunk in data.chunks(3) {
-        let b = |i: usize| u32::from(chunk.get(i).copied().unwrap_or(0));
-        let word = b(0) << 16 | b(1) << 8 | b(2);
-        for i in 0..4 {
-            if i <= chunk.len() {
-                out.push(char::from(ALPHABET[(word >> (18 - 6 * i)) as usize & 63]));
-            } else {
-                out.push('=');
-            }
-        }
-    }
-    out
-}
-
-fn unbase64(text: &[u8]) -> Option<Vec<u8>> {
-    let body: Vec<u8> = text.iter().copied().take_while(|b| *b != b'=').collect();
-    if !text.len().is_multiple_of(4) || text.len() - body.len() > 2 {
-        return None;
-    }
-    let mut out = Vec::new();
-    for chunk in body.chunks(4) {
-        let mut word = 0u32;
-        for i in 0..4 {
-            let digit = match chunk.get(i) {
-                Some(c) => ALPHABET.iter().position(|a| a == c)? as u32,
-                None => 0,
-            };
-            word = word << 6 | digit;
-        }
-        let bytes = [(word >> 16) as u8, (word >> 8) as u8, word as u8];
-        out.extend_from_slice(bytes.get(..chunk.len().checked_sub(1)?)?);
-    }
-    Some(out)
-}
-
 /// `secret-event`
 pub fn cmd_secret_event(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     let Some(event_id) = event_kind(ctl, cmd, SECRET_EVENTS)? else {
@@ -227,22 +189,4 @@ pub fn cmd_secret_event(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     });
     let _ = call!(ctl, ConnectSecretEventDeregisterAny { callback_id });
     result
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn base64_both_ways() {
-        for (plain, coded) in
-            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")]
-        {
-            assert_eq!(base64(plain.as_bytes()), coded);
-            assert_eq!(unbase64(coded.as_bytes()).as_deref(), Some(plain.as_bytes()));
-        }
-        for bad in ["Zg", "Z===", "Z*==", "===="] {
-            assert_eq!(unbase64(bad.as_bytes()), None, "{bad}");
-        }
-    }
 }
