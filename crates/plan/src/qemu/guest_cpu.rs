@@ -69,7 +69,7 @@ pub fn resolve(
             _ => Ok(()),
         };
     }
-    if cpu.check == Some(CpuCheck::Partial) {
+    if cpu.check == Some(CpuCheck::Partial) && !usable_as_named(cpu, accel_caps) {
         suits(&arch, &host, cpu)?;
     }
     cpu::update(&arch, cpu, &host).map_err(|error| unanswered(&error))?;
@@ -85,6 +85,14 @@ pub fn resolve(
         nameable_features(cpu, accel_caps.and_then(|caps| caps.host_model.as_ref()));
     }
     Ok(())
+}
+
+/// Is it just a model, of which the emulator itself says that it can be had here?
+fn usable_as_named(cpu: &Cpu, caps: Option<&AccelCaps>) -> bool {
+    let name = cpu.model.as_ref().and_then(|model| model.name.as_deref());
+    let known = caps.iter().flat_map(|caps| &caps.cpus);
+    cpu.features.is_empty()
+        && known.into_iter().any(|model| Some(&*model.name) == name && model.usable == Some(true))
 }
 
 /// Refuses features that nobody knows on this architecture.

@@ -7,18 +7,18 @@ use crate::domain::devices::disk::{
 
 /// Fills in bus, driver and the like of every disk, and puts them in libvirt's order.
 pub(super) fn apply(d: &mut Domain) {
+    sort(&mut d.devices_mut().disks);
     for disk in &mut d.devices_mut().disks {
         complete(disk);
     }
-    sort(&mut d.devices_mut().disks);
 }
 
 /// The part that needs no hypervisor: buses, ports of servers, the order.
 pub(super) fn apply_core(d: &mut Domain) {
+    sort(&mut d.devices_mut().disks);
     for disk in &mut d.devices_mut().disks {
         complete_core(disk);
     }
-    sort(&mut d.devices_mut().disks);
 }
 
 fn complete_core(disk: &mut Disk) {
@@ -160,7 +160,8 @@ pub fn target_index(dev: &str) -> Option<u32> {
 }
 
 /// Puts each disk after the last one of its bus that does not come later by name, as libvirt does
-/// while reading: the disks of a bus stand together, where the first of them stood.
+/// while reading: the disks of a bus stand together, where the first of them stood. Those that name
+/// no bus count as a bus of their own: it is guessed later.
 pub(crate) fn sort(disks: &mut [Disk]) {
     let mut buses = Vec::new();
     for disk in disks.iter() {
@@ -176,7 +177,32 @@ pub(crate) fn sort(disks: &mut [Disk]) {
 
 #[cfg(test)]
 mod tests {
-    use super::target_index;
+    use super::{Disk, DiskBus, sort, target_index};
+
+    #[test]
+    fn order_of_disks() {
+        let ide = Some(DiskBus::Ide);
+        let virtio = Some(DiskBus::Virtio);
+        for (given, expected) in [
+            (vec![("vdb", virtio), ("hda", ide), ("vda", virtio)], ["vda", "vdb", "hda"]),
+            // Without a bus they are of one kind, whatever their names will stand for.
+            (vec![("sdb", None), ("hdb", ide), ("hda", None)], ["hda", "sdb", "hdb"]),
+            (vec![("vdb", None), ("vda", virtio), ("vdc", None)], ["vdb", "vdc", "vda"]),
+        ] {
+            let mut disks: Vec<Disk> = given
+                .into_iter()
+                .map(|(dev, bus)| {
+                    let mut disk = Disk::default();
+                    disk.target.dev = dev.to_owned();
+                    disk.target.bus = bus;
+                    disk
+                })
+                .collect();
+            sort(&mut disks);
+            let names: Vec<&str> = disks.iter().map(|disk| &*disk.target.dev).collect();
+            assert_eq!(names, expected);
+        }
+    }
 
     #[test]
     fn target_names() {

@@ -55,10 +55,6 @@ pub(super) fn ensure_controller(
     true
 }
 
-fn any_controller(d: &Domain, kind: ControllerType) -> bool {
-    d.devices.iter().flat_map(|v| &v.controllers).any(|c| c.kind == kind)
-}
-
 /// Indexes of controllers that have none: one more than the greatest of the type, but the USB
 /// companions take their master's.
 pub(super) fn number_controllers(d: &mut Domain) {
@@ -146,7 +142,8 @@ pub(super) fn default_devices(d: &mut Domain, m: &Machine, ctx: &DefaultsContext
         usb = false;
         balloon = false;
     }
-    if usb && !any_controller(d, ControllerType::Usb) {
+    let first_usb = |c: &Controller| c.kind == ControllerType::Usb && c.index.unwrap_or(0) == 0;
+    if usb && !d.devices.iter().flat_map(|v| &v.controllers).any(first_usb) {
         if usb_model == Some("ich9-ehci1") {
             for (model, start) in [
                 ("ich9-ehci1", None),
