@@ -75,11 +75,11 @@ pub(crate) fn call<'a, 'b>(
             })
         }
         Procedure::DomainGetIothreadInfo => {
-            blocking::<procs::DomainGetIothreadInfo>(request, move |args| {
+            later::<procs::DomainGetIothreadInfo, _>(request, |args| async move {
                 only_flags(args.flags, AFFECT)?;
                 let domain = find(&engine, &args.dom)?;
                 let length = engine.host_cpu_count().div_ceil(8);
-                let threads = engine.io_threads(&domain, args.flags)?;
+                let threads = engine.io_threads(&domain, args.flags).await?;
                 let info: Vec<_> = threads
                     .into_iter()
                     .map(|thread| remote::DomainIothreadInfo {

@@ -1,11 +1,12 @@
 //! Limits and priorities of guests.
 
 use crate::bind::{Request, blocking, later};
-use crate::connect::only_flags;
+use crate::connect::{no_flags, only_flags};
 use crate::domain::find;
 use crate::node::int;
 use crate::params::{from_wire, some, to_wire};
 use crate::{Bound, Libvirt, Session};
+use diag::VirError;
 use engine::Engine;
 use engine::domain::affect;
 use protocol::remote::{self, Procedure, procs};
@@ -121,14 +122,94 @@ pub(crate) fn call<'a, 'b>(
                 engine.set_numa_parameters(&domain, params, args.flags, &client).await
             })
         }
+        Procedure::DomainGetBlockIoTune => {
+            later::<procs::DomainGetBlockIoTune, _>(request, |args| async move {
+                only_flags(args.flags, AFFECT_TEXT)?;
+                let domain = find(&engine, &args.dom)?;
+                engine.check_io_limits(&domain, args.disk.as_deref(), args.flags)?;
+                let disk = args.disk.filter(|_| args.nparams != 0);
+                let all = match disk {
+                    Some(disk) => engine.io_limits(&domain, &disk, args.flags, &client).await?,
+                    None => Vec::new(),
+                };
+                let (params, nparams) = some(args.nparams, Engine::IO_LIMITS, || Ok(all))?;
+                Ok(remote::DomainGetBlockIoTuneRet { params, nparams })
+            })
+        }
+        Procedure::DomainSetBlockIoTune => {
+            later::<procs::DomainSetBlockIoTune, _>(request, |args| async move {
+                only_flags(args.flags, AFFECT)?;
+                let domain = find(&engine, &args.dom)?;
+                let params = from_wire(args.params);
+                engine.set_io_limits(&domain, args.disk, params, args.flags, &client).await
+            })
+        }
+        Procedure::DomainSetThrottleGroup => {
+            later::<procs::DomainSetThrottleGroup, _>(request, |args| async move {
+                only_flags(args.flags, AFFECT)?;
+                let domain = find(&engine, &args.dom)?;
+                let params = from_wire(args.params);
+                engine.set_throttle_group(&domain, args.group, params, args.flags, &client).await
+            })
+        }
+        Procedure::DomainDelThrottleGroup => {
+            later::<procs::DomainDelThrottleGroup, _>(request, |args| async move {
+                only_flags(args.flags, AFFECT)?;
+                let domain = find(&engine, &args.dom)?;
+                let group = args.group.unwrap_or_default();
+                engine.delete_throttle_group(&domain, group, args.flags, &client).await
+            })
+        }
+        Procedure::DomainSetBlockThreshold => {
+            later::<procs::DomainSetBlockThreshold, _>(request, |args| async move {
+                no_flags(args.flags)?;
+                let domain = find(&engine, &args.dom)?;
+                engine.set_block_threshold(&domain, args.dev, args.threshold, &client).await
+            })
+        }
+        Procedure::DomainAddIothread => {
+            later::<procs::DomainAddIothread, _>(request, |args| async move {
+                only_flags(args.flags, AFFECT)?;
+                let domain = find(&engine, &args.dom)?;
+                engine.add_io_thread(&domain, args.iothread_id, args.flags, &client).await
+            })
+        }
+        Procedure::DomainDelIothread => {
+            later::<procs::DomainDelIothread, _>(request, |args| async move {
+                only_flags(args.flags, AFFECT)?;
+                let domain = find(&engine, &args.dom)?;
+                engine.remove_io_thread(&domain, args.iothread_id, args.flags, &client).await
+            })
+        }
+        Procedure::DomainSetIothreadParams => {
+            later::<procs::DomainSetIothreadParams, _>(request, |args| async move {
+                only_flags(args.flags, AFFECT)?;
+                let domain = find(&engine, &args.dom)?;
+                let params = from_wire(args.params);
+                let id = args.iothread_id;
+                engine.set_io_thread(&domain, id, params, args.flags, &client).await
+            })
+        }
+        Procedure::DomainSetVcpu => later::<procs::DomainSetVcpu, _>(request, |args| async move {
+            only_flags(args.flags, AFFECT)?;
+            let enable = on_or_off(args.state)?;
+            let domain = find(&engine, &args.dom)?;
+            engine.set_vcpu(&domain, &args.cpumap, enable, args.flags, &client).await
+        }),
         _ => return Bound::NotMine(request),
     })
 }
 
+/// The state of virtual CPUs that a client wants.
+pub(crate) fn on_or_off(state: i32) -> Result<bool, VirError> {
+    match state {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(VirError::invalid_arg("unsupported state value").verbatim()),
+    }
+}
+
 /// Whoever asks how many parameters there are hears the same refusals as whoever asks for them.
-fn check_first<T>(
-    wanted: i32,
-    get: impl FnOnce() -> Result<T, diag::VirError>,
-) -> Result<(), diag::VirError> {
+fn check_first<T>(wanted: i32, get: impl FnOnce() -> Result<T, VirError>) -> Result<(), VirError> {
     if wanted == 0 { get().map(|_| ()) } else { Ok(()) }
 }

@@ -12,6 +12,7 @@ pub mod block;
 mod command;
 mod display;
 mod hot_plan;
+pub mod io_limits;
 mod launch_plan;
 pub mod limits;
 pub mod migration;

@@ -278,6 +278,20 @@ pub(crate) fn monitor_error(error: &MonitorError) -> VirError {
     }
 }
 
+/// Has QEMU carry out a command; its refusal is told with the command's name, as libvirt does.
+pub(crate) async fn execute<R: serde::de::DeserializeOwned>(
+    vm: &super::vm::Vm,
+    command: qmp::Command<R>,
+) -> Result<R, VirError> {
+    let name = command.name().to_owned();
+    vm.monitor.execute(command).await.map_err(|error| match error {
+        MonitorError::Qmp(error) => {
+            VirError::internal(format!("unable to execute QEMU command '{name}': {}", error.desc))
+        }
+        other => monitor_error(&other),
+    })
+}
+
 /// The socket of the guest agent's channel, if the guest has one.
 pub(crate) fn agent_socket(domain: &Domain) -> Option<PathBuf> {
     let snapshot = domain.snapshot();

@@ -486,11 +486,11 @@ fn iothread_group(out: &mut Out, definition: &Definition, answer: &Value) {
     }
     out.count("iothread.count", ids.len());
     let entries = answer.as_array().map_or(&[][..], Vec::as_slice);
-    for id in ids {
-        let own = format!("iothread{id}");
-        let entry =
-            entries.iter().find(|entry| entry.get("id").and_then(Value::as_str) == Some(&own));
-        let Some(entry) = entry else { continue };
+    // As QEMU lists them, which is how libvirt does.
+    for entry in entries {
+        let name = entry.get("id").and_then(Value::as_str).unwrap_or_default();
+        let id = name.strip_prefix("iothread").and_then(|id| id.parse::<u32>().ok());
+        let Some(id) = id.filter(|id| ids.contains(id)) else { continue };
         let number = |name| entry.get(name).and_then(Value::as_u64);
         if let Some(max) = number("poll-max-ns") {
             out.add(format!("iothread.{id}.poll-max-ns"), max);

@@ -43,6 +43,19 @@ pub(super) fn apply(settings: &[ThreadSetting], results: &Results) -> Result<(),
     Ok(())
 }
 
+/// Gives a thread the scheduler that a definition has for it.
+///
+/// # Errors
+/// When the kernel refuses it.
+pub(super) fn schedule(
+    thread: u32,
+    scheduler: model::domain::tune::Scheduler,
+    priority: Option<i32>,
+) -> Result<(), VirError> {
+    let priority = priority.unwrap_or(0).to_string();
+    set_scheduler(thread, scheduler.as_str(), &priority)
+}
+
 fn set_scheduler(thread: u32, policy: &str, priority: &str) -> Result<(), VirError> {
     let policy = match policy {
         "batch" => SchedPolicy::Batch,

@@ -10,6 +10,7 @@ use super::qemu_log;
 use super::record::{Domain, Live};
 use super::status::StatusFile;
 use super::teardown;
+use super::tuning::{plug, threshold};
 use crate::engine::Engine;
 use crate::events::{DomainEvent, Event};
 use host::monitor::{Events, Monitor, MonitorEvent};
@@ -20,6 +21,7 @@ use lifecycle::{
 };
 use model::domain::Domain as Definition;
 use plan::Undo;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -47,6 +49,8 @@ pub struct Vm {
     intent: Mutex<Intent>,
     /// Raw commands that clients gave so far.
     raw_commands: AtomicU64,
+    /// Images whose thresholds were set by their number, not by their disk's name.
+    indexed: Mutex<BTreeSet<String>>,
     inbox: mpsc::UnboundedSender<Message>,
 }
 
@@ -112,6 +116,16 @@ impl Vm {
         let (done, wait) = oneshot::channel();
         if self.inbox.send(Message::FakeReboot(done)).is_ok() {
             let _ = wait.await;
+        }
+    }
+
+    /// Remembers how the image of a node was named when its threshold was set.
+    pub(super) fn threshold_named(&self, node: &str, by_index: bool) {
+        let mut indexed = self.indexed.lock().unwrap_or_else(PoisonError::into_inner);
+        if by_index {
+            indexed.insert(node.to_owned());
+        } else {
+            indexed.remove(node);
         }
     }
 
@@ -186,6 +200,7 @@ pub(super) fn spawn(parts: ActorParts) -> Arc<Vm> {
         monitor: parts.monitor,
         intent: Mutex::new(Intent { fake_reboot: parts.fake_reboot, ..Intent::default() }),
         raw_commands: AtomicU64::new(0),
+        indexed: Mutex::default(),
         inbox,
     });
     parts.domain.set_vm(Some(Arc::clone(&vm)));
@@ -264,12 +279,24 @@ impl Actor {
 
     async fn guest_event(&mut self, event: &qmp::Event) {
         self.tell_raw(event);
+        if let qmp::EventKind::BlockWriteThreshold { node_name, amount_exceeded, write_threshold } =
+            event.kind()
+        {
+            self.threshold_passed(&node_name, write_threshold, amount_exceeded);
+        }
         let translated = meaning(event.kind(), &mut self.vm.lock_intent());
         // What the event used up is over; the status that follows is written with it.
         let fake = self.vm.lock_intent().fake_reboot;
         self.status_file.set_fake_reboot(fake);
         for told in translated.tell {
             let told = self.complete(told);
+            if let DomainEvent::DeviceRemoved { alias } = &told
+                && let Some(number) = plug::vcpu_of(alias)
+            {
+                // No device that clients know of.
+                self.vcpu_removed(number).await;
+                continue;
+            }
             if let DomainEvent::BalloonChange { actual_kib } = told {
                 self.balloon_changed(actual_kib).await;
             }
@@ -280,6 +307,36 @@ impl Actor {
         for action in on_guest_event(status, self.policy, guest_event) {
             self.act(action).await;
         }
+    }
+
+    /// More of an image was written than somebody wanted to be told of.
+    fn threshold_passed(&mut self, node: &str, threshold: u64, excess: u64) {
+        let Some(live) = self.domain.snapshot().live.clone() else { return };
+        let indexed = self.vm.indexed.lock().unwrap_or_else(PoisonError::into_inner).remove(node);
+        for event in threshold::passed(&live.definition, node, threshold, excess, indexed) {
+            self.tell(event);
+        }
+    }
+
+    /// The guest gave a virtual processor back.
+    async fn vcpu_removed(&mut self, number: u32) {
+        let Some(live) = self.domain.snapshot().live.clone() else { return };
+        let mut definition = live.definition.clone();
+        plug::set_live(&mut definition, number, false);
+        self.keep(definition).await;
+        let group = self.engine.cgroups.as_ref().and_then(|all| all.machine_of(live.pid));
+        // Empty by now; what is left goes with the guest.
+        let _ = group.map(|group| group.remove(host::cgroup::Part::Vcpu(number)));
+    }
+
+    /// Makes a changed definition the live one.
+    async fn keep(&mut self, definition: Definition) {
+        self.status_file.set_definition(&definition);
+        self.write_status().await;
+        let live = Live::new(definition, self.vm.process.pid());
+        let live =
+            Arc::new(live.with_configured_cpu(self.status_file.content().configured_cpu.clone()));
+        self.domain.publish(|snapshot| snapshot.live = Some(live));
     }
 
     /// Makes up for an event that came while no daemon listened.
@@ -333,15 +390,8 @@ impl Actor {
                 let _ = done.send(());
             }
             Message::Redefine(definition, done) => {
-                let pid = self.vm.process.pid();
                 self.policy = super::view::power_policy(&definition);
-                self.status_file.set_definition(&definition);
-                self.write_status().await;
-                let live = Live::new(*definition, pid);
-                let live = Arc::new(
-                    live.with_configured_cpu(self.status_file.content().configured_cpu.clone()),
-                );
-                self.domain.publish(|snapshot| snapshot.live = Some(live));
+                self.keep(*definition).await;
                 let _ = done.send(());
             }
             Message::Tell(event) => self.tell(event),
@@ -354,12 +404,7 @@ impl Actor {
         let Some(live) = self.domain.snapshot().live.clone() else { return };
         let mut definition = live.definition.clone();
         definition.current_memory = Some(model::domain::scalar::Kib(kib));
-        self.status_file.set_definition(&definition);
-        self.write_status().await;
-        let live = Live::new(definition, self.vm.process.pid());
-        let live =
-            Arc::new(live.with_configured_cpu(self.status_file.content().configured_cpu.clone()));
-        self.domain.publish(|snapshot| snapshot.live = Some(live));
+        self.keep(definition).await;
     }
 
     async fn publish(&mut self, status: Status) {

@@ -63,6 +63,7 @@ mod watchdog;
 mod words;
 mod zpci;
 
+pub use disk::drive_id;
 pub use found::{FdGroup, Found, FoundVolume, Nbdkit};
 pub use guest_cpu::resolve as expand_host_model;
 pub use hotplug::{InUse, plug, settle_device, unplug};

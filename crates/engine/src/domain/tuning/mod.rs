@@ -6,8 +6,14 @@
 //! was done before it: a setter changes all or nothing.
 
 mod blkio;
+mod disk_limits;
+mod io_threads;
 mod memory;
 mod nodes;
+mod pins;
+pub(super) mod plug;
+pub(super) mod threshold;
+mod throttle_groups;
 mod time;
 mod writes;
 

@@ -285,7 +285,8 @@ pub fn cmd_blkdeviotune(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
             ctl,
             DomainGetBlockIoTune {
                 dom: dom.clone(),
-                disk: Some(disk.clone()),
+                // How many there are is asked of no disk.
+                disk: (nparams > 0).then(|| disk.clone()),
                 nparams,
                 flags: flags | STRING_OK
             }
@@ -320,7 +321,7 @@ pub fn cmd_domthrottlegroupset(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     // The daemon takes the name from the parameters, not from the argument.
     params.push(TypedParam::new("group_name", group.as_str()));
     call!(ctl, DomainSetThrottleGroup { dom, group, params, flags })
-        .ctx("Unable to change throttle group")?;
+        .ctx("Unable to set throttle group")?;
     say!(ctl, "Throttle group set successfully\n");
     Ok(())
 }

@@ -193,7 +193,7 @@ fn parse_cpus(text: &str, maxcpu: usize) -> Outcome<Vec<u8>> {
             set[a..=b].fill(on);
         }
         if !set.contains(&true) {
-            return Err(invalid());
+            fail!("Invalid cpulist '{text}'");
         }
     }
     if let Some(last) = set.iter().rposition(|b| *b)

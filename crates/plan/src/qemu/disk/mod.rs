@@ -7,6 +7,8 @@ mod number;
 mod place;
 mod sd;
 mod throttle;
+
+pub use throttle::drive_id;
 mod vhost_user;
 
 pub(super) use nodes::{has_managed_reservations, secret_by};

@@ -1,9 +1,10 @@
 //! I/O limits: throttle groups, filters above an image, and limits of the drive itself.
 
 use super::super::build::{Build, Props};
+use crate::io_limits::IoLimits;
 use crate::step::QmpCommand;
 use model::domain::devices::disk::*;
-use model::domain::tune::{IoTune, ThrottleGroup};
+use model::domain::tune::IoTune;
 use serde_json::{Value, json};
 
 /// The command that sets the limits of a drive.
@@ -38,37 +39,16 @@ fn iotune_command(target: &str, tune: &IoTune) -> Value {
     json!({"execute": "block_set_io_throttle", "arguments": arguments.into_value()})
 }
 
-/// `ThrottleLimits` of a group: all values, the lengths of bursts only where they are given.
-fn limits(group: &ThrottleGroup) -> Props {
-    let mut limits = Props::default();
-    for (key, value) in [
-        ("bps-total", group.total_bytes_sec),
-        ("bps-read", group.read_bytes_sec),
-        ("bps-write", group.write_bytes_sec),
-        ("iops-total", group.total_iops_sec),
-        ("iops-read", group.read_iops_sec),
-        ("iops-write", group.write_iops_sec),
-        ("bps-total-max", group.total_bytes_sec_max),
-        ("bps-read-max", group.read_bytes_sec_max),
-        ("bps-write-max", group.write_bytes_sec_max),
-        ("iops-total-max", group.total_iops_sec_max),
-        ("iops-read-max", group.read_iops_sec_max),
-        ("iops-write-max", group.write_iops_sec_max),
-        ("iops-size", group.size_iops_sec),
-    ] {
-        limits = limits.set(key, value.unwrap_or(0));
-    }
-    for (key, value) in [
-        ("bps-total-max-length", group.total_bytes_sec_max_length),
-        ("bps-read-max-length", group.read_bytes_sec_max_length),
-        ("bps-write-max-length", group.write_bytes_sec_max_length),
-        ("iops-total-max-length", group.total_iops_sec_max_length),
-        ("iops-read-max-length", group.read_iops_sec_max_length),
-        ("iops-write-max-length", group.write_iops_sec_max_length),
-    ] {
-        limits = limits.opt(key, value.filter(|value| *value > 0));
-    }
-    limits
+/// QEMU's name of the drive of a disk, which limits of it are set by.
+pub fn drive_id(disk: &Disk) -> Option<String> {
+    let name = &disk.alias.as_ref()?.name;
+    Some(match disk.target.bus {
+        // The block back end of a virtio disk hangs below the transport's device.
+        Some(DiskBus::Virtio) => format!("/machine/peripheral/{name}/virtio-backend"),
+        // A USB disk is a SCSI disk on a bus of its own.
+        Some(DiskBus::Usb) => format!("/machine/peripheral/{name}/{name}.0/legacy[0]"),
+        _ => name.clone(),
+    })
 }
 
 impl Build<'_> {
@@ -78,7 +58,7 @@ impl Build<'_> {
         for group in groups.iter().flat_map(|groups| &groups.groups) {
             let name = group.group_name.as_deref().unwrap_or_default();
             let props = Props::object("throttle-group", &format!("throttle-{name}"));
-            self.object(props.set("limits", limits(group)));
+            self.object(props.set("limits", IoLimits::of_group(group).group_limits()));
         }
     }
 
@@ -101,18 +81,8 @@ impl Build<'_> {
 
     /// I/O limits of the drive: set through the monitor, once it exists.
     pub(super) fn iotune(&mut self, disk: &Disk) {
-        let (Some(tune), Some(alias)) = (&disk.iotune, &disk.alias) else {
+        let (Some(tune), Some(target)) = (&disk.iotune, drive_id(disk)) else {
             return;
-        };
-        // The block back end of a virtio disk hangs below the transport's device.
-        let target = match disk.target.bus {
-            Some(DiskBus::Virtio) => format!("/machine/peripheral/{}/virtio-backend", alias.name),
-            // A USB disk is a SCSI disk on a bus of its own.
-            Some(DiskBus::Usb) => {
-                let name = &alias.name;
-                format!("/machine/peripheral/{name}/{name}.0/legacy[0]")
-            }
-            _ => alias.name.clone(),
         };
         let json = iotune_command(&target, tune).to_string();
         self.commands.push(QmpCommand { result: None, json, secret: false });

@@ -1,0 +1,234 @@
+//! Limits of a disk's input and output (`virsh blkdeviotune`).
+
+use super::super::affect::acquire;
+use super::super::block::disks;
+use super::super::power::execute;
+use super::super::record::Domain;
+use super::super::view::source_path;
+use super::LiveSide;
+use crate::engine::Engine;
+use crate::events::DomainEvent;
+use crate::typed::{Kind, Params, Value, validate};
+use diag::{ErrorCode, VirError};
+use lifecycle::Request;
+use model::domain::Domain as Definition;
+use model::domain::devices::disk::Disk;
+use plan::io_limits::{IoLimits, IoLimitsFault, LARGEST};
+use qmp::{Ack, Command, cmd};
+use std::sync::Arc;
+
+impl Engine {
+    /// How many limits of a disk there are to ask for.
+    pub const IO_LIMITS: usize = plan::io_limits::COUNT + 1;
+
+    /// Refuses a disk whose limits cannot be asked for.
+    ///
+    /// # Errors
+    /// When there is no such side or disk.
+    pub fn check_io_limits(
+        &self,
+        domain: &Domain,
+        disk: Option<&str>,
+        flags: u32,
+    ) -> Result<(), VirError> {
+        self.with_side(domain, flags, |definition, _| {
+            disk.map_or(Ok(()), |name| find(definition, name).map(|_| ()))
+        })
+    }
+
+    /// The limits of a disk: what QEMU holds for a running guest, what the definition says
+    /// otherwise.
+    ///
+    /// # Errors
+    /// When there is no such side or disk.
+    pub async fn io_limits(
+        self: &Arc<Self>,
+        domain: &Arc<Domain>,
+        disk: &str,
+        flags: u32,
+        client: &Arc<str>,
+    ) -> Result<Params, VirError> {
+        let (limits, id) = self.with_side(domain, flags, |definition, live| {
+            let disk = find(definition, disk)?;
+            let limits = disk.iotune.as_ref().map(IoLimits::of_disk).unwrap_or_default();
+            Ok((limits, if live { plan::qemu::drive_id(disk) } else { None }))
+        })?;
+        let Some(id) = id else { return Ok(listed(&limits)) };
+        let job = acquire(domain, Request::QueryLive, "blkdeviotune", client).await?;
+        let domain = Arc::clone(domain);
+        self.detached(async move {
+            let _job = job;
+            let vm = super::running(&domain)?;
+            let drives = execute(&vm, cmd::query_block()).await?;
+            let name = |key: &str, drive: &qmp::Value| {
+                drive.get(key).and_then(qmp::Value::as_str) == Some(&id)
+            };
+            let drive = drives.iter().find(|drive| name("qdev", drive) || name("device", drive));
+            let inserted = drive.and_then(|drive| drive.get("inserted"));
+            let inserted = inserted.ok_or_else(|| {
+                VirError::internal(format!("cannot find throttling info for device '{id}'"))
+            })?;
+            Ok(listed(&IoLimits::from_query(inserted)))
+        })
+        .await
+    }
+
+    /// Sets limits of a disk. Families that are not mentioned stay as they are.
+    ///
+    /// # Errors
+    /// Limits that cannot be together, QEMU's refusal, and those of the flags.
+    pub async fn set_io_limits(
+        self: &Arc<Self>,
+        domain: &Arc<Domain>,
+        disk: String,
+        params: Params,
+        flags: u32,
+        client: &Arc<str>,
+    ) -> Result<(), VirError> {
+        validate(&params, &kinds())?;
+        let (job, affect) = self.job_for(domain, flags, "blkdeviotune", client).await?;
+        let engine = Arc::clone(self);
+        let domain = Arc::clone(domain);
+        self.detached(async move {
+            let _job = job;
+            let mut sides = engine.sides(&domain, affect)?;
+            if let Some(config) = &mut sides.config {
+                let limits = changed(find(config, &disk)?, &params)?;
+                set(config, &disk, &limits);
+            }
+            let mut before = None;
+            if let Some(live) = &mut sides.live {
+                let old = find(&live.definition, &disk)?.clone();
+                let limits = changed(&old, &params)?;
+                if limits.group.as_deref().is_some_and(|_| named(&params)) && limits.is_empty() {
+                    return Err(VirError::config(
+                        "creating a new group/updating existing with all tune parameters zero is \
+                         not supported",
+                    ));
+                }
+                limits.check_bursts().map_err(fault)?;
+                throttle(live, &old, &limits).await?;
+                before = Some(old);
+                set(&mut live.definition, &disk, &limits);
+            }
+            let vm = sides.live.as_ref().map(|live| Arc::clone(&live.vm));
+            let kept = engine.keep(&domain, sides).await;
+            if let (Err(error), Some(vm), Some(old)) = (&kept, &vm, &before) {
+                let limits = old.iotune.as_ref().map(IoLimits::of_disk).unwrap_or_default();
+                if let Err(undo) = execute(vm, command(old, &limits)).await {
+                    tracing::warn!(%error, %undo, disk, "limits were not taken back");
+                }
+            }
+            kept?;
+            if vm.is_some() {
+                let mut told = vec![("blkdeviotune.disk".to_owned(), Value::Text(disk))];
+                told.extend(super::told("blkdeviotune", &params));
+                engine.tell(&domain, DomainEvent::Tunable { params: told });
+            }
+            Ok(())
+        })
+        .await
+    }
+}
+
+/// The parameters there are: numbers, and the name of a group.
+pub(super) fn kinds() -> Vec<(&'static str, Kind)> {
+    let numbers = IoLimits::names().map(|name| (name, Kind::ULLong));
+    numbers.chain(std::iter::once(("group_name", Kind::Text))).collect()
+}
+
+/// The numbers among the parameters.
+pub(super) fn numbers(params: &[(String, Value)]) -> Vec<(String, u64)> {
+    params.iter().filter_map(|(name, value)| Some((name.clone(), value.as_u64()?))).collect()
+}
+
+/// In libvirt's words.
+pub(super) fn fault(fault: IoLimitsFault) -> VirError {
+    match fault {
+        IoLimitsFault::Both(what) => VirError::invalid_arg(format!(
+            "total and read/write of {what} cannot be set at the same time"
+        )),
+        IoLimitsFault::TooLarge => VirError::new(
+            ErrorCode::ARGUMENT_UNSUPPORTED,
+            format!("block I/O throttle limit value must be no more than {LARGEST}"),
+        ),
+        IoLimitsFault::BurstOnly(limit, burst) => {
+            VirError::config(format!("cannot reset '{limit}' when '{burst}' is set"))
+        }
+        IoLimitsFault::BurstLess(limit, burst) => {
+            VirError::config(format!("value '{burst}' cannot be smaller than '{limit}'"))
+        }
+    }
+}
+
+fn named(params: &[(String, Value)]) -> bool {
+    params.iter().any(|(name, _)| name == "group_name")
+}
+
+/// The disk whose target or source is `name`, if its limits are its own.
+fn find<'a>(definition: &'a Definition, name: &str) -> Result<&'a Disk, VirError> {
+    let found = disks(definition)
+        .iter()
+        .find(|disk| disk.target.dev == name || source_path(disk) == Some(name))
+        .ok_or_else(|| VirError::invalid_arg(format!("disk '{name}' not found in domain")))?;
+    if found.throttlefilters.as_ref().is_some_and(|filters| !filters.filters.is_empty()) {
+        return Err(VirError::config(format!(
+            "block 'iotune' can't be used together with 'throttlefilters' for disk '{name}'"
+        )));
+    }
+    Ok(found)
+}
+
+fn changed(disk: &Disk, params: &[(String, Value)]) -> Result<IoLimits, VirError> {
+    let old = disk.iotune.as_ref().map(IoLimits::of_disk).unwrap_or_default();
+    let mut limits = old.changed(&numbers(params)).map_err(fault)?;
+    if let Some((_, Value::Text(group))) = params.iter().find(|(name, _)| name == "group_name") {
+        limits.group = Some(group.clone()).filter(|group| !group.is_empty());
+    }
+    Ok(limits)
+}
+
+/// Gives the disk its limits, and with them those that share its group.
+fn set(definition: &mut Definition, name: &str, limits: &IoLimits) {
+    for disk in &mut definition.devices_mut().disks {
+        let group = disk.iotune.as_ref().and_then(|tune| tune.group_name.as_deref());
+        let shares = group.is_some() && group == limits.group.as_deref();
+        if shares || disk.target.dev == name || source_path(disk) == Some(name) {
+            disk.iotune = limits.to_disk();
+        }
+    }
+}
+
+fn command(disk: &Disk, limits: &IoLimits) -> Command<Ack> {
+    let id = plan::qemu::drive_id(disk).unwrap_or_default();
+    let mut command = Command::new("block_set_io_throttle");
+    for (key, value) in limits.drive_arguments(&id) {
+        command = command.arg(&key, value);
+    }
+    command
+}
+
+async fn throttle(live: &LiveSide, disk: &Disk, limits: &IoLimits) -> Result<(), VirError> {
+    execute(&live.vm, command(disk, limits)).await.map(|_| ())
+}
+
+/// In libvirt's order: the group's name stands before the lengths of bursts.
+fn listed(limits: &IoLimits) -> Params {
+    let numbers = limits.numbers().iter().map(|number| Value::ULLong(*number));
+    let mut params: Params = IoLimits::names().map(str::to_owned).zip(numbers).collect();
+    let group = limits.group.clone().unwrap_or_default();
+    params.insert(IoLimits::BEFORE_GROUP, ("group_name".to_owned(), group.into()));
+    params
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_group_stands_in_the_middle() {
+        let params = listed(&IoLimits::default());
+        assert_eq!(params.len(), Engine::IO_LIMITS);
+        assert_eq!(params.iter().position(|(name, _)| name == "group_name"), Some(13));
+    }
+}
