@@ -3,6 +3,7 @@
 //! [`parse`] reads, [`format`] writes, [`defaults`] fills in what the user left open, [`validate`]
 //! says what is wrong. All are pure: randomness and facts of the host come in as parameters.
 
+pub mod abi;
 pub mod address;
 pub mod alias;
 mod aliases;

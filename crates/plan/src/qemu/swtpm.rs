@@ -18,9 +18,11 @@ fn setup_options(backend: &TpmBackend) -> Vec<Arg> {
         words.push("--pcr-banks".into());
         words.push(active.join(",").into());
     }
-    if let Some(profile) = &backend.profile {
+    if let Some(profile) = &backend.profile
+        && let Some(source) = &profile.source
+    {
         words.push("--profile-name".into());
-        words.push(profile.source.as_str().into());
+        words.push(source.as_str().into());
         if let Some(mode) = &profile.remove_disabled {
             words.push("--profile-remove-disabled".into());
             words.push(mode.as_str().into());

@@ -142,9 +142,9 @@ pub struct TpmSource {
 /// swtpm profile.
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct TpmProfile {
-    /// Attribute `source`.
+    /// The profile to make a new one by; an existing one only has its name.
     #[xml(attr)]
-    pub source: String,
+    pub source: Option<String>,
     /// Attribute `removeDisabled`.
     #[xml(attr, name = "removeDisabled")]
     pub remove_disabled: Option<String>,
