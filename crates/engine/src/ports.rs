@@ -37,7 +37,7 @@ impl Ports {
 
 /// True if nobody listens there. An address that cannot be bound at all (it is not this
 /// machine's) counts as free: QEMU's own error will name it.
-fn is_free(listen: &str, port: u16) -> bool {
+pub(crate) fn is_free(listen: &str, port: u16) -> bool {
     let address = listen.parse().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     match TcpListener::bind(SocketAddr::new(address, port)) {
         Ok(_) => true,

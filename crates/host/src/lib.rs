@@ -16,6 +16,7 @@ pub mod monitor;
 pub mod netdev;
 pub mod netlink;
 pub mod notify;
+pub mod openers;
 pub mod probe;
 pub mod process;
 pub mod pty;

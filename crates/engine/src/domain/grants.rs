@@ -38,7 +38,11 @@ pub(super) fn grant(engine: &Engine, grant: &Grant) -> Result<Option<FileId>, Vi
 }
 
 /// Walks the path as QEMU's user and names the folder (or file) that denies it.
-fn reachable(engine: &Engine, grant: &Grant, owner_changes: bool) -> Result<(), VirError> {
+pub(super) fn reachable(
+    engine: &Engine,
+    grant: &Grant,
+    owner_changes: bool,
+) -> Result<(), VirError> {
     let Some(ids) = engine.settings.qemu.ids else { return Ok(()) };
     let who = Identity { uid: ids.uid, gid: ids.gid, groups: engine.groups_of(ids.uid, ids.gid) };
     let want = match (owner_changes, grant.access) {

@@ -193,17 +193,16 @@ impl JobGate {
         }
     }
 
+    /// Who holds the job, in words.
+    pub fn holder(&self) -> Option<String> {
+        let held = self.lock().job.clone()?;
+        let age = held.since.elapsed().as_secs();
+        Some(format!("'{}' of {} holds it since {age} s", held.verb, held.client))
+    }
+
     fn gave_up(&self, verb: &str) -> VirError {
-        let held = self.lock().job.clone();
-        let holder = match held {
-            Some(held) => format!(
-                "'{}' of {} holds it since {} s",
-                held.verb,
-                held.client,
-                held.since.elapsed().as_secs()
-            ),
-            None => "the domain is being started or ended".to_owned(),
-        };
+        let holder =
+            self.holder().unwrap_or_else(|| "the domain is being started or ended".to_owned());
         VirError::new(
             ErrorCode::OPERATION_TIMEOUT,
             format!(

@@ -41,6 +41,7 @@ mod tuning;
 pub mod vcpus;
 pub mod view;
 pub mod vm;
+pub mod why;
 
 pub(crate) use define::refuse_faults;
 pub use define::{DefineOptions, UndefineOptions};

@@ -200,6 +200,9 @@ impl Engine {
         if format == super::explain::FORMAT {
             return Ok(self.explain(xml).await?.to_string());
         }
+        if format == super::why::FORMAT {
+            return Ok(self.why(xml.trim()).await?.to_string());
+        }
         if format != "qemu-argv" {
             return Err(VirError::invalid_arg(format!("unsupported config type {format}")));
         }

@@ -32,6 +32,7 @@ pub mod storage;
 pub mod table;
 pub mod tree;
 pub mod util;
+pub mod why;
 pub mod xpath;
 
 use std::ffi::OsString;

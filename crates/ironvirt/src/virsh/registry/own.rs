@@ -5,6 +5,7 @@ use crate::virsh::document::cmd_xml;
 use crate::virsh::reasons::cmd_explain;
 use crate::virsh::session::cmd_self_test;
 use crate::virsh::shell::cmd_complete;
+use crate::virsh::why::cmd_why;
 
 /// Our own commands. `help` alone does not list them, as its lists are virsh's; `help ironvirt` and
 /// `--help` do.
@@ -33,6 +34,21 @@ static COMMANDS: &[Command] = &[
         ],
         run: cmd_explain,
         flags: NO_CONNECT,
+    },
+    Command {
+        name: "why",
+        help: "why a domain does not start, run or answer",
+        desc: Some(
+            "Of a domain that is off: what a start would meet (files, permissions, ports,\n    \
+             bridges, other guests, memory), all of it, without starting anything. Of one that\n    \
+             is there: why it is paused or does not answer. Each with what to do about it.",
+        ),
+        opts: &[Opt::str("domain", "domain name, id or uuid")
+            .required()
+            .positional()
+            .complete(Complete::Domain(0))],
+        run: cmd_why,
+        flags: 0,
     },
     Command {
         name: "xml",
