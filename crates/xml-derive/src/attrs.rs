@@ -36,8 +36,10 @@ pub struct FieldAttrs {
     pub ns: Option<String>,
     pub prefix: Option<String>,
     pub attrs_first: bool,
-    /// An empty attribute counts as absent.
+    /// An empty attribute, or an element that holds nothing, counts as absent.
     pub empty_absent: bool,
+    /// A bad value counts as absent, with a warning.
+    pub lenient: bool,
     /// Code and words for a bad value, as a tuple expression.
     pub fault: Option<Box<Expr>>,
     /// Code and words for a value that must be there and is not.
@@ -58,6 +60,7 @@ impl FieldAttrs {
             prefix: None,
             attrs_first: false,
             empty_absent: false,
+            lenient: false,
             fault: None,
             missing: None,
         };
@@ -85,6 +88,7 @@ impl FieldAttrs {
                     "prefix" => out.prefix = text()?,
                     "attrs_first" => out.attrs_first = true,
                     "empty_absent" => out.empty_absent = true,
+                    "lenient" => out.lenient = true,
                     "fault" => out.fault = Some(Box::new(m.value()?.parse()?)),
                     "missing" => out.missing = Some(Box::new(m.value()?.parse()?)),
                     "skip_default" => out.skip_default = true,
@@ -114,12 +118,15 @@ impl FieldAttrs {
         if out.attrs_first && !matches!(out.place, Place::Flatten) {
             return Err(Error::new_spanned(field, "attrs_first is for flatten"));
         }
-        let ruled = out.empty_absent || out.fault.is_some() || out.missing.is_some();
+        let ruled = out.fault.is_some() || out.missing.is_some();
         if ruled && !matches!(out.place, Place::Attr | Place::ChildText) {
-            return Err(Error::new_spanned(
-                field,
-                "empty_absent, fault and missing are for attr and child_text",
-            ));
+            return Err(Error::new_spanned(field, "fault and missing are for attr and child_text"));
+        }
+        if out.empty_absent && !matches!(out.place, Place::Attr | Place::Child) {
+            return Err(Error::new_spanned(field, "empty_absent is for attr and child"));
+        }
+        if out.lenient && !matches!(out.place, Place::Attr) {
+            return Err(Error::new_spanned(field, "lenient is for attr"));
         }
         if matches!(out.place, Place::Skip | Place::With(_)) && out.wrap.is_some() {
             return Err(Error::new_spanned(field, "wrap is not for this place"));

@@ -52,6 +52,11 @@ impl<'a> Field<'a> {
                 "empty_absent, fault and missing are not for lists",
             ));
         }
+        let optional = shape == Shape::Option && matches!(attrs.default, DefaultValue::No);
+        if (attrs.lenient || attrs.empty_absent && matches!(attrs.place, Place::Child)) && !optional
+        {
+            return Err(Error::new_spanned(field, "what may count as absent is an Option"));
+        }
         if attrs.skip_default && matches!(attrs.default, DefaultValue::No) {
             return Err(Error::new_spanned(field, "skip_default needs default"));
         }
@@ -96,8 +101,9 @@ impl<'a> Field<'a> {
 
     /// The rules beyond the plain ones for reading the value, if there are some.
     fn rules(&self) -> Option<TokenStream> {
-        let FieldAttrs { empty_absent, fault, missing, .. } = &self.attrs;
-        if !empty_absent && fault.is_none() && missing.is_none() {
+        let FieldAttrs { empty_absent, lenient, fault, missing, place, .. } = &self.attrs;
+        let plain = !empty_absent && !lenient && fault.is_none() && missing.is_none();
+        if plain || matches!(place, Place::Child) {
             return None;
         }
         let words = |expr: &Option<Box<syn::Expr>>| match expr {
@@ -107,6 +113,7 @@ impl<'a> Field<'a> {
         let (fault, missing) = (words(fault), words(missing));
         Some(quote!(::xml::ValueRules {
             empty_absent: #empty_absent,
+            lenient: #lenient,
             fault: #fault,
             missing: #missing,
         }))
@@ -158,6 +165,14 @@ impl<'a> Field<'a> {
             Place::Child if self.shape == Shape::Vec => {
                 list(quote!(cx.child_list::<#inner>(el, #name)))
             }
+            Place::Child if self.attrs.empty_absent => quote! {
+                if #held_child {
+                    cx.child_optional::<#inner>(el, #name)
+                        .map(|v| v.filter(|v| *v != <#inner as ::std::default::Default>::default()))
+                } else {
+                    ::std::option::Option::Some(::std::option::Option::None)
+                }
+            },
             Place::Child => pair("child", quote!(#inner), quote!(el, #name), held_child.clone()),
             Place::ChildText if self.shape == Shape::Vec => {
                 list(quote!(cx.child_text_list::<#inner>(el, #name)))

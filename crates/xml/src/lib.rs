@@ -63,7 +63,8 @@
 //! | `wrap = "…"` | inside a wrapper element that appears only when it holds something; neighbours of the same wrapper share it |
 //! | `ns = "…", prefix = "…"` | the namespace of a child |
 //! | `attrs_first` | for `flatten`: its attributes come before this element's own |
-//! | `empty_absent` | for `attr`: an empty value counts as absent |
+//! | `empty_absent` | for `attr`: an empty value counts as absent; for `child`: so does an element that holds nothing |
+//! | `lenient` | for `attr`: a bad value counts as absent, with a warning |
 //! | `fault = (code, "words")` | for `attr` and `child_text`: the error of a bad value; `{}` in the words stands for it |
 //! | `missing = (code, "words")` | for `attr` and `child_text`: the error of an absent value |
 //!

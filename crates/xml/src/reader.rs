@@ -40,6 +40,8 @@ impl From<&'static str> for Name {
 pub struct ValueRules {
     /// An empty value counts as absent.
     pub empty_absent: bool,
+    /// A bad value counts as absent: it is a warning.
+    pub lenient: bool,
     /// Code and words for a bad value; `{}` stands for the value.
     pub fault: Option<(ErrorCode, &'static str)>,
     /// Code and words for a value that must be there and is not.
@@ -362,6 +364,17 @@ impl Reader {
         self.bad_value(&what, attr.value_span(), attr.value(), e);
     }
 
+    /// Reports a value that libvirt passes over.
+    pub fn ignored_attr(&mut self, attr: Attr<'_>, el: Element<'_>, e: &ValueError) {
+        let value = quoted(attr.value());
+        let (name, element) = (attr.name(), el.name());
+        let message = format!(
+            "Value '{value}' of attribute '{name}' in element '{element}' counts for nothing"
+        );
+        let hints = did_you_mean(attr.value(), e.alternatives.to_vec());
+        self.warning("xml.ignored-value", attr.value_span(), message, hints);
+    }
+
     /// Reports an attribute that should choose a variant and names none. What depends on the choice
     /// cannot be known then, so everything in the element counts as used.
     pub fn bad_tag(&mut self, attr: Attr<'_>, el: Element<'_>, e: &ValueError) {
@@ -457,6 +470,10 @@ impl Reader {
         }
         match T::parse(a.value()) {
             Ok(v) => Some(Some(v)),
+            Err(e) if rules.lenient => {
+                self.ignored_attr(a, el, &e);
+                Some(None)
+            }
             Err(e) => {
                 if !self.ruled_fault(a.value_span(), a.value(), &e, rules.fault) {
                     self.bad_attr(a, el, &e);

@@ -2,11 +2,11 @@
 
 use crate::request::Request;
 use model::domain::Domain;
-use model::domain::address::{Address, PciAddress};
+use model::domain::address::PciAddress;
 use model::domain::devices::disk::{
     AuthSecret, DiskAuth, DiskSource, NetworkHost, StorageType, VolumeMode,
 };
-use model::domain::devices::interface::{Interface, InterfaceSource, InterfaceType};
+use model::domain::devices::interface::{HostAddress, Interface, InterfaceSource, InterfaceType};
 use model::domain::scalar::Uuid;
 use model::storage::{Auth, Pool, PoolType};
 use plan::qemu::{FdGroup, Found, FoundVolume, Nbdkit};
@@ -91,7 +91,7 @@ fn connection(port: &str) -> Option<Interface> {
                 let text = address.attr(name).unwrap_or("0");
                 u64::from_str_radix(text.trim_start_matches("0x"), 16).unwrap_or(0)
             };
-            source.device_address = Some(Address::Pci(PciAddress {
+            source.device_address = Some(HostAddress::Pci(PciAddress {
                 domain: number("domain").into(),
                 bus: number("bus").into(),
                 slot: number("slot").into(),

@@ -1,11 +1,15 @@
 //! The one form of values that may be written in several: sizes to their unit, unused parts dropped.
 
+mod chardevs;
+mod interfaces;
+
 use diag::{Diagnostic, ErrorCode, Severity};
 
 use super::Domain;
 use super::devices::controller::ControllerType;
 use super::devices::disk::{BackingStore, DiskMirror, DiskSource, ImageFormat, StorageType};
 use super::devices::hostdev::HostdevType;
+use super::devices::tpm::{Tpm, TpmBackendType};
 use super::scalar::scale;
 
 fn error(out: &mut Vec<Diagnostic>, message: String) {
@@ -128,12 +132,10 @@ pub fn canonicalize(d: &mut Domain, out: &mut Vec<Diagnostic>) {
             c.target = None;
         }
     }
-    for i in &mut dev.interfaces {
-        let max =
-            i.coalesce.as_ref().and_then(|c| c.rx.as_ref()?.frames.as_ref()).map_or(0, |f| f.max);
-        if max == 0 {
-            i.coalesce = None;
-        }
+    chardevs::canonicalize(dev);
+    interfaces::canonicalize(&mut dev.interfaces);
+    for t in &mut dev.tpms {
+        tpm(t);
     }
     for f in &mut dev.filesystems {
         for mode in [&mut f.fmode, &mut f.dmode].into_iter().flatten() {
@@ -174,6 +176,14 @@ pub fn canonicalize(d: &mut Domain, out: &mut Vec<Diagnostic>) {
     }
 }
 
+/// The host's first TPM is the one that is meant; what says nothing is dropped.
+fn tpm(t: &mut Tpm) {
+    let b = &mut t.backend;
+    if b.kind == TpmBackendType::Passthrough {
+        b.device.get_or_insert_default().path.get_or_insert_with(|| "/dev/tpm0".to_owned());
+    }
+}
+
 /// A PCI bus as two hexadecimal digits; what is no number stays for the checks.
 fn hex_bus(text: &str) -> String {
     match <super::scalar::Hex<2> as xml::XmlValue>::parse(text) {
@@ -193,6 +203,10 @@ fn old_mirror(m: &mut DiskMirror) {
 }
 
 fn backing(b: &mut BackingStore, out: &mut Vec<Diagnostic>) {
+    if b.kind.is_none() {
+        // Without a type it is the end of the chain, whatever it holds.
+        *b = BackingStore::default();
+    }
     if let (Some(s), Some(kind)) = (b.source.as_mut(), b.kind) {
         keep_fields_of(s, kind);
     }

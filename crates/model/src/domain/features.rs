@@ -1,18 +1,7 @@
 //! Hypervisor features.
 
+use super::container_capabilities::ContainerCapabilities;
 use crate::domain::prelude::*;
-
-/// Default of container capabilities.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, XmlEnum)]
-pub enum CapabilitiesPolicy {
-    /// `default`.
-    #[default]
-    Default,
-    /// `allow`.
-    Allow,
-    /// `deny`.
-    Deny,
-}
 
 /// The `<features>` block.
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
@@ -105,7 +94,7 @@ pub struct Features {
     #[xml(child)]
     pub aia: Option<Aia>,
     /// Element `<capabilities>`.
-    #[xml(child)]
+    #[xml(child, empty_absent)]
     pub capabilities: Option<ContainerCapabilities>,
 }
 
@@ -446,12 +435,4 @@ pub struct XenPassthrough {
     /// Attribute `mode`.
     #[xml(attr)]
     pub mode: Option<String>,
-}
-
-/// Capabilities of a container.
-#[derive(Clone, Debug, PartialEq, Default, Xml)]
-pub struct ContainerCapabilities {
-    /// Attribute `policy`.
-    #[xml(attr)]
-    pub policy: Option<CapabilitiesPolicy>,
 }

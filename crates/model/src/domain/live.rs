@@ -4,6 +4,7 @@ use super::Domain;
 use super::devices::chardev::{CharSource, CharType, Serial};
 use super::devices::disk::BackingStore;
 use super::devices::graphics::{GraphicsType, ListenType};
+use super::devices::interface::InterfaceType;
 use xml::YesNo;
 
 /// Device names that the user chose start with this; all others belong to the running guest.
@@ -137,7 +138,14 @@ pub fn strip(d: &mut Domain) {
             i.target = None;
         }
         if let Some(s) = i.source.as_mut() {
-            s.port_id = None;
+            s.mac_table_manager = None;
+            if i.kind == InterfaceType::Network {
+                s.port_id = None;
+                s.bridge = None;
+                s.dev = None;
+                s.mode = None;
+                s.device_address = None;
+            }
         }
         if let Some(m) = i.mac.as_mut() {
             m.current_address = None;
@@ -147,6 +155,9 @@ pub fn strip(d: &mut Domain) {
         [&mut dev.serials, &mut dev.parallels, &mut dev.consoles, &mut dev.channels];
     for c in chars.into_iter().flatten() {
         strip_source(&mut c.source);
+        for e in &mut c.source.sources {
+            e.seclabels.retain(|l| l.label_skip != Some(YesNo::Yes));
+        }
         if let Some(t) = c.target.as_mut() {
             t.state = None;
         }

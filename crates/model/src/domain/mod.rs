@@ -10,6 +10,7 @@ mod aliases;
 mod arch;
 pub(crate) mod canonical;
 pub mod clock;
+pub mod container_capabilities;
 pub mod cpu;
 pub mod defaults;
 pub mod definition;

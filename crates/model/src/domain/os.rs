@@ -142,8 +142,11 @@ pub struct Os {
     /// Device tree.
     #[xml(child_text)]
     pub dtb: Option<String>,
+    /// Root of a container that is booted from a kernel.
+    #[xml(child_text)]
+    pub root: Option<String>,
     /// ACPI tables given by the user.
-    #[xml(child)]
+    #[xml(child, empty_absent)]
     pub acpi: Option<OsAcpi>,
     /// Boot order by device class.
     #[xml(child)]

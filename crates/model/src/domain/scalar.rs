@@ -13,6 +13,29 @@ fn hex_digits(byte: u8) -> [u8; 2] {
     [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]
 }
 
+/// A number that may also be written in hexadecimal (`0x2`) or octal (`02`); written in decimal.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct AnyBase(pub u32);
+
+impl XmlValue for AnyBase {
+    fn parse(text: &str) -> Result<Self, ValueError> {
+        let digits = text.trim_ascii();
+        let hex = digits.strip_prefix("0x").or(digits.strip_prefix("0X"));
+        let value = match (hex, digits.strip_prefix('0')) {
+            (Some(hex), _) => u32::from_str_radix(hex, 16).ok(),
+            (None, Some(octal)) if !octal.is_empty() => u32::from_str_radix(octal, 8).ok(),
+            _ => digits.parse().ok(),
+        };
+        value.map(Self).ok_or_else(|| ValueError::expected("non-negative integer value"))
+    }
+    fn write(&self, out: &mut String) {
+        self.0.write(out);
+    }
+    fn kind() -> ValueKind {
+        ValueKind::Integer { min: 0, max: u32::MAX.into() }
+    }
+}
+
 /// A UUID, read with or without hyphens, written in lower case with them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Uuid(pub [u8; 16]);

@@ -438,6 +438,9 @@ pub struct CacheTune {
     /// Attribute `vcpus`.
     #[xml(attr)]
     pub vcpus: CpuSet,
+    /// Name of the running guest's group.
+    #[xml(attr, live_only)]
+    pub id: Option<String>,
     /// Element `<cache>`.
     #[xml(child, name = "cache")]
     pub caches: Vec<CacheTuneCache>,

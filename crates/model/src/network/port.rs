@@ -186,6 +186,7 @@ mod mac_element {
             return None;
         };
         let rules = ValueRules {
+            lenient: false,
             empty_absent: true,
             fault: Some((ErrorCode::INTERNAL_ERROR, "Unable to parse MAC '{}'")),
             missing: Some(MISSING),

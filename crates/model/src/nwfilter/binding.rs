@@ -70,8 +70,12 @@ macro_rules! required_attr {
                     cx.error("nwfilter.binding", MISSING.0, el.span(), MISSING.1, Vec::new());
                     return None;
                 };
-                let rules =
-                    ValueRules { empty_absent: true, fault: $fault, missing: Some(MISSING) };
+                let rules = ValueRules {
+                    empty_absent: true,
+                    lenient: false,
+                    fault: $fault,
+                    missing: Some(MISSING),
+                };
                 cx.attr_ruled_required(child, $attr, rules)
             }
             pub fn write_attrs(_: &$type, _: &mut Writer) {}

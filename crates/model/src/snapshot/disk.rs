@@ -178,11 +178,11 @@ impl Xml for SnapshotDisk {
         if !self.has_image() {
             return;
         }
-        if let Some(driver) = &self.driver {
-            w.child("driver", driver);
-        }
         if self.delete_in_progress {
             w.empty("snapshotDeleteInProgress");
+        }
+        if let Some(driver) = &self.driver {
+            w.child("driver", driver);
         }
         if let Some(source) = &self.source {
             w.child("source", source);

@@ -9,7 +9,9 @@ use diag::ErrorCode;
 use model::capabilities::qemu::known_flag;
 use model::domain::devices::disk::{DiskModel, DiskSource, StorageType};
 use model::domain::devices::hostdev::{Hostdev, HostdevType, SourceAddress};
-use model::domain::devices::interface::{Interface, InterfaceType, Teaming, TeamingType};
+use model::domain::devices::interface::{
+    HostAddress, Interface, InterfaceType, Teaming, TeamingType,
+};
 
 /// A number as XML writes it: `0x…` or decimal.
 fn number(text: Option<&str>) -> Option<u32> {
@@ -133,7 +135,7 @@ impl Build<'_> {
         let id = self.alias(&nic.alias, element);
         let source = nic.source.as_ref();
         let host = match source.and_then(|source| source.device_address.as_ref()) {
-            Some(Address::Pci(pci)) => {
+            Some(HostAddress::Pci(pci)) => {
                 pci_name(pci.domain.0, pci.bus.0, pci.slot.0, pci.function.0)
             }
             _ => {
@@ -189,7 +191,7 @@ impl Build<'_> {
         let source = hostdev.source.clone().unwrap_or_default();
         let address = source.address.as_ref();
         let bus = address.and_then(|address| number(address.bus.as_deref()));
-        let device = address.and_then(|address| address.device);
+        let device = address.and_then(|address| address.device.map(|n| n.0));
         let (Some(bus), Some(device)) = (bus, device) else {
             let text = "USB host device is missing bus/device information";
             self.fail_with("qemu.hostdev", ErrorCode::INTERNAL_ERROR, text);

@@ -7,7 +7,7 @@ use model::domain::cpu::{Cpu, CpuCheck, CpuFallback, CpuFeature, CpuFeaturePolic
 use model::domain::devices::Devices;
 use model::domain::devices::chardev::{ChannelState, CharTargetType};
 use model::domain::devices::disk::{BackingStore, ReservationSource};
-use model::domain::devices::hostdev::HostdevType;
+use model::domain::devices::hostdev::{HostdevDriverName, HostdevType};
 use model::domain::devices::memballoon::BalloonModel;
 use model::domain::tune::Resource;
 use serde_json::Value;
@@ -73,7 +73,11 @@ pub(super) fn complete_devices(devices: &mut Devices, private_dir: &str) {
     for hostdev in &mut devices.hostdevs {
         if hostdev.kind == Some(HostdevType::Pci) {
             // What libvirt calls the way in which the kernel hands it over.
-            hostdev.driver.get_or_insert_with(Default::default).name.get_or_insert("vfio".into());
+            hostdev
+                .driver
+                .get_or_insert_with(Default::default)
+                .name
+                .get_or_insert(HostdevDriverName::Vfio);
         }
     }
 }

@@ -35,7 +35,8 @@ impl Build<'_> {
             TpmBackendType::Passthrough => {
                 self.need("tpm-passthrough", "<backend type='passthrough'>");
                 let device = tpm.backend.device.as_ref();
-                let path = device.map_or("/dev/tpm0".to_string(), |device| device.path.clone());
+                let path = device.and_then(|device| device.path.clone());
+                let path = path.unwrap_or_else(|| "/dev/tpm0".to_string());
                 let name = path.rsplit('/').next().unwrap_or_default().to_string();
                 let cancel = format!("/sys/class/misc/{name}/device/cancel");
                 let mut sets = Vec::new();
@@ -78,7 +79,8 @@ impl Build<'_> {
     fn tpm_proxy(&mut self, tpm: &Tpm, id: String) {
         self.need("spapr-tpm-proxy", "<tpm model='spapr-tpm-proxy'>");
         let device = tpm.backend.device.as_ref();
-        let path = device.map_or("/dev/tpm0".to_string(), |device| device.path.clone());
+        let path = device.and_then(|device| device.path.clone());
+        let path = path.unwrap_or_else(|| "/dev/tpm0".to_string());
         self.grant(&path, Access::ReadWrite, false, "<tpm>");
         let props = Props::device("spapr-tpm-proxy").set("id", id).set("host-path", path);
         self.device(props);

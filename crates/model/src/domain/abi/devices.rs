@@ -58,7 +58,7 @@ const INTERFACE: &[Rule<Interface>] = &[
     Rule {
         at: "mtu/@size",
         says: "Target network card MTU {target} does not match source {source}",
-        value: |i| number(i.mtu.as_ref().map(|m| m.size)),
+        value: |i| number(i.mtu.as_ref().and_then(|m| m.size)),
     },
 ];
 const INPUT: &[Rule<Input>] = &[

@@ -55,11 +55,6 @@ pub(super) fn apply(d: &mut Domain, m: &Machine, ctx: &mut DefaultsContext<'_>) 
                 }
             }
         }
-        if i.kind == InterfaceType::Hostdev {
-            i.driver = None;
-            i.filter_ref = None;
-            i.managed.get_or_insert(xml::YesNo::No);
-        }
         if let Some(s) = i.source.as_mut()
             && i.kind == InterfaceType::Direct
         {
@@ -118,9 +113,7 @@ pub(super) fn apply(d: &mut Domain, m: &Machine, ctx: &mut DefaultsContext<'_>) 
         }
     }
     for h in &mut dev.hostdevs {
-        if h.mode == HostdevMode::Subsystem && h.kind != Some(HostdevType::ScsiHost)
-            || h.managed.is_some()
-        {
+        if h.mode == HostdevMode::Subsystem {
             h.managed.get_or_insert(xml::YesNo::No);
         }
         if h.kind == Some(HostdevType::Mdev) && h.model.as_deref() == Some("vfio-pci") {

@@ -5,9 +5,9 @@
 
 use super::context::{DefaultsContext, HostPciAddress};
 use super::pci_flags::Dev;
-use crate::domain::address::Address;
 use crate::domain::devices::Devices;
 use crate::domain::devices::hostdev::HostdevType;
+use crate::domain::devices::interface::HostAddress;
 
 /// The isolation group of a device: 0 for whatever is emulated.
 pub(super) fn group(dev: &Devices, which: Dev, ctx: &DefaultsContext<'_>) -> u32 {
@@ -33,7 +33,7 @@ fn hostdev(dev: &Devices, i: usize) -> Option<HostPciAddress> {
 
 fn interface(dev: &Devices, i: usize) -> Option<HostPciAddress> {
     match dev.interfaces.get(i)?.source.as_ref()?.device_address.as_ref()? {
-        Address::Pci(a) => Some(HostPciAddress {
+        HostAddress::Pci(a) => Some(HostPciAddress {
             domain: a.domain.0,
             bus: a.bus.0,
             slot: a.slot.0,

@@ -140,7 +140,7 @@ pub struct Serial {
     #[xml(child)]
     pub alias: Option<Alias>,
     /// Element `<acpi>`.
-    #[xml(child)]
+    #[xml(child, empty_absent)]
     pub acpi: Option<DeviceAcpi>,
     /// Element `<address>`.
     #[xml(child)]
@@ -200,6 +200,9 @@ pub struct CharSourceElement {
     /// Attribute `slave`.
     #[xml(attr)]
     pub slave: Option<String>,
+    /// Element `<seclabel>`.
+    #[xml(child, name = "seclabel")]
+    pub seclabels: Vec<DeviceSeclabel>,
     /// Element `<reconnect>`.
     #[xml(child)]
     pub reconnect: Option<Reconnect>,
@@ -209,9 +212,6 @@ pub struct CharSourceElement {
     /// Element `<mouse>`.
     #[xml(child)]
     pub mouse: Option<AgentMouse>,
-    /// Element `<seclabel>`.
-    #[xml(child, name = "seclabel")]
-    pub seclabels: Vec<DeviceSeclabel>,
 }
 
 /// Reconnection of a client socket, seconds.

@@ -64,7 +64,7 @@ pub struct Controller {
     #[xml(child_text)]
     pub serial: Option<String>,
     /// Element `<driver>`.
-    #[xml(child)]
+    #[xml(child, empty_absent)]
     pub driver: Option<ControllerDriver>,
     /// Element `<alias>`.
     #[xml(child)]
@@ -73,7 +73,7 @@ pub struct Controller {
     #[xml(child)]
     pub master: Option<UsbMaster>,
     /// Element `<acpi>`.
-    #[xml(child)]
+    #[xml(child, empty_absent)]
     pub acpi: Option<DeviceAcpi>,
     /// Element `<address>`.
     #[xml(child)]

@@ -15,13 +15,13 @@ pub struct Crypto {
     #[xml(child)]
     pub backend: CryptoBackend,
     /// Element `<driver>`.
-    #[xml(child)]
+    #[xml(child, empty_absent)]
     pub driver: Option<VirtioDriver>,
     /// Element `<alias>`.
     #[xml(child)]
     pub alias: Option<Alias>,
     /// Element `<acpi>`.
-    #[xml(child)]
+    #[xml(child, empty_absent)]
     pub acpi: Option<DeviceAcpi>,
     /// Element `<address>`.
     #[xml(child)]

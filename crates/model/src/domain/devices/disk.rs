@@ -314,7 +314,7 @@ pub struct Disk {
     #[xml(child)]
     pub alias: Option<Alias>,
     /// Element `<acpi>`.
-    #[xml(child)]
+    #[xml(child, empty_absent)]
     pub acpi: Option<DeviceAcpi>,
     /// Element `<address>`.
     #[xml(child)]

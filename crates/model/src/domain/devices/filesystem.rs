@@ -72,7 +72,7 @@ pub struct Filesystem {
     #[xml(attr)]
     pub model: Option<DiskModel>,
     /// Element `<driver>`.
-    #[xml(child)]
+    #[xml(child, empty_absent)]
     pub driver: Option<FilesystemDriver>,
     /// Element `<binary>`.
     #[xml(child)]
@@ -102,7 +102,7 @@ pub struct Filesystem {
     #[xml(child)]
     pub alias: Option<Alias>,
     /// Element `<acpi>`.
-    #[xml(child)]
+    #[xml(child, empty_absent)]
     pub acpi: Option<DeviceAcpi>,
     /// Element `<address>`.
     #[xml(child)]

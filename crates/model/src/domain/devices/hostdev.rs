@@ -46,8 +46,8 @@ pub struct Hostdev {
     /// Attribute `type`.
     #[xml(attr, name = "type")]
     pub kind: Option<HostdevType>,
-    /// Attribute `managed`.
-    #[xml(attr)]
+    /// Whether it is taken from its driver and given back.
+    #[xml(attr, lenient)]
     pub managed: Option<YesNo>,
     /// Attribute `sgio`.
     #[xml(attr)]
@@ -92,22 +92,33 @@ pub struct Hostdev {
     #[xml(child)]
     pub alias: Option<Alias>,
     /// Element `<rom>`.
-    #[xml(child)]
+    #[xml(child, empty_absent)]
     pub rom: Option<Rom>,
     /// Element `<acpi>`.
-    #[xml(child)]
+    #[xml(child, empty_absent)]
     pub acpi: Option<DeviceAcpi>,
     /// Element `<address>`.
     #[xml(child)]
     pub address: Option<Address>,
 }
 
-/// VFIO driver.
+/// What drives a device of the host while a guest has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, XmlEnum)]
+pub enum HostdevDriverName {
+    /// `kvm`: no longer there.
+    Kvm,
+    /// `vfio`.
+    Vfio,
+    /// `xen`.
+    Xen,
+}
+
+/// Driver of a device of the host.
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct HostdevDriver {
     /// Attribute `name`.
     #[xml(attr)]
-    pub name: Option<String>,
+    pub name: Option<HostdevDriverName>,
     /// Attribute `model`.
     #[xml(attr)]
     pub model: Option<String>,
@@ -183,6 +194,17 @@ pub struct IdRef {
     pub id: Hex<4>,
 }
 
+/// A USB device by its place.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct HostUsbAddress {
+    /// Attribute `bus`.
+    #[xml(attr)]
+    pub bus: AnyBase,
+    /// Attribute `device`.
+    #[xml(attr)]
+    pub device: AnyBase,
+}
+
 /// Address on the host; fields by kind.
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct SourceAddress {
@@ -200,7 +222,7 @@ pub struct SourceAddress {
     pub function: Option<Hex<1>>,
     /// Attribute `device`.
     #[xml(attr)]
-    pub device: Option<u32>,
+    pub device: Option<AnyBase>,
     /// Attribute `port`.
     #[xml(attr)]
     pub port: Option<String>,

@@ -74,7 +74,7 @@ pub struct Input {
     #[xml(attr)]
     pub model: Option<DiskModel>,
     /// Element `<driver>`.
-    #[xml(child)]
+    #[xml(child, empty_absent)]
     pub driver: Option<VirtioDriver>,
     /// Element `<source>`.
     #[xml(child)]
@@ -83,7 +83,7 @@ pub struct Input {
     #[xml(child)]
     pub alias: Option<Alias>,
     /// Element `<acpi>`.
-    #[xml(child)]
+    #[xml(child, empty_absent)]
     pub acpi: Option<DeviceAcpi>,
     /// Element `<address>`.
     #[xml(child)]

@@ -1,8 +1,14 @@
 //! Network interfaces.
 
-use super::chardev::Reconnect;
 use super::disk::BackendDomain;
+use super::hostdev::HostdevDriver;
 use crate::domain::prelude::*;
+
+mod driver;
+mod source;
+
+pub use driver::{GuestOffload, HostOffload, InterfaceDriver, NetDriverName, TxMode};
+pub use source::{HostAddress, InterfaceSource, MacTableManager, PortId};
 
 /// How the interface reaches the world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, XmlEnum)]
@@ -94,40 +100,14 @@ pub enum NetBackendType {
     Passt,
 }
 
-/// Who moves packets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, XmlEnum)]
-pub enum NetDriverName {
-    /// `qemu`.
-    #[default]
-    Qemu,
-    /// `vhost`.
-    Vhost,
-    /// `vfio`.
-    Vfio,
-    /// `kvm`.
-    Kvm,
-    /// `xen`.
-    Xen,
-}
-
-/// When packets are sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, XmlEnum)]
-pub enum TxMode {
-    /// `iothread`.
-    #[default]
-    Iothread,
-    /// `timer`.
-    Timer,
-}
-
 /// One interface.
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct Interface {
     /// Attribute `type`.
     #[xml(attr, name = "type")]
     pub kind: InterfaceType,
-    /// Attribute `managed`.
-    #[xml(attr)]
+    /// Whether a device of the host is taken from its driver and given back.
+    #[xml(attr, lenient)]
     pub managed: Option<YesNo>,
     /// Attribute `trustGuestRxFilters`.
     #[xml(attr, name = "trustGuestRxFilters")]
@@ -135,6 +115,9 @@ pub struct Interface {
     /// Element `<mac>`.
     #[xml(child)]
     pub mac: Option<InterfaceMac>,
+    /// Element `<driver>` of a device of the host.
+    #[xml(with = driver::assigned)]
+    pub host_driver: Option<HostdevDriver>,
     /// Element `<source>`.
     #[xml(child)]
     pub source: Option<InterfaceSource>,
@@ -145,10 +128,10 @@ pub struct Interface {
     #[xml(child, name = "virtualport")]
     pub virtual_port: Option<VirtualPort>,
     /// Element `<bandwidth>`.
-    #[xml(child)]
+    #[xml(child, empty_absent)]
     pub bandwidth: Option<Bandwidth>,
     /// Element `<port>`.
-    #[xml(child)]
+    #[xml(child, empty_absent)]
     pub port: Option<PortOptions>,
     /// Element `<ip>`.
     #[xml(child, name = "ip")]
@@ -175,22 +158,22 @@ pub struct Interface {
     #[xml(child)]
     pub target: Option<InterfaceTarget>,
     /// Element `<guest>`.
-    #[xml(child)]
+    #[xml(child, empty_absent)]
     pub guest: Option<InterfaceGuest>,
     /// Element `<model>`.
     #[xml(child)]
     pub model: Option<InterfaceModel>,
     /// Element `<driver>`.
-    #[xml(child)]
+    #[xml(with = driver::emulated)]
     pub driver: Option<InterfaceDriver>,
     /// Element `<backend>`.
-    #[xml(child)]
+    #[xml(child, empty_absent)]
     pub backend: Option<InterfaceBackend>,
     /// Element `<filterref>`.
     #[xml(child, name = "filterref")]
     pub filter_ref: Option<FilterRef>,
     /// Element `<tune>`.
-    #[xml(child)]
+    #[xml(child, empty_absent)]
     pub tune: Option<InterfaceTune>,
     /// Element `<teaming>`.
     #[xml(child)]
@@ -199,10 +182,10 @@ pub struct Interface {
     #[xml(child)]
     pub link: Option<Link>,
     /// Element `<mtu>`.
-    #[xml(child)]
+    #[xml(child, empty_absent)]
     pub mtu: Option<Mtu>,
     /// Element `<coalesce>`.
-    #[xml(child)]
+    #[xml(child, empty_absent)]
     pub coalesce: Option<Coalesce>,
     /// Element `<boot>`.
     #[xml(child)]
@@ -211,10 +194,10 @@ pub struct Interface {
     #[xml(child)]
     pub alias: Option<Alias>,
     /// Element `<rom>`.
-    #[xml(child)]
+    #[xml(child, empty_absent)]
     pub rom: Option<Rom>,
     /// Element `<acpi>`.
-    #[xml(child)]
+    #[xml(child, empty_absent)]
     pub acpi: Option<DeviceAcpi>,
     /// Element `<address>`.
     #[xml(child)]
@@ -236,65 +219,6 @@ pub struct InterfaceMac {
     /// Attribute `currentAddress`.
     #[xml(attr, name = "currentAddress", live_only)]
     pub current_address: Option<Mac>,
-}
-
-/// What it is connected to; fields by type.
-#[derive(Clone, Debug, PartialEq, Default, Xml)]
-pub struct InterfaceSource {
-    /// Attribute `type`.
-    #[xml(attr, name = "type")]
-    pub kind: Option<String>,
-    /// Attribute `path`.
-    #[xml(attr)]
-    pub path: Option<String>,
-    /// Attribute `address`.
-    #[xml(attr)]
-    pub address: Option<String>,
-    /// Attribute `port`.
-    #[xml(attr)]
-    pub port: Option<u32>,
-    /// Attribute `network`.
-    #[xml(attr)]
-    pub network: Option<String>,
-    /// Attribute `portid`.
-    #[xml(attr, name = "portid", live_only)]
-    pub port_id: Option<Uuid>,
-    /// Attribute `portgroup`.
-    #[xml(attr)]
-    pub portgroup: Option<String>,
-    /// Attribute `bridge`.
-    #[xml(attr)]
-    pub bridge: Option<String>,
-    /// Attribute `name`.
-    #[xml(attr)]
-    pub name: Option<String>,
-    /// Attribute `dev`.
-    #[xml(attr)]
-    pub dev: Option<String>,
-    /// Attribute `mode`.
-    #[xml(attr)]
-    pub mode: Option<String>,
-    /// Attribute `switchid`.
-    #[xml(attr, name = "switchid")]
-    pub switch_id: Option<Uuid>,
-    /// Attribute `connectionid`.
-    #[xml(attr, name = "connectionid")]
-    pub connection_id: Option<u64>,
-    /// Element `<address>`.
-    #[xml(child, name = "address")]
-    pub device_address: Option<Address>,
-    /// Element `<local>`.
-    #[xml(child)]
-    pub local: Option<LocalAddress>,
-    /// Element `<reconnect>`.
-    #[xml(child)]
-    pub reconnect: Option<Reconnect>,
-    /// Element `<ip>`.
-    #[xml(child, name = "ip")]
-    pub ips: Vec<IpAddress>,
-    /// Element `<route>`.
-    #[xml(child, name = "route")]
-    pub routes: Vec<Route>,
 }
 
 /// Local end of a UDP tunnel.
@@ -512,93 +436,6 @@ pub struct InterfaceModel {
     pub kind: String,
 }
 
-/// Backend and transport options.
-#[derive(Clone, Debug, PartialEq, Default, Xml)]
-pub struct InterfaceDriver {
-    /// Attribute `name`.
-    #[xml(attr)]
-    pub name: Option<NetDriverName>,
-    /// Attribute `txmode`.
-    #[xml(attr)]
-    pub txmode: Option<TxMode>,
-    /// Attribute `ioeventfd`.
-    #[xml(attr)]
-    pub ioeventfd: Option<OnOff>,
-    /// Attribute `event_idx`.
-    #[xml(attr)]
-    pub event_idx: Option<OnOff>,
-    /// Attribute `queues`.
-    #[xml(attr)]
-    pub queues: Option<u32>,
-    /// Attribute `rx_queue_size`.
-    #[xml(attr)]
-    pub rx_queue_size: Option<u32>,
-    /// Attribute `tx_queue_size`.
-    #[xml(attr)]
-    pub tx_queue_size: Option<u32>,
-    /// Attribute `rss`.
-    #[xml(attr)]
-    pub rss: Option<OnOff>,
-    /// Attribute `rss_hash_report`.
-    #[xml(attr)]
-    pub rss_hash_report: Option<OnOff>,
-    /// virtio
-    #[xml(flatten)]
-    pub virtio: VirtioDriver,
-    /// Element `<host>`.
-    #[xml(child)]
-    pub host: Option<HostOffload>,
-    /// Element `<guest>`.
-    #[xml(child)]
-    pub guest: Option<GuestOffload>,
-}
-
-/// Offloads towards the host.
-#[derive(Clone, Debug, PartialEq, Default, Xml)]
-pub struct HostOffload {
-    /// Attribute `csum`.
-    #[xml(attr)]
-    pub csum: Option<OnOff>,
-    /// Attribute `gso`.
-    #[xml(attr)]
-    pub gso: Option<OnOff>,
-    /// Attribute `tso4`.
-    #[xml(attr)]
-    pub tso4: Option<OnOff>,
-    /// Attribute `tso6`.
-    #[xml(attr)]
-    pub tso6: Option<OnOff>,
-    /// Attribute `ecn`.
-    #[xml(attr)]
-    pub ecn: Option<OnOff>,
-    /// Attribute `ufo`.
-    #[xml(attr)]
-    pub ufo: Option<OnOff>,
-    /// Attribute `mrg_rxbuf`.
-    #[xml(attr)]
-    pub mrg_rxbuf: Option<OnOff>,
-}
-
-/// Offloads towards the guest.
-#[derive(Clone, Debug, PartialEq, Default, Xml)]
-pub struct GuestOffload {
-    /// Attribute `csum`.
-    #[xml(attr)]
-    pub csum: Option<OnOff>,
-    /// Attribute `tso4`.
-    #[xml(attr)]
-    pub tso4: Option<OnOff>,
-    /// Attribute `tso6`.
-    #[xml(attr)]
-    pub tso6: Option<OnOff>,
-    /// Attribute `ecn`.
-    #[xml(attr)]
-    pub ecn: Option<OnOff>,
-    /// Attribute `ufo`.
-    #[xml(attr)]
-    pub ufo: Option<OnOff>,
-}
-
 /// Devices or program behind it.
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct InterfaceBackend {
@@ -675,8 +512,8 @@ pub struct Link {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct Mtu {
     /// Attribute `size`.
-    #[xml(attr)]
-    pub size: u32,
+    #[xml(attr, fault = (xml::ErrorCode::XML_ERROR, "malformed mtu size"))]
+    pub size: Option<u32>,
 }
 
 /// Interrupt coalescing.
@@ -698,7 +535,7 @@ pub struct CoalesceRx {
 /// Frames.
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct CoalesceFrames {
-    /// Attribute `max`.
-    #[xml(attr)]
+    /// Attribute `max`; 0 is none.
+    #[xml(attr, default)]
     pub max: u32,
 }

@@ -21,13 +21,13 @@ pub struct Iommu {
     #[xml(attr)]
     pub model: IommuModel,
     /// Element `<driver>`.
-    #[xml(child)]
+    #[xml(child, empty_absent)]
     pub driver: Option<IommuDriver>,
     /// Element `<alias>`.
     #[xml(child)]
     pub alias: Option<Alias>,
     /// Element `<acpi>`.
-    #[xml(child)]
+    #[xml(child, empty_absent)]
     pub acpi: Option<DeviceAcpi>,
     /// Element `<address>`.
     #[xml(child)]

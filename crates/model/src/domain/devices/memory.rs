@@ -43,7 +43,7 @@ pub struct MemoryDevice {
     #[xml(child)]
     pub alias: Option<Alias>,
     /// Element `<acpi>`.
-    #[xml(child)]
+    #[xml(child, empty_absent)]
     pub acpi: Option<DeviceAcpi>,
     /// Element `<address>`.
     #[xml(child)]

@@ -9,7 +9,7 @@ pub struct NvramDevice {
     #[xml(child)]
     pub alias: Option<Alias>,
     /// Element `<acpi>`.
-    #[xml(child)]
+    #[xml(child, empty_absent)]
     pub acpi: Option<DeviceAcpi>,
     /// Element `<address>`.
     #[xml(child)]

@@ -26,7 +26,7 @@ pub struct Pstore {
     #[xml(child)]
     pub alias: Option<Alias>,
     /// Element `<acpi>`.
-    #[xml(child)]
+    #[xml(child, empty_absent)]
     pub acpi: Option<DeviceAcpi>,
     /// Element `<address>`.
     #[xml(child)]

@@ -49,7 +49,7 @@ pub struct Shmem {
     #[xml(child)]
     pub alias: Option<Alias>,
     /// Element `<acpi>`.
-    #[xml(child)]
+    #[xml(child, empty_absent)]
     pub acpi: Option<DeviceAcpi>,
     /// Element `<address>`.
     #[xml(child)]

@@ -48,13 +48,13 @@ pub struct Sound {
     #[xml(child)]
     pub alias: Option<Alias>,
     /// Element `<acpi>`.
-    #[xml(child)]
+    #[xml(child, empty_absent)]
     pub acpi: Option<DeviceAcpi>,
     /// Element `<address>`.
     #[xml(child)]
     pub address: Option<Address>,
     /// Element `<driver>`.
-    #[xml(child)]
+    #[xml(child, empty_absent)]
     pub driver: Option<VirtioDriver>,
 }
 

@@ -53,7 +53,7 @@ pub struct Tpm {
     #[xml(child)]
     pub alias: Option<Alias>,
     /// Element `<acpi>`.
-    #[xml(child)]
+    #[xml(child, empty_absent)]
     pub acpi: Option<DeviceAcpi>,
     /// Element `<address>`.
     #[xml(child)]
@@ -97,7 +97,7 @@ pub struct TpmBackend {
 pub struct TpmDevice {
     /// Attribute `path`.
     #[xml(attr)]
-    pub path: String,
+    pub path: Option<String>,
 }
 
 /// Secret of the state.

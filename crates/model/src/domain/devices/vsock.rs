@@ -13,13 +13,13 @@ pub struct Vsock {
     #[xml(child)]
     pub cid: Option<Cid>,
     /// Element `<driver>`.
-    #[xml(child)]
+    #[xml(child, empty_absent)]
     pub driver: Option<VirtioDriver>,
     /// Element `<alias>`.
     #[xml(child)]
     pub alias: Option<Alias>,
     /// Element `<acpi>`.
-    #[xml(child)]
+    #[xml(child, empty_absent)]
     pub acpi: Option<DeviceAcpi>,
     /// Element `<address>`.
     #[xml(child)]

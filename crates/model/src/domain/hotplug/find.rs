@@ -323,7 +323,10 @@ fn hostdev_text(hostdev: &Hostdev) -> String {
                 "host usb device vendor=0x{:04x} product=0x{:04x} not found",
                 vendor.id.0, product.id.0
             ),
-            _ => format!("host usb device {bus:03}.{:03} not found", address.device.unwrap_or(0)),
+            _ => format!(
+                "host usb device {bus:03}.{:03} not found",
+                address.device.unwrap_or_default().0
+            ),
         },
         Some(HostdevType::Pci) => format!(
             "host pci device {:04x}:{bus:02x}:{:02x}.{} not found",

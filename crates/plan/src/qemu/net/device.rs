@@ -77,7 +77,7 @@ impl Build<'_> {
             props = props
                 .opt("rx_queue_size", driver.rx_queue_size)
                 .opt("tx_queue_size", driver.tx_queue_size)
-                .opt("host_mtu", nic.mtu.as_ref().map(|mtu| mtu.size))
+                .opt("host_mtu", nic.mtu.as_ref().and_then(|mtu| mtu.size))
                 .extend(Self::virtio_options(Some(&driver.virtio)));
             if nic.teaming.as_ref().is_some_and(|t| t.kind == TeamingType::Persistent) {
                 props = props.set("failover", true);

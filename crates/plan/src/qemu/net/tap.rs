@@ -46,7 +46,7 @@ impl Build<'_> {
             mac: nic.mac.as_ref().map_or(String::new(), |mac| mac.address.to_string()),
             queues: count,
             vnet_hdr: virtio,
-            mtu: nic.mtu.as_ref().map(|mtu| mtu.size),
+            mtu: nic.mtu.as_ref().and_then(|mtu| mtu.size),
             asks: asks(nic),
         }))
         .yields(alias);

@@ -85,14 +85,6 @@ fn pci(h: &Hostdev, s: &HostdevSource, out: &mut Faults) {
             format!("Invalid PCI address slot='0x{slot:x}', must be <= 0x1F"),
         );
     }
-    if let Some(name) = h.driver.as_ref().and_then(|d| d.name.as_deref())
-        && !matches!(name, "kvm" | "vfio" | "xen")
-    {
-        out.xml(
-            "domain.hostdev-driver",
-            format!("Invalid value for attribute 'name' in element 'driver': '{name}'."),
-        );
-    }
 }
 
 fn usb(s: &HostdevSource, out: &mut Faults) {

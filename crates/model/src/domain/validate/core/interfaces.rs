@@ -121,15 +121,15 @@ fn source(x: &Interface, out: &mut Faults) {
         (Vds, Some(s)) => missing(s.switch_id.is_some(), "switchid"),
         (Vhostuser, s) => vhostuser(x, s.is_some(), out),
         (Hostdev, s) => {
-            let found = s.and_then(|s| s.device_address.as_ref()).map(crate::domain::address::kind);
-            if !matches!(found, Some("pci" | "usb")) {
+            let by_kind = s.is_some_and(|s| s.vendor.is_some());
+            if s.is_none_or(|s| s.device_address.is_none()) && !by_kind {
                 out.unsupported(
                     "domain.nic-source",
-                    format!(
-                        "unknown host device source address type '{}'",
-                        found.unwrap_or("(null)")
-                    ),
+                    "unknown host device source address type '(null)'",
                 );
+            }
+            if by_kind && s.is_some_and(|s| s.product.is_none()) {
+                out.internal("domain.nic-source", "missing product");
             }
         }
         (Direct, Some(s)) => {
