@@ -5,7 +5,7 @@
 
 use std::fs;
 
-use tests::{Daemon, tool, wait};
+use tests::{Daemon, domains, tool, wait};
 
 /// A pool `name` on a folder of the test's own that is not there yet; returns the folder.
 fn define(daemon: &Daemon, name: &str) -> String {
@@ -282,4 +282,67 @@ fn virt_admin_sees_servers_and_clients() {
     daemon.assert_well();
     admin("daemon-log-filters --filters 3:x").fails_with(&["there are no logging filters"]);
     assert!(admin("daemon-log-outputs").ok().contains("stderr"));
+}
+
+/// Disks that are volumes of a pool, one of them encrypted with a stored secret.
+#[test]
+fn guests_start_from_volumes_and_with_secrets() {
+    let daemon = Daemon::start();
+    let uuid = "11111111-2222-3333-4444-5555555555d1";
+    let folder = daemon.path("images");
+    std::fs::create_dir(&folder).expect("a folder of our own");
+    daemon.virsh(&format!("pool-define-as images dir --target {}", folder.display())).ok();
+    daemon.virsh("pool-start images").ok();
+    daemon.virsh("vol-create-as images plain.qcow2 1M --format qcow2").ok();
+    let locked = folder.join("locked.img").to_string_lossy().into_owned();
+    let create = ["create", "-q", "-f", "luks", "--object", "secret,id=s,data=abc"];
+    let rest = ["-o", "key-secret=s,iter-time=10", locked.as_str(), "1M"];
+    tool("qemu-img", &[&create[..], &rest[..]].concat(), "").ok();
+    daemon.virsh("pool-refresh images").ok();
+
+    let disks = format!(
+        "<disk type='volume' device='disk'><driver name='qemu' type='qcow2'/>\
+         <source pool='images' volume='plain.qcow2'/><target dev='vda' bus='virtio'/></disk>\
+         <disk type='volume' device='disk'><driver name='qemu' type='raw'/>\
+         <source pool='images' volume='locked.img'><encryption format='luks'>\
+         <secret type='passphrase' uuid='{uuid}'/></encryption></source>\
+         <target dev='vdb' bus='virtio'/></disk>"
+    );
+    let guest = domains::minimal("volumes").replace(
+        "<devices/>",
+        &format!("<devices><emulator>/usr/bin/qemu-system-x86_64</emulator>{disks}</devices>"),
+    );
+    daemon.define(&guest).ok();
+    let start = || daemon.virsh("start volumes --paused");
+
+    assert!(start().failed().contains(&format!("no secret with matching uuid '{uuid}'")));
+    let secret = |kind: &str| {
+        format!(
+            "<secret private='yes'><uuid>{uuid}</uuid><usage type='{kind}'>\
+         <{0}>x</{0}></usage></secret>",
+            if kind == "volume" { "volume" } else { "name" }
+        )
+    };
+    daemon.virsh_with_file("secret-define", &secret("ceph")).ok();
+    assert!(start().failed().contains("is of type 'ceph' not expected 'volume' type"));
+    daemon.virsh(&format!("secret-undefine {uuid}")).ok();
+    daemon.virsh_with_file("secret-define", &secret("volume")).ok();
+    assert!(start().failed().contains("does not have a value"));
+    daemon.virsh(&format!("secret-set-value {uuid} --base64 YWJj")).ok();
+
+    start().ok();
+    let live = daemon.virsh("dumpxml volumes").ok();
+    assert!(live.contains("<source pool='images' volume='plain.qcow2' index='2'/>"), "{live}");
+    assert!(!live.contains("actualType") && !live.contains(&locked), "{live}");
+    assert!(daemon.virsh("domblkinfo volumes vda").ok().contains("1048576"));
+    daemon.virsh("destroy volumes").ok();
+
+    // What the pool does not serve cannot be had, and says so before anything is touched.
+    daemon.virsh("pool-destroy images").ok();
+    let refused = start().failed();
+    assert!(
+        refused.contains("storage pool 'images' containing volume 'locked.img' is not active"),
+        "{refused}"
+    );
+    assert!(daemon.qemus().is_empty() || daemon.is_external());
 }

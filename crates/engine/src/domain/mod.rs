@@ -9,6 +9,7 @@ mod define;
 pub mod display;
 pub mod explain;
 mod foreign;
+mod found;
 mod grants;
 mod guest_events;
 pub mod input;

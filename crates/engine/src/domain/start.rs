@@ -170,7 +170,7 @@ impl Engine {
             .is_some_and(|clock| clock.offset == model::domain::clock::ClockOffset::Variable);
         // Only a clock that is set off from now needs to know when that is.
         let dated = variable.then(|| crate::host_view::dated(&self.facts));
-        let found = plan::qemu::Found::default();
+        let found = self.look_up(definition)?;
         let inputs = plan::qemu::Inputs {
             found: &found,
             caps: &caps,

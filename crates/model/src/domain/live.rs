@@ -19,7 +19,9 @@ pub(super) fn has_private(d: &Domain) -> bool {
     dev.disks.iter().any(|x| {
         x.private_data.is_some()
             || x.mirror.is_some()
-            || x.source.as_ref().is_some_and(|s| s.private_data.is_some())
+            || x.source
+                .as_ref()
+                .is_some_and(|s| s.private_data.is_some() || s.actual_type.is_some())
             || x.backing_store.is_some()
     }) || dev.interfaces.iter().any(|x| x.actual.is_some())
         || dev.graphics.iter().any(|x| {
@@ -43,6 +45,10 @@ pub(super) fn strip_private(d: &mut Domain) {
         x.disk_secrets_placement = None;
         if let Some(s) = x.source.as_mut() {
             s.private_data = None;
+            if s.actual_type.take().is_some() {
+                // What the volume is; clients see its pool and name.
+                super::canonical::keep_fields_of(s, x.kind);
+            }
         }
         strip_chain(x.backing_store.as_deref_mut());
         if let Some(m) = x.mirror.as_mut() {

@@ -45,7 +45,9 @@ impl<'a> Chain<'a> {
         };
         let format = disk.driver.as_ref().and_then(|driver| driver.kind.as_deref());
         let format = format.unwrap_or("raw");
-        let mut top = Image::new(disk.kind, source, format);
+        // A running guest's volume says what it is.
+        let kind = source.actual_type.unwrap_or(disk.kind);
+        let mut top = Image::new(kind, source, format);
         let tray = matches!(disk.device, DiskDevice::Cdrom);
         top.options = ImageOptions {
             read_only: disk.readonly || tray,

@@ -210,6 +210,7 @@ pub fn launch(domain: &Domain, inputs: &Inputs) -> Result<LaunchPlan, Vec<Diagno
         env,
     };
     let (steps, reasons) = assemble(&live, inputs, &private_dir, &short, parts);
+    disk::restore_volumes(&mut live);
     super::live::complete(&mut live, domain, set, &private_dir);
     Ok(LaunchPlan {
         domain: live.name.clone(),

@@ -70,6 +70,9 @@ pub(in crate::qemu) fn resolve_volumes(
         };
         if let Some(volume) = found.volumes.get(&(pool.clone(), volume.clone())) {
             disk.kind = volume.kind;
+            // A format that is not given is not guessed.
+            let driver = disk.driver.get_or_insert_default();
+            driver.kind.get_or_insert_with(|| "raw".to_owned());
             let there = &volume.source;
             source.file.clone_from(&there.file);
             source.dev.clone_from(&there.dev);
@@ -88,6 +91,7 @@ pub(in crate::qemu) fn resolve_volumes(
         if source.startup_policy == Some(StartupPolicy::Optional) {
             if matches!(disk.device, DiskDevice::Cdrom | DiskDevice::Floppy) {
                 disk.source = None;
+                disk.kind = StorageType::File;
                 return true;
             }
             return false;
@@ -97,10 +101,26 @@ pub(in crate::qemu) fn resolve_volumes(
             severity: Severity::Error,
             code: ErrorCode::NO_STORAGE_VOL,
             span: None,
-            message: format!("no storage vol with matching name '{volume}' in pool '{pool}'"),
+            message: format!("no storage vol with matching name '{volume}'"),
             hints: Vec::new(),
         });
         true
     });
     if faults.is_empty() { Ok(()) } else { Err(faults) }
+}
+
+/// Shows volumes as what they are again, once their arguments are made: the live definition keeps
+/// pool and name, and beside them what they are.
+pub(in crate::qemu) fn restore_volumes(domain: &mut Domain) {
+    for disk in domain.devices.iter_mut().flat_map(|devices| &mut devices.disks) {
+        let kind = disk.kind;
+        if let Some(source) = disk.source.as_mut()
+            && source.pool.is_some()
+            && source.volume.is_some()
+            && kind != StorageType::Volume
+        {
+            source.actual_type = Some(kind);
+            disk.kind = StorageType::Volume;
+        }
+    }
 }

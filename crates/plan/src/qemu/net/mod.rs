@@ -12,6 +12,7 @@ pub(super) use connect::{connected, name_host_devices};
 
 use super::build::Build;
 use crate::step::QmpCommand;
+use diag::ErrorCode;
 use model::domain::devices::interface::*;
 use serde_json::json;
 
@@ -50,7 +51,15 @@ impl Build<'_> {
             InterfaceType::Vdpa => self.vdpa_net(nic, &alias, &element, queues),
             InterfaceType::Network => {
                 let name = nic.source.as_ref().and_then(|s| s.network.clone()).unwrap_or_default();
-                self.fail("qemu.interface-network", format!("{element}: virtual networks are not available yet, so the interface cannot be connected to network '{name}'; use type 'user' or 'bridge'"));
+                let message = format!("no network with matching name '{name}'");
+                self.fail_with("qemu.interface-network", ErrorCode::NO_NETWORK, message);
+                if let Some(fault) = self.faults.last_mut() {
+                    let hint = format!(
+                        "{element}: virtual networks are not served yet; types 'user' and \
+                         'bridge' need none"
+                    );
+                    fault.hints.push(hint);
+                }
                 return;
             }
             InterfaceType::Internal | InterfaceType::Null | InterfaceType::Vds => {
