@@ -1,11 +1,11 @@
 //! What QEMU binaries can do: probed once, kept on disk, asked again when the binary changes.
 
-use crate::defaults::SharedDefaults;
 use crate::engine::Engine;
 use diag::{ErrorCode, VirError};
 use model::capabilities::firmware::Firmware;
 use model::capabilities::qemu::{Accel, CacheKey, Exchange, ProbeKind, QemuCaps};
 use model::capabilities::qemu::{cpu_commands, probe_commands};
+use model::domain::defaults::EmulatorDefaults;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::MetadataExt;
@@ -26,14 +26,15 @@ const CACHE_MAX: usize = 64 << 20;
 /// Where distributions put emulators.
 const EMULATOR_FOLDERS: &[&str] = &["/usr/bin", "/usr/local/bin"];
 
-/// What is known of one binary.
-#[derive(Clone, Debug)]
-struct Known {
+/// What is known of one binary. Looked up once for a call and handed on, because each look asks the
+/// file system whether the binary is still the same.
+#[derive(Debug)]
+pub(crate) struct Known {
     key: CacheKey,
-    caps: Arc<QemuCaps>,
+    pub(crate) caps: Arc<QemuCaps>,
     /// Made from `caps` for each accelerator, once.
-    tcg: SharedDefaults,
-    kvm: SharedDefaults,
+    tcg: EmulatorDefaults,
+    kvm: EmulatorDefaults,
 }
 
 impl Known {
@@ -41,16 +42,29 @@ impl Known {
         let caps = caps.shared();
         Self {
             key,
-            tcg: Arc::new(model::domain::defaults::EmulatorDefaults::new(&caps, Accel::Tcg)),
-            kvm: Arc::new(model::domain::defaults::EmulatorDefaults::new(&caps, Accel::Kvm)),
+            tcg: EmulatorDefaults::new(&caps, Accel::Tcg),
+            kvm: EmulatorDefaults::new(&caps, Accel::Kvm),
             caps,
+        }
+    }
+
+    /// The binary's path.
+    pub(crate) fn emulator(&self) -> &str {
+        &self.key.path
+    }
+
+    /// What defaults depend on for guests that run under `accel`.
+    pub(crate) fn defaults(&self, accel: Accel) -> &EmulatorDefaults {
+        match accel {
+            Accel::Kvm => &self.kvm,
+            Accel::Tcg => &self.tcg,
         }
     }
 }
 
 #[derive(Debug, Default)]
 struct Slot {
-    known: Option<Known>,
+    known: Option<Arc<Known>>,
     failed: Option<Failed>,
 }
 
@@ -143,6 +157,11 @@ impl CapsStore {
     /// # Errors
     /// When there is no such file, it cannot be started, or it is no QEMU we know how to drive.
     pub fn get(&self, emulator: &str) -> Result<Arc<QemuCaps>, VirError> {
+        self.learn(emulator).map(|known| Arc::clone(&known.caps))
+    }
+
+    /// All that is known of `emulator`, asking it where that is nothing; as [`Self::get`].
+    pub(crate) fn learn(&self, emulator: &str) -> Result<Arc<Known>, VirError> {
         let key = self.key(emulator)?;
         let slot = {
             let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
@@ -153,7 +172,7 @@ impl CapsStore {
         if let Some(known) = &slot.known
             && known.key == key
         {
-            return Ok(Arc::clone(&known.caps));
+            return Ok(Arc::clone(known));
         }
         if let Some(error) =
             slot.failed.as_ref().and_then(|failed| failed.stands(&key, Instant::now()))
@@ -162,29 +181,22 @@ impl CapsStore {
         }
         let found = self.load(&key).map_or_else(|| self.probe(&key), Ok);
         slot.failed = found.as_ref().err().map(|error| Failed::now(&key, error));
-        let known = Known::new(key, found?);
-        let caps = Arc::clone(&known.caps);
-        slot.known = Some(known);
-        // A binary's answers are many times as large as what is kept of them.
+        let known = Arc::new(Known::new(key, found?));
+        slot.known = Some(Arc::clone(&known));
+        // A binary's answers are many times as large as what is kept of them, and the code that asks
+        // and reads is done.
         host::process::give_back_freed_memory();
-        Ok(caps)
+        host::process::forget_code();
+        Ok(known)
     }
 
     /// The same if it is known already and the binary is unchanged; never waits.
     pub fn known(&self, emulator: &str) -> Option<Arc<QemuCaps>> {
-        self.look(emulator).map(|known| known.caps)
+        self.look(emulator).map(|known| Arc::clone(&known.caps))
     }
 
-    /// What defaults depend on for guests of `emulator`, if its capabilities are known.
-    pub fn defaults_for(&self, emulator: &str, accel: Accel) -> Option<SharedDefaults> {
-        let known = self.look(emulator)?;
-        Some(match accel {
-            Accel::Kvm => known.kvm,
-            Accel::Tcg => known.tcg,
-        })
-    }
-
-    fn look(&self, emulator: &str) -> Option<Known> {
+    /// All that is known of `emulator` already; as [`Self::known`].
+    pub(crate) fn look(&self, emulator: &str) -> Option<Arc<Known>> {
         let key = self.key(emulator).ok()?;
         let slot = {
             let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
@@ -316,10 +328,17 @@ impl Engine {
         .await
     }
 
-    /// The same where blocking is allowed.
-    pub(crate) fn learn_capabilities(&self, xml: &str) {
-        if let Some(emulator) = self.emulator_for(xml) {
-            self.learn(&emulator);
+    /// The same where blocking is allowed. Returns what is known then.
+    pub(crate) fn learn_capabilities(&self, xml: &str) -> Option<Arc<Known>> {
+        let named = emulator_in(xml).map(str::to_owned);
+        let emulator = named.or_else(|| self.default_emulator())?;
+        match self.caps.learn(&emulator) {
+            Ok(known) => Some(known),
+            Err(_) if !Path::new(&emulator).exists() => None,
+            Err(error) => {
+                tracing::warn!(emulator, error = %error.detail, "capabilities not known");
+                None
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! What the defaults of a definition depend on, from what is known of the emulator.
 
-use crate::domain::store::os_words;
+use crate::caps::Known;
 use crate::engine::Engine;
 use diag::{ErrorDomain, VirError};
 use model::capabilities::qemu::Accel;
@@ -8,18 +8,23 @@ use model::domain::defaults::{self, DefaultsContext, EmulatorDefaults, HostPciAd
 use model::domain::{
     Domain as Definition, VirtType, validate_emulator, validate_host, validate_support,
 };
-use std::fs::File;
-use std::io::Read;
 use std::sync::Arc;
 
 impl Engine {
-    /// Fills in what a definition leaves open, as for a new domain.
-    pub(crate) fn with_defaults(&self, mut written: Definition) -> Result<Definition, VirError> {
+    /// Fills in what a definition leaves open, as for a new domain. `at_hand` is what was looked up
+    /// for this call before. Returns what is known of the domain's emulator as well.
+    pub(crate) fn with_defaults(
+        &self,
+        mut written: Definition,
+        at_hand: Option<Arc<Known>>,
+    ) -> Result<(Definition, Option<Arc<Known>>), VirError> {
         let arch = written.os.as_ref().and_then(|os| os.kind.arch.clone());
         let named = written.devices.as_ref().and_then(|devices| devices.emulator.clone());
-        let default = match &arch {
-            Some(arch) => crate::caps::CapsStore::default_emulator(arch),
-            None => self.default_emulator(),
+        let own = arch.as_ref().is_none_or(|arch| *arch == self.facts.arch);
+        let default = match (&at_hand, &arch) {
+            (Some(known), _) if own && named.is_none() => Some(known.emulator().to_owned()),
+            (_, Some(arch)) => crate::caps::CapsStore::default_emulator(arch),
+            (_, None) => self.default_emulator(),
         };
         if let Some(arch) = &arch
             && !model::domain::ARCHITECTURES.contains(&arch.as_str())
@@ -34,20 +39,20 @@ impl Engine {
                 .from_domain(ErrorDomain::DOMAIN));
         }
         let accel = if written.kind == VirtType::Kvm { Accel::Kvm } else { Accel::Tcg };
+        let at_hand =
+            |emulator: &str| at_hand.as_ref().filter(|known| known.emulator() == emulator).cloned();
         let shared = match (named.as_deref(), default.as_deref()) {
             // One that is named must be there; without any, the definition stays as it is.
-            (Some(emulator), _) => {
-                self.caps.get(emulator)?;
-                self.caps.defaults_for(emulator, accel)
-            }
-            (None, Some(emulator)) => self.caps.defaults_for(emulator, accel),
+            (Some(emulator), _) => match at_hand(emulator) {
+                Some(known) => Some(known),
+                None => Some(self.caps.learn(emulator)?),
+            },
+            (None, Some(emulator)) => at_hand(emulator).or_else(|| self.caps.look(emulator)),
             (None, None) => None,
         };
         let nothing = EmulatorDefaults::default();
-        let (machines, devices) = match &shared {
-            Some(shared) => (&shared.machines, &shared.devices),
-            None => (&nothing.machines, &nothing.devices),
-        };
+        let EmulatorDefaults { machines, devices, .. } =
+            shared.as_ref().map_or(&nothing, |known| known.defaults(accel));
         let settings = defaults::Settings {
             lib_dir: self.layout.qemu_lib().display().to_string(),
             channel_dir: self.layout.qemu_run().join("channel").display().to_string(),
@@ -56,11 +61,8 @@ impl Engine {
             audio_driver: None,
             sdl_audio_driver: None,
         };
-        let mut source = File::open("/dev/urandom").map_err(|error| {
-            VirError::internal(format!("no random bytes: {}", os_words(&error)))
-        })?;
         let mut starved = false;
-        let mut random = |buffer: &mut [u8]| starved |= source.read_exact(buffer).is_err();
+        let mut random = |buffer: &mut [u8]| starved |= crate::random::fill(buffer).is_err();
         let mut context = DefaultsContext {
             host_arch: &self.facts.arch,
             emulator: default.as_deref(),
@@ -78,13 +80,17 @@ impl Engine {
         let mut diagnostics = diagnostics;
         let emulator = written.devices.as_ref().and_then(|devices| devices.emulator.as_deref());
         let emulator = emulator.or(default.as_deref());
-        let caps = emulator.and_then(|emulator| self.caps.known(emulator));
+        let known = emulator.and_then(|emulator| {
+            let same = shared.as_ref().filter(|known| known.emulator() == emulator).cloned();
+            same.or_else(|| self.caps.look(emulator))
+        });
         diagnostics.extend(validate_host(&written, &self.facts));
-        diagnostics.extend(validate_emulator(&written, caps.as_deref(), accel));
+        let caps = known.as_ref().map(|known| &*known.caps);
+        diagnostics.extend(validate_emulator(&written, caps, accel));
         if shared.is_some() {
             diagnostics.extend(validate_support(&written, devices));
         }
-        crate::domain::refuse_faults(Some(written), &diagnostics, "")
+        Ok((crate::domain::refuse_faults(Some(written), &diagnostics, "")?, known))
     }
 }
 
@@ -93,6 +99,3 @@ fn iommu_group(address: &HostPciAddress) -> Option<u32> {
     let link = std::fs::read_link(format!("/sys/bus/pci/devices/{address}/iommu_group")).ok()?;
     link.file_name()?.to_str()?.parse().ok()
 }
-
-/// Shared form.
-pub(crate) type SharedDefaults = Arc<EmulatorDefaults>;

@@ -19,7 +19,7 @@ pub use exec::{Exec, die_with_parent};
 pub use inherit::{close_on_exec_from, take_inherited};
 pub use kvm::kvm_feature_msr;
 pub use lock::{LockKind, LockOwner, lock_holder, set_lock};
-pub use memory::give_back_freed;
+pub use memory::{forget_code, give_back_freed};
 pub use netdev::{
     Tap, add_to_bridge, configure_macvtap, create_bridge, delete_bridge, interface_mac,
     interface_mtu, kvm_api_version, open_tap, remove_from_bridge, set_interface_mac,

@@ -60,18 +60,31 @@ impl WriteMode {
 /// The step that failed.
 pub fn write_atomic(path: &Path, content: &[u8], how: WriteMode) -> Result<(), FileError> {
     let temporary = temporary_name(path);
-    let result = write_new(&temporary, content, how).and_then(|file| {
+    let result = (|| {
         let rename =
             || std::fs::rename(&temporary, path).map_err(FileError::at("rename", &temporary));
         if !how.durable {
-            return rename();
+            return write_new(&temporary, content, how).and_then(|_| rename());
         }
-        if take_new_name(&file, &temporary, path)? {
-            return Ok(());
+        let file = match write_nameless(folder_of(path), content, how)? {
+            Some(file) => {
+                if link_new_name(&file, path) {
+                    return sync_both(&file, path);
+                }
+                if link_new_name(&file, &temporary) {
+                    file
+                } else {
+                    write_new(&temporary, content, how)?
+                }
+            }
+            None => write_new(&temporary, content, how)?,
+        };
+        if take_new_name(&temporary, path) {
+            return sync_both(&file, path);
         }
         file.sync_all().map_err(FileError::at("sync", path))?;
         rename().and_then(|()| sync_folder(path))
-    });
+    })();
     if let Err(error) = result {
         // The fault to tell is the first one.
         let _ = std::fs::remove_file(&temporary);
@@ -80,26 +93,53 @@ pub fn write_atomic(path: &Path, content: &[u8], how: WriteMode) -> Result<(), F
     Ok(())
 }
 
-/// Gives a file a name that nothing has, and makes both durable. False when something has it, or
-/// the file system cannot tell: then nothing was done.
+/// A file with the content and without a name, which leaves nothing behind whatever happens. None
+/// where the file system has no such files.
+fn write_nameless(
+    folder: &Path,
+    content: &[u8],
+    how: WriteMode,
+) -> Result<Option<File>, FileError> {
+    let flags = rustix::fs::OFlags::TMPFILE.bits() as i32;
+    let opened = File::options().write(true).mode(CREATED_MODE).custom_flags(flags).open(folder);
+    match opened {
+        Ok(file) => fill(file, folder, content, how).map(Some),
+        // EOPNOTSUPP, EISDIR, EINVAL, by the file system's age; for others the named file tells.
+        Err(_) => Ok(None),
+    }
+}
+
+/// Gives a file without a name one that nothing has. False when something has it, or there is no
+/// way to do so: then nothing was done.
+fn link_new_name(file: &File, name: &Path) -> bool {
+    use rustix::fs::{AtFlags, CWD, linkat};
+    use std::os::fd::AsRawFd;
+    let ours = format!("/proc/self/fd/{}", file.as_raw_fd());
+    linkat(CWD, ours, CWD, name, AtFlags::SYMLINK_FOLLOW).is_ok()
+}
+
+/// Gives a file a name that nothing has. False when something has it, or the file system cannot
+/// tell: then nothing was done.
+fn take_new_name(temporary: &Path, path: &Path) -> bool {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    // EEXIST, or EINVAL where the file system has no such rename.
+    renameat_with(CWD, temporary, CWD, path, RenameFlags::NOREPLACE).is_ok()
+}
+
+/// Makes a file that has just got a new name durable, and the name.
 ///
 /// Where an old file is replaced, the new one must be on stable storage before it takes the name,
 /// and the name after it: two waits. A new name has nothing to lose, so both are written at the
 /// same time. A power loss in between may leave the name without content: of an object that nobody
 /// was told exists.
-fn take_new_name(file: &File, temporary: &Path, path: &Path) -> Result<bool, FileError> {
-    use rustix::fs::{CWD, RenameFlags, renameat_with};
-    // EEXIST, or EINVAL where the file system has no such rename.
-    if renameat_with(CWD, temporary, CWD, path, RenameFlags::NOREPLACE).is_err() {
-        return Ok(false);
-    }
+fn sync_both(file: &File, path: &Path) -> Result<(), FileError> {
     let beside = folder_sync::begin(folder_of(path));
     let synced = file.sync_all().map_err(FileError::at("sync", path));
     let named = match beside {
         Some(pending) => pending.wait().map_err(FileError::at("sync", folder_of(path))),
         None => sync_folder(path),
     };
-    synced.and(named).map(|()| true).inspect_err(|_| {
+    synced.and(named).inspect_err(|_| {
         let _ = std::fs::remove_file(path);
     })
 }
@@ -108,12 +148,17 @@ fn take_new_name(file: &File, temporary: &Path, path: &Path) -> Result<bool, Fil
 const CREATED_MODE: u32 = 0o600;
 
 fn write_new(path: &Path, content: &[u8], how: WriteMode) -> Result<File, FileError> {
-    let mut file = File::options()
+    let file = File::options()
         .write(true)
         .create_new(true)
         .mode(CREATED_MODE)
         .open(path)
         .map_err(FileError::at("create", path))?;
+    fill(file, path, content, how)
+}
+
+/// Gives a new file its content, owner and mode.
+fn fill(mut file: File, path: &Path, content: &[u8], how: WriteMode) -> Result<File, FileError> {
     file.write_all(content).map_err(FileError::at("write", path))?;
     if let Some((uid, gid)) = how.owner {
         std::os::unix::fs::fchown(&file, Some(uid), Some(gid))

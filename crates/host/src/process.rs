@@ -8,8 +8,8 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-pub use host_sys::give_back_freed as give_back_freed_memory;
 pub use host_sys::{SchedPolicy, set_scheduler};
+pub use host_sys::{forget_code, give_back_freed as give_back_freed_memory};
 
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

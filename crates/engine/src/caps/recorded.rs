@@ -18,7 +18,7 @@ impl CapsStore {
         let caps =
             QemuCaps::from_replies(emulator, primary, tcg).map_err(|error| error.to_string())?;
         let key = CacheKey { path: emulator.to_owned(), ..CacheKey::default() };
-        let slot = Slot { known: Some(Known::new(key, caps)), failed: None };
+        let slot = Slot { known: Some(Arc::new(Known::new(key, caps))), failed: None };
         self.slots = Mutex::new(HashMap::from([(emulator.to_owned(), Arc::new(Mutex::new(slot)))]));
         self.recorded = Some(emulator.to_owned());
         Ok(self)

@@ -2,6 +2,7 @@
 
 use super::job::Admission;
 use super::record::{Config, Domain};
+use crate::caps::Known;
 use crate::engine::Engine;
 use crate::events::{DomainEvent, DomainRef, Event};
 use crate::turn::Turn;
@@ -48,6 +49,16 @@ impl Engine {
         xml: &str,
         strict: bool,
     ) -> Result<(Definition, LeftOut), VirError> {
+        self.read_definition_with(xml, strict, None)
+    }
+
+    /// The same with what was looked up of the emulator before.
+    fn read_definition_with(
+        &self,
+        xml: &str,
+        strict: bool,
+        at_hand: Option<Arc<Known>>,
+    ) -> Result<(Definition, LeftOut), VirError> {
         let parsed = model::domain::parse(xml, ParseOptions::default());
         let mut diagnostics = parsed.diagnostics;
         if strict {
@@ -61,14 +72,14 @@ impl Engine {
         let written = refuse_faults(parsed.domain, &diagnostics, xml)?;
         let left_out =
             LeftOut(diagnostics.into_iter().filter(|d| d.severity == Severity::Warning).collect());
-        let mut effective = self.with_defaults(written)?;
+        let (mut effective, known) = self.with_defaults(written, at_hand)?;
         self.choose_firmware(&mut effective)?;
         let mut faults = validate(&effective);
-        let emulator = effective.devices.as_ref().and_then(|devices| devices.emulator.as_deref());
-        if let Some(caps) = emulator.and_then(|emulator| self.caps.known(emulator)) {
+        let named = effective.devices.as_ref().is_some_and(|devices| devices.emulator.is_some());
+        if let Some(known) = known.filter(|_| named) {
             let kvm = effective.kind == model::domain::VirtType::Kvm;
             let accel = if kvm { Accel::Kvm } else { Accel::Tcg };
-            faults.extend(validate_machine(&effective, &caps, accel));
+            faults.extend(validate_machine(&effective, &known.caps, accel));
         }
         Ok((refuse_faults(Some(effective), &faults, xml)?, left_out))
     }
@@ -116,8 +127,8 @@ impl Engine {
         client: &Arc<str>,
     ) -> Turn<DomainRef> {
         let claimed = (|| {
-            self.learn_capabilities(xml);
-            let (definition, left_out) = self.read_definition(xml, options.validate)?;
+            let known = self.learn_capabilities(xml);
+            let (definition, left_out) = self.read_definition_with(xml, options.validate, known)?;
             let uuid = uuid_of(&definition)?;
             let name: Arc<str> = Arc::from(definition.name.as_str());
             let (domain, _) =

@@ -134,6 +134,8 @@ async fn serve(args: &Args, handle: tokio::runtime::Handle) -> Result<(), String
     }
     let servers = open_doors(&engine, &layout, args, &conf, handle)?;
     engine.daemon_hook(DaemonHook::Start).await;
+    // Most of what the start ran is not run again.
+    host::process::forget_code();
     announce_ready(&layout);
     {
         let engine = Arc::clone(&engine);
