@@ -5,9 +5,13 @@ use crate::connect::{no_flags, only_flags};
 use crate::domain::find;
 use crate::domain_info::running;
 use crate::node::int;
+use crate::params::to_wire;
 use crate::{Bound, Libvirt, Session};
 use diag::{ErrorCode, ErrorDomain, VirError};
+use engine::Engine;
+use engine::domain::affect;
 use engine::domain::agent_calls::AgentPatience;
+use engine::domain::guest_info::SshKeys;
 use protocol::remote::{self, Procedure, procs};
 use std::sync::Arc;
 
@@ -27,6 +31,10 @@ const TIME_SYNC: u32 = 1;
 
 /// `VIR_DOMAIN_PASSWORD_ENCRYPTED`.
 const PASSWORD_ENCRYPTED: u32 = 1;
+
+/// `VIR_DOMAIN_AUTHORIZED_SSH_KEYS_SET_APPEND` and `…_REMOVE`.
+const SSH_APPEND: u32 = 1;
+const SSH_REMOVE: u32 = 2;
 
 const NANOS: i64 = 1_000_000_000;
 
@@ -179,6 +187,76 @@ pub(crate) fn call<'a, 'b>(
                         format!("Unknown IP address data source {other}"),
                     )),
                 }
+            })
+        }
+        Procedure::DomainGetFsinfo => {
+            later::<procs::DomainGetFsinfo, _>(request, |args| async move {
+                no_flags(args.flags)?;
+                let domain = find(&engine, &args.dom)?;
+                let found = engine.guest_file_systems(&domain, &client).await?;
+                let ret = u32::try_from(found.len()).unwrap_or(u32::MAX);
+                let info = found.into_iter().map(|fs| remote::DomainFsinfo {
+                    mountpoint: fs.mount_point,
+                    name: fs.name,
+                    fstype: fs.kind,
+                    dev_aliases: fs.disks,
+                });
+                Ok(remote::DomainGetFsinfoRet { info: info.collect(), ret })
+            })
+        }
+        Procedure::DomainGetGuestInfo => {
+            later::<procs::DomainGetGuestInfo, _>(request, |args| async move {
+                no_flags(args.flags)?;
+                let unknown = args.types & !Engine::GUEST_INFO;
+                if unknown != 0 {
+                    return Err(VirError::invalid_arg(format!(
+                        "unsupported guest information types '0x{unknown:x}'"
+                    )));
+                }
+                let domain = find(&engine, &args.dom)?;
+                let params = engine.guest_info(&domain, args.types, &client).await?;
+                Ok(remote::DomainGetGuestInfoRet { params: to_wire(params) })
+            })
+        }
+        Procedure::DomainGetGuestVcpus => {
+            later::<procs::DomainGetGuestVcpus, _>(request, |args| async move {
+                no_flags(args.flags)?;
+                let domain = find(&engine, &args.dom)?;
+                let params = engine.guest_vcpus(&domain, &client).await?;
+                Ok(remote::DomainGetGuestVcpusRet { params: to_wire(params) })
+            })
+        }
+        Procedure::DomainSetGuestVcpus => {
+            later::<procs::DomainSetGuestVcpus, _>(request, |args| async move {
+                no_flags(args.flags)?;
+                let online = crate::tuning::on_or_off(args.state)?;
+                let domain = find(&engine, &args.dom)?;
+                engine.set_guest_vcpus(&domain, &args.cpumap, online, &client).await
+            })
+        }
+        Procedure::DomainAuthorizedSshKeysGet => {
+            later::<procs::DomainAuthorizedSshKeysGet, _>(request, |args| async move {
+                no_flags(args.flags)?;
+                let domain = find(&engine, &args.dom)?;
+                let keys = engine.guest_ssh_keys(&domain, &args.user, &client).await?;
+                Ok(remote::DomainAuthorizedSshKeysGetRet { keys })
+            })
+        }
+        Procedure::DomainAuthorizedSshKeysSet => {
+            later::<procs::DomainAuthorizedSshKeysSet, _>(request, |args| async move {
+                only_flags(args.flags, SSH_APPEND | SSH_REMOVE)?;
+                affect::exclusive(
+                    args.flags,
+                    (SSH_APPEND, "VIR_DOMAIN_AUTHORIZED_SSH_KEYS_SET_APPEND"),
+                    (SSH_REMOVE, "VIR_DOMAIN_AUTHORIZED_SSH_KEYS_SET_REMOVE"),
+                )?;
+                let what = match args.flags {
+                    SSH_APPEND => SshKeys::Append,
+                    SSH_REMOVE => SshKeys::Remove,
+                    _ => SshKeys::Replace,
+                };
+                let domain = find(&engine, &args.dom)?;
+                engine.set_guest_ssh_keys(&domain, &args.user, args.keys, what, &client).await
             })
         }
         _ => return Bound::NotMine(request),

@@ -91,7 +91,6 @@ pub(crate) fn call<'a, 'b>(
                 only_flags(args.flags, AFFECT_TEXT)?;
                 let domain = find(&engine, &args.dom)?;
                 let get = || engine.blkio_parameters(&domain, args.flags);
-                check_first(args.nparams, get)?;
                 let (params, nparams) = some(args.nparams, Engine::BLKIO_PARAMETERS, get)?;
                 Ok(remote::DomainGetBlkioParametersRet { params, nparams })
             })
@@ -196,6 +195,28 @@ pub(crate) fn call<'a, 'b>(
             let domain = find(&engine, &args.dom)?;
             engine.set_vcpu(&domain, &args.cpumap, enable, args.flags, &client).await
         }),
+        Procedure::DomainSetPerfEvents => {
+            later::<procs::DomainSetPerfEvents, _>(request, |args| async move {
+                only_flags(args.flags, AFFECT)?;
+                let domain = find(&engine, &args.dom)?;
+                let params = from_wire(args.params);
+                engine.set_perf_events(&domain, params, args.flags, &client).await
+            })
+        }
+        Procedure::DomainStartDirtyRateCalc => {
+            later::<procs::DomainStartDirtyRateCalc, _>(request, |args| async move {
+                only_flags(args.flags, Engine::DIRTY_RATE_MODES)?;
+                let domain = find(&engine, &args.dom)?;
+                engine.start_dirty_rate(&domain, args.seconds, args.flags, &client).await
+            })
+        }
+        Procedure::DomainSetLaunchSecurityState => {
+            later::<procs::DomainSetLaunchSecurityState, _>(request, |args| async move {
+                no_flags(args.flags)?;
+                let domain = find(&engine, &args.dom)?;
+                engine.set_launch_secret(&domain, from_wire(args.params), &client).await
+            })
+        }
         _ => return Bound::NotMine(request),
     })
 }

@@ -10,6 +10,7 @@ mod kvm;
 mod lock;
 mod memory;
 mod netdev;
+mod perf;
 mod sched;
 mod time;
 mod vsock;
@@ -25,6 +26,7 @@ pub use netdev::{
     interface_mtu, kvm_api_version, open_tap, remove_from_bridge, set_interface_mac,
     set_interface_mtu, set_interface_up, tap_name,
 };
+pub use perf::count_events;
 pub use sched::{SchedPolicy, set_scheduler};
 pub use time::utc_offset;
 pub use vsock::set_guest_cid;

@@ -8,7 +8,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-pub use host_sys::{SchedPolicy, set_scheduler};
+pub use host_sys::{SchedPolicy, count_events, set_scheduler};
 pub use host_sys::{forget_code, give_back_freed as give_back_freed_memory};
 
 /// How a process ended.

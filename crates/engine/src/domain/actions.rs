@@ -101,6 +101,18 @@ fn checked(kind: u32, action: u32) -> Result<(Lifecycle, LifecycleAction), VirEr
         ))
         .from_domain(ErrorDomain::DOMAIN));
     }
+    // What QEMU's guests cannot have.
+    if chosen == LifecycleAction::RenameRestart {
+        return Err(VirError::config(
+            "qemu driver doesn't support the 'rename-restart' action for \
+             'on_reboot'/'on_poweroff'/'on_crash'",
+        ));
+    }
+    if chosen == LifecycleAction::Preserve && kind != Lifecycle::Crash {
+        return Err(VirError::config(
+            "qemu driver doesn't support the 'preserve' action for 'on_reboot'/'on_poweroff'",
+        ));
+    }
     Ok((kind, chosen))
 }
 
@@ -124,6 +136,17 @@ mod tests {
             (0, 9, "invalid lifecycle action '9'"),
             (0, 4, "Lifecycle event 'poweroff' doesn't support 'coredump-destroy' action"),
             (1, 5, "Lifecycle event 'reboot' doesn't support 'coredump-restart' action"),
+            (
+                1,
+                3,
+                "qemu driver doesn't support the 'preserve' action for 'on_reboot'/'on_poweroff'",
+            ),
+            (
+                2,
+                2,
+                "qemu driver doesn't support the 'rename-restart' action for \
+                 'on_reboot'/'on_poweroff'/'on_crash'",
+            ),
         ] {
             assert_eq!(checked(kind, action).expect_err(expected).detail, expected);
         }

@@ -1,6 +1,6 @@
 //! Questions and orders to the guest agent, and raw commands to QEMU's monitor.
 
-use super::affect::{acquire, running};
+use super::affect::{acquire, not_running, running};
 use super::power::{agent_socket, monitor_error};
 use super::record::Domain;
 use super::vm::Vm;
@@ -8,7 +8,7 @@ use crate::engine::Engine;
 use diag::{ErrorCode, VirError};
 use host::agent::{Agent, AgentError};
 use host::monitor::MonitorError;
-use lifecycle::Request;
+use lifecycle::{Request, Status};
 use qmp::{Command, Value, cmd};
 use serde::de::DeserializeOwned;
 use std::os::fd::OwnedFd;
@@ -254,6 +254,14 @@ impl Engine {
         nanoseconds: Option<i64>,
         client: &Arc<str>,
     ) -> Result<(), VirError> {
+        if !domain.snapshot().is_active() {
+            // Libvirt looks first at what a QEMU that does not run can do.
+            return Err(VirError::new(
+                ErrorCode::OPERATION_UNSUPPORTED,
+                "cannot set time: qemu doesn't support rtc-reset-reinjection command",
+            )
+            .hint("the domain is not running"));
+        }
         let job = acquire(domain, Request::ModifyLive, "domtime", client).await?;
         let vm = running(domain)?;
         let domain = Arc::clone(domain);
@@ -461,6 +469,10 @@ impl GuestInterface {
 /// A connection to the agent of a running guest, once QEMU says that the guest holds its end.
 async fn connect(domain: &Arc<Domain>) -> Result<Agent, VirError> {
     let vm = running(domain)?;
+    if !matches!(domain.snapshot().status, Status::Running(_)) {
+        // A guest that stands still cannot answer.
+        return Err(not_running());
+    }
     let (path, chardev) = agent_channel(domain)?;
     if !is_connected(&vm, &chardev).await? {
         return Err(not_connected());

@@ -12,6 +12,7 @@ mod foreign;
 mod found;
 mod grants;
 mod guest_events;
+pub mod guest_info;
 pub mod input;
 pub mod job;
 mod keycodes;

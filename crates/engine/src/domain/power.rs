@@ -187,15 +187,10 @@ impl Engine {
         let job = domain.gate.acquire(Request::Wakeup, "dompmwakeup", client).await?;
         let vm = running(domain)?;
         self.detached(async move {
-            let result = vm.monitor.execute(qmp::cmd::system_wakeup()).await;
+            let result = execute(&vm, qmp::cmd::system_wakeup()).await;
             vm.sync().await;
             drop(job);
-            result.map(|_| ()).map_err(|error| {
-                VirError::new(
-                    ErrorCode::OPERATION_INVALID,
-                    format!("Unable to wake up domain as it is not suspended: {error}"),
-                )
-            })
+            result.map(|_| ())
         })
         .await
     }

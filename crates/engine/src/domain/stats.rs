@@ -40,6 +40,7 @@ impl StatsGroups {
     const VCPU: u32 = 1 << 3;
     const INTERFACE: u32 = 1 << 4;
     const BLOCK: u32 = 1 << 5;
+    const PERF: u32 = 1 << 6;
     const IOTHREAD: u32 = 1 << 7;
     const DIRTYRATE: u32 = 1 << 9;
 
@@ -214,6 +215,11 @@ impl Engine {
                     let text = snapshot.config.as_ref().map_or("", |config| &config.xml);
                     block_group(&mut out, &disks_in(text), None);
                 }
+            }
+        }
+        if let (true, Some(vm)) = (groups.has(StatsGroups::PERF), &row.vm) {
+            for (name, count) in vm.counters.counts() {
+                out.add(format!("perf.{name}"), count);
             }
         }
         if let (true, Some(live)) = (groups.has(StatsGroups::IOTHREAD), live) {

@@ -10,7 +10,7 @@ use super::qemu_log;
 use super::record::{Domain, Live};
 use super::status::StatusFile;
 use super::teardown;
-use super::tuning::{plug, threshold};
+use super::tuning::{perf, plug, threshold};
 use crate::engine::Engine;
 use crate::events::{DomainEvent, Event};
 use host::monitor::{Events, Monitor, MonitorEvent};
@@ -51,6 +51,8 @@ pub struct Vm {
     raw_commands: AtomicU64,
     /// Images whose thresholds were set by their number, not by their disk's name.
     indexed: Mutex<BTreeSet<String>>,
+    /// Events that the kernel counts for it.
+    pub(super) counters: perf::Counters,
     inbox: mpsc::UnboundedSender<Message>,
 }
 
@@ -201,8 +203,12 @@ pub(super) fn spawn(parts: ActorParts) -> Arc<Vm> {
         intent: Mutex::new(Intent { fake_reboot: parts.fake_reboot, ..Intent::default() }),
         raw_commands: AtomicU64::new(0),
         indexed: Mutex::default(),
+        counters: perf::Counters::default(),
         inbox,
     });
+    if let Some(live) = &parts.domain.snapshot().live {
+        perf::start_counters(&vm, &live.definition);
+    }
     parts.domain.set_vm(Some(Arc::clone(&vm)));
     let actor = Actor {
         engine: parts.engine,

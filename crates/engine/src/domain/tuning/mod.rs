@@ -6,10 +6,13 @@
 //! was done before it: a setter changes all or nothing.
 
 mod blkio;
+mod dirty_rate;
 mod disk_limits;
 mod io_threads;
+mod launch_secret;
 mod memory;
 mod nodes;
+pub(super) mod perf;
 mod pins;
 pub(super) mod plug;
 pub(super) mod threshold;

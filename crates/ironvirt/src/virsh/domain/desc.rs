@@ -45,11 +45,10 @@ pub fn cmd_desc(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
         return Ok(());
     }
     let what = if title { "title" } else { "description" };
-    let mut text = words.join(" ");
+    // What is there is looked at first, also where it is about to be replaced.
+    let before = get(ctl, &dom, kind, None, flags)?.unwrap_or_default();
+    let mut text = if given { words.join(" ") } else { before };
     if cmd.has("edit") {
-        if !given {
-            text = get(ctl, &dom, kind, None, flags)?.unwrap_or_default();
-        }
         let edited = edit::edit_text(ctl, &text)?;
         let edited = edited.trim_end_matches('\n').to_owned();
         if edited == text {

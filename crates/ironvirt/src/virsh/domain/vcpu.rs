@@ -233,6 +233,9 @@ pub fn cmd_vcpupin(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
         };
     }
     let live = is_active(ctl, &dom)?;
+    if flags == CONFIG && call!(ctl, DomainIsPersistent { dom: dom.clone() })?.persistent == 0 {
+        fail!("cannot get vcpupin for transient domain");
+    }
     if flags == 0 {
         flags = if live { LIVE } else { CONFIG };
     }
