@@ -183,3 +183,51 @@ fn reasons_stand_beside_what_they_explain() {
     let expected = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(text == expected, "{} differs:\n{text}", path.display());
 }
+
+/// With `check='full'` the guest's CPU is just what the definition says, or there is no guest.
+#[test]
+fn a_cpu_that_must_be_exact_is_looked_at() {
+    let check = |check: &str, features: u32, filtered: u32| {
+        let xml = format!(
+            "<domain type='qemu'><name>exact</name>\
+             <uuid>4b1b2f5e-5d0a-4a53-9f35-0a4a4f1f0009</uuid><memory>65536</memory>\
+             <vcpu>1</vcpu><os><type arch='x86_64' machine='pc-q35-10.0'>hvm</type></os>\
+             <cpu mode='custom' match='exact' check='{check}'><model>Nehalem</model></cpu>\
+             <devices><emulator>/usr/bin/qemu-system-x86_64</emulator></devices></domain>"
+        );
+        let domain = parse(&xml, ParseOptions::default()).domain.expect("a domain");
+        let (caps, host, firmware, settings) = (caps(), host(), firmware(), settings());
+        let inputs = Inputs {
+            caps: &caps,
+            host: &host,
+            firmware: &firmware,
+            settings: &settings,
+            found: &Found::default(),
+            id: 7,
+            incoming: None,
+        };
+        let plan = launch(&domain, &inputs).expect("a plan");
+        // Bits of leaf 1, register ECX.
+        let words = |bits: u32| {
+            ResultValue::Json(serde_json::json!([
+                {"cpuid-input-eax": 1, "cpuid-register": "ECX", "features": bits},
+            ]))
+        };
+        let mut results = Results::new();
+        results.insert(plan::ResultName::new("qmp.cpu-features"), words(features));
+        results.insert(plan::ResultName::new("qmp.cpu-filtered"), words(filtered));
+        plan::qemu::verify(&plan, &results).map_err(|error| error.message())
+    };
+    const HYPERVISOR: u32 = 1 << 31;
+    const SSE42: u32 = 1 << 20;
+    assert_eq!(check("full", SSE42, 0), Ok(()));
+    assert_eq!(check("partial", HYPERVISOR, SSE42), Ok(()));
+    let refused = "operation failed: guest CPU doesn't match specification: ";
+    for (features, filtered, expected) in [
+        (HYPERVISOR | SSE42, 0, "extra features: hypervisor"),
+        (0, SSE42, "missing features: sse4.2"),
+        (HYPERVISOR, SSE42, "extra features: hypervisor, missing features: sse4.2"),
+    ] {
+        assert_eq!(check("full", features, filtered), Err(format!("{refused}{expected}")));
+    }
+}

@@ -15,7 +15,7 @@ use xml::RawElement;
 
 /// All that the domain refers to.
 pub fn found(request: &Request<'_>, domain: &Domain) -> Found {
-    let mut found = Found::default();
+    let mut found = Found { rdp: true, ..Found::default() };
     for (name, group) in request.value("fds").as_object().into_iter().flatten() {
         let fds = group.get("fds").and_then(Value::as_array);
         let writable = group.get("writable").and_then(Value::as_bool).unwrap_or(false);

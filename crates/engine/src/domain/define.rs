@@ -9,6 +9,7 @@ use crate::turn::Turn;
 use diag::{Diagnostic, ErrorCode, ErrorDomain, Severity, VirError};
 use lifecycle::{LifecycleEvent, Request};
 use model::capabilities::qemu::Accel;
+use model::domain::devices::graphics::GraphicsType;
 use model::domain::{Domain as Definition, ParseOptions, validate, validate_machine};
 use std::sync::Arc;
 use units::Uuid;
@@ -73,6 +74,7 @@ impl Engine {
         let left_out =
             LeftOut(diagnostics.into_iter().filter(|d| d.severity == Severity::Warning).collect());
         let (mut effective, known) = self.with_defaults(written, at_hand)?;
+        refuse_rdp(&effective)?;
         self.choose_firmware(&mut effective)?;
         let mut faults = validate(&effective);
         let named = effective.devices.as_ref().is_some_and(|devices| devices.emulator.is_some());
@@ -469,6 +471,15 @@ pub(crate) fn refuse_faults(
             let source = diag::SourceText::new("", text);
             Err(VirError::from_diagnostics(ErrorDomain::DOMAIN, faults, Some(&source)))
         }
+    }
+}
+
+/// Nobody here starts the server that RDP needs beside QEMU; libvirtd without it says the same.
+fn refuse_rdp(definition: &Definition) -> Result<(), VirError> {
+    let mut graphics = definition.devices.iter().flat_map(|devices| &devices.graphics);
+    match graphics.any(|graphics| graphics.kind == GraphicsType::Rdp) {
+        true => Err(VirError::config("rdp graphics are not supported with this QEMU")),
+        false => Ok(()),
     }
 }
 

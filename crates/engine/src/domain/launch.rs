@@ -223,6 +223,7 @@ impl Launch {
             match &step.action {
                 Action::Qmp { commands } => {
                     self.converse(monitor, commands).await?;
+                    plan::qemu::verify(&self.plan, &self.results.observed())?;
                     self.limit_threads()?;
                 }
                 Action::Threads(settings) => steps::set_threads(settings, &self.results)?,

@@ -16,6 +16,7 @@ pub mod guest_info;
 pub mod input;
 pub mod job;
 mod keycodes;
+mod labels;
 mod launch;
 pub(crate) mod limits;
 mod links;

@@ -170,13 +170,14 @@ impl Engine {
             .is_some_and(|clock| clock.offset == model::domain::clock::ClockOffset::Variable);
         // Only a clock that is set off from now needs to know when that is.
         let dated = variable.then(|| crate::host_view::dated(&self.facts));
+        let settings = self.labelled(definition)?;
         let found = self.look_up(definition)?;
         let inputs = plan::qemu::Inputs {
             found: &found,
             caps: &caps,
             host: dated.as_ref().unwrap_or(&self.facts),
             firmware: &firmware,
-            settings: &self.settings.qemu,
+            settings: &settings,
             id,
             incoming: None,
         };

@@ -19,6 +19,8 @@ pub struct Found {
     pub network_addresses: BTreeMap<String, String>,
     /// Generic nodes (`/dev/sg0`) of SCSI devices by adapter (`scsi_host0`), bus, target and unit.
     pub scsi_generic: BTreeMap<(String, u32, u32, u32), String>,
+    /// A server for RDP runs beside QEMU, on its D-Bus display.
+    pub rdp: bool,
     /// nbdkit, where it is to be used.
     pub nbdkit: Option<Nbdkit>,
 }

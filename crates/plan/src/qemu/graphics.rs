@@ -122,6 +122,11 @@ impl Build<'_> {
                     self.opt("-display", &format!("sdl{gl}"));
                 }
                 GraphicsType::Dbus => self.dbus_display(graphics),
+                // QEMU hears nothing of it.
+                GraphicsType::Rdp if self.found.rdp => {}
+                GraphicsType::Rdp => {
+                    self.fail("qemu.graphics", "rdp graphics are not supported with this QEMU")
+                }
                 other => {
                     let kind = format!("{other:?}").to_lowercase();
                     self.fail(

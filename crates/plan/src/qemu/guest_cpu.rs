@@ -119,13 +119,13 @@ fn suits(arch: &str, host: &Cpu, cpu: &Cpu) -> Result<(), Diagnostic> {
             let reason = match reason.as_str() {
                 // There is but one reason on POWER, and libvirt does not say it.
                 _ if is_power(arch) => String::new(),
-                "" => String::new(),
-                reason => format!(": {reason}"),
+                reason => reason.to_owned(),
             };
+            let short = ErrorCode::CPU_INCOMPATIBLE.short_message();
             Err(fault(
                 "qemu.cpu-incompatible",
                 ErrorCode::CPU_INCOMPATIBLE,
-                format!("the CPU is incompatible with host CPU{reason}"),
+                if reason.is_empty() { short.to_owned() } else { reason },
             ))
         }
         Ok(_) => Ok(()),

@@ -1,6 +1,7 @@
 //! What a start adds to the live definition by itself, whatever QEMU answers.
 
 use super::settings::Settings;
+use diag::VirError;
 use model::capabilities::cpu::{FeatureSet, Register, X86Map};
 use model::domain::Domain;
 use model::domain::cpu::{Cpu, CpuCheck, CpuFallback, CpuFeature, CpuFeaturePolicy, CpuMode};
@@ -108,6 +109,16 @@ fn features_of(reply: &Value) -> FeatureSet {
         }
     }
     set
+}
+
+/// Refuses a guest whose CPU shall be just as described (`check='full'`) and is not.
+///
+/// # Errors
+/// libvirt's, with the differences by name.
+pub(super) fn check_cpu(cpu: &Cpu, enabled: &Value, filtered: &Value) -> Result<(), VirError> {
+    let (enabled, filtered) = (features_of(enabled), features_of(filtered));
+    model::cpu::x86::check_live(cpu, &enabled, &filtered)
+        .map_err(|error| VirError::new(error.code(), error.to_string()))
 }
 
 /// Makes a CPU say what the guest really got: what its model does not have is required, what the

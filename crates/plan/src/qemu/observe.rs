@@ -2,8 +2,10 @@
 
 use crate::launch_plan::LaunchPlan;
 use crate::step::ResultName;
+use diag::VirError;
 use model::domain::Domain;
 use model::domain::address::Address;
+use model::domain::cpu::CpuCheck;
 use model::domain::devices::chardev::{CharSource, CharSourceElement, CharTargetType, CharType};
 use model::domain::devices::graphics::GraphicsType;
 use model::domain::devices::interface::InterfaceTarget;
@@ -37,6 +39,24 @@ pub struct Observed {
     pub vcpu_threads: BTreeMap<u32, i32>,
     /// Thread of each I/O thread, by its id.
     pub io_threads: BTreeMap<u32, i32>,
+}
+
+/// Looks whether QEMU made the CPU that the definition insists on.
+///
+/// # Errors
+/// libvirt's, when the guest's CPU differs from one with `check='full'`.
+pub fn verify(plan: &LaunchPlan, results: &Results) -> Result<(), VirError> {
+    let json = |name: &str| match results.get(&ResultName::new(name)) {
+        Some(ResultValue::Json(value)) => Some(value),
+        _ => None,
+    };
+    let full = plan.configured_cpu.as_ref().and_then(|cpu| cpu.check) == Some(CpuCheck::Full);
+    match (&plan.live.cpu, json("qmp.cpu-features"), json("qmp.cpu-filtered")) {
+        (Some(cpu), Some(enabled), Some(filtered)) if full => {
+            super::live::check_cpu(cpu, enabled, filtered)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Puts `results` into the plan's live definition.
