@@ -1,5 +1,7 @@
 //! Names of the devices of a running guest, as libvirt chooses them.
 
+use std::collections::BTreeMap;
+
 use super::Domain;
 use super::address::Address;
 use super::alias::Alias;
@@ -129,6 +131,8 @@ pub fn assign_aliases(d: &mut Domain) {
 }
 
 fn memories(dev: &mut super::devices::Devices) {
+    // One more than the greatest number after each prefix.
+    let mut numbers: BTreeMap<&str, u32> = BTreeMap::new();
     for i in 0..dev.memories.len() {
         if dev.memories[i].alias.is_some() {
             continue;
@@ -142,8 +146,13 @@ fn memories(dev: &mut super::devices::Devices) {
         };
         let n = match &dev.memories[i].address {
             Some(Address::Dimm(a)) => a.slot,
-            _ => next_number(dev.memories.iter().map(|m| &m.alias), prefix),
+            _ => *numbers
+                .entry(prefix)
+                .or_insert_with(|| next_number(dev.memories.iter().map(|m| &m.alias), prefix)),
         };
+        if let Some(next) = numbers.get_mut(prefix) {
+            *next = (*next).max(n.saturating_add(1));
+        }
         give(&mut dev.memories[i].alias, format!("{prefix}{n}"));
     }
 }

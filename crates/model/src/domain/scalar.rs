@@ -259,7 +259,25 @@ impl CpuSet {
 
     /// Whether the two have a number in common.
     pub fn overlaps(&self, other: &Self) -> bool {
-        self.ranges.iter().any(|&(a, b)| other.ranges.iter().any(|&(c, d)| a <= d && c <= b))
+        let (few, many) = if self.ranges.len() < other.ranges.len() {
+            (&self.ranges, &other.ranges)
+        } else {
+            (&other.ranges, &self.ranges)
+        };
+        few.iter().any(|&(a, b)| {
+            // The first range that does not end before this one starts.
+            let at = many.partition_point(|r| r.1 < a);
+            many.get(at).is_some_and(|r| r.0 <= b)
+        })
+    }
+
+    /// Adds all numbers of another set; says whether it had one of them already.
+    pub(crate) fn take_in(&mut self, other: &Self) -> bool {
+        let shared = self.overlaps(other);
+        for &(a, b) in &other.ranges {
+            self.insert_range(a, b);
+        }
+        shared
     }
 }
 

@@ -194,12 +194,14 @@ fn io_threads(d: &mut Domain) {
     d.io_threads = Some(count);
     if let Some(ids) = d.io_thread_ids.as_mut() {
         let mut next = 1;
+        let taken: std::collections::HashSet<u32> = ids.threads.iter().map(|t| t.id).collect();
         // A count beyond reason is refused at the start; its threads are not listed here.
         while (ids.threads.len() as u32) < count.min(MOST_IO_THREADS) {
-            while ids.threads.iter().any(|t| t.id == next) {
+            while taken.contains(&next) {
                 next += 1;
             }
             ids.threads.push(IoThread { id: next, ..IoThread::default() });
+            next += 1;
         }
         if ids.threads.is_empty() {
             d.io_thread_ids = None;

@@ -31,6 +31,8 @@ pub(super) fn assign(d: &mut Domain) {
         .collect();
     controllers.sort_unstable();
     let mut added = Vec::new();
+    // Controllers before this one, in order, have no free port.
+    let mut first = 0;
     for c in &mut dev.channels {
         if c.target.as_ref().and_then(|t| t.kind) != Some(CharTargetType::Virtio) {
             continue;
@@ -40,12 +42,18 @@ pub(super) fn assign(d: &mut Domain) {
             Some(_) => continue,
             None => None,
         };
+        let open = |&(i, ports): &(u32, u32)| {
+            (1..ports.max(1)).find(|p| !taken.contains(&(i, *p))).map(|p| (i, p))
+        };
+        while controllers.get(first).is_some_and(|c| open(c).is_none()) {
+            first += 1;
+        }
         let place = controllers
+            .get(first..)
+            .unwrap_or_default()
             .iter()
             .filter(|(i, _)| wanted.is_none_or(|w| w == *i))
-            .find_map(|&(i, ports)| {
-                (1..ports.max(1)).find(|p| !taken.contains(&(i, *p))).map(|p| (i, p))
-            })
+            .find_map(open)
             .unwrap_or_else(|| {
                 let i = controllers.iter().map(|c| c.0).max().map_or(0, |n| n.saturating_add(1));
                 controllers.push((i, PORTS));

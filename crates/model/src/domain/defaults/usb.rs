@@ -37,6 +37,8 @@ struct Ports {
     taken: HashSet<(u32, String)>,
     /// Hubs, by bus and path.
     hubs: HashSet<(u32, String)>,
+    /// Hubs that have no free port, nor has one behind them: ports are never given back here.
+    full: HashSet<(u32, String)>,
 }
 
 impl Ports {
@@ -61,31 +63,44 @@ impl Ports {
             Some(Address::Usb(a)) => Some((a.bus, a.port.clone()?)),
             _ => None,
         });
-        Self { buses, taken, hubs: hubs.collect() }
+        Self { buses, taken, hubs: hubs.collect(), full: HashSet::new() }
     }
 
     /// The first free port of `path` (empty: the bus itself), then of the hubs behind it.
-    fn below(&self, bus: u32, path: &str, ports: u32, depth: u32) -> Option<String> {
+    fn below(&mut self, bus: u32, path: &str, ports: u32, depth: u32) -> Option<String> {
         let name = |port: u32| match path {
             "" => port.to_string(),
             path => format!("{path}.{port}"),
         };
+        let place = (bus, path.to_owned());
         // USB allows no more hubs behind each other.
-        if depth == 0 {
+        if depth == 0 || self.full.contains(&place) {
             return None;
         }
         let free = |port: &u32| !self.taken.contains(&(bus, name(*port)));
-        (1..=ports).find(free).map(name).or_else(|| {
-            let hubs =
-                (1..=ports).map(name).filter(|path| self.hubs.contains(&(bus, path.clone())));
-            hubs.into_iter().find_map(|path| self.below(bus, &path, HUB_PORTS, depth - 1))
-        })
+        let mut found = (1..=ports).find(free).map(name);
+        for hub in (1..=ports).map(name) {
+            if found.is_none() && self.hubs.contains(&(bus, hub.clone())) {
+                found = self.below(bus, &hub, HUB_PORTS, depth - 1);
+            }
+        }
+        if found.is_none() {
+            self.full.insert(place);
+        }
+        found
     }
 
     /// The first free port; on one bus only where it is given.
-    fn free(&self, wanted: Option<u32>) -> Option<(u32, String)> {
-        let buses = self.buses.iter().filter(|(bus, _)| wanted.is_none_or(|wanted| wanted == *bus));
-        buses.into_iter().find_map(|(bus, ports)| Some((*bus, self.below(*bus, "", *ports, 6)?)))
+    fn free(&mut self, wanted: Option<u32>) -> Option<(u32, String)> {
+        for at in 0..self.buses.len() {
+            let (bus, ports) = *self.buses.get(at)?;
+            if wanted.is_none_or(|wanted| wanted == bus)
+                && let Some(path) = self.below(bus, "", ports, 6)
+            {
+                return Some((bus, path));
+            }
+        }
+        None
     }
 }
 

@@ -1,8 +1,11 @@
 //! The virtual CPU, its topology and NUMA cells.
 
+use std::collections::BTreeSet;
+
 use super::super::Faults;
 use crate::domain::Domain;
 use crate::domain::cpu::{Cpu, CpuCacheMode, CpuMode, Numa, PhysAddrMode};
+use crate::domain::scalar::CpuSet;
 use crate::domain::tune::{NumaMode, VcpuPlacement};
 
 pub(super) fn check(d: &Domain, out: &mut Faults) {
@@ -127,9 +130,9 @@ fn cells(d: &Domain, n: &Numa, out: &mut Faults) {
             "Exactly one 'cell' element per guest NUMA cell allowed, non-contiguous ranges or ranges not starting from 0 are not allowed",
         );
     }
-    for (i, c) in n.cells.iter().enumerate() {
-        let Some(cpus) = &c.cpus else { continue };
-        if n.cells.iter().take(i).filter_map(|x| x.cpus.as_ref()).any(|x| x.overlaps(cpus)) {
+    let mut taken = CpuSet::default();
+    for cpus in n.cells.iter().filter_map(|c| c.cpus.as_ref()) {
+        if taken.take_in(cpus) {
             out.unsupported("domain.numa-cpus", "NUMA cells have overlapping vCPU ids");
             break;
         }
@@ -169,7 +172,8 @@ pub(super) fn distances(n: &Numa, out: &mut Faults) {
 }
 
 fn interconnects(n: &Numa, out: &mut Faults) {
-    let known = |id: u32| n.cells.iter().any(|c| c.id == Some(id));
+    let ids: BTreeSet<u32> = n.cells.iter().filter_map(|c| c.id).collect();
+    let known = |id: u32| ids.contains(&id);
     let all = n.interconnects.iter().flat_map(|i| i.latencies.iter().chain(&i.bandwidths));
     for x in all {
         for (name, id) in [("initiator", x.initiator), ("target", x.target)] {
@@ -195,14 +199,15 @@ fn numatune(d: &Domain, out: &mut Faults) {
     if !t.nodes.is_empty() && cells == 0 {
         out.xml("domain.numatune", "Element 'memnode' is invalid without any guest NUMA cells");
     }
-    for (i, n) in t.nodes.iter().enumerate() {
+    let mut seen = BTreeSet::new();
+    for n in &t.nodes {
         if cells > 0 && n.cell_id as usize >= cells {
             out.xml(
                 "domain.numatune",
                 "Argument 'cellid' in memnode element must correspond to existing guest's NUMA cell",
             );
         }
-        if t.nodes.iter().take(i).any(|x| x.cell_id == n.cell_id) {
+        if !seen.insert(n.cell_id) {
             let id = n.cell_id;
             out.xml("domain.numatune", format!("Multiple memnode elements with cellid {id}"));
         }

@@ -133,8 +133,11 @@ fn counts(dev: &Devices, out: &mut Faults) {
             out.xml("domain.device-count", format!("only a single {name} device is supported"));
         }
     }
-    for (i, p) in dev.panics.iter().enumerate() {
-        if dev.panics.iter().take(i).any(|x| x.model == p.model) {
+    let mut models = Vec::new();
+    for p in &dev.panics {
+        if !models.contains(&p.model) {
+            models.push(p.model);
+        } else {
             let model = p.model.unwrap_or_default();
             out.xml(
                 "domain.panic-duplicate",

@@ -1,6 +1,6 @@
 //! Scheduling, pinning, I/O threads, cache and bandwidth allocation, throttle groups.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use diag::ErrorCode;
 
@@ -155,11 +155,13 @@ fn overlap(element: &str, attribute: &str, taken: &mut CpuSet, set: &CpuSet, out
 }
 
 fn caches(t: &CpuTune, out: &mut Faults) {
-    for (i, c) in t.cache_tunes.iter().enumerate() {
+    let mut taken = CpuSet::default();
+    for c in &t.cache_tunes {
         // The same CPUs may be named again, some of them may not.
         let partly = |x: &CpuSet| x.overlaps(&c.vcpus) && *x != c.vcpus;
-        if t.cache_tunes.iter().take(i).any(|x| x.vcpus.overlaps(&c.vcpus)) {
+        if taken.take_in(&c.vcpus) {
             out.code("domain.cachetune", ErrorCode::INVALID_ARG, "Overlapping vcpus in cachetunes");
+            break;
         }
         if t.memory_tunes.iter().any(|x| partly(&x.vcpus)) {
             out.code(
@@ -168,11 +170,11 @@ fn caches(t: &CpuTune, out: &mut Faults) {
                 "Overlapping vcpus in memorytunes",
             );
         }
-        let mut seen: Vec<(u32, u32, CacheKind)> = Vec::new();
+        let mut seen: BTreeMap<(u32, u32), Vec<CacheKind>> = BTreeMap::new();
         for x in &c.caches {
-            let clash = seen.iter().any(|&(level, id, kind)| {
-                (level, id) == (x.level, x.id)
-                    && (kind == x.kind || kind == CacheKind::Both || x.kind == CacheKind::Both)
+            let kinds = seen.entry((x.level, x.id)).or_default();
+            let clash = kinds.iter().any(|kind| {
+                *kind == x.kind || *kind == CacheKind::Both || x.kind == CacheKind::Both
             });
             if clash {
                 let (level, id, kind) = (x.level, x.id, x.kind.as_str());
@@ -182,8 +184,9 @@ fn caches(t: &CpuTune, out: &mut Faults) {
                         "Colliding cache allocations for cache level '{level}' id '{id}', type '{kind}'"
                     ),
                 );
+            } else {
+                kinds.push(x.kind);
             }
-            seen.push((x.level, x.id, x.kind));
         }
         let sets: Vec<&CpuSet> = c.monitors.iter().map(|m| &m.vcpus).collect();
         monitors(&c.vcpus, &sets, out);
@@ -195,8 +198,9 @@ fn caches(t: &CpuTune, out: &mut Faults) {
 }
 
 fn monitors(all: &CpuSet, sets: &[&CpuSet], out: &mut Faults) {
-    for (i, set) in sets.iter().enumerate() {
-        if sets.iter().take(i).any(|x| x == set) {
+    let mut seen = HashSet::new();
+    for set in sets {
+        if !seen.insert(*set) {
             out.code(
                 "domain.monitor",
                 ErrorCode::INVALID_ARG,
@@ -209,8 +213,9 @@ fn monitors(all: &CpuSet, sets: &[&CpuSet], out: &mut Faults) {
 }
 
 fn bandwidth(t: &CpuTune, out: &mut Faults) {
-    for (i, m) in t.memory_tunes.iter().enumerate() {
-        if t.memory_tunes.iter().take(i).any(|x| x.vcpus.overlaps(&m.vcpus)) {
+    let mut taken = CpuSet::default();
+    for m in &t.memory_tunes {
+        if taken.take_in(&m.vcpus) {
             out.code(
                 "domain.memorytune",
                 ErrorCode::INVALID_ARG,
