@@ -4,6 +4,7 @@ mod actions;
 pub mod affect;
 pub mod agent_calls;
 pub mod block;
+mod chains;
 pub mod console;
 mod define;
 pub mod display;

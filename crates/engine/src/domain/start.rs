@@ -171,7 +171,11 @@ impl Engine {
         // Only a clock that is set off from now needs to know when that is.
         let dated = variable.then(|| crate::host_view::dated(&self.facts));
         let settings = self.labelled(definition)?;
-        let found = self.look_up(definition)?;
+        let mut found = self.look_up(definition)?;
+        if id >= 0 {
+            // An explanation is of the definition alone: its files need not be there.
+            found.chains = self.chains(definition, &found)?;
+        }
         let inputs = plan::qemu::Inputs {
             found: &found,
             caps: &caps,

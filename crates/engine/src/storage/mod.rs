@@ -15,7 +15,7 @@ mod error;
 mod images;
 mod load;
 mod power;
-mod probe;
+pub(crate) mod probe;
 mod query;
 mod record;
 mod table;
@@ -26,6 +26,7 @@ mod volume;
 
 pub use create::VolumeFlags;
 pub use define::CreateOptions;
+pub(crate) use dir::open as open_image;
 pub use images::BuildOptions;
 pub use probe::fuzz_one;
 pub use query::{PoolInfo, VolumeInfo, unsupported_flags};

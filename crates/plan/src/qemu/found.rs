@@ -1,6 +1,6 @@
 //! What was looked up outside the guest's definition before its start is planned.
 
-use model::domain::devices::disk::{DiskSource, StorageType};
+use model::domain::devices::disk::{BackingStore, DiskSource, StorageType};
 use model::domain::devices::interface::Interface;
 use std::collections::BTreeMap;
 
@@ -10,6 +10,9 @@ use std::collections::BTreeMap;
 pub struct Found {
     /// Volumes by pool and name: the kind of source they are, and where.
     pub volumes: BTreeMap<(String, String), FoundVolume>,
+    /// What the lowest image that a disk names stands on, by the disk's target; an empty layer where
+    /// that is nothing. QEMU reads the chain of a disk that is not here from its image.
+    pub chains: BTreeMap<String, BackingStore>,
     /// Groups of descriptors by name.
     pub fd_groups: BTreeMap<String, FdGroup>,
     /// What interfaces of type `network` are connected to, by their place in the definition: an

@@ -157,7 +157,7 @@ pub fn launch(domain: &Domain, inputs: &Inputs) -> Result<LaunchPlan, Vec<Diagno
     number_io_threads(&mut live);
     net::name_host_devices(&mut live, inputs.found);
     disk::resolve_volumes(&mut live, inputs.found)?;
-    disk::number_images(&mut live);
+    disk::number_images(&mut live, inputs.found);
     chardev::choose_paths(&mut live, set, &short);
     graphics::choose_listens(&mut live, set, inputs.found, &private_dir);
     label(&mut live, set);

@@ -6,8 +6,9 @@ use diag::{Diagnostic, ErrorCode, Severity};
 use model::domain::Domain;
 use model::domain::devices::disk::*;
 
-/// Gives every image of every disk its number, which names its nodes: the last disk has 1.
-pub(in crate::qemu) fn number_images(domain: &mut Domain) {
+/// Gives every image of every disk its number, which names its nodes: the last disk has 1. Images
+/// that were found below those of the definition come after all others.
+pub(in crate::qemu) fn number_images(domain: &mut Domain, found: &Found) {
     let Some(devices) = domain.devices.as_mut() else {
         return;
     };
@@ -16,6 +17,20 @@ pub(in crate::qemu) fn number_images(domain: &mut Domain) {
     let numbered = |disk: &&mut Disk| disk.target.bus != Some(DiskBus::Sd);
     for disk in devices.disks.iter_mut().rev().filter(numbered) {
         next = number_disk(disk, next);
+    }
+    for disk in devices.disks.iter_mut().rev().filter(numbered) {
+        let Some(chain) = found.chains.get(&disk.target.dev) else { continue };
+        let mut end = &mut disk.backing_store;
+        while end.as_ref().is_some_and(|store| store.source.is_some()) {
+            let Some(store) = end else { break };
+            end = &mut store.backing_store;
+        }
+        let mut below = Some(end.insert(Box::new(chain.clone())));
+        while let Some(store) = below.filter(|store| store.source.is_some()) {
+            next += 1;
+            store.index = Some(next);
+            below = store.backing_store.as_mut();
+        }
     }
 }
 
