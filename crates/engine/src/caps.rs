@@ -68,40 +68,6 @@ struct Slot {
     failed: Option<Failed>,
 }
 
-/// QEMU's names of the architectures that libvirt knows.
-const TARGETS: [&str; 30] = [
-    "aarch64",
-    "alpha",
-    "arm",
-    "avr",
-    "cris",
-    "hppa",
-    "i386",
-    "lm32",
-    "loongarch64",
-    "m68k",
-    "microblaze",
-    "microblazeel",
-    "mips",
-    "mips64",
-    "mips64el",
-    "mipsel",
-    "or1k",
-    "ppc",
-    "ppc64",
-    "riscv32",
-    "riscv64",
-    "rx",
-    "s390x",
-    "sh4",
-    "sh4eb",
-    "sparc",
-    "sparc64",
-    "x86_64",
-    "xtensa",
-    "xtensaeb",
-];
-
 /// Capabilities of the binaries that were asked for.
 #[derive(Debug)]
 pub struct CapsStore {
@@ -123,33 +89,27 @@ impl CapsStore {
 
     /// The emulator that is used for guests of architecture `arch` when none is named.
     pub fn default_emulator(arch: &str) -> Option<String> {
-        let target = match arch {
-            "i686" => "i386",
-            "armv7l" | "armv6l" => "arm",
-            "ppc64le" => "ppc64",
-            other => other,
+        // What else runs guests of it, where its own is not there.
+        let (target, other) = match arch {
+            "i686" => ("i386", Some("x86_64")),
+            "armv7l" | "armv6l" => ("arm", None),
+            "ppc64le" => ("ppc64le", Some("ppc64")),
+            same => (same, None),
         };
-        EMULATOR_FOLDERS
-            .iter()
-            .map(|folder| format!("{folder}/qemu-system-{target}"))
-            .find(|path| Path::new(path).exists())
+        let place = |target: &str| {
+            EMULATOR_FOLDERS
+                .iter()
+                .map(|folder| format!("{folder}/qemu-system-{target}"))
+                .find(|path| Path::new(path).exists())
+        };
+        place(target).or_else(|| place(other?))
     }
 
-    /// All emulators of this machine, in the order of their names.
-    pub fn emulators() -> Vec<String> {
-        let mut found = Vec::new();
-        for folder in EMULATOR_FOLDERS {
-            let Ok(entries) = std::fs::read_dir(folder) else { continue };
-            found.extend(entries.flatten().filter_map(|entry| {
-                let name = entry.file_name();
-                let name = name.to_str()?;
-                let target = name.strip_prefix("qemu-system-")?;
-                // Other names (qemu-system-amd64, qemu-system-x86_64-microvm) are wrappers.
-                TARGETS.contains(&target).then(|| format!("{folder}/{name}"))
-            }));
-        }
-        found.sort();
-        found
+    /// The emulators of this machine, with the architecture of the guests that each is for; in
+    /// libvirt's order of architectures. One emulator may be for several.
+    pub fn emulators() -> Vec<(&'static str, String)> {
+        let own = |arch: &&'static str| Some((*arch, Self::default_emulator(arch)?));
+        model::domain::ARCHITECTURES.iter().filter_map(own).collect()
     }
 
     /// What `emulator` can do. May start it and wait for it: call where blocking is allowed.
@@ -351,7 +311,11 @@ impl Engine {
     /// The emulator that a definition is for, if it is installed.
     fn emulator_for(&self, xml: &str) -> Option<String> {
         let named = emulator_in(xml).map(str::to_owned);
-        named.or_else(|| self.default_emulator()).filter(|path| Path::new(path).exists())
+        let default = || match arch_in(xml) {
+            Some(arch) => CapsStore::default_emulator(arch),
+            None => self.default_emulator(),
+        };
+        named.or_else(default).filter(|path| Path::new(path).exists())
     }
 
     /// Installed firmware, by file name; a file in a more specific folder hides its namesakes, and
@@ -396,4 +360,38 @@ fn emulator_in(xml: &str) -> Option<&str> {
     let (_, rest) = xml.split_once("<emulator>")?;
     let (path, _) = rest.split_once("</emulator>")?;
     Some(path.trim())
+}
+
+/// The architecture that a definition names, found in the same way.
+fn arch_in(xml: &str) -> Option<&str> {
+    let (_, rest) = xml.split_once("<type")?;
+    let (tag, _) = rest.split_once('>')?;
+    let (_, value) = tag.split_once("arch")?;
+    let value = value.trim_start().strip_prefix('=')?.trim_start();
+    let quote = value.chars().next().filter(|quote| matches!(quote, '\'' | '"'))?;
+    value[1..].split_once(quote).map(|(arch, _)| arch)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn emulator_and_architecture_are_found_in_a_definition() {
+        for (xml, arch, emulator) in [
+            (
+                "<domain><os><type arch='s390x' machine='x'>hvm</type></os></domain>",
+                Some("s390x"),
+                None,
+            ),
+            ("<type machine='virt' arch = \"aarch64\">", Some("aarch64"), None),
+            ("<type>hvm</type><emulator> /usr/bin/q </emulator>", None, Some("/usr/bin/q")),
+            ("<type arch=s390x>", None, None),
+            ("<type arch='", None, None),
+            ("", None, None),
+        ] {
+            assert_eq!(arch_in(xml), arch, "{xml}");
+            assert_eq!(emulator_in(xml), emulator, "{xml}");
+        }
+    }
 }

@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Debug, Default)]
 pub(crate) struct Replies {
     /// Key (which binaries, unchanged) and text.
-    capabilities: Mutex<Option<(Vec<String>, Arc<str>)>>,
+    capabilities: Mutex<Option<(Vec<(&'static str, String)>, Arc<str>)>>,
 }
 
 /// `virNodeInfo`.
@@ -399,24 +399,18 @@ impl Engine {
     /// [`Engine::capabilities_ready_now`] has it.
     pub fn capabilities(&self) -> Arc<str> {
         let emulators = CapsStore::emulators();
-        let known: Vec<Arc<QemuCaps>> = emulators
+        let known: Vec<(&str, Arc<QemuCaps>)> = emulators
             .iter()
-            .filter_map(|emulator| match self.caps.get(emulator) {
-                Ok(caps) => Some(caps),
+            .filter_map(|(arch, emulator)| match self.caps.get(emulator) {
+                Ok(caps) => Some((*arch, caps)),
                 Err(error) => {
                     tracing::warn!(emulator, error = %error.detail, "left out of capabilities");
                     None
                 }
             })
             .collect();
-        let mut guests = Vec::new();
-        for caps in &known {
-            // A 64-bit x86 emulator runs 32-bit guests too, and libvirt lists those first.
-            if caps.arch == "x86_64" && !known.iter().any(|other| other.arch == "i686") {
-                guests.push(GuestCaps { arch: "i686", caps });
-            }
-            guests.push(GuestCaps { arch: &caps.arch, caps });
-        }
+        let guests: Vec<GuestCaps> =
+            known.iter().map(|(arch, caps)| GuestCaps { arch, caps }).collect();
         let text: Arc<str> =
             Arc::from(capabilities_xml(&self.facts, &self.security_models(), &guests));
         *self.replies.capabilities.lock().unwrap_or_else(PoisonError::into_inner) =
@@ -429,7 +423,7 @@ impl Engine {
         let slot = self.replies.capabilities.lock().unwrap_or_else(PoisonError::into_inner);
         let (emulators, text) = slot.as_ref()?;
         let unchanged = *emulators == CapsStore::emulators()
-            && emulators.iter().all(|emulator| self.caps.known(emulator).is_some());
+            && emulators.iter().all(|(_, emulator)| self.caps.known(emulator).is_some());
         unchanged.then(|| Arc::clone(text))
     }
 

@@ -45,10 +45,11 @@ pub struct GuestCaps<'a> {
 
 /// Word size of an architecture.
 fn word_size(arch: &str) -> &'static str {
+    // libvirt counts sh4eb among those of 64 bits, and clients see what it says.
     match arch {
         "i686" | "armv6l" | "armv7l" | "mips" | "mipsel" | "ppc" | "riscv32" | "sparc" | "sh4"
-        | "sh4eb" | "m68k" | "lm32" | "cris" | "microblaze" | "microblazeel" | "xtensa"
-        | "xtensaeb" | "unicore32" | "s390" => "32",
+        | "m68k" | "lm32" | "cris" | "microblaze" | "microblazeel" | "xtensa" | "xtensaeb"
+        | "unicore32" | "s390" => "32",
         _ => "64",
     }
 }

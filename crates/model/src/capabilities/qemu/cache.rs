@@ -4,7 +4,7 @@ use super::QemuCaps;
 use serde::{Deserialize, Serialize};
 
 /// Raised whenever [`QemuCaps`] or a feature rule changes its meaning.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// What a cached probe was made from; any difference means: probe again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]

@@ -245,7 +245,7 @@ const HYPERV: &[(&str, &str)] = &[
     ("xmm_input", "hv-xmm-input"),
 ];
 
-fn machines(reply: &Value) -> Vec<Machine> {
+fn machines(reply: &Value, target: &str) -> Vec<Machine> {
     let mut machines: Vec<Machine> = Vec::new();
     for item in list(reply) {
         let Some(name) = text(item, "name").filter(|name| name != "none") else {
@@ -270,7 +270,22 @@ fn machines(reply: &Value) -> Vec<Machine> {
             machines.push(machine);
         }
     }
+    // And the one that it prefers to QEMU's default before all.
+    let preferred = preferred_machine(target);
+    let named = |machine: &Machine| machine.alias.as_deref().unwrap_or(&machine.name) == preferred;
+    if let Some(place) = machines.iter().position(named) {
+        machines[..=place].rotate_right(1);
+    }
     machines
+}
+
+/// The machine for guests that name none, where it is not QEMU's default: none has one on Arm and
+/// RISC-V, or one that nobody wants. Empty for other architectures.
+fn preferred_machine(arch: &str) -> &'static str {
+    match arch {
+        "aarch64" | "arm" | "armv7l" | "armv6l" | "riscv32" | "riscv64" | "loongarch64" => "virt",
+        _ => "",
+    }
 }
 
 /// libvirt's spelling of a CPU model's name. QEMU takes names of POWER models in either case and
@@ -394,7 +409,7 @@ impl QemuCaps {
         let target = text(answers.reply("query-target"), "arch")
             .ok_or_else(|| missing("query-target", "no architecture in the reply"))?;
         let accel = |answers: &Answers, model: &str| AccelCaps {
-            machines: machines(answers.reply("query-machines")),
+            machines: machines(answers.reply("query-machines"), &target),
             cpus: cpu_definitions(answers.reply("query-cpu-definitions"), &target),
             // An accelerator that is no KVM knows the host's model alone.
             host_model: host_model(answers, model).or_else(|| host_model(answers, "host")),
@@ -520,13 +535,9 @@ impl QemuCaps {
         any.map_or(&[], |caps| &caps.machines)
     }
 
-    /// The machine that is used when the domain names none: QEMU's default, but for `virt` on Arm
-    /// and RISC-V, where QEMU has none or one nobody wants.
+    /// The machine that is used when the domain names none.
     pub fn default_machine(&self, accel: Accel) -> Option<&Machine> {
-        let preferred = match self.arch.as_str() {
-            "aarch64" | "armv7l" | "armv6l" | "riscv32" | "riscv64" | "loongarch64" => "virt",
-            _ => "",
-        };
+        let preferred = preferred_machine(&self.arch);
         let machines = self.machines(accel);
         self.machine(accel, preferred)
             .or_else(|| machines.iter().find(|m| m.is_default))

@@ -13,7 +13,8 @@ const UNLIMITED: u64 = 9_007_199_254_740_991;
 /// Fills in and aligns sizes.
 pub(super) fn apply(d: &mut Domain, ctx: &mut DefaultsContext<'_>) {
     let machine = Machine::of(d);
-    if ctx.abi_update {
+    // The boards of s390 know no cells.
+    if ctx.abi_update && !machine.is_s390() {
         one_cell(d);
     }
     if machine.is_pseries() {
@@ -44,7 +45,8 @@ fn one_cell(d: &mut Domain) {
     if initial == 0 {
         return;
     }
-    for m in &mut dev.memories {
+    // Persistent memory of virtio belongs to none.
+    for m in dev.memories.iter_mut().filter(|m| m.model != MemoryModel::VirtioPmem) {
         m.target.node.get_or_insert(0);
     }
     let mut cpus = CpuSet::default();

@@ -165,12 +165,12 @@ pub(super) fn flags(dev: &Devices, m: &Machine, which: Dev) -> u32 {
                     pcie
                 } else {
                     match x.model.as_ref().map(|m| m.kind.as_str()) {
-                        None | Some("usb-net" | "spapr-vlan" | "smc91c111" | "lan9118") => 0,
-                        Some("virtio-transitional") => pci,
-                        Some(
-                            "virtio" | "virtio-non-transitional" | "e1000e" | "vmxnet3" | "igb",
-                        ) => pcie,
-                        _ => pci,
+                        None | Some("usb-net" | "spapr-vlan") => 0,
+                        // Of models that libvirt has no name for it assumes the best, whatever
+                        // they really are; the guest keeps its place.
+                        Some("virtio" | "virtio-non-transitional" | "e1000e" | "igb") => pcie,
+                        Some(model) if is_known_nic(model) => pci,
+                        Some(_) => pcie,
                     }
                 }
             }
@@ -271,4 +271,32 @@ fn controller(c: &Controller, pci: u32, pcie: u32) -> u32 {
         ControllerType::Ide => pci,
         _ => 0,
     }
+}
+
+/// Whether libvirt has a name of its own for a network card's model. It spells one of them
+/// differently than QEMU does (`scm91c111`), so that QEMU's is not among them.
+fn is_known_nic(model: &str) -> bool {
+    const KNOWN: [&str; 20] = [
+        "virtio",
+        "virtio-transitional",
+        "virtio-non-transitional",
+        "e1000",
+        "e1000e",
+        "igb",
+        "rtl8139",
+        "netfront",
+        "usb-net",
+        "spapr-vlan",
+        "lan9118",
+        "scm91c111",
+        "vlance",
+        "vmxnet",
+        "vmxnet2",
+        "vmxnet3",
+        "Am79C970A",
+        "82540EM",
+        "82545EM",
+        "82543GC",
+    ];
+    KNOWN.iter().any(|known| known.eq_ignore_ascii_case(model))
 }

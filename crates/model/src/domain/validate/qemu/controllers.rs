@@ -76,7 +76,7 @@ fn usb(c: &Controller, out: &mut Faults) {
 
 fn scsi(d: &Domain, c: &Controller, m: &Machine, out: &mut Faults) {
     let model = c.model.as_deref().unwrap_or_default();
-    if matches!(model, "buslogic" | "vmpvscsi") {
+    if model == "buslogic" {
         out.unsupported("domain.scsi-model", format!("Unsupported controller model: {model}"));
     }
     if model == "ncr53c90" && !m.has_builtin_esp() {
