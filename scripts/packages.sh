@@ -7,7 +7,8 @@
 # own for this one call.
 
 # Packages that are built from one source and so must be of one version.
-qemu_family='qemu-utils qemu-system-common qemu-system-data qemu-system-x86 qemu-block-extra'
+qemu_family='qemu-utils qemu-system-common qemu-system-data qemu-system-x86 qemu-block-extra
+    qemu-system-arm qemu-system-misc qemu-system-ppc qemu-system-s390x'
 libvirt_family='libvirt0 libvirt-clients libvirt-common libvirt-daemon'
 
 installed_version() { dpkg-query -W -f '${db:Status-Abbrev}${Version}\n' "$1" 2>/dev/null | sed -n 's/^ii *//p'; }
@@ -58,7 +59,7 @@ ensure_packages() {
     [ ${#plain[@]} = 0 ] || install_with_retry "${plain[@]}"
 }
 
-in_family() { case " $2 " in *" $1 "*) return 0 ;; esac; return 1; }
+in_family() { case " $(echo $2) " in *" $1 "*) return 0 ;; esac; return 1; }
 
 # Calls apt-get; shows what it said only when it fails.
 apt_quietly() {

@@ -25,6 +25,7 @@ pub mod paths;
 pub mod processes;
 pub mod redact;
 pub mod script;
+pub mod tree;
 pub mod wait;
 pub mod wire;
 
