@@ -147,6 +147,11 @@ fn hostinfo() {
 }
 
 #[test]
+fn saveimage() {
+    feed("saveimage", model::save_image::fuzz_one);
+}
+
+#[test]
 fn every_target_is_fed_here() {
     let here = [
         "backup",
@@ -166,6 +171,7 @@ fn every_target_is_fed_here() {
         "nwfilter",
         "probe",
         "qmp",
+        "saveimage",
         "secret",
         "snapshot",
         "storage",

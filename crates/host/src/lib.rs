@@ -8,6 +8,7 @@
 pub mod access;
 pub mod agent;
 pub mod cgroup;
+pub mod direct;
 pub mod facts;
 pub mod files;
 mod folder_sync;

@@ -15,6 +15,8 @@ pub enum LifecycleEvent {
     UndefinedRenamed,
     /// Started from scratch.
     StartedBooted,
+    /// Started from a saved state.
+    StartedRestored,
     /// Woken from suspend to memory.
     StartedWakeup,
     /// Paused on request.
@@ -23,8 +25,12 @@ pub enum LifecycleEvent {
     SuspendedIoError,
     /// Paused by the watchdog.
     SuspendedWatchdog,
+    /// Restored from the saved state of a paused guest.
+    SuspendedRestored,
     /// Running again.
     ResumedUnpaused,
+    /// Running on from a saved state.
+    ResumedFromSnapshot,
     /// QEMU is gone.
     Stopped(StoppedDetail),
     /// The guest finished powering off, on its own or the host's request.
@@ -51,6 +57,8 @@ pub enum StoppedDetail {
     Destroyed = 1,
     /// QEMU or the guest crashed.
     Crashed = 2,
+    /// Saved.
+    Saved = 4,
     /// It could not be started.
     Failed = 5,
 }
@@ -65,11 +73,14 @@ impl LifecycleEvent {
             Self::UndefinedRemoved => (1, 0),
             Self::UndefinedRenamed => (1, 1),
             Self::StartedBooted => (2, 0),
+            Self::StartedRestored => (2, 2),
             Self::StartedWakeup => (2, 4),
             Self::SuspendedPaused => (3, 0),
             Self::SuspendedIoError => (3, 2),
             Self::SuspendedWatchdog => (3, 3),
+            Self::SuspendedRestored => (3, 4),
             Self::ResumedUnpaused => (4, 0),
+            Self::ResumedFromSnapshot => (4, 2),
             Self::Stopped(detail) => (5, detail as i32),
             Self::ShutdownFinished { by_guest: None } => (6, 0),
             Self::ShutdownFinished { by_guest: Some(true) } => (6, 1),

@@ -12,6 +12,10 @@ pub enum OnEvent {
     Restart,
     /// Keep QEMU as it is, for a look at it.
     Preserve,
+    /// Dump the guest's memory, then end QEMU. For crashes only.
+    DumpAndDestroy,
+    /// Dump the guest's memory, then start over. For crashes only.
+    DumpAndRestart,
 }
 
 /// The three `on_…` settings of a domain.
@@ -71,6 +75,12 @@ pub enum Action {
     EndQemuCrashed,
     /// Reset the machine and let it run.
     ResetAndRun,
+    /// Dump the guest's memory where crashed guests' are kept, then end QEMU or (`restart`) reset
+    /// the machine and let it run.
+    DumpCore {
+        /// What follows the dump.
+        restart: bool,
+    },
 }
 
 /// The consequences of `event` for a domain in state `status`, in the order to carry them out.
@@ -90,10 +100,15 @@ pub fn on_guest_event(status: Status, policy: PowerPolicy, event: GuestEvent) ->
         },
         GuestEvent::Resumed(reason) => match status {
             Status::Running(_) => Vec::new(),
-            _ => vec![
-                Action::Publish(Status::Running(reason)),
-                Action::Emit(LifecycleEvent::ResumedUnpaused),
-            ],
+            _ => {
+                let emitted = match reason {
+                    RunningReason::Restored | RunningReason::FromSnapshot => {
+                        LifecycleEvent::ResumedFromSnapshot
+                    }
+                    _ => LifecycleEvent::ResumedUnpaused,
+                };
+                vec![Action::Publish(Status::Running(reason)), Action::Emit(emitted)]
+            }
         },
         GuestEvent::Shutdown { fake_reboot: true, .. } => match policy.reboot {
             OnEvent::Destroy => shutdown_actions(OnEvent::Destroy, None),
@@ -114,6 +129,8 @@ pub fn on_guest_event(status: Status, policy: PowerPolicy, event: GuestEvent) ->
                 OnEvent::Destroy => actions.push(Action::EndQemuCrashed),
                 OnEvent::Restart => actions.push(Action::ResetAndRun),
                 OnEvent::Preserve => {}
+                OnEvent::DumpAndDestroy => actions.push(Action::DumpCore { restart: false }),
+                OnEvent::DumpAndRestart => actions.push(Action::DumpCore { restart: true }),
             }
             actions
         }
@@ -145,8 +162,8 @@ fn shutdown_actions(policy: OnEvent, by_guest: Option<bool>) -> Vec<Action> {
         Action::Emit(LifecycleEvent::ShutdownFinished { by_guest }),
     ];
     match policy {
-        OnEvent::Destroy => actions.push(Action::EndQemu),
-        OnEvent::Restart => actions.push(Action::ResetAndRun),
+        OnEvent::Destroy | OnEvent::DumpAndDestroy => actions.push(Action::EndQemu),
+        OnEvent::Restart | OnEvent::DumpAndRestart => actions.push(Action::ResetAndRun),
         OnEvent::Preserve => {}
     }
     actions
@@ -197,6 +214,26 @@ mod tests {
         let actions = on_guest_event(RUNNING, DEFAULT, GuestEvent::Panicked);
         assert_eq!(actions[0], Action::Publish(Status::Crashed(CrashedReason::Panicked)));
         assert_eq!(actions.last(), Some(&Action::EndQemuCrashed));
+    }
+
+    #[test]
+    fn a_crash_that_is_to_be_dumped_is() {
+        let of = |crash| {
+            let policy = PowerPolicy { crash, ..DEFAULT };
+            on_guest_event(RUNNING, policy, GuestEvent::Panicked).pop()
+        };
+        assert_eq!(of(OnEvent::DumpAndDestroy), Some(Action::DumpCore { restart: false }));
+        assert_eq!(of(OnEvent::DumpAndRestart), Some(Action::DumpCore { restart: true }));
+    }
+
+    #[test]
+    fn a_restored_guest_resumes_from_its_snapshot() {
+        let paused = Status::Paused(PausedReason::Migration);
+        let resumed = GuestEvent::Resumed(RunningReason::Restored);
+        assert_eq!(
+            on_guest_event(paused, DEFAULT, resumed).pop(),
+            Some(Action::Emit(LifecycleEvent::ResumedFromSnapshot))
+        );
     }
 
     #[test]

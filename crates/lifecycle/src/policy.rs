@@ -50,6 +50,8 @@ pub enum Request {
     ModifyLive,
     /// Ask QEMU or the agent something; not answered from the snapshot.
     QueryLive,
+    /// Save the guest's state to a file, or dump its memory: takes as long as it takes.
+    Save,
 }
 
 /// The job that holds a domain.
@@ -61,6 +63,8 @@ pub enum JobKind {
     Modify,
     /// Starts it.
     Start,
+    /// Saves or dumps it: lasts, and lets questions pass.
+    Background,
 }
 
 /// A job as the policy sees it.
@@ -139,9 +143,15 @@ pub fn decide(phase: Phase, job: Option<JobView>, request: Request) -> Verdict {
         | Request::Reboot
         | Request::Reset
         | Request::ModifyLive
-        | Request::QueryLive => needs_guest(phase),
+        | Request::QueryLive
+        | Request::Save => needs_guest(phase),
     };
     match (by_phase, job) {
+        (Verdict::Accept, Some(JobView { kind: JobKind::Background }))
+            if request == Request::QueryLive =>
+        {
+            Verdict::Accept
+        }
         (Verdict::Accept, Some(_)) => Verdict::Queue,
         (verdict, _) => verdict,
     }
@@ -164,6 +174,7 @@ mod tests {
 
     const RUNNING: Phase = Phase::Active(Status::Running(RunningReason::Booted));
     const PAUSED: Phase = Phase::Active(Status::Paused(PausedReason::User));
+    const BACKGROUND: Option<JobView> = Some(JobView { kind: JobKind::Background });
     const MODIFY: Option<JobView> = Some(JobView { kind: JobKind::Modify });
 
     #[test]
@@ -186,6 +197,17 @@ mod tests {
             (RUNNING, None, Request::Rename, refused("cannot rename active domain")),
             (RUNNING, None, Request::Define, Verdict::Accept),
             (RUNNING, MODIFY, Request::Define, Verdict::Queue),
+            (Phase::Inactive, None, Request::Save, refused("domain is not running")),
+            (RUNNING, None, Request::Save, Verdict::Accept),
+            (RUNNING, MODIFY, Request::Save, Verdict::Queue),
+            (RUNNING, BACKGROUND, Request::Save, Verdict::Queue),
+            (RUNNING, BACKGROUND, Request::QueryLive, Verdict::Accept),
+            (RUNNING, BACKGROUND, Request::ModifyLive, Verdict::Queue),
+            (RUNNING, BACKGROUND, Request::ModifyConfig, Verdict::Queue),
+            (RUNNING, BACKGROUND, Request::Destroy, Verdict::Accept),
+            (PAUSED, BACKGROUND, Request::Suspend, Verdict::Ignore),
+            (PAUSED, BACKGROUND, Request::Resume, Verdict::Queue),
+            (PAUSED, BACKGROUND, Request::Start, refused("domain is already running")),
         ] {
             assert_eq!(decide(phase, job, request), expected, "{phase:?} {job:?} {request:?}");
         }

@@ -12,6 +12,7 @@ pub mod network;
 pub mod nodedev;
 pub mod nwfilter;
 mod object;
+pub mod save_image;
 pub mod secret;
 pub mod snapshot;
 pub mod storage;

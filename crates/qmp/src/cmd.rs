@@ -70,7 +70,17 @@ plain! {
     /// The guest's name.
     query_name = "query-name" -> Name;
     /// The migration's state and counters.
-    query_migrate = "query-migrate" -> Value;
+    query_migrate = "query-migrate" -> Migration;
+    /// What migrations can be told to do, and whether they are.
+    query_migrate_capabilities = "query-migrate-capabilities" -> Vec<MigrationCapability>;
+    /// The settings of migrations.
+    query_migrate_parameters = "query-migrate-parameters" -> Value;
+    /// How far the dump of the guest's memory is.
+    query_dump = "query-dump" -> Dump;
+    /// The formats in which the guest's memory can be dumped.
+    query_dump_guest_memory_capability = "query-dump-guest-memory-capability" -> DumpFormats;
+    /// The sets of descriptors and what is in them.
+    query_fdsets = "query-fdsets" -> Vec<Value>;
     /// The jobs.
     query_jobs = "query-jobs" -> Vec<Value>;
     /// The block jobs.
@@ -203,6 +213,38 @@ pub fn add_fd(set: Option<i64>, opaque: Option<&str>) -> Command<AddFd> {
 /// Gives up a descriptor of a set, or the whole set.
 pub fn remove_fd(set: i64, fd: Option<i64>) -> Command<Ack> {
     Command::new("remove-fd").arg("fdset-id", set).arg_opt("fd", fd)
+}
+
+/// Has migrations do these things or not, `{"capability": NAME, "state": BOOL}` each.
+pub fn migrate_set_capabilities(capabilities: Vec<Value>) -> Command<Ack> {
+    Command::new("migrate-set-capabilities").arg("capabilities", capabilities)
+}
+
+/// Sets parameters of migrations.
+pub fn migrate_set_parameters(parameters: Map<String, Value>) -> Command<Ack> {
+    Command::new("migrate-set-parameters").args(parameters)
+}
+
+/// Begins to send the guest's state; `MIGRATION` tells when that is done.
+pub fn migrate(uri: &str) -> Command<Ack> {
+    Command::new("migrate").arg("uri", uri)
+}
+
+/// Begins to receive a guest's state. `stay`: a QEMU that fails to does not end itself (from 9.1).
+pub fn migrate_incoming(uri: &str, stay: bool) -> Command<Ack> {
+    Command::new("migrate-incoming")
+        .arg("uri", uri)
+        .arg_opt("exit-on-error", stay.then_some(false))
+}
+
+/// Begins to write the guest's memory in `format` (`elf` without one) into the descriptor that
+/// `getfd` took under `fdname`; `DUMP_COMPLETED` tells when that is done.
+pub fn dump_guest_memory(fdname: &str, format: Option<&str>) -> Command<Ack> {
+    Command::new("dump-guest-memory")
+        .arg("paging", false)
+        .arg("protocol", format!("fd:{fdname}"))
+        .arg("detach", true)
+        .arg_opt("format", format)
 }
 
 /// Attaches a graphics or TLS client whose socket was sent by `getfd`. `protocol` is `vnc`,

@@ -275,3 +275,88 @@ pub struct HotpluggableCpu {
     /// Its path when it is there already.
     pub qom_path: Option<String>,
 }
+
+/// `query-migrate`: numbers of bytes and milliseconds.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct Migration {
+    /// `setup`, `active`, `device`, `completed`, `failed`, `cancelling`, `cancelled` …; absent
+    /// where there never was one.
+    pub status: Option<String>,
+    /// Why it failed.
+    pub error_desc: Option<String>,
+    /// How long it took, or has taken.
+    pub total_time: Option<u64>,
+    /// How long the guest stood still for it.
+    pub downtime: Option<u64>,
+    /// How long it got ready.
+    pub setup_time: Option<u64>,
+    /// The guest's memory.
+    pub ram: Option<MigrationRam>,
+}
+
+impl Migration {
+    /// It goes on: something more comes of it.
+    pub fn is_under_way(&self) -> bool {
+        !matches!(
+            self.status.as_deref(),
+            None | Some("none" | "completed" | "failed" | "cancelled")
+        )
+    }
+}
+
+/// The memory of `query-migrate`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct MigrationRam {
+    /// Bytes of memory.
+    pub total: u64,
+    /// Bytes sent.
+    pub transferred: u64,
+    /// Bytes still to send.
+    pub remaining: u64,
+    /// Pages of one value.
+    pub duplicate: u64,
+    /// Pages sent as they are.
+    pub normal: u64,
+    /// Bytes of those.
+    pub normal_bytes: u64,
+    /// Pages a second that the guest writes.
+    pub dirty_pages_rate: u64,
+    /// Megabits a second.
+    pub mbps: f64,
+    /// Passes over the memory.
+    pub dirty_sync_count: u64,
+    /// Pages asked for after the switch.
+    pub postcopy_requests: u64,
+    /// Bytes of a page.
+    pub page_size: u64,
+}
+
+/// One entry of `query-migrate-capabilities`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct MigrationCapability {
+    /// Its name.
+    pub capability: String,
+    /// It is on.
+    pub state: bool,
+}
+
+/// `query-dump`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Dump {
+    /// `none`, `active`, `completed` or `failed`.
+    pub status: String,
+    /// Bytes written.
+    pub completed: u64,
+    /// Bytes to write.
+    pub total: u64,
+}
+
+/// `query-dump-guest-memory-capability`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct DumpFormats {
+    /// `elf`, `kdump-zlib` …
+    pub formats: Vec<String>,
+}
