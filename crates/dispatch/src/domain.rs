@@ -313,6 +313,8 @@ fn start_options(flags: u32) -> Result<StartOptions, VirError> {
         paused: flags & PAUSED != 0,
         validate: flags & VALIDATE != 0,
         reset_nvram: flags & RESET_NVRAM != 0,
+        bypass_cache: flags & BYPASS_CACHE != 0,
+        force_boot: flags & FORCE_BOOT != 0,
     })
 }
 

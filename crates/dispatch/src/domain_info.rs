@@ -12,10 +12,6 @@ use protocol::TypedParam;
 use protocol::remote::{self, Procedure, procs};
 use std::sync::Arc;
 
-/// `VIR_DOMAIN_JOB_STATS_COMPLETED` and `…_KEEP_COMPLETED`.
-const JOB_COMPLETED: u32 = 1;
-const JOB_KEEP_COMPLETED: u32 = 2;
-
 /// All flags of lists of snapshots and of checkpoints.
 const SNAPSHOT_LIST: u32 = 0x7ff;
 const CHECKPOINT_LIST: u32 = 0xf;
@@ -68,14 +64,6 @@ pub(crate) fn call<'a, 'b>(
             find(engine, &args.dom)?;
             Ok(remote::DomainIsUpdatedRet { updated: 0 })
         }),
-        Procedure::DomainHasManagedSaveImage => {
-            now::<procs::DomainHasManagedSaveImage>(request, |args| {
-                no_flags(args.flags)?;
-                let snapshot = find(engine, &args.dom)?.snapshot();
-                let saved = snapshot.config.as_ref().is_some_and(|c| c.summary.has_managed_save);
-                Ok(remote::DomainHasManagedSaveImageRet { result: saved.into() })
-            })
-        }
         Procedure::DomainGetSecurityLabel => {
             now::<procs::DomainGetSecurityLabel>(request, |args| {
                 // The primary model is "none", which has no labels.
@@ -90,41 +78,21 @@ pub(crate) fn call<'a, 'b>(
             })
         }
         Procedure::DomainGetVcpusFlags => return vcpus_flags(service, session, request),
-        Procedure::DomainGetJobInfo => now::<procs::DomainGetJobInfo>(request, |args| {
-            running(&*find(engine, &args.dom)?)?;
-            Ok(remote::DomainGetJobInfoRet::default())
-        }),
-        Procedure::DomainGetJobStats => now::<procs::DomainGetJobStats>(request, |args| {
-            only_flags(args.flags, JOB_COMPLETED | JOB_KEEP_COMPLETED)?;
-            let domain = find(engine, &args.dom)?;
-            if args.flags & JOB_COMPLETED == 0 {
-                running(&domain)?;
-            }
-            Ok(remote::DomainGetJobStatsRet { r#type: 0, params: Vec::new() })
-        }),
-        Procedure::DomainAbortJob => now::<procs::DomainAbortJob>(request, |args| {
-            running(&*find(engine, &args.dom)?)?;
-            Err(no_job())
-        }),
-        Procedure::DomainAbortJobFlags => now::<procs::DomainAbortJobFlags>(request, |args| {
-            only_flags(args.flags, 1)?;
-            running(&*find(engine, &args.dom)?)?;
-            if args.flags & 1 != 0 {
-                return Err(VirError::invalid_state(
-                    "current job is not outgoing migration in post-copy mode",
-                ));
-            }
-            Err(no_job())
-        }),
         Procedure::DomainGetControlInfo => now::<procs::DomainGetControlInfo>(request, |args| {
             no_flags(args.flags)?;
             let domain = find(engine, &args.dom)?;
             running(&domain)?;
             // 0 ok, 2 occupied by something that is to be over soon, and since when (1, a
             // background job, is for what takes as long as it takes).
-            let held = domain.gate.held_for();
-            let state_time = held.map_or(0, |age| u64::try_from(age.as_millis()).unwrap_or(0));
-            let state = if held.is_some() { 2 } else { 0 };
+            let (held, background) = (domain.gate.held_for(), domain.gate.background_for());
+            let state_time = held.or(background);
+            let state_time =
+                state_time.map_or(0, |age| u64::try_from(age.as_millis()).unwrap_or(0));
+            let state = match (held, background) {
+                (Some(_), _) => 2,
+                (None, Some(_)) => 1,
+                (None, None) => 0,
+            };
             Ok(remote::DomainGetControlInfoRet { state, details: 0, state_time })
         }),
         Procedure::DomainGetMessages => now::<procs::DomainGetMessages>(request, |args| {
@@ -294,10 +262,6 @@ fn vcpus_flags<'a, 'b>(
 pub(crate) fn running(domain: &Domain) -> Result<Arc<Snapshot>, VirError> {
     let snapshot = domain.snapshot();
     if snapshot.is_active() { Ok(snapshot) } else { Err(not_running()) }
-}
-
-fn no_job() -> VirError {
-    VirError::invalid_state("no job is active on the domain")
 }
 
 fn no_snapshot(name: &str) -> VirError {

@@ -498,6 +498,12 @@ fn domain_message(
                 },
             )
         }
+        (21, DomainEvent::JobCompleted(numbers)) => {
+            let params = crate::domain_save::job_params(numbers);
+            message::<events::DomainEventCallbackJobCompleted>(
+                &remote::DomainEventCallbackJobCompletedMsg { callback_id: id, dom, params },
+            )
+        }
         (25, DomainEvent::MemoryFailure { recipient, action, flags }) => {
             message::<events::DomainEventMemoryFailure>(&remote::DomainEventMemoryFailureMsg {
                 callback_id: id,

@@ -14,6 +14,7 @@ mod domain_agent;
 mod domain_display;
 mod domain_info;
 mod domain_live;
+mod domain_save;
 mod empty;
 pub mod events;
 mod node;
@@ -74,6 +75,7 @@ impl Libvirt {
             domain_info::call,
             domain_live::call,
             tuning::call,
+            domain_save::call,
             node::call,
             secret::call,
             storage::call,

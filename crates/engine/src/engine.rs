@@ -169,6 +169,11 @@ impl Engine {
         (user, self.users.group_by_id(gid).map(|group| group.name.clone()))
     }
 
+    /// Where programs are looked for.
+    pub(crate) fn search_path(&self) -> PathBuf {
+        self.environment.get("PATH").map(PathBuf::from).unwrap_or_default()
+    }
+
     pub(crate) fn exec_helper(&self) -> &Helper {
         &self.exec_helper
     }

@@ -114,6 +114,8 @@ pub enum DomainEvent {
         /// How far beyond.
         excess: u64,
     },
+    /// A save or dump came to its end.
+    JobCompleted(Box<crate::domain::save::JobNumbers>),
     /// Memory of the guest failed.
     MemoryFailure {
         /// 0 hypervisor, 1 guest.

@@ -2,6 +2,7 @@
 
 use crate::conf::{ConfError, ConfFile};
 use crate::layout::Layout;
+use model::save_image::SaveFormat;
 use plan::Ids;
 use plan::qemu::{Settings, TlsSettings};
 use std::path::Path;
@@ -22,6 +23,23 @@ pub struct EngineSettings {
     /// Advertise and use KVM even though the probe says no (or yes): our own setting
     /// `kvm = "auto" | "on" | "off"` in `ironvirt.conf`.
     pub kvm: KvmPolicy,
+    /// For saving and dumping guests.
+    pub save: SaveSettings,
+}
+
+/// What `qemu.conf` says of saves and dumps.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SaveSettings {
+    /// `save_image_format`.
+    pub save_format: SaveFormat,
+    /// `dump_image_format`.
+    pub dump_format: SaveFormat,
+    /// `auto_dump_path`: where the memory of crashed guests goes.
+    pub auto_dump_path: String,
+    /// `auto_dump_bypass_cache`.
+    pub auto_dump_bypass_cache: bool,
+    /// `auto_start_bypass_cache`.
+    pub auto_start_bypass_cache: bool,
 }
 
 /// Whether KVM is used.
@@ -114,7 +132,30 @@ pub fn load(
         Some("off") => KvmPolicy::Off,
         Some(_) => return Err(own.invalid("kvm", "expected \"auto\", \"on\" or \"off\"")),
     };
-    Ok(EngineSettings { qemu, kvm })
+    let save = save(&conf, layout)?;
+    Ok(EngineSettings { qemu, kvm, save })
+}
+
+fn save(conf: &ConfFile, layout: &Layout) -> Result<SaveSettings, ConfError> {
+    let format = |name: &str| match conf.text(name)? {
+        None => Ok(Some(SaveFormat::Raw)),
+        Some(word) => Ok(SaveFormat::parse(word)),
+    };
+    let save_format = format("save_image_format")?.ok_or_else(|| {
+        let words = "expected raw, gzip, bzip2, xz, lzop, zstd or sparse";
+        conf.invalid("save_image_format", words)
+    })?;
+    Ok(SaveSettings {
+        save_format,
+        // As libvirt: a dump must not fail for its format's sake.
+        dump_format: format("dump_image_format")?.unwrap_or_default(),
+        auto_dump_path: match conf.text("auto_dump_path")? {
+            Some(path) => path.to_owned(),
+            None => layout.qemu_lib().join("dump").display().to_string(),
+        },
+        auto_dump_bypass_cache: conf.switch("auto_dump_bypass_cache")?.unwrap_or(false),
+        auto_start_bypass_cache: conf.switch("auto_start_bypass_cache")?.unwrap_or(false),
+    })
 }
 
 fn base(layout: &Layout) -> Settings {
@@ -290,6 +331,15 @@ mod tests {
         assert_eq!(settings.nbd_tls.dir, "/n");
         assert!(!settings.nbd_tls.verify && !settings.chardev_tls.verify);
         assert!(load_text("").expect("defaults").qemu.chardev_tls.verify);
+    }
+
+    #[test]
+    fn formats_of_images_are_known_words() {
+        let text = "save_image_format = \"sparse\"\ndump_image_format = \"lz4\"\n";
+        let save = load_text(text).expect("settings").save;
+        assert_eq!((save.save_format, save.dump_format), (SaveFormat::Sparse, SaveFormat::Raw));
+        assert_eq!(save.auto_dump_path, "/srv/x/var/lib/libvirt/qemu/dump");
+        assert!(load_text("save_image_format = \"lz4\"\n").is_err());
     }
 
     #[test]

@@ -232,9 +232,7 @@ pub fn migrate(uri: &str) -> Command<Ack> {
 
 /// Begins to receive a guest's state. `stay`: a QEMU that fails to does not end itself (from 9.1).
 pub fn migrate_incoming(uri: &str, stay: bool) -> Command<Ack> {
-    Command::new("migrate-incoming")
-        .arg("uri", uri)
-        .arg_opt("exit-on-error", stay.then_some(false))
+    Command::new("migrate-incoming").arg("uri", uri).arg_opt("exit-on-error", stay.then_some(false))
 }
 
 /// Begins to write the guest's memory in `format` (`elf` without one) into the descriptor that

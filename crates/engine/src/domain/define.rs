@@ -246,7 +246,7 @@ impl Engine {
         nvram: Option<&str>,
         options: UndefineOptions,
     ) -> Result<(), VirError> {
-        let saved = self.layout.qemu_lib().join("save").join(format!("{name}.save"));
+        let saved = self.managed_image(name);
         if saved.exists() && !options.managed_save {
             return Err(VirError::invalid_state(
                 "Refusing to undefine while domain managed save image exists",
@@ -345,6 +345,12 @@ impl Engine {
         let Some(config) = snapshot.config.clone() else {
             return Err(VirError::invalid_state("cannot rename a transient domain"));
         };
+        if self.managed_image(&snapshot.name).exists() {
+            return Err(VirError::invalid_state(
+                "domain with a managed saved state can't be renamed",
+            )
+            .hint("start it, or managedsave-remove the state"));
+        }
         if *snapshot.name == *new_name {
             return Err(VirError::invalid_state("Can't rename domain to itself"));
         }

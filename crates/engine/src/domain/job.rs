@@ -2,6 +2,9 @@
 //!
 //! Whoever changes a domain holds its job. Waiting has a deadline, and the error at the end of it
 //! names the job that was in the way, its age and its client. Reads never come here.
+//!
+//! What takes as long as it takes (a save, a dump) is held beside: questions to QEMU go on while it
+//! runs, everything else waits for its end.
 
 use diag::{ErrorCode, VirError};
 use lifecycle::{JobKind, JobView, Phase, Request, Verdict, decide};
@@ -25,6 +28,8 @@ struct Held {
 struct State {
     phase: Phase,
     job: Option<Held>,
+    /// What takes as long as it takes.
+    background: Option<Held>,
 }
 
 /// Phase and job of one domain.
@@ -56,21 +61,22 @@ enum Look {
 enum WaitFor {
     /// Another job.
     Job,
-    /// The phase alone: the job is free, for others.
-    Phase,
+    /// The phase, or a job in the background: the job is free, for others.
+    Change,
 }
 
 /// Holds the job; dropping it lets the next one go on.
 #[derive(Debug)]
 pub struct JobGuard {
     gate: Arc<JobGate>,
+    background: bool,
 }
 
 impl JobGate {
     /// The gate of a domain in `phase`.
     pub fn new(phase: Phase) -> Arc<Self> {
         Arc::new(Self {
-            state: Mutex::new(State { phase, job: None }),
+            state: Mutex::new(State { phase, job: None, background: None }),
             changed: Notify::new(),
             freed: Notify::new(),
         })
@@ -105,7 +111,7 @@ impl JobGate {
                         () = changed => {}
                         () = self.freed.notified() => {}
                     },
-                    WaitFor::Phase => {
+                    WaitFor::Change => {
                         self.freed.notify_one();
                         changed.await;
                     }
@@ -135,20 +141,25 @@ impl JobGate {
 
     fn look(self: &Arc<Self>, request: Request, verb: &'static str, client: &Arc<str>) -> Look {
         let mut state = self.lock();
-        let job = state.job.as_ref().map(|held| JobView { kind: held.kind });
+        let job = state.job.as_ref().or(state.background.as_ref());
+        let job = job.map(|held| JobView { kind: held.kind });
         match decide(state.phase, job, request) {
             Verdict::Accept => {
                 let kind = match request {
                     Request::QueryLive => JobKind::Query,
                     Request::Start => JobKind::Start,
+                    Request::Save => JobKind::Background,
                     _ => JobKind::Modify,
                 };
-                let since = Instant::now();
-                state.job = Some(Held { kind, verb, client: Arc::clone(client), since });
-                Look::Answer(Ok(Admission::Granted(JobGuard { gate: Arc::clone(self) })))
+                let held = Held { kind, verb, client: Arc::clone(client), since: Instant::now() };
+                let background = kind == JobKind::Background;
+                let slot = if background { &mut state.background } else { &mut state.job };
+                *slot = Some(held);
+                let guard = JobGuard { gate: Arc::clone(self), background };
+                Look::Answer(Ok(Admission::Granted(guard)))
             }
-            Verdict::Queue if job.is_some() => Look::Wait(WaitFor::Job),
-            Verdict::Queue => Look::Wait(WaitFor::Phase),
+            Verdict::Queue if state.job.is_some() => Look::Wait(WaitFor::Job),
+            Verdict::Queue => Look::Wait(WaitFor::Change),
             Verdict::Ignore => Look::Answer(Ok(Admission::AlreadySo)),
             Verdict::Refuse(refusal) => Look::Answer(Err(refusal.into())),
         }
@@ -166,9 +177,14 @@ impl JobGate {
         }
     }
 
-    /// How long a job has been held, if one is.
+    /// How long a job has been held, if one is; one in the background does not count.
     pub fn held_for(&self) -> Option<Duration> {
         self.lock().job.as_ref().map(|held| held.since.elapsed())
+    }
+
+    /// How long a job has been held in the background, if one is.
+    pub fn background_for(&self) -> Option<Duration> {
+        self.lock().background.as_ref().map(|held| held.since.elapsed())
     }
 
     /// The phase now.
@@ -193,24 +209,34 @@ impl JobGate {
         }
     }
 
-    /// Who holds the job, in words.
+    /// Who holds the job, in words: what takes long before what is soon over.
     pub fn holder(&self) -> Option<String> {
-        let held = self.lock().job.clone()?;
+        let held = self.holding()?;
         let age = held.since.elapsed().as_secs();
-        Some(format!("'{}' of {} holds it since {age} s", held.verb, held.client))
+        Some(format!("'{}' of {} since {age} s", held.verb, held.client))
+    }
+
+    fn holding(&self) -> Option<Held> {
+        let state = self.lock();
+        state.background.clone().or_else(|| state.job.clone())
     }
 
     fn gave_up(&self, verb: &str) -> VirError {
-        let holder =
-            self.holder().unwrap_or_else(|| "the domain is being started or ended".to_owned());
-        VirError::new(
+        let held = self.holding();
+        let background = held.as_ref().is_some_and(|held| held.kind == JobKind::Background);
+        let holder = match self.holder() {
+            Some(holder) => format!("held by {holder}"),
+            None => "the domain is being started or ended".to_owned(),
+        };
+        let error = VirError::new(
             ErrorCode::OPERATION_TIMEOUT,
             format!(
-                "cannot acquire state change lock: {verb} waited {} s, and {holder}",
+                "cannot acquire state change lock ({holder}); {verb} waited {} s",
                 QUEUE_DEADLINE.as_secs()
             ),
         )
-        .hint("destroy does not wait for jobs")
+        .hint("destroy does not wait for jobs");
+        if background { error.hint("domjobabort ends the job that holds it") } else { error }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -220,7 +246,12 @@ impl JobGate {
 
 impl Drop for JobGuard {
     fn drop(&mut self) {
-        self.gate.lock().job = None;
+        if self.background {
+            self.gate.lock().background = None;
+            self.gate.changed.notify_waiters();
+        } else {
+            self.gate.lock().job = None;
+        }
         // One alone: with hundreds of changes queued, waking all for each is quadratic.
         self.gate.freed.notify_one();
     }
@@ -278,6 +309,35 @@ mod tests {
             assert!(waiter.await.expect("no panic"));
         }
         assert!(gate.held_for().is_none());
+    }
+
+    /// While a guest is saved, questions pass; changes wait for the end of it, and then take turns.
+    #[tokio::test(flavor = "current_thread", start_paused = true)]
+    async fn questions_pass_a_job_in_the_background_and_changes_wait() {
+        let gate = JobGate::new(Phase::Active(Status::Running(RunningReason::Booted)));
+        let save = gate.acquire(Request::Save, "save", &client()).await.expect("free");
+        let waiters: Vec<_> = (0..100)
+            .map(|_| {
+                let gate = Arc::clone(&gate);
+                tokio::spawn(async move {
+                    gate.acquire(Request::Reset, "reset", &client()).await.is_ok()
+                })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        for _ in 0..3 {
+            let question = gate.acquire(Request::QueryLive, "query", &client()).await;
+            assert!(matches!(question, Ok(Admission::Granted(_))));
+        }
+        assert!(gate.held_for().is_none() && gate.background_for().is_some());
+        assert!(waiters.iter().all(|waiter| !waiter.is_finished()));
+        drop(save);
+        for waiter in waiters {
+            assert!(waiter.await.expect("no panic"));
+        }
+        let _save = gate.acquire(Request::Save, "save", &client()).await.expect("free");
+        let error = gate.acquire(Request::Save, "dump", &client()).await.expect_err("one at once");
+        assert!(error.detail.contains("(held by 'save' of test since "), "{}", error.detail);
     }
 
     #[tokio::test]

@@ -14,13 +14,15 @@ impl Engine {
     pub(crate) fn load_definitions(&self) -> Result<(), StoreError> {
         self.store.prepare()?;
         let files = self.store.scan()?;
+        let saved = self.managed_images();
         let workers = thread::available_parallelism().map_or(1, usize::from).min(8);
         let share = files.len().div_ceil(workers).max(1);
         thread::scope(|scope| {
             for part in files.chunks(share) {
+                let saved = &saved;
                 scope.spawn(move || {
                     for file in part {
-                        if let Err(error) = self.load_definition(file) {
+                        if let Err(error) = self.load_definition(file, saved.contains(&file.name)) {
                             tracing::error!(
                                 file = %file.path.display(),
                                 error = %error.message(),
@@ -35,7 +37,7 @@ impl Engine {
         Ok(())
     }
 
-    fn load_definition(&self, file: &StoredFile) -> Result<(), VirError> {
+    fn load_definition(&self, file: &StoredFile, saved: bool) -> Result<(), VirError> {
         let text = self.store.read(file).map_err(|error| error.to_vir())?;
         let parsed = model::domain::parse(&text, ParseOptions::default());
         let definition = super::define::refuse_faults(parsed.domain, &parsed.diagnostics, &text)?;
@@ -56,8 +58,9 @@ impl Engine {
         if !new {
             return Err(VirError::internal("the stored domain is there twice"));
         }
-        if file.autostart || file.autostart_once {
+        if file.autostart || file.autostart_once || saved {
             domain.publish(|snapshot| {
+                snapshot.managed_save = saved;
                 snapshot.autostart = file.autostart;
                 snapshot.autostart_once = file.autostart_once;
             });

@@ -53,6 +53,12 @@ pub fn timestamp(time: SystemTime) -> String {
     )
 }
 
+/// `2026-11-20-22:19:53`, as libvirt puts it into names of files.
+pub fn file_time(time: SystemTime) -> String {
+    let text = timestamp(time);
+    text.get(..19).unwrap_or_default().replace(' ', "-")
+}
+
 /// Year, month and day of a day counted from 1970-01-01, in the proleptic Gregorian calendar.
 fn civil(days: u64) -> (u64, u64, u64) {
     // Counted from 0000-03-01, so that leap days come last in their year; an era has 400 years.

@@ -36,7 +36,7 @@ impl ListFilter {
 
     /// True if a domain with this snapshot is wanted.
     pub fn admits(self, snapshot: &Snapshot) -> bool {
-        let saved = snapshot.config.as_ref().is_some_and(|c| c.summary.has_managed_save);
+        let saved = snapshot.managed_save;
         let state = match snapshot.status {
             Status::Running(_) => Self::RUNNING,
             Status::Paused(_) => Self::PAUSED,

@@ -1,6 +1,7 @@
 //! Taking over running guests when the daemon starts: ours and libvirtd's alike.
 
 use super::record::{Domain, Live};
+use super::save::{SaveNote, forget_unfinished, go_on};
 use super::status::{Sidecar, StatusFile};
 use super::teardown;
 use super::view::power_policy;
@@ -80,19 +81,28 @@ impl Engine {
                 super::foreign::undo(&self, status.content(), pid)
             }
         };
+        let note = sidecar.as_ref().and_then(|sidecar| sidecar.note.clone());
         let starting = status.content().status == Status::Paused(PausedReason::StartingUp);
         match process {
             Some(process) if !starting => {
                 for port in made.ports.values() {
                     self.ports.take(*port);
                 }
-                self.take_over(status, process, undo, made).await;
+                self.take_over(status, process, undo, made, note).await;
             }
             process => {
                 // It ended while nobody looked, or was never let run: nothing of it may stay.
                 if let Some(process) = process {
                     let _ = process.kill();
                     let _ = process.exited().await;
+                }
+                // A guest that was given its state and never ran has it in the image alone.
+                let never_ran =
+                    starting || status.content().status == Status::Paused(PausedReason::Migration);
+                let note =
+                    note.filter(|note| !never_ran || !matches!(note, SaveNote::Restored { .. }));
+                if let Some(note) = note {
+                    let _ = tokio::task::spawn_blocking(move || forget_unfinished(&note)).await;
                 }
                 let definition = &status.content().definition;
                 let (name, why) = (&definition.name, ShutoffReason::Unknown);
@@ -108,6 +118,7 @@ impl Engine {
         process: Process,
         undo: Vec<Undo>,
         made: teardown::Made,
+        note: Option<SaveNote>,
     ) {
         let content = status.content().clone();
         let Some(uuid) = content.definition.uuid.map(|uuid| Uuid(uuid.0)) else {
@@ -139,7 +150,7 @@ impl Engine {
             snapshot.live = Some(live);
         });
         domain.gate.set_phase(Phase::Active(content.status));
-        let guest = Guest { domain, id, status, process, undo, made };
+        let guest = Guest { domain, id, status, process, undo, made, note };
         let engine = Arc::clone(self);
         // Until it is under control, only destroy can do something about it.
         let (abort, aborted) = watch::channel(false);
@@ -195,6 +206,9 @@ impl Engine {
 
     /// Takes back what was made for a guest that ended before it was under control.
     async fn bury(self: &Arc<Self>, guest: Guest, reason: ShutoffReason, detail: StoppedDetail) {
+        if let Some(note) = guest.note {
+            let _ = tokio::task::spawn_blocking(move || forget_unfinished(&note)).await;
+        }
         let definition = &guest.status.content().definition;
         let name = &definition.name;
         teardown::run(self, name, Some(definition), reason, guest.undo, guest.made).await;
@@ -217,7 +231,7 @@ impl Engine {
 
     /// The guest is ours: believe QEMU about what the guest does now, and start its actor.
     fn resume_control(self: &Arc<Self>, guest: Guest, connected: Connected, run_state: String) {
-        let Guest { domain, id, mut status, process, undo, made } = guest;
+        let Guest { domain, id, mut status, process, undo, made, note } = guest;
         let before = status.content().status;
         let now = reconcile(before, &run_state);
         status.set_status(now);
@@ -231,9 +245,9 @@ impl Engine {
         tracing::info!(domain = status.content().name, pid = process.pid(), "taken over");
         // Before its actor, so that a power-off which comes at once is understood.
         let fake_reboot = status.content().fake_reboot;
-        vm::spawn(ActorParts {
+        let vm = vm::spawn(ActorParts {
             engine: Arc::clone(self),
-            domain,
+            domain: Arc::clone(&domain),
             id,
             process,
             monitor: connected.monitor,
@@ -245,6 +259,9 @@ impl Engine {
             undo,
             made,
         });
+        if let Some(note) = note {
+            go_on(self, &domain, &vm, note);
+        }
     }
 }
 
@@ -256,6 +273,7 @@ struct Guest {
     process: Process,
     undo: Vec<Undo>,
     made: teardown::Made,
+    note: Option<SaveNote>,
 }
 
 /// The process of a status file, if it is still that process.

@@ -1,6 +1,7 @@
 //! One domain as everybody may see it: a snapshot that is replaced as a whole.
 
 use super::job::JobGate;
+use super::save::Jobs;
 use super::vm::Vm;
 use crate::events::DomainRef;
 use lifecycle::{Phase, ShutoffReason, Status};
@@ -36,8 +37,6 @@ pub struct Summary {
     pub vcpus: u32,
     /// `hvm`, `xen` …
     pub os_type: Box<str>,
-    /// It has a managed save image.
-    pub has_managed_save: bool,
 }
 
 /// The running domain's definition and identity, replaced whenever something of it changes.
@@ -79,6 +78,8 @@ pub struct Snapshot {
     pub autostart: bool,
     /// Started with the next boot of the host, and then no more.
     pub autostart_once: bool,
+    /// It has a managed save image, which its next start takes up.
+    pub managed_save: bool,
     /// The persistent definition, if there is one.
     pub config: Option<Arc<Config>>,
     /// The running definition, if it runs.
@@ -120,6 +121,8 @@ pub struct Domain {
     pub uuid: Uuid,
     /// Who may change it.
     pub gate: Arc<JobGate>,
+    /// Its saves and dumps.
+    pub jobs: Jobs,
     snapshot: RwLock<Arc<Snapshot>>,
     vm: Mutex<Option<Arc<Vm>>>,
     /// Ends the start that is under way.
@@ -132,12 +135,14 @@ impl Domain {
         Arc::new(Self {
             uuid,
             gate: JobGate::new(Phase::Inactive),
+            jobs: Jobs::default(),
             snapshot: RwLock::new(Arc::new(Snapshot {
                 name: Arc::from(name),
                 id: -1,
                 status: Status::Shutoff(ShutoffReason::Unknown),
                 autostart: false,
                 autostart_once: false,
+                managed_save: false,
                 config,
                 live: None,
                 generation: 0,

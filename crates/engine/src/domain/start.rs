@@ -4,6 +4,7 @@ use super::define::uuid_of;
 use super::job::Admission;
 use super::launch::{Launch, Launched, WriteDown};
 use super::record::{Domain, Live};
+use super::save::Incoming;
 use super::status::{Sidecar, StatusFile};
 use super::view::power_policy;
 use super::vm::{self, ActorParts, EndReason};
@@ -29,6 +30,10 @@ pub struct StartOptions {
     pub validate: bool,
     /// Give the guest a fresh variable store.
     pub reset_nvram: bool,
+    /// Read a managed save image past the page cache.
+    pub bypass_cache: bool,
+    /// Boot, and remove a managed save image.
+    pub force_boot: bool,
 }
 
 impl Engine {
@@ -51,11 +56,14 @@ impl Engine {
         let engine = Arc::clone(self);
         let domain = Arc::clone(domain);
         self.detached(async move {
+            if let Some((saved, incoming)) = engine.managed_start(&domain, options).await? {
+                return engine.run(&domain, saved, options, Some(incoming), job).await;
+            }
             let definition = {
                 let engine = Arc::clone(&engine);
                 crate::blocking(move || engine.definition_of(&config)).await?
             };
-            engine.run(&domain, definition, options, job).await
+            engine.run(&domain, definition, options, None, job).await
         })
         .await
     }
@@ -95,7 +103,7 @@ impl Engine {
                     .acquire(Request::Start, "create", &client)
                     .await
                     .map_err(|error| already_active(error, &domain))?;
-                engine.run(&domain, definition, options, job).await?;
+                engine.run(&domain, definition, options, None, job).await?;
                 Ok(domain.reference())
             }
             .await;
@@ -129,8 +137,12 @@ impl Engine {
         let client: Arc<str> = Arc::from("autostart");
         for domain in wanted {
             let snapshot = domain.snapshot();
+            let options = StartOptions {
+                bypass_cache: self.settings.save.auto_start_bypass_cache,
+                ..StartOptions::default()
+            };
             if !snapshot.is_active()
-                && let Err(error) = self.start(&domain, StartOptions::default(), &client).await
+                && let Err(error) = self.start(&domain, options, &client).await
             {
                 let name = &snapshot.name;
                 tracing::error!(domain = %name, error = %error.message(), "not autostarted");
@@ -153,6 +165,7 @@ impl Engine {
         definition: &mut Definition,
         id: i32,
         options: StartOptions,
+        incoming: bool,
     ) -> Result<LaunchPlan, VirError> {
         let emulator =
             definition.devices.as_ref().and_then(|devices| devices.emulator.clone()).ok_or_else(
@@ -183,7 +196,7 @@ impl Engine {
             firmware: &firmware,
             settings: &settings,
             id,
-            incoming: None,
+            incoming: incoming.then_some("defer"),
         };
         let mut plan = plan::qemu::launch(definition, &inputs)
             .map_err(|faults| VirError::from_diagnostics(ErrorDomain::QEMU, faults, None))?;
@@ -216,21 +229,27 @@ impl Engine {
         crate::blocking(move || {
             let (mut definition, _) = engine.read_definition(&xml, false)?;
             super::native::without_host(&mut definition);
-            let plan = engine.plan_start(&mut definition, -1, StartOptions::default())?;
+            let plan = engine.plan_start(&mut definition, -1, StartOptions::default(), false)?;
             Ok(super::native::text(&plan, &definition, &engine.environment))
         })
         .await
     }
 
-    async fn run(
+    /// Starts a guest whose job is held: boots it, or has it take up the state that comes in.
+    ///
+    /// # Errors
+    /// Those of starting; then nothing is left of the attempt.
+    pub(super) async fn run(
         self: &Arc<Self>,
         domain: &Arc<Domain>,
         definition: Definition,
         options: StartOptions,
+        incoming: Option<Incoming>,
         job: Admission,
     ) -> Result<(), VirError> {
         let (abort, aborted) = watch::channel(false);
         domain.begin_start(abort);
+        domain.jobs.forget();
         domain.gate.set_phase(Phase::Starting);
         let id = self.registry.assign_id(domain);
         // Seen by everybody from here on, so that a start that takes long can be destroyed.
@@ -246,7 +265,7 @@ impl Engine {
             domain.gate.set_phase(Phase::Inactive);
             return Err(error);
         }
-        let result = self.bring_up(domain, definition, id, options, aborted).await;
+        let result = self.bring_up(domain, definition, id, options, incoming, aborted).await;
         domain.end_start();
         if let Err(error) = &result {
             tracing::warn!(domain = %domain.snapshot().name, error = %error.message(), "not started");
@@ -262,6 +281,7 @@ impl Engine {
         mut definition: Definition,
         id: i32,
         options: StartOptions,
+        incoming: Option<Incoming>,
         aborted: watch::Receiver<bool>,
     ) -> Result<(), VirError> {
         let name = Arc::clone(&domain.snapshot().name);
@@ -270,10 +290,22 @@ impl Engine {
             // while the plan is made.
             self.runtime().spawn_blocking(move || cgroups.warm_up());
         }
+        let saved_cpu = incoming.as_ref().map(|incoming| incoming.cpu.clone());
         let plan = {
             let engine = Arc::clone(self);
             crate::blocking(move || {
-                let plan = engine.plan_start(&mut definition, id, options)?;
+                let plan = match saved_cpu {
+                    None => engine.plan_start(&mut definition, id, options, false)?,
+                    Some(cpu) => {
+                        // The CPU that the guest has, whatever its definition would mean today.
+                        let configured = definition.cpu.clone();
+                        definition.cpu = cpu.or(configured.clone());
+                        let mut plan = engine.plan_start(&mut definition, id, options, true)?;
+                        plan.configured_cpu = configured;
+                        plan
+                    }
+                };
+
                 if let Some(error) = super::steps::unsupported(&plan.steps) {
                     return Err(error);
                 }
@@ -292,7 +324,7 @@ impl Engine {
             Arc::new(move |pid, start_time, made| {
                 let mut status = status.clone();
                 status.set_pid(pid);
-                let sidecar = Sidecar { start_time, undo: undo.clone(), made };
+                let sidecar = Sidecar { start_time, undo: undo.clone(), made, note: None };
                 status
                     .write_sidecar(&sidecar)
                     .and_then(|()| status.write())
@@ -307,7 +339,11 @@ impl Engine {
                 return Err(error);
             }
         };
-        self.take_charge(domain, &plan, status, undo, launched).await?;
+        let loads = incoming.is_some();
+        self.take_charge(domain, &plan, status, undo, launched, loads).await?;
+        if let Some(incoming) = incoming {
+            return self.take_up(domain, options, incoming).await;
+        }
         if !options.paused {
             self.first_run(domain, &resume).await?;
         } else {
@@ -327,6 +363,7 @@ impl Engine {
         mut status_file: StatusFile,
         undo: Vec<plan::Undo>,
         launched: Launched,
+        loads: bool,
     ) -> Result<(), VirError> {
         let id = plan.id;
         let made = launched.results.made();
@@ -338,7 +375,9 @@ impl Engine {
         status_file.set_pid(pid);
         status_file.set_definition(&definition);
         status_file.set_vcpu_threads(observed.vcpu_threads.values().copied().collect());
-        status_file.set_status(Status::Paused(PausedReason::User));
+        // A QEMU without a state is of no use to whoever finds it.
+        let found = if loads { status } else { Status::Paused(PausedReason::User) };
+        status_file.set_status(found);
         if let Err(error) = status_file.write() {
             let _ = launched.process.kill();
             let _ = launched.process.exited().await;
@@ -453,7 +492,7 @@ pub(super) fn quoted(word: &str) -> String {
 }
 
 /// `create` of a domain that runs: libvirt's words name the domain.
-fn already_active(error: VirError, domain: &Domain) -> VirError {
+pub(super) fn already_active(error: VirError, domain: &Domain) -> VirError {
     if error.detail != "domain is already running" {
         return error;
     }

@@ -2,6 +2,7 @@
 //! guest over. `NAME.xml` has libvirt's format; what we keep beyond it lies beside, in
 //! `NAME.ivirt`.
 
+use super::save::SaveNote;
 use super::teardown::Made;
 use crate::layout::Layout;
 use diag::Severity;
@@ -64,6 +65,8 @@ pub(super) struct Sidecar {
     pub undo: Vec<Undo>,
     /// What taking back needs to know.
     pub made: Made,
+    /// The save, dump or restore under way.
+    pub note: Option<SaveNote>,
 }
 
 impl StatusFile {
@@ -295,6 +298,7 @@ impl Sidecar {
             "links": pairs(&self.made.links),
             "lent": lent,
             "cgroup": self.made.cgroup,
+            "save": self.note.as_ref().map(SaveNote::to_json),
         })
         .to_string()
     }
@@ -327,6 +331,7 @@ impl Sidecar {
             start_time: value.get("start_time")?.as_u64()?,
             undo: undo.iter().map(undo_from_json).collect::<Option<_>>()?,
             made,
+            note: value.get("save").and_then(SaveNote::from_json),
         })
     }
 }
@@ -392,9 +397,11 @@ mod tests {
             Undo::EndHelper { pid_file: "/p".into() },
             Undo::EndQemu,
         ];
-        let sidecar = Sidecar { start_time: 42, undo: undo.clone(), made: made.clone() };
+        let note = Some(SaveNote::Restored { path: "/s".into(), file: (1, 2) });
+        let sidecar =
+            Sidecar { start_time: 42, undo: undo.clone(), made: made.clone(), note: note.clone() };
         let read = Sidecar::parse(sidecar.json().as_bytes()).expect("own format");
-        assert_eq!((read.start_time, read.undo), (42, undo));
+        assert_eq!((read.start_time, read.undo, read.note), (42, undo, note));
         assert_eq!(read.made.ports.len(), 1);
         assert_eq!((read.made.lent, read.made.cgroup), (made.lent, made.cgroup));
         assert!(Sidecar::parse(b"{").is_none());

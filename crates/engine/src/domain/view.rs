@@ -17,20 +17,12 @@ impl Summary {
             vcpus_max,
             vcpus: definition.vcpu.as_ref().and_then(|vcpu| vcpu.current).unwrap_or(vcpus_max),
             os_type: definition.os.as_ref().map_or("hvm", |os| os.kind.name.as_str()).into(),
-            has_managed_save: false,
         }
     }
 
     /// The facts of a domain of which nothing is known any more.
     pub fn nothing() -> Self {
-        Self {
-            memory_max_kib: 0,
-            memory_kib: 0,
-            vcpus_max: 0,
-            vcpus: 0,
-            os_type: "hvm".into(),
-            has_managed_save: false,
-        }
+        Self { memory_max_kib: 0, memory_kib: 0, vcpus_max: 0, vcpus: 0, os_type: "hvm".into() }
     }
 }
 
@@ -70,13 +62,11 @@ impl Live {
 pub fn power_policy(definition: &Definition) -> PowerPolicy {
     let of = |action: Option<LifecycleAction>, default| match action {
         None => default,
-        Some(
-            LifecycleAction::Restart
-            | LifecycleAction::RenameRestart
-            | LifecycleAction::CoredumpRestart,
-        ) => OnEvent::Restart,
+        Some(LifecycleAction::Restart | LifecycleAction::RenameRestart) => OnEvent::Restart,
         Some(LifecycleAction::Preserve) => OnEvent::Preserve,
-        Some(LifecycleAction::Destroy | LifecycleAction::CoredumpDestroy) => OnEvent::Destroy,
+        Some(LifecycleAction::Destroy) => OnEvent::Destroy,
+        Some(LifecycleAction::CoredumpDestroy) => OnEvent::DumpAndDestroy,
+        Some(LifecycleAction::CoredumpRestart) => OnEvent::DumpAndRestart,
     };
     PowerPolicy {
         poweroff: of(definition.on_poweroff, OnEvent::Destroy),

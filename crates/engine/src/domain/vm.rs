@@ -8,11 +8,13 @@
 use super::guest_events::{Intent, meaning};
 use super::qemu_log;
 use super::record::{Domain, Live};
-use super::status::StatusFile;
+use super::save::SaveNote;
+use super::status::{Sidecar, StatusFile};
 use super::teardown;
 use super::tuning::{perf, plug, threshold};
 use crate::engine::Engine;
 use crate::events::{DomainEvent, Event};
+use diag::VirError;
 use host::monitor::{Events, Monitor, MonitorEvent};
 use host::process::Process;
 use lifecycle::{
@@ -25,7 +27,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// How long QEMU may take to end after SIGTERM before SIGKILL follows.
 const TERM_PATIENCE: Duration = Duration::from_secs(5);
@@ -53,6 +55,10 @@ pub struct Vm {
     indexed: Mutex<BTreeSet<String>>,
     /// Events that the kernel counts for it.
     pub(super) counters: perf::Counters,
+    /// The state of the migration, as QEMU told it last.
+    migration: watch::Sender<String>,
+    /// How the last dump of memory ended: with this error, or without one.
+    dump: watch::Sender<Option<String>>,
     inbox: mpsc::UnboundedSender<Message>,
 }
 
@@ -67,6 +73,8 @@ enum Message {
     Redefine(Box<Definition>, oneshot::Sender<()>),
     /// Write down whether the next power-off stands for a reboot.
     FakeReboot(oneshot::Sender<()>),
+    /// Write down what a save, dump or restore is about to do.
+    Note(Option<SaveNote>, oneshot::Sender<std::io::Result<()>>),
     /// Tell subscribers something about this domain, in order with its other events.
     Tell(DomainEvent),
     /// End QEMU.
@@ -80,6 +88,8 @@ pub enum EndReason {
     Destroyed,
     /// The guest powered off.
     Shutdown,
+    /// Its state is saved.
+    Saved,
     /// The guest crashed.
     Crashed,
     /// QEMU ended without having been told to and without saying why.
@@ -89,13 +99,16 @@ pub enum EndReason {
 }
 
 impl EndReason {
-    fn outcome(self) -> (ShutoffReason, StoppedDetail) {
+    /// What the domain is afterwards, and what is told; nothing of one that never was told to
+    /// have started.
+    fn outcome(self) -> (ShutoffReason, Option<StoppedDetail>) {
         match self {
-            Self::Destroyed => (ShutoffReason::Destroyed, StoppedDetail::Destroyed),
-            Self::Shutdown => (ShutoffReason::Shutdown, StoppedDetail::Shutdown),
-            Self::Crashed => (ShutoffReason::Crashed, StoppedDetail::Crashed),
-            Self::Vanished => (ShutoffReason::Crashed, StoppedDetail::Failed),
-            Self::Failed => (ShutoffReason::Failed, StoppedDetail::Failed),
+            Self::Destroyed => (ShutoffReason::Destroyed, Some(StoppedDetail::Destroyed)),
+            Self::Shutdown => (ShutoffReason::Shutdown, Some(StoppedDetail::Shutdown)),
+            Self::Saved => (ShutoffReason::Saved, Some(StoppedDetail::Saved)),
+            Self::Crashed => (ShutoffReason::Crashed, Some(StoppedDetail::Crashed)),
+            Self::Vanished => (ShutoffReason::Crashed, Some(StoppedDetail::Failed)),
+            Self::Failed => (ShutoffReason::Failed, None),
         }
     }
 }
@@ -160,6 +173,41 @@ impl Vm {
         }
     }
 
+    /// Writes down what a save, dump or restore is about to do (nothing: it is over), for a daemon
+    /// that takes the guest over, and returns once that is on disk.
+    ///
+    /// # Errors
+    /// Those of writing, and a QEMU that ended.
+    pub async fn note(&self, note: Option<SaveNote>) -> Result<(), VirError> {
+        let (done, wait) = oneshot::channel();
+        let sent = self.inbox.send(Message::Note(note, done)).is_ok();
+        match (sent, wait.await) {
+            (true, Ok(written)) => written
+                .map_err(|error| super::steps::system("cannot write the status file", &error)),
+            _ => Err(VirError::failed("domain is no longer running")),
+        }
+    }
+
+    /// The states of QEMU's migrations as they come.
+    pub fn migration_states(&self) -> watch::Receiver<String> {
+        self.migration.subscribe()
+    }
+
+    /// The ends of dumps as they come.
+    pub fn dump_ends(&self) -> watch::Receiver<Option<String>> {
+        self.dump.subscribe()
+    }
+
+    /// Presses the reset button and lets the guest run.
+    pub async fn reset_and_run(&self) {
+        self.announce_run(RunningReason::Unpaused);
+        let reset = self.monitor.execute(qmp::cmd::system_reset()).await;
+        let run = self.monitor.execute(qmp::cmd::cont()).await;
+        if let Err(error) = reset.and(run) {
+            tracing::warn!(id = self.id, %error, "the guest could not be restarted");
+        }
+    }
+
     /// Tells subscribers, in order with the domain's other events.
     pub fn tell(&self, event: DomainEvent) {
         let _ = self.inbox.send(Message::Tell(event));
@@ -204,6 +252,8 @@ pub(super) fn spawn(parts: ActorParts) -> Arc<Vm> {
         raw_commands: AtomicU64::new(0),
         indexed: Mutex::default(),
         counters: perf::Counters::default(),
+        migration: watch::channel(String::new()).0,
+        dump: watch::channel(None).0,
         inbox,
     });
     if let Some(live) = &parts.domain.snapshot().live {
@@ -285,12 +335,20 @@ impl Actor {
 
     async fn guest_event(&mut self, event: &qmp::Event) {
         self.tell_raw(event);
-        if let qmp::EventKind::BlockWriteThreshold { node_name, amount_exceeded, write_threshold } =
-            event.kind()
-        {
-            self.threshold_passed(&node_name, write_threshold, amount_exceeded);
+        let kind = event.kind();
+        match &kind {
+            qmp::EventKind::Migration { status } => {
+                self.vm.migration.send_replace(status.clone());
+            }
+            qmp::EventKind::DumpCompleted { error, .. } => {
+                self.vm.dump.send_replace(error.clone());
+            }
+            qmp::EventKind::BlockWriteThreshold { node_name, amount_exceeded, write_threshold } => {
+                self.threshold_passed(node_name, *write_threshold, *amount_exceeded);
+            }
+            _ => {}
         }
-        let translated = meaning(event.kind(), &mut self.vm.lock_intent());
+        let translated = meaning(kind, &mut self.vm.lock_intent());
         // What the event used up is over; the status that follows is written with it.
         let fake = self.vm.lock_intent().fake_reboot;
         self.status_file.set_fake_reboot(fake);
@@ -370,14 +428,12 @@ impl Actor {
             Action::ResetAndRun => {
                 // A child task: the monitor's answer must not keep the actor from its events.
                 let vm = Arc::clone(&self.vm);
-                self.engine.runtime().spawn(async move {
-                    vm.announce_run(RunningReason::Unpaused);
-                    let reset = vm.monitor.execute(qmp::cmd::system_reset()).await;
-                    let run = vm.monitor.execute(qmp::cmd::cont()).await;
-                    if let Err(error) = reset.and(run) {
-                        tracing::warn!(id = vm.id, %error, "the guest could not be restarted");
-                    }
-                });
+                self.engine.runtime().spawn(async move { vm.reset_and_run().await });
+            }
+            Action::DumpCore { restart } => {
+                let (engine, domain) = (Arc::clone(&self.engine), Arc::clone(&self.domain));
+                let dump = super::save::auto_dump(engine, domain, Arc::clone(&self.vm), restart);
+                self.engine.runtime().spawn(dump);
             }
         }
     }
@@ -390,6 +446,19 @@ impl Actor {
             Message::FakeReboot(done) => {
                 self.note_fake_reboot().await;
                 let _ = done.send(());
+            }
+            Message::Note(note, done) => {
+                let sidecar = Sidecar {
+                    start_time: self.vm.process.start_time(),
+                    undo: self.undo.clone(),
+                    made: self.made.clone(),
+                    note,
+                };
+                let status = self.status_file.clone();
+                let written =
+                    tokio::task::spawn_blocking(move || status.write_sidecar(&sidecar)).await;
+                let _ =
+                    done.send(written.unwrap_or_else(|error| Err(std::io::Error::other(error))));
             }
             Message::Settle(status, done) => {
                 self.publish(status).await;
@@ -502,7 +571,7 @@ impl Actor {
         teardown::run(&self.engine, &snapshot.name, definition, reason, undo, made).await;
         let status_file = self.status_file.clone();
         let _ = tokio::task::spawn_blocking(move || status_file.remove()).await;
-        retire(&self.engine, &self.domain, self.vm.id, reason, Some(detail));
+        retire(&self.engine, &self.domain, self.vm.id, reason, detail);
     }
 
     /// Fills in what QEMU's event does not say but the definition does.
