@@ -24,6 +24,7 @@ pub mod namespace;
 pub mod paths;
 pub mod processes;
 pub mod redact;
+pub mod saving;
 pub mod script;
 pub mod tree;
 pub mod wait;

@@ -136,3 +136,52 @@ fn the_two_refuse_to_run_at_once() {
         daemon.stop();
     });
 }
+
+/// A guest saved by either is restored by the other, in each format both have.
+#[test]
+fn images_of_either_are_restored_by_the_other() {
+    on_libvirts_paths("images_of_either_are_restored_by_the_other", || {
+        let formats = ["raw", "gzip", "sparse"];
+        let image = |who: &str, format: &str| format!("/var/lib/libvirt/images/{who}-{format}");
+        let save_all = |who: &str| {
+            for format in formats {
+                virsh(&format!("save moving {} --image-format {format}", image(who, format))).ok();
+                virsh("start moving").ok();
+            }
+        };
+        let restore_all = |who: &str| {
+            virsh("destroy moving").ok();
+            for format in formats {
+                virsh(&format!("restore {}", image(who, format))).ok();
+                assert_eq!(virsh("domstate moving --reason").ok().trim(), "running (restored)");
+                virsh("destroy moving").ok();
+            }
+        };
+        let shown = |who: &str| virsh(&format!("save-image-dumpxml {}", image(who, "raw"))).ok();
+        let daemon = Running::libvirtd();
+        define("moving");
+        virsh("start moving").ok();
+        save_all("theirs");
+        let theirs = shown("theirs");
+        virsh("managedsave moving").ok();
+        daemon.stop();
+
+        let daemon = Running::ours();
+        assert_eq!(shown("theirs"), theirs);
+        virsh("start moving").ok();
+        assert_eq!(virsh("domstate moving --reason").ok().trim(), "running (restored)");
+        save_all("ours");
+        let ours = shown("ours");
+        restore_all("theirs");
+        virsh("start moving").ok();
+        virsh("managedsave moving").ok();
+        daemon.stop();
+
+        let daemon = Running::libvirtd();
+        assert_eq!(shown("ours"), ours);
+        virsh("start moving").ok();
+        assert_eq!(virsh("domstate moving --reason").ok().trim(), "running (restored)");
+        restore_all("ours");
+        daemon.stop();
+    });
+}

@@ -315,6 +315,7 @@ fn start_options(flags: u32) -> Result<StartOptions, VirError> {
         reset_nvram: flags & RESET_NVRAM != 0,
         bypass_cache: flags & BYPASS_CACHE != 0,
         force_boot: flags & FORCE_BOOT != 0,
+        takes_up: false,
     })
 }
 

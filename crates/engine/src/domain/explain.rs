@@ -22,7 +22,7 @@ impl Engine {
         let engine = Arc::clone(self);
         crate::blocking(move || {
             let (mut definition, _) = engine.read_definition(&xml, false)?;
-            let plan = engine.plan_start(&mut definition, -1, StartOptions::default(), false)?;
+            let plan = engine.plan_start(&mut definition, -1, StartOptions::default())?;
             let emulator = plan.exec().map(|exec| exec.program.clone()).unwrap_or_default();
             let (major, minor, micro) = engine.caps.get(&emulator)?.version;
             let flags = FormatFlags { live: true, ..FormatFlags::default() };

@@ -34,6 +34,8 @@ pub struct StartOptions {
     pub bypass_cache: bool,
     /// Boot, and remove a managed save image.
     pub force_boot: bool,
+    /// QEMU waits for a state to take up; it does not boot.
+    pub takes_up: bool,
 }
 
 impl Engine {
@@ -165,7 +167,6 @@ impl Engine {
         definition: &mut Definition,
         id: i32,
         options: StartOptions,
-        incoming: bool,
     ) -> Result<LaunchPlan, VirError> {
         let emulator =
             definition.devices.as_ref().and_then(|devices| devices.emulator.clone()).ok_or_else(
@@ -196,7 +197,7 @@ impl Engine {
             firmware: &firmware,
             settings: &settings,
             id,
-            incoming: incoming.then_some("defer"),
+            incoming: options.takes_up.then_some("defer"),
         };
         let mut plan = plan::qemu::launch(definition, &inputs)
             .map_err(|faults| VirError::from_diagnostics(ErrorDomain::QEMU, faults, None))?;
@@ -229,7 +230,7 @@ impl Engine {
         crate::blocking(move || {
             let (mut definition, _) = engine.read_definition(&xml, false)?;
             super::native::without_host(&mut definition);
-            let plan = engine.plan_start(&mut definition, -1, StartOptions::default(), false)?;
+            let plan = engine.plan_start(&mut definition, -1, StartOptions::default())?;
             Ok(super::native::text(&plan, &definition, &engine.environment))
         })
         .await
@@ -295,12 +296,13 @@ impl Engine {
             let engine = Arc::clone(self);
             crate::blocking(move || {
                 let plan = match saved_cpu {
-                    None => engine.plan_start(&mut definition, id, options, false)?,
+                    None => engine.plan_start(&mut definition, id, options)?,
                     Some(cpu) => {
                         // The CPU that the guest has, whatever its definition would mean today.
                         let configured = definition.cpu.clone();
                         definition.cpu = cpu.or(configured.clone());
-                        let mut plan = engine.plan_start(&mut definition, id, options, true)?;
+                        let options = StartOptions { takes_up: true, ..options };
+                        let mut plan = engine.plan_start(&mut definition, id, options)?;
                         plan.configured_cpu = configured;
                         plan
                     }

@@ -2,8 +2,8 @@
 
 use super::{image_error, system_error};
 use crate::engine::Engine;
-use diag::{ErrorCode, ErrorDomain, VirError};
-use model::domain::{Domain as Definition, FormatFlags, format};
+use diag::VirError;
+use model::domain::{Domain as Definition, FormatFlags, abi, format};
 use model::save_image::{HEADER_LEN, ImageFault, SaveCookie, SaveHeader, Texts, replace};
 use std::fs::File;
 use std::io::{self, Read};
@@ -149,23 +149,5 @@ impl Engine {
 
 /// A guest that has run with `own` can go on with `other`: it sees no difference.
 pub(super) fn check_same_guest(own: &Definition, other: &Definition) -> Result<(), VirError> {
-    let differs = |what: &str, own: String, other: String| {
-        Err(VirError::new(
-            ErrorCode::CONFIG_UNSUPPORTED,
-            format!("Target domain {what} {other} does not match source {own}"),
-        )
-        .from_domain(ErrorDomain::DOMAIN))
-    };
-    if own.name != other.name {
-        return differs("name", format!("'{}'", own.name), format!("'{}'", other.name));
-    }
-    if own.uuid != other.uuid {
-        let text = |of: &Definition| of.uuid.map_or(String::new(), |uuid| uuid.to_string());
-        return differs("uuid", text(own), text(other));
-    }
-    let memory = |of: &Definition| of.memory.as_ref().map_or(0, |memory| memory.size.0).to_string();
-    if memory(own) != memory(other) {
-        return differs("max memory", memory(own), memory(other));
-    }
-    Ok(())
+    abi::check(own, other).map_err(|error| error.to_vir())
 }

@@ -17,6 +17,9 @@ const PROGRESS: Duration = Duration::from_millis(250);
 /// How long a migration that was cancelled may take to end.
 const CANCEL_PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long QEMU may take to see what came through a pipe that is closed by now.
+const EMPTY_PATIENCE: Duration = Duration::from_secs(1);
+
 /// The name under which QEMU keeps our pipe.
 const PIPE: &str = "migrate";
 
@@ -103,7 +106,12 @@ pub(super) async fn send(
 ///
 /// # Errors
 /// QEMU's, and of a QEMU that ends.
-pub(super) async fn receive(vm: &Vm, how: FileMigration, carrier: Carrier) -> Result<(), VirError> {
+pub(super) async fn receive(
+    vm: &Vm,
+    how: FileMigration,
+    carrier: Carrier,
+    stream: &Stream,
+) -> Result<(), VirError> {
     let mut states = vm.migration_states();
     let mut changed = Changed::default();
     let known = prepare(vm, how, &mut changed).await?;
@@ -123,10 +131,16 @@ pub(super) async fn receive(vm: &Vm, how: FileMigration, carrier: Carrier) -> Re
         begun = vm.monitor.execute(cmd::migrate_incoming(&uri, false)).await;
     }
     begun.map_err(|error| refused("migrate-incoming", &error))?;
+    let mut over = std::pin::pin!(stream.ended());
+    let mut give_up = None;
     loop {
         tokio::select! {
             biased;
             _ = vm.process.exited() => return Err(ended()),
+            () = &mut over, if give_up.is_none() => {
+                give_up = Some(tokio::time::Instant::now() + EMPTY_PATIENCE);
+                continue;
+            }
             Ok(()) = states.changed() => {
                 if !is_final(&states.borrow_and_update()) { continue; }
             }
@@ -140,6 +154,13 @@ pub(super) async fn receive(vm: &Vm, how: FileMigration, carrier: Carrier) -> Re
         match info.status.as_deref() {
             Some("completed") => break,
             Some("failed" | "cancelled") => return Err(job_failed("start", info.error_desc)),
+            // QEMU waits for the first byte and overlooks a pipe that was closed without one.
+            None | Some("none" | "setup")
+                if give_up.is_some_and(|when| when <= tokio::time::Instant::now()) =>
+            {
+                let fault = "load of migration failed: Input/output error";
+                return Err(job_failed("start", Some(fault.to_owned())));
+            }
             _ => {}
         }
     }

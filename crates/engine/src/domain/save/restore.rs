@@ -175,11 +175,11 @@ impl Engine {
         let offset = header.memory_offset();
         let search = self.search_path();
         let stream_options = StreamOptions { format, bypass_cache, offset, search, path };
-        let (carrier, stream) =
+        let (carrier, mut stream) =
             crate::blocking(move || Stream::out_of(file, stream_options)).await?;
         let mapped = format == SaveFormat::Sparse;
         let how = FileMigration { mapped, channels, direct: mapped && bypass_cache };
-        match outgoing::receive(vm, how, carrier).await {
+        match outgoing::receive(vm, how, carrier, &stream).await {
             Ok(()) => {
                 stream.cut();
                 let _ = stream.finish().await;

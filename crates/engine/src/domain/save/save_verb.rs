@@ -315,11 +315,24 @@ pub(super) async fn send_and_finish(
     job: &ActiveJob,
     how: FileMigration,
     carrier: super::stream::Carrier,
-    stream: Stream,
+    mut stream: Stream,
     changed: &mut Changed,
 ) -> Result<(), VirError> {
     match outgoing::send(vm, job, how, carrier, &stream, changed).await {
-        Ok(_) => stream.finish().await,
+        Ok(_) => {
+            let mut abort = job.aborted();
+            tokio::select! {
+                finished = stream.finish() => return finished,
+                Ok(_) = abort.wait_for(|abort| *abort) => {}
+                // Whoever ends the guest meanwhile does not wait for its image.
+                _ = vm.process.exited() => {
+                    stream.cut();
+                    return Err(outgoing::ended());
+                }
+            }
+            stream.cut();
+            Err(outgoing::canceled(job.operation().as_str()))
+        }
         Err(error) if error.code == diag::ErrorCode::OPERATION_ABORTED => {
             stream.cut();
             Err(error)

@@ -13,10 +13,8 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStderr, Command, Stdio};
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
-
-/// How long a program may take to end once its pipe is closed or it was killed.
-const END_PATIENCE: Duration = Duration::from_secs(30);
 
 /// What QEMU gets.
 #[derive(Debug)]
@@ -45,7 +43,11 @@ enum Worker {
         process: Process,
         said: Option<ChildStderr>,
     },
-    Copy(JoinHandle<io::Result<()>>),
+    Copy {
+        task: JoinHandle<io::Result<()>>,
+        /// Closes with the end of the copy.
+        ended: watch::Receiver<()>,
+    },
 }
 
 /// What is on the other side of a [`Carrier`].
@@ -100,9 +102,7 @@ impl Stream {
         let file = copy()?;
         host::direct::set_direct(&file, true).map_err(|error| no_direct(&path, &error))?;
         let (read, write) = pipe()?;
-        let worker = Worker::Copy(tokio::task::spawn_blocking(move || {
-            host::direct::pipe_to_file(&head, read, &file).map(|_| ())
-        }));
+        let worker = copying(move || host::direct::pipe_to_file(&head, read, &file).map(|_| ()));
         Ok((Carrier::Pipe(write), Self { worker, path }))
     }
 
@@ -122,9 +122,7 @@ impl Stream {
         if bypass_cache && format == SaveFormat::Raw {
             host::direct::set_direct(&file, true).map_err(|error| no_direct(&path, &error))?;
             let (read, write) = pipe()?;
-            let worker = Worker::Copy(tokio::task::spawn_blocking(move || {
-                host::direct::file_to_pipe(&file, offset, write)
-            }));
+            let worker = copying(move || host::direct::file_to_pipe(&file, offset, write));
             return Ok((Carrier::Pipe(read), Self { worker, path }));
         }
         let direct = match bypass_cache {
@@ -145,28 +143,35 @@ impl Stream {
     ///
     /// # Errors
     /// Why it is not.
-    pub async fn finish(self) -> Result<(), VirError> {
-        match self.worker {
+    pub async fn finish(&mut self) -> Result<(), VirError> {
+        match &mut self.worker {
             Worker::None => Ok(()),
-            Worker::Program { name, process, said } => {
-                let exit = tokio::time::timeout(END_PATIENCE, process.exited()).await;
-                match exit {
-                    Ok(Ok(Exit::Code(0))) => Ok(()),
-                    Err(_) => {
-                        let _ = process.kill();
-                        let _ = process.exited().await;
-                        Err(failed(name, &self.path, "it does not end"))
-                    }
-                    _ => {
-                        let words = tokio::task::spawn_blocking(move || words_of(said)).await;
-                        Err(failed(name, &self.path, &words.unwrap_or_default()))
-                    }
+            Worker::Program { name, process, said } => match process.exited().await {
+                Ok(Exit::Code(0)) => Ok(()),
+                _ => {
+                    let said = said.take();
+                    let words = tokio::task::spawn_blocking(move || words_of(said)).await;
+                    Err(failed(name, &self.path, &words.unwrap_or_default()))
                 }
-            }
-            Worker::Copy(copy) => match copy.await {
+            },
+            Worker::Copy { task, .. } => match task.await {
                 Ok(result) => result.map_err(|error| write_error(&self.path, &error)),
                 Err(_) => Err(VirError::internal("the call ended unexpectedly; the log says more")),
             },
+        }
+    }
+
+    /// Returns when whoever works has ended, well or not; never where nobody does.
+    pub async fn ended(&self) {
+        match &self.worker {
+            Worker::None => std::future::pending().await,
+            Worker::Program { process, .. } => {
+                let _ = process.exited().await;
+            }
+            Worker::Copy { ended, .. } => {
+                let mut ended = ended.clone();
+                while ended.changed().await.is_ok() {}
+            }
         }
     }
 
@@ -178,7 +183,7 @@ impl Stream {
     }
 
     /// What the other side says about a failure that QEMU met, if it says anything.
-    pub async fn complaint(self) -> Option<VirError> {
+    pub async fn complaint(&mut self) -> Option<VirError> {
         match &self.worker {
             Worker::Program { process, .. } => {
                 // It writes to nobody any more, or has said its word and ended.
@@ -187,18 +192,28 @@ impl Stream {
                     let _ = process.kill();
                 }
             }
-            Worker::Copy(copy) if !copy.is_finished() => {
+            Worker::Copy { task, .. } if !task.is_finished() => {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
-            Worker::Copy(_) | Worker::None => {}
+            Worker::Copy { .. } | Worker::None => {}
         }
         match &self.worker {
             // A copy that still waits for QEMU has nothing to complain of.
-            Worker::Copy(copy) if !copy.is_finished() => None,
+            Worker::Copy { task, .. } if !task.is_finished() => None,
             Worker::None => None,
             _ => self.finish().await.err(),
         }
     }
+}
+
+/// A copy on a thread of its own.
+fn copying(copy: impl FnOnce() -> io::Result<()> + Send + 'static) -> Worker {
+    let (running, ended) = watch::channel(());
+    let task = tokio::task::spawn_blocking(move || {
+        let _running = running;
+        copy()
+    });
+    Worker::Copy { task, ended }
 }
 
 pub(super) fn pipe() -> Result<(OwnedFd, OwnedFd), VirError> {
