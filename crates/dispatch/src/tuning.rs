@@ -195,6 +195,26 @@ pub(crate) fn call<'a, 'b>(
             let domain = find(&engine, &args.dom)?;
             engine.set_vcpu(&domain, &args.cpumap, enable, args.flags, &client).await
         }),
+        Procedure::DomainGetInterfaceParameters => {
+            blocking::<procs::DomainGetInterfaceParameters>(request, move |args| {
+                only_flags(args.flags, AFFECT_TEXT)?;
+                let domain = find(&engine, &args.dom)?;
+                // How many there are is known without the interface.
+                engine.with_side(&domain, args.flags, |_, _| Ok(()))?;
+                let get = || engine.interface_parameters(&domain, &args.device, args.flags);
+                let (params, nparams) = some(args.nparams, Engine::INTERFACE_PARAMETERS, get)?;
+                Ok(remote::DomainGetInterfaceParametersRet { params, nparams })
+            })
+        }
+        Procedure::DomainSetInterfaceParameters => {
+            later::<procs::DomainSetInterfaceParameters, _>(request, |args| async move {
+                only_flags(args.flags, AFFECT)?;
+                let domain = find(&engine, &args.dom)?;
+                let (device, params) = (args.device, from_wire(args.params));
+                let flags = args.flags;
+                engine.set_interface_parameters(&domain, device, params, flags, &client).await
+            })
+        }
         Procedure::DomainSetPerfEvents => {
             later::<procs::DomainSetPerfEvents, _>(request, |args| async move {
                 only_flags(args.flags, AFFECT)?;

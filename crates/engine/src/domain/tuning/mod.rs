@@ -5,6 +5,7 @@
 //! the copies take their places, and subscribers are told. What fails on the way takes back what
 //! was done before it: a setter changes all or nothing.
 
+mod bandwidth;
 mod blkio;
 mod dirty_rate;
 mod disk_limits;
