@@ -479,6 +479,15 @@ fn domain_message(
                 },
             )
         }
+        (19, DomainEvent::DeviceAdded { alias }) => {
+            message::<events::DomainEventCallbackDeviceAdded>(
+                &remote::DomainEventCallbackDeviceAddedMsg {
+                    callback_id: id,
+                    dom,
+                    dev_alias: alias.clone(),
+                },
+            )
+        }
         (22, DomainEvent::DeviceRemovalFailed { alias }) => {
             message::<events::DomainEventCallbackDeviceRemovalFailed>(
                 &remote::DomainEventCallbackDeviceRemovalFailedMsg {

@@ -18,6 +18,38 @@ impl Engine {
         mut written: Definition,
         at_hand: Option<Arc<Known>>,
     ) -> Result<(Definition, Option<Arc<Known>>), VirError> {
+        let basis = self.basis(&written, at_hand)?;
+        let mut diagnostics =
+            self.apply_with(&basis, |context| defaults::apply(&mut written, context))?;
+        let emulator = written.devices.as_ref().and_then(|devices| devices.emulator.as_deref());
+        let emulator = emulator.or(basis.default.as_deref());
+        let known = emulator.and_then(|emulator| {
+            let same = basis.shared.as_ref().filter(|known| known.emulator() == emulator).cloned();
+            same.or_else(|| self.caps.look(emulator))
+        });
+        diagnostics.extend(validate_host(&written, &self.facts));
+        let caps = known.as_ref().map(|known| &*known.caps);
+        diagnostics.extend(validate_emulator(&written, caps, basis.accel));
+        if let Some(shared) = &basis.shared {
+            diagnostics.extend(validate_support(&written, &shared.defaults(basis.accel).devices));
+        }
+        Ok((crate::domain::refuse_faults(Some(written), &diagnostics, "")?, known))
+    }
+
+    /// Calls `act` with what the defaults of this definition depend on.
+    ///
+    /// # Errors
+    /// Its emulator is not there.
+    pub(crate) fn in_context<T>(
+        &self,
+        definition: &Definition,
+        act: impl FnOnce(&mut DefaultsContext<'_>) -> T,
+    ) -> Result<T, VirError> {
+        self.apply_with(&self.basis(definition, None)?, act)
+    }
+
+    /// What is known of the emulator that a definition names, or would get.
+    fn basis(&self, written: &Definition, at_hand: Option<Arc<Known>>) -> Result<Basis, VirError> {
         let arch = written.os.as_ref().and_then(|os| os.kind.arch.clone());
         let named = written.devices.as_ref().and_then(|devices| devices.emulator.clone());
         let own = arch.as_ref().is_none_or(|arch| *arch == self.facts.arch);
@@ -50,9 +82,18 @@ impl Engine {
             (None, Some(emulator)) => at_hand(emulator).or_else(|| self.caps.look(emulator)),
             (None, None) => None,
         };
+        Ok(Basis { accel, default, shared })
+    }
+
+    fn apply_with<T>(
+        &self,
+        basis: &Basis,
+        act: impl FnOnce(&mut DefaultsContext<'_>) -> T,
+    ) -> Result<T, VirError> {
+        let (shared, default) = (&basis.shared, &basis.default);
         let nothing = EmulatorDefaults::default();
         let EmulatorDefaults { machines, devices, .. } =
-            shared.as_ref().map_or(&nothing, |known| known.defaults(accel));
+            shared.as_ref().map_or(&nothing, |known| known.defaults(basis.accel));
         let settings = defaults::Settings {
             lib_dir: self.layout.qemu_lib().display().to_string(),
             channel_dir: self.layout.qemu_run().join("channel").display().to_string(),
@@ -73,25 +114,20 @@ impl Engine {
             iommu_group: &iommu_group,
             abi_update: true,
         };
-        let diagnostics = defaults::apply(&mut written, &mut context);
+        let done = act(&mut context);
         if starved {
             return Err(VirError::internal("the kernel gave no random bytes"));
         }
-        let mut diagnostics = diagnostics;
-        let emulator = written.devices.as_ref().and_then(|devices| devices.emulator.as_deref());
-        let emulator = emulator.or(default.as_deref());
-        let known = emulator.and_then(|emulator| {
-            let same = shared.as_ref().filter(|known| known.emulator() == emulator).cloned();
-            same.or_else(|| self.caps.look(emulator))
-        });
-        diagnostics.extend(validate_host(&written, &self.facts));
-        let caps = known.as_ref().map(|known| &*known.caps);
-        diagnostics.extend(validate_emulator(&written, caps, accel));
-        if shared.is_some() {
-            diagnostics.extend(validate_support(&written, devices));
-        }
-        Ok((crate::domain::refuse_faults(Some(written), &diagnostics, "")?, known))
+        Ok(done)
     }
+}
+
+/// What the defaults of a definition depend on beside it.
+struct Basis {
+    accel: Accel,
+    /// The emulator it would get.
+    default: Option<String>,
+    shared: Option<Arc<Known>>,
 }
 
 /// IOMMU group of a PCI function of this host.

@@ -74,6 +74,11 @@ pub enum DomainEvent {
         /// Actual size in KiB.
         actual_kib: u64,
     },
+    /// A device came.
+    DeviceAdded {
+        /// Its alias.
+        alias: String,
+    },
     /// A device is gone.
     DeviceRemoved {
         /// Its alias.

@@ -48,6 +48,12 @@ impl PlugPlan {
             .collect()
     }
 
+    /// The name of the uppermost node of the images that are opened.
+    pub fn top_node(&self) -> Option<String> {
+        let opened = self.commands.iter().rev().find(|command| command.name == "blockdev-add")?;
+        Some(crate::qemu::hotplug::member(&opened.arguments, "node-name"))
+    }
+
     /// Whether a command puts a descriptor into a set, whose number must be a free one.
     pub fn uses_fdsets(&self) -> bool {
         self.commands.iter().any(|command| command.name == "add-fd")

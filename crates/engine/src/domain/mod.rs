@@ -7,6 +7,7 @@ pub mod block;
 mod chains;
 pub mod console;
 mod define;
+pub mod devices;
 pub mod display;
 pub mod explain;
 mod foreign;

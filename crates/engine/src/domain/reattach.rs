@@ -262,6 +262,7 @@ impl Engine {
         if let Some(note) = note {
             go_on(self, &domain, &vm, note);
         }
+        self.check_devices(&domain);
     }
 }
 

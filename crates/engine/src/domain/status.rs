@@ -101,7 +101,7 @@ impl StatusFile {
                 configured_cpu: plan.configured_cpu.clone(),
                 fake_reboot: false,
                 definition: definition.clone(),
-                rest: Arc::new(nothing_else()),
+                rest: Arc::new(nothing_else(plan::qemu::last_node(definition))),
             }),
         }
     }
@@ -134,6 +134,20 @@ impl StatusFile {
     /// Sets the process id.
     pub fn set_pid(&mut self, pid: u32) {
         Arc::make_mut(&mut self.content).pid = pid;
+    }
+
+    /// The greatest number that an image of the guest has or had.
+    pub fn last_node(&self) -> u32 {
+        let noted = self.content.rest.nodename.as_ref().map_or(0, |index| index.index);
+        u32::try_from(noted).unwrap_or(0).max(greatest_node(&self.content.definition))
+    }
+
+    /// Notes that an image got this number: libvirtd, too, gives none twice.
+    pub fn note_node(&mut self, number: u32) {
+        let content = Arc::make_mut(&mut self.content);
+        let rest = Arc::make_mut(&mut content.rest);
+        let noted = rest.nodename.get_or_insert(StatusIndex { index: 0 });
+        noted.index = noted.index.max(number.into());
     }
 
     /// Sets the live definition.
@@ -194,6 +208,20 @@ impl StatusFile {
         let text = String::from_utf8(bytes).map_err(|_| "it is no UTF-8 text".to_owned())?;
         Ok(Self::found(path.to_path_buf(), StatusContent::parse(&text)?))
     }
+}
+
+/// The greatest number among the images of a definition.
+fn greatest_node(definition: &Definition) -> u32 {
+    let mut greatest = 0;
+    for disk in definition.devices.iter().flat_map(|devices| &devices.disks) {
+        greatest = greatest.max(disk.source.as_ref().and_then(|s| s.index).unwrap_or(0));
+        let mut below = disk.backing_store.as_deref();
+        while let Some(store) = below {
+            greatest = greatest.max(store.index.unwrap_or(0));
+            below = store.backing_store.as_deref();
+        }
+    }
+    greatest
 }
 
 impl StatusContent {
@@ -269,10 +297,10 @@ impl StatusContent {
 }
 
 /// What a status of our own says besides the guest: no block job, no agent timeout of its own.
-fn nothing_else() -> DomStatus {
+fn nothing_else(last_node: u32) -> DomStatus {
     DomStatus {
         remember_owner: true,
-        nodename: Some(StatusIndex { index: 0 }),
+        nodename: Some(StatusIndex { index: last_node.into() }),
         fdset: Some(StatusIndex { index: 0 }),
         block_jobs: Some(BlockJobs { active: xml::YesNo::No, jobs: Vec::new() }),
         agent_timeout: Some(AGENT_WAITS),

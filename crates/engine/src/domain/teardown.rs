@@ -53,7 +53,7 @@ pub(super) async fn run(
 }
 
 /// Carries out `undo` in order.
-async fn take_all_back(engine: &Arc<Engine>, domain: &str, undo: Vec<Undo>, made: Made) {
+pub(super) async fn take_all_back(engine: &Arc<Engine>, domain: &str, undo: Vec<Undo>, made: Made) {
     let mut for_files = Vec::new();
     for step in undo {
         match step {

@@ -5,6 +5,7 @@
 //! the domain's job) and tell the actor what came of it. The order of every change is: status
 //! file, snapshot, event, reply.
 
+use super::devices::{Answer, Change, Waiting};
 use super::guest_events::{Intent, meaning};
 use super::qemu_log;
 use super::record::{Domain, Live};
@@ -24,7 +25,7 @@ use lifecycle::{
 use model::domain::Domain as Definition;
 use plan::Undo;
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -59,6 +60,10 @@ pub struct Vm {
     migration: watch::Sender<String>,
     /// How the last dump of memory ended: with this error, or without one.
     dump: watch::Sender<Option<String>>,
+    /// The greatest number that an image of the guest has or had.
+    last_node: AtomicU32,
+    /// Who waits for the guest to let something go.
+    pub(super) waiting: Waiting,
     inbox: mpsc::UnboundedSender<Message>,
 }
 
@@ -71,6 +76,10 @@ enum Message {
     Settle(Status, oneshot::Sender<()>),
     /// Replace the live definition.
     Redefine(Box<Definition>, oneshot::Sender<()>),
+    /// The guest's devices change.
+    Devices(Box<Change>, oneshot::Sender<()>),
+    /// Tell what was made for the guest.
+    Made(oneshot::Sender<teardown::Made>),
     /// Write down whether the next power-off stands for a reboot.
     FakeReboot(oneshot::Sender<()>),
     /// Write down what a save, dump or restore is about to do.
@@ -208,6 +217,33 @@ impl Vm {
         }
     }
 
+    /// Writes down that the guest's devices change, then returns.
+    pub(super) async fn change(&self, change: Change) {
+        let (done, wait) = oneshot::channel();
+        if self.inbox.send(Message::Devices(Box::new(change), done)).is_ok() {
+            let _ = wait.await;
+        }
+    }
+
+    /// What was made for the guest, which taking back needs to know.
+    pub(super) async fn made(&self) -> teardown::Made {
+        let (done, wait) = oneshot::channel();
+        if self.inbox.send(Message::Made(done)).is_err() {
+            return teardown::Made::default();
+        }
+        wait.await.unwrap_or_default()
+    }
+
+    /// The greatest number that an image of the guest has or had.
+    pub(super) fn last_node(&self) -> u32 {
+        self.last_node.load(Ordering::Relaxed)
+    }
+
+    /// An image got this number.
+    pub(super) fn note_node(&self, number: u32) {
+        self.last_node.fetch_max(number, Ordering::Relaxed);
+    }
+
     /// Tells subscribers, in order with the domain's other events.
     pub fn tell(&self, event: DomainEvent) {
         let _ = self.inbox.send(Message::Tell(event));
@@ -254,6 +290,8 @@ pub(super) fn spawn(parts: ActorParts) -> Arc<Vm> {
         counters: perf::Counters::default(),
         migration: watch::channel(String::new()).0,
         dump: watch::channel(None).0,
+        last_node: AtomicU32::new(parts.status_file.last_node()),
+        waiting: Waiting::default(),
         inbox,
     });
     if let Some(live) = &parts.domain.snapshot().live {
@@ -364,7 +402,9 @@ impl Actor {
             if let DomainEvent::BalloonChange { actual_kib } = told {
                 self.balloon_changed(actual_kib).await;
             }
-            self.tell(told);
+            if self.device_event(&told) {
+                self.tell(told);
+            }
         }
         let Some(guest_event) = translated.lifecycle else { return };
         let status = self.domain.snapshot().status;
@@ -469,8 +509,66 @@ impl Actor {
                 self.keep(*definition).await;
                 let _ = done.send(());
             }
+            Message::Devices(change, done) => {
+                self.devices_change(*change).await;
+                let _ = done.send(());
+            }
+            Message::Made(done) => {
+                let _ = done.send(self.made.clone());
+            }
             Message::Tell(event) => self.tell(event),
             Message::End { why, graceful } => self.begin_end(why, graceful),
+        }
+    }
+
+    /// The guest's devices are others now: what is to be taken back first, then the definition.
+    async fn devices_change(&mut self, mut change: Change) {
+        if change.apply(&mut self.undo, &mut self.made) {
+            self.write_sidecar().await;
+        }
+        self.status_file.note_node(self.vm.last_node());
+        if change.publish {
+            self.keep(change.definition).await;
+            return;
+        }
+        self.status_file.set_definition(&change.definition);
+        self.write_status().await;
+    }
+
+    async fn write_sidecar(&self) {
+        let status = self.status_file.clone();
+        let sidecar = Sidecar {
+            start_time: self.vm.process.start_time(),
+            undo: self.undo.clone(),
+            made: self.made.clone(),
+            // A save is a job as this is: there is none now.
+            note: None,
+        };
+        let written = tokio::task::spawn_blocking(move || status.write_sidecar(&sidecar)).await;
+        if let Ok(Err(error)) = written {
+            tracing::error!(domain = %self.domain.snapshot().name, %error, "not written down");
+        }
+    }
+
+    /// What a guest says about a device that somebody may be waiting for. False: nobody is to be
+    /// told, because whoever waits (or will be started for it) tells it when all is done.
+    fn device_event(&self, told: &DomainEvent) -> bool {
+        match told {
+            DomainEvent::DeviceRemoved { alias } => {
+                if !self.vm.waiting.answer(alias, Answer::Done) {
+                    self.engine.device_left(&self.domain, alias.clone());
+                }
+                false
+            }
+            DomainEvent::DeviceRemovalFailed { alias } => {
+                self.vm.waiting.answer(alias, Answer::Refused);
+                true
+            }
+            DomainEvent::TrayChange { alias, reason: 0 } => {
+                self.vm.waiting.answer(&format!("tray:{alias}"), Answer::Done);
+                true
+            }
+            _ => true,
         }
     }
 

@@ -25,6 +25,16 @@ pub struct InUse {
     pub first_fdset: usize,
 }
 
+/// The greatest number that an image has once a guest was started: empty drives count too.
+pub fn last_node(live: &Domain) -> u32 {
+    disk::images_numbered(live)
+}
+
+/// Shows volumes as what they are again, once the guest has them.
+pub fn show_volumes(domain: &mut Domain) {
+    disk::restore_volumes(domain);
+}
+
 /// Puts what only a start settles into a device that is to come to a running guest: volumes, node
 /// numbers, paths of sockets. The greatest number of an image then.
 ///
@@ -85,6 +95,26 @@ pub fn plug(
         let question = command(Some("qmp.memory-devices"), "query-memory-devices", json!({}));
         plan.after.push(question);
     }
+    plan.last_node = in_use.last_node;
+    Ok(plan)
+}
+
+/// Plans opening the medium of the drive at `place`: its images without the drive.
+///
+/// # Errors
+/// Everything that stands in the way; nothing was touched.
+pub fn medium(
+    domain: &Domain,
+    place: Place,
+    inputs: &Inputs,
+    in_use: InUse,
+) -> Result<PlugPlan, Vec<Diagnostic>> {
+    let (mut plan, faults) = describe(domain, place, inputs, in_use)?;
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    plan.commands.retain(|command| command.name != "device_add");
+    plan.after.clear();
     plan.last_node = in_use.last_node;
     Ok(plan)
 }
@@ -285,7 +315,7 @@ fn plain(arg: &Arg) -> String {
 }
 
 /// A member of an argument that is JSON.
-fn member(arg: &Arg, name: &str) -> String {
+pub(crate) fn member(arg: &Arg, name: &str) -> String {
     // Places stand inside of texts, or for numbers: any number makes it JSON again.
     let text = arg.render(|_| "0".into());
     let value: Value = serde_json::from_str(&text).unwrap_or_default();

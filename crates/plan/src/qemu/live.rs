@@ -50,6 +50,12 @@ pub(super) fn complete(live: &mut Domain, written: &Domain, set: &Settings, priv
 /// The part of [`complete`] that is about single devices.
 pub(super) fn complete_devices(devices: &mut Devices, private_dir: &str) {
     for disk in &mut devices.disks {
+        if disk.source.is_none()
+            && let Some(driver) = disk.driver.as_mut()
+        {
+            // Without a medium there is no format.
+            driver.kind = None;
+        }
         let raw = disk.driver.as_ref().and_then(|driver| driver.kind.as_deref()) == Some("raw");
         if raw && disk.source.is_some() {
             // A raw image ends its chain.

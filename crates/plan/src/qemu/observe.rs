@@ -212,6 +212,7 @@ fn ports(domain: &mut Domain, results: &Results) {
 
 /// Puts what bringing a device to a running guest yielded into the definition.
 pub fn observe_plugged(domain: &mut Domain, place: Place, results: &Results) {
+    super::disk::restore_volumes(domain);
     let Some(alias) = place.alias(domain) else { return };
     let pty = match results.get(&ResultName::new(format!("qmp.chardev-add.char{alias}"))) {
         Some(ResultValue::Json(value)) => value.get("pty").and_then(Value::as_str),

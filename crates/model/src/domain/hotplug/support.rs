@@ -4,7 +4,7 @@ use super::device::{Device, DeviceKind};
 use super::error;
 use crate::domain::Domain;
 use crate::domain::devices::controller::ControllerType;
-use crate::domain::devices::disk::{DiskBus, DiskDevice};
+use crate::domain::devices::disk::{Disk, DiskBus, DiskDevice};
 use crate::domain::devices::input::{InputBus, InputType};
 use diag::{ErrorCode, VirError};
 
@@ -107,6 +107,17 @@ pub fn can_plug(domain: &Domain, device: &Device) -> Result<(), VirError> {
     running(Verb::Attach, device.kind())?;
     match device {
         Device::Disk(disk) => {
+            let there = domain.devices.iter().flat_map(|devices| &devices.disks);
+            if let Some(there) = there.into_iter().find(|there| there.target.dev == disk.target.dev)
+            {
+                let text = format!(
+                    "target '{}' duplicated for disk sources '{}' and '{}'",
+                    disk.target.dev,
+                    source_text(there),
+                    source_text(disk)
+                );
+                return Err(error(ErrorCode::XML_ERROR, text));
+            }
             if disk.device == DiskDevice::Floppy {
                 return Err(unsupported("floppy device hotplug isn't supported"));
             }
@@ -218,6 +229,13 @@ pub fn can_unplug(domain: &Domain, device: &Device) -> Result<(), VirError> {
         }
         _ => Ok(()),
     }
+}
+
+/// Where a disk's image is, as messages tell it.
+fn source_text(disk: &Disk) -> &str {
+    let source = disk.source.as_ref();
+    let place = source.and_then(|s| s.file.as_deref().or(s.dev.as_deref()).or(s.name.as_deref()));
+    place.unwrap_or("(null)")
 }
 
 fn default_bus(kind: InputType) -> InputBus {

@@ -12,7 +12,9 @@ pub use throttle::drive_id;
 mod vhost_user;
 
 pub(super) use nodes::{has_managed_reservations, secret_by};
-pub(super) use number::{number_disk, number_images, resolve_volumes, restore_volumes};
+pub(super) use number::{
+    images_numbered, number_disk, number_images, resolve_volumes, restore_volumes,
+};
 
 use super::build::Build;
 use crate::block::names_something;

@@ -34,6 +34,14 @@ pub(in crate::qemu) fn number_images(domain: &mut Domain, found: &Found) {
     }
 }
 
+/// The greatest number that [`number_images`] gives.
+pub(in crate::qemu) fn images_numbered(domain: &Domain) -> u32 {
+    let mut domain = Domain { devices: domain.devices.clone(), ..Domain::default() };
+    let Some(devices) = domain.devices.as_mut() else { return 0 };
+    let numbered = |disk: &&mut Disk| disk.target.bus != Some(DiskBus::Sd);
+    devices.disks.iter_mut().filter(numbered).fold(0, |last, disk| number_disk(disk, last))
+}
+
 /// Numbers the images of one disk, the first of them after `last`; the last number given.
 pub(in crate::qemu) fn number_disk(disk: &mut Disk, last: u32) -> u32 {
     // An empty drive has a number too, for the medium to come.

@@ -1,0 +1,112 @@
+//! A device comes.
+
+use crate::domain::affect::{Affect, running};
+use crate::domain::record::Domain;
+use crate::engine::Engine;
+use diag::VirError;
+use model::domain::Domain as Definition;
+use model::domain::devices::interface::{InterfaceMac, MacType};
+use model::domain::hotplug::{self, Attached, Device, support};
+use std::sync::Arc;
+
+/// What attaching a device does, worked out before anything is done.
+struct Prepared {
+    live: Option<Attached>,
+    config: Option<Definition>,
+}
+
+impl Engine {
+    /// Brings a device to a domain: to the running guest, to the stored definition, or to both.
+    ///
+    /// # Errors
+    /// Faults of the document, a device that cannot come or has no place, QEMU's refusal. Nothing
+    /// is left of the attempt then.
+    pub async fn attach_device(
+        self: &Arc<Self>,
+        domain: &Arc<Domain>,
+        xml: String,
+        flags: u32,
+        client: &Arc<str>,
+    ) -> Result<(), VirError> {
+        let (job, affect) = self.job_for(domain, flags, "attach-device", client).await?;
+        let (engine, domain) = (Arc::clone(self), Arc::clone(domain));
+        self.detached(async move {
+            let _job = job;
+            let prepared = {
+                let (engine, domain) = (Arc::clone(&engine), Arc::clone(&domain));
+                crate::blocking(move || engine.prepare_attach(&domain, &xml, affect)).await?
+            };
+            if let Some(attached) = prepared.live {
+                engine.plug_attached(&domain, attached).await?;
+            }
+            if let Some(definition) = prepared.config {
+                engine.store_definition(&domain, definition).await?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    fn prepare_attach(
+        &self,
+        domain: &Domain,
+        xml: &str,
+        affect: Affect,
+    ) -> Result<Prepared, VirError> {
+        let snapshot = domain.snapshot();
+        let mut device = self.read_device(xml, false)?;
+        let mut prepared = Prepared { live: None, config: None };
+        if let (true, Some(config)) = (affect.config, &snapshot.config) {
+            let stored = self.definition_of(config)?;
+            self.identify(&stored, &mut device)?;
+            support::stored(support::Verb::Attach, device.kind())?;
+            hotplug::refuse_duplicate(&stored, &device)?;
+            let (whole, _) = self
+                .in_context(&stored, |context| hotplug::prepare(&stored, device.clone(), context))?
+                .map_err(super::inputs::refused)?;
+            self.refuse_new_faults(&stored, &whole)?;
+            prepared.config = Some(whole);
+        }
+        if let (true, Some(live)) = (affect.live, &snapshot.live) {
+            let definition = &live.definition;
+            running(domain)?;
+            self.identify(definition, &mut device)?;
+            // The kind before its place, and what is wrong in itself before both.
+            support::can_plug(definition, &device)?;
+            let attached = self
+                .in_context(definition, |context| hotplug::attach(definition, device, context))?
+                .map_err(super::inputs::refused)?;
+            self.refuse_new_faults(definition, &attached.domain)?;
+            prepared.live = Some(attached);
+        }
+        Ok(prepared)
+    }
+
+    /// Gives an interface the hardware address that it has in both definitions.
+    fn identify(&self, definition: &Definition, device: &mut Device) -> Result<(), VirError> {
+        if let Device::Interface(nic) = device
+            && nic.mac.is_none()
+        {
+            let address = self.in_context(definition, |context| context.mac())?;
+            nic.mac = Some(InterfaceMac {
+                address,
+                kind: Some(MacType::Generated),
+                ..InterfaceMac::default()
+            });
+        }
+        Ok(())
+    }
+
+    /// Writes a stored definition that was worked out before.
+    pub(super) async fn store_definition(
+        self: &Arc<Self>,
+        domain: &Arc<Domain>,
+        definition: Definition,
+    ) -> Result<(), VirError> {
+        self.modify_config_later(domain, move |stored| {
+            *stored = definition;
+            Ok(())
+        })
+        .await
+    }
+}

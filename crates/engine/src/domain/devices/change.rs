@@ -1,0 +1,44 @@
+//! What the actor is told when the devices of its guest change.
+
+use crate::domain::teardown::Made;
+use model::domain::Domain as Definition;
+use plan::Undo;
+
+/// A guest's devices as they are to be written down.
+#[derive(Debug, Default)]
+pub(in crate::domain) struct Change {
+    /// The live definition.
+    pub definition: Definition,
+    /// It is to be seen, too: before, it is only in the status file.
+    pub publish: bool,
+    /// What is to be taken back when the guest stops, last step first.
+    pub add: Vec<Undo>,
+    /// What was made on the way.
+    pub made: Made,
+    /// What has been taken back.
+    pub drop: Vec<Undo>,
+}
+
+impl Change {
+    /// Brings what is to be taken back when the guest stops up to date; true if it changed.
+    pub(in crate::domain) fn apply(&mut self, undo: &mut Vec<Undo>, made: &mut Made) -> bool {
+        let before = undo.len();
+        let mut changed = !self.add.is_empty() || !self.drop.is_empty();
+        for gone in &self.drop {
+            if let Some(place) = undo.iter().position(|there| there == gone) {
+                undo.remove(place);
+            }
+        }
+        let new: Vec<Undo> = self.add.drain(..).filter(|step| !undo.contains(step)).collect();
+        undo.splice(0..0, new);
+        let more = std::mem::take(&mut self.made);
+        made.created.extend(more.created);
+        made.ports.extend(more.ports);
+        made.links.extend(more.links);
+        if let Some(lent) = more.lent {
+            made.lent.get_or_insert_default().extend(lent);
+        }
+        changed |= before != undo.len();
+        changed
+    }
+}

@@ -1,0 +1,136 @@
+//! A device has left: what stood behind it goes too.
+
+use super::Change;
+use super::plug::take_back;
+use crate::domain::affect::{acquire, not_running, running};
+use crate::domain::record::Domain;
+use crate::domain::teardown;
+use crate::domain::vm::Vm;
+use crate::engine::Engine;
+use crate::events::DomainEvent;
+use diag::VirError;
+use lifecycle::Request;
+use model::domain::Domain as Definition;
+use model::domain::devices::disk::{Disk, DiskSource};
+use model::domain::hotplug::{self, Place};
+use plan::{Undo, UnplugPlan};
+use qmp::Value;
+use std::sync::Arc;
+
+impl Engine {
+    /// Takes away what stood behind a device that is gone, and the device from the definition.
+    pub(super) async fn remove_device(
+        self: &Arc<Self>,
+        domain: &Arc<Domain>,
+        place: Place,
+        plan: UnplugPlan,
+    ) -> Result<(), VirError> {
+        let vm = running(domain)?;
+        let live = domain.snapshot().live.clone().ok_or_else(not_running)?;
+        for command in &plan.after {
+            take_back(&vm, command).await;
+        }
+        if let Some(prefix) = &plan.fdsets {
+            remove_fdsets(&vm, prefix).await;
+        }
+        let mut definition = live.definition.clone();
+        let alias = place.alias(&definition);
+        hotplug::take_out(&mut definition, place);
+        let undo: Vec<Undo> =
+            plan.undo.into_iter().filter(|step| !still_needed(&definition, step)).collect();
+        let name = Arc::clone(&domain.snapshot().name);
+        teardown::take_all_back(self, &name, undo.clone(), vm.made().await).await;
+        let change = Change { definition, publish: true, drop: undo, ..Change::default() };
+        vm.change(change).await;
+        if let Some(alias) = alias {
+            vm.tell(DomainEvent::DeviceRemoved { alias });
+        }
+        Ok(())
+    }
+
+    /// A device left while nobody waited for it. Called by the guest's actor, which goes on.
+    pub(in crate::domain) fn device_left(self: &Arc<Self>, domain: &Arc<Domain>, alias: String) {
+        let (engine, domain) = (Arc::clone(self), Arc::clone(domain));
+        self.runtime().spawn(async move {
+            let client: Arc<str> = Arc::from("QEMU");
+            let done = async {
+                let _job =
+                    acquire(&domain, Request::ModifyLive, "device-removed", &client).await?;
+                engine.remove_by_name(&domain, &alias).await
+            };
+            if let Err(error) = done.await {
+                let name = &domain.snapshot().name;
+                tracing::warn!(domain = %name, alias, error = %error.message(), "left half removed");
+            }
+        });
+    }
+
+    /// Removes the device with this name, if the definition has one. The job is held.
+    pub(super) async fn remove_by_name(
+        self: &Arc<Self>,
+        domain: &Arc<Domain>,
+        alias: &str,
+    ) -> Result<(), VirError> {
+        let live = domain.snapshot().live.clone().ok_or_else(not_running)?;
+        let Some(place) = Place::of_alias(&live.definition, alias) else {
+            // None of libvirt's: what clients plugged in behind our back is still told.
+            running(domain)?.tell(DomainEvent::DeviceRemoved { alias: alias.to_owned() });
+            return Ok(());
+        };
+        let engine = Arc::clone(self);
+        let plan = crate::blocking(move || {
+            engine.with_inputs(&live.definition, |inputs| {
+                plan::qemu::unplug(&live.definition, place, inputs)
+            })
+        })
+        .await?;
+        self.remove_device(domain, place, plan).await
+    }
+}
+
+/// Whether another device of the guest needs what is to be taken back.
+fn still_needed(left: &Definition, step: &Undo) -> bool {
+    match step {
+        // The folder is all channels'; it goes with the guest.
+        Undo::RemoveTree(_) => true,
+        Undo::RestoreOwner(path) => {
+            left.devices.iter().flat_map(|devices| &devices.disks).any(|disk| uses(disk, path))
+        }
+        _ => false,
+    }
+}
+
+fn uses(disk: &Disk, path: &str) -> bool {
+    let is_it = |source: &DiskSource| {
+        source.file.as_deref() == Some(path) || source.dev.as_deref() == Some(path)
+    };
+    let mut below = disk.backing_store.as_deref();
+    if disk.source.as_ref().is_some_and(is_it) {
+        return true;
+    }
+    while let Some(store) = below {
+        if store.source.as_ref().is_some_and(is_it) {
+            return true;
+        }
+        below = store.backing_store.as_deref();
+    }
+    false
+}
+
+/// Removes the descriptor sets that were made for a device: what is said of their members begins
+/// with its name.
+async fn remove_fdsets(vm: &Vm, prefix: &str) {
+    let sets = vm.monitor.execute(qmp::Command::<Vec<Value>>::new("query-fdsets")).await;
+    for set in sets.unwrap_or_default() {
+        let members = set.get("fds").and_then(Value::as_array);
+        let ours = members.into_iter().flatten().any(|member| {
+            let said = member.get("opaque").and_then(Value::as_str).unwrap_or_default();
+            said.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+        });
+        if let Some(id) = set.get("fdset-id").and_then(Value::as_i64).filter(|_| ours)
+            && let Err(error) = vm.monitor.execute(qmp::cmd::remove_fd(id, None)).await
+        {
+            tracing::debug!(id = vm.id, %error, "a descriptor set stays");
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! A device changes.
+
+use super::{Change, FORCE};
+use crate::domain::affect::{Affect, not_running, running};
+use crate::domain::launch::parse_command;
+use crate::domain::record::Domain;
+use crate::engine::Engine;
+use diag::{Severity, VirError};
+use model::domain::Domain as Definition;
+use model::domain::defaults;
+use model::domain::hotplug::update::{self, Updated};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// What updating a device does, worked out before anything is done.
+struct Prepared {
+    live: Option<Updated>,
+    config: Option<Definition>,
+}
+
+impl Engine {
+    /// Changes a device of a domain to what a document says.
+    ///
+    /// # Errors
+    /// There is no such device, or it cannot be changed that way.
+    pub async fn update_device(
+        self: &Arc<Self>,
+        domain: &Arc<Domain>,
+        xml: String,
+        flags: u32,
+        client: &Arc<str>,
+    ) -> Result<(), VirError> {
+        let sides = flags & !FORCE;
+        let (job, affect) = self.job_for(domain, sides, "update-device", client).await?;
+        let (engine, domain) = (Arc::clone(self), Arc::clone(domain));
+        self.detached(async move {
+            let _job = job;
+            let prepared = {
+                let (engine, domain) = (Arc::clone(&engine), Arc::clone(&domain));
+                crate::blocking(move || engine.prepare_update(&domain, &xml, affect)).await?
+            };
+            if let Some(updated) = prepared.live {
+                engine.update_running(&domain, updated, flags & FORCE != 0).await?;
+            }
+            if let Some(definition) = prepared.config {
+                engine.store_definition(&domain, definition).await?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    fn prepare_update(
+        &self,
+        domain: &Domain,
+        xml: &str,
+        affect: Affect,
+    ) -> Result<Prepared, VirError> {
+        let snapshot = domain.snapshot();
+        let device = self.read_device(xml, affect.live)?;
+        let mut prepared = Prepared { live: None, config: None };
+        if let (true, Some(config)) = (affect.config, &snapshot.config) {
+            let stored = self.definition_of(config)?;
+            let place = update::stored(&stored, &device)?;
+            let mut whole = stored.clone();
+            let replacement = update::replacement(&stored, place, device.clone());
+            place.put(whole.devices_mut(), replacement);
+            let faults = self
+                .in_context(&stored, |context| defaults::apply(&mut whole, context))?
+                .into_iter()
+                .filter(|fault| fault.severity == Severity::Error)
+                .collect::<Vec<_>>();
+            if !faults.is_empty() {
+                return Err(super::inputs::refused(faults));
+            }
+            self.refuse_new_faults(&stored, &whole)?;
+            prepared.config = Some(whole);
+        }
+        if let (true, Some(live)) = (affect.live, &snapshot.live) {
+            running(domain)?;
+            let definition = &live.definition;
+            let updated = update::running(definition, &device)?;
+            let mut whole = definition.clone();
+            updated.place.put(whole.devices_mut(), updated.device.clone());
+            self.refuse_new_faults(definition, &whole)?;
+            prepared.live = Some(updated);
+        }
+        Ok(prepared)
+    }
+
+    async fn update_running(
+        self: &Arc<Self>,
+        domain: &Arc<Domain>,
+        updated: Updated,
+        force: bool,
+    ) -> Result<(), VirError> {
+        let vm = running(domain)?;
+        let live = domain.snapshot().live.clone().ok_or_else(not_running)?;
+        let mut definition = live.definition.clone();
+        let alias = updated.place.alias(&definition).unwrap_or_default();
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let now = now.map_or(0, |since| since.as_secs());
+        if updated.changes.contains(&update::Change::Medium) {
+            return self.change_medium(domain, updated, force).await;
+        }
+        for change in &updated.changes {
+            for command in plan::qemu::update(change, &alias, &self.settings.qemu, now) {
+                let parsed = parse_command(&command)?;
+                let name = parsed.name().to_owned();
+                vm.monitor
+                    .execute(parsed)
+                    .await
+                    .map_err(|error| super::plug::refusal(&name, &error))?;
+            }
+        }
+        updated.place.put(definition.devices_mut(), updated.device);
+        vm.change(Change { definition, publish: true, ..Change::default() }).await;
+        Ok(())
+    }
+}

@@ -1,0 +1,283 @@
+//! Devices come to real guests, change and leave: through Debian's virsh, live and stored.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+use tests::{Daemon, domains, guests, python, wait};
+
+/// A guest with free root ports, and no software in it: it never lets go of what it must give up.
+fn empty_guest(daemon: &Daemon, name: &str) {
+    let ports = "<controller type='pci' model='pcie-root-port'/>".repeat(8);
+    let xml = format!(
+        "<domain type='qemu'><name>{name}</name><memory unit='MiB'>64</memory>
+         <maxMemory slots='2' unit='MiB'>512</maxMemory>
+         <cpu><numa><cell id='0' cpus='0' memory='64' unit='MiB'/></numa></cpu>
+         <os><type arch='x86_64' machine='q35'>hvm</type></os><features><acpi/></features>
+         <devices><controller type='pci' model='pcie-root'/>{ports}
+         <controller type='usb' model='qemu-xhci'/><controller type='virtio-serial'/>
+         <controller type='scsi' model='virtio-scsi'/>
+         <graphics type='vnc' passwd='one'><listen type='socket'/></graphics>
+         <disk type='file' device='cdrom'><target dev='sda' bus='sata'/></disk>
+         <memballoon model='none'/></devices></domain>"
+    );
+    daemon.define(&xml).ok();
+    daemon.virsh_words(&["start", name]).ok();
+}
+
+fn image(daemon: &Daemon, name: &str) -> PathBuf {
+    let path = daemon.write(&format!("images/{name}"), "");
+    fs::File::options().write(true).open(&path).and_then(|f| f.set_len(1 << 20)).expect("grown");
+    path
+}
+
+fn live(daemon: &Daemon, name: &str) -> String {
+    daemon.virsh_words(&["dumpxml", name]).ok()
+}
+
+fn stored(daemon: &Daemon, name: &str) -> String {
+    daemon.virsh_words(&["dumpxml", name, "--inactive"]).ok()
+}
+
+/// Runs a verb with a device's document.
+fn device(daemon: &Daemon, verb: &str, name: &str, xml: &str, how: &str) -> tests::Outcome {
+    let file = daemon.write("device.xml", xml);
+    daemon.virsh_words(&[verb, name, file.to_str().expect("text"), how])
+}
+
+/// A process's device names, as QEMU has them.
+fn in_qemu(daemon: &Daemon, name: &str) -> String {
+    let question = r#"{"execute":"qom-list","arguments":{"path":"/machine/peripheral"}}"#;
+    daemon.virsh_words(&["qemu-monitor-command", name, question]).ok()
+}
+
+#[test]
+fn devices_of_every_kind_come_and_those_that_need_no_consent_go() {
+    let daemon = Daemon::start();
+    empty_guest(&daemon, "kinds");
+    let file = image(&daemon, "usb.img");
+    let before = live(&daemon, "kinds");
+    for (xml, alias) in [
+        (
+            format!(
+                "<disk type='file'><driver name='qemu' type='raw'/><source file='{}'/>\
+                 <target dev='sdb' bus='usb'/></disk>",
+                file.display()
+            ),
+            "usb-disk1",
+        ),
+        (
+            format!(
+                "<disk type='file' device='cdrom'><source file='{}'/>\
+                 <target dev='sdc' bus='scsi'/></disk>",
+                image(&daemon, "cd.img").display()
+            ),
+            "scsi0-0-0-2",
+        ),
+        ("<input type='tablet' bus='usb'/>".to_owned(), "input2"),
+        (
+            "<channel type='unix'><target type='virtio' name='a.b'/></channel>".to_owned(),
+            "channel0",
+        ),
+    ] {
+        device(&daemon, "attach-device", "kinds", &xml, "--live").ok();
+        assert!(in_qemu(&daemon, "kinds").contains(&format!("\"{alias}\"")), "{xml}");
+        let shown = live(&daemon, "kinds");
+        assert!(shown.contains(&format!("<alias name='{alias}'/>")), "{xml}:\n{shown}");
+        assert!(!stored(&daemon, "kinds").contains("<address type='usb' bus='0' port='1'/>"));
+        device(&daemon, "detach-device", "kinds", &xml, "--live").ok();
+        assert!(!in_qemu(&daemon, "kinds").contains(&format!("\"{alias}\"")), "{xml}");
+        assert_eq!(live(&daemon, "kinds"), before, "{xml}");
+    }
+    let owner = fs::metadata(&file).expect("there").uid();
+    assert_eq!(owner, rustix::process::getuid().as_raw(), "a disk that left is its owner's again");
+    domains::discard(&daemon, "kinds");
+}
+
+#[test]
+fn what_cannot_come_is_refused_and_leaves_nothing() {
+    let daemon = Daemon::start();
+    empty_guest(&daemon, "refused");
+    let before = live(&daemon, "refused");
+    let disk = |bus: &str, dev: &str, path: &str| {
+        format!("<disk type='file'><source file='{path}'/><target dev='{dev}' bus='{bus}'/></disk>")
+    };
+    let file = image(&daemon, "r.img");
+    let file = file.to_str().expect("text");
+    for (xml, expected) in [
+        (disk("sata", "sdb", file), "error: Operation not supported: disk bus 'sata' cannot be hotplugged."),
+        (disk("scsi", "sda", file), "error: XML error: target 'sda' duplicated for disk sources"),
+        (disk("virtio", "vda", "/nowhere"), "Cannot access storage file '/nowhere': No such file"),
+        ("<video/>".to_owned(), "Operation not supported: live attach of device 'video' is not supported"),
+        ("<foo/>".to_owned(), "unsupported configuration: unknown device type 'foo'"),
+        (
+            "<redirdev bus='usb' type='tcp'><source mode='connect' host='127.0.0.1' service='1'/></redirdev>".to_owned(),
+            "internal error: unable to execute QEMU command 'chardev-add': ",
+        ),
+    ] {
+        device(&daemon, "attach-device", "refused", &xml, "--live").fails_with(&[expected]);
+    }
+    device(&daemon, "detach-device", "refused", &disk("virtio", "vdz", file), "--live")
+        .fails_with(&["error: device not found: disk vdz not found"]);
+    daemon
+        .virsh("detach-device-alias refused nope --live")
+        .fails_with(&["error: internal error: no device found with alias nope"]);
+    assert_eq!(live(&daemon, "refused"), before);
+    domains::discard(&daemon, "refused");
+}
+
+#[test]
+fn a_guest_that_does_not_let_go_keeps_its_disk() {
+    let daemon = Daemon::start();
+    empty_guest(&daemon, "kept");
+    let file = image(&daemon, "kept.img");
+    let xml = format!(
+        "<disk type='file'><driver name='qemu' type='raw'/><source file='{}'/>\
+         <target dev='vda' bus='virtio'/></disk>",
+        file.display()
+    );
+    device(&daemon, "attach-device", "kept", &xml, "--live").ok();
+    // As with libvirt the call is over after a while, and the device still there.
+    device(&daemon, "detach-device", "kept", &xml, "--live").ok();
+    assert!(live(&daemon, "kept").contains("<target dev='vda' bus='virtio'/>"));
+    daemon.virsh("domblklist kept").ok();
+    // A reset is what gives it up: nobody waits any more, and it is removed all the same.
+    daemon.virsh("reset kept").ok();
+    wait::until("the disk is gone", || (!live(&daemon, "kept").contains("vda")).then_some(()));
+    let owner = || fs::metadata(&file).expect("there").uid();
+    assert_eq!(owner(), rustix::process::getuid().as_raw());
+    domains::discard(&daemon, "kept");
+}
+
+#[test]
+fn a_stored_definition_gets_and_loses_devices() {
+    let daemon = Daemon::start();
+    empty_guest(&daemon, "stored");
+    let before = stored(&daemon, "stored");
+    let running = live(&daemon, "stored");
+    let disk = "<disk type='file'><driver name='qemu' type='raw'/><source file='/x.img'/>\
+                <target dev='sdf' bus='sata'/></disk>";
+    let nic = "<interface type='user'><mac address='52:54:00:00:00:09'/><model type='virtio'/>\
+               </interface>";
+    for (xml, twice) in [
+        (disk, "error: Requested operation is not valid: target sdf already exists"),
+        (
+            "<lease><lockspace>a</lockspace><key>b</key><target path='/l'/></lease>",
+            "error: Requested operation is not valid: Lease b in lockspace a already exists",
+        ),
+    ] {
+        device(&daemon, "attach-device", "stored", xml, "--config").ok();
+        device(&daemon, "attach-device", "stored", xml, "--config").fails_with(&[twice]);
+        device(&daemon, "detach-device", "stored", xml, "--config").ok();
+        assert_eq!(stored(&daemon, "stored"), before, "{xml}");
+    }
+    device(&daemon, "attach-device", "stored", nic, "--config").ok();
+    assert!(stored(&daemon, "stored").contains("52:54:00:00:00:09"));
+    assert_eq!(live(&daemon, "stored"), running, "the guest that runs is not touched");
+    device(&daemon, "detach-device", "stored", nic, "--config").ok();
+    device(&daemon, "detach-device", "stored", nic, "--config").fails_with(&[
+        "error: device not found: no device found at address '(<null>)' matching MAC address \
+         '52:54:00:00:00:09' and alias '(<null>)'",
+    ]);
+    device(&daemon, "attach-device", "stored", "<video/>", "--config").fails_with(&[
+        "error: Operation not supported: persistent attach of device 'video' is not supported",
+    ]);
+    domains::discard(&daemon, "stored");
+}
+
+#[test]
+fn media_passwords_and_cables_change() {
+    let daemon = Daemon::start();
+    empty_guest(&daemon, "changed");
+    let (one, two) = (image(&daemon, "one.iso"), image(&daemon, "two.iso"));
+    let path = |path: &PathBuf| path.to_str().expect("text").to_owned();
+    daemon.virsh_words(&["change-media", "changed", "sda", &path(&one), "--insert"]).ok();
+    assert!(daemon.virsh("domblklist changed").ok().contains(&path(&one)));
+    daemon.virsh_words(&["change-media", "changed", "sda", &path(&two), "--update"]).ok();
+    assert!(daemon.virsh("domblklist changed").ok().contains(&path(&two)));
+    let mine = rustix::process::getuid().as_raw();
+    assert_eq!(fs::metadata(&one).expect("there").uid(), mine, "the old medium is given back");
+    daemon
+        .virsh_words(&["change-media", "changed", "sda", "/nowhere.iso", "--update"])
+        .fails_with(&["/nowhere.iso"]);
+    assert!(daemon.virsh("domblklist changed").ok().contains(&path(&two)), "the old one stays in");
+    daemon.virsh("change-media changed sda --eject").ok();
+    assert!(!daemon.virsh("domblklist changed").ok().contains("two.iso"));
+
+    let nic = "<interface type='user'><mac address='52:54:00:00:00:07'/><model type='virtio'/>\
+               </interface>";
+    device(&daemon, "attach-device", "changed", nic, "--live").ok();
+    daemon.virsh("domif-setlink changed 52:54:00:00:00:07 down").ok();
+    assert!(daemon.virsh("domif-getlink changed 52:54:00:00:00:07").ok().contains("down"));
+    let other = nic.replace("virtio", "e1000");
+    device(&daemon, "update-device", "changed", &other, "--live").fails_with(&[
+        "error: Operation not supported: cannot modify network device model from virtio to e1000",
+    ]);
+    let shown = daemon.virsh("dumpxml changed --security-info").ok();
+    let start = shown.find("<graphics").expect("a display");
+    let end = shown.find("</graphics>").expect("its end") + "</graphics>".len();
+    let graphics = shown[start..end].replace("passwd='one'", "passwd='two'");
+    device(&daemon, "update-device", "changed", &graphics, "--live").ok();
+    assert!(daemon.virsh("dumpxml changed --security-info").ok().contains("passwd='two'"));
+    let elsewhere = "<graphics type='vnc' passwd='two'><listen type='none'/></graphics>";
+    device(&daemon, "update-device", "changed", elsewhere, "--live").fails_with(&[
+        "error: Operation not supported: cannot change the type of listen address on 'vnc' graphics",
+    ]);
+    domains::discard(&daemon, "changed");
+}
+
+#[test]
+fn devices_outlive_the_daemon_and_what_left_meanwhile_is_noticed() {
+    let mut daemon = Daemon::start();
+    if daemon.is_external() {
+        return;
+    }
+    empty_guest(&daemon, "killed");
+    let file = image(&daemon, "k.img");
+    let xml = format!(
+        "<disk type='file'><driver name='qemu' type='raw'/><source file='{}'/>\
+         <target dev='sdb' bus='usb'/></disk>",
+        file.display()
+    );
+    device(&daemon, "attach-device", "killed", &xml, "--live").ok();
+    daemon.kill();
+    daemon.restart();
+    assert!(live(&daemon, "killed").contains("<alias name='usb-disk1'/>"));
+    // Behind the daemon's back: no event is heard while it is away, so the device is taken while
+    // it listens to nothing.
+    let socket = daemon.path("var/lib/libvirt/qemu").join("domain-1-killed/monitor.sock");
+    daemon.kill();
+    python("qmp", &[socket.to_str().expect("text"), "device_del", "usb-disk1"]).ok();
+    daemon.restart();
+    wait::until("the device is known to be gone", || {
+        (!live(&daemon, "killed").contains("usb-disk1")).then_some(())
+    });
+    let owner = || fs::metadata(&file).expect("there").uid();
+    wait::until("the disk is given back", || {
+        (owner() == rustix::process::getuid().as_raw()).then_some(())
+    });
+    domains::discard(&daemon, "killed");
+}
+
+#[test]
+fn a_linux_guest_lets_go_of_what_it_is_asked_for() {
+    let daemon = Daemon::start();
+    daemon.define(&domains::linux("gives", guests::linux(), "", "")).ok();
+    daemon.virsh("start gives").ok();
+    python("console_stream", &[daemon.uri().as_str(), "gives"]).ok();
+    let before = live(&daemon, "gives");
+    let disk = format!(
+        "<disk type='file'><driver name='qemu' type='raw'/><source file='{}'/>\
+         <target dev='vda' bus='virtio'/></disk>",
+        image(&daemon, "g.img").display()
+    );
+    let nic = "<interface type='user'><mac address='52:54:00:00:00:08'/><model type='virtio'/>\
+               </interface>";
+    for xml in [disk.as_str(), nic] {
+        device(&daemon, "attach-device", "gives", xml, "--live").ok();
+        assert_ne!(live(&daemon, "gives"), before, "{xml}");
+        device(&daemon, "detach-device", "gives", xml, "--live").ok();
+        assert_eq!(live(&daemon, "gives"), before, "{xml}");
+    }
+    domains::discard(&daemon, "gives");
+}
