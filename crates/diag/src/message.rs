@@ -156,6 +156,17 @@ impl ErrorCode {
         }
     }
 
+    /// The detail within a text that may be whole already ("missing source information for device
+    /// hda" is "hda"). Only of codes whose sentence goes on in the detail.
+    pub fn detail_of(self, text: &str) -> &str {
+        match form(self.0) {
+            Space(s) => {
+                text.strip_prefix(s).and_then(|rest| rest.strip_prefix(' ')).unwrap_or(text)
+            }
+            _ => text,
+        }
+    }
+
     /// The whole text for a detail, which may be empty.
     pub fn message(self, detail: &str) -> String {
         if detail.is_empty() {

@@ -102,7 +102,8 @@ impl VirError {
             (Some(span), Some(source)) if syntax => {
                 render::parser_detail(&first.message, span, source)
             }
-            _ => first.message.clone(),
+            // Some codes have the sentence, and the detail is but a name.
+            _ => first.code.detail_of(&first.message).to_owned(),
         };
         for d in errors.by_ref().take(FURTHER_FAULTS) {
             detail.push('\n');

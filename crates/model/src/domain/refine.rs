@@ -283,7 +283,9 @@ mod tests {
             p.diagnostics.iter().filter(|d| d.severity == Severity::Error).collect();
         assert_eq!(errors.len(), 1, "{inner}: {errors:?}");
         assert_eq!((errors[0].code, errors[0].message.as_str()), (code, message), "{inner}");
-        assert!(errors[0].span.is_some(), "{inner}");
+        // Rules across values have no place of their own.
+        let spanned = errors[0].rule.starts_with("xml.");
+        assert_eq!(errors[0].span.is_some(), spanned, "{inner}");
         assert!(p.domain.is_none());
     }
 
@@ -304,6 +306,33 @@ mod tests {
             "<devices><disk><source file='/a'/></disk></devices>",
             ErrorCode::NO_TARGET,
             "missing target information for device",
+        );
+        check(
+            "<devices><disk><source file='/a'/><target bus='ide'/></disk></devices>",
+            ErrorCode::NO_TARGET,
+            "missing target information for device",
+        );
+        check(
+            "<maxMemory unit='XB' slots='1'>1</maxMemory>",
+            ErrorCode::INVALID_ARG,
+            "unknown suffix 'XB'",
+        );
+        check(
+            "<devices><controller type='scsi' model='foo'/></devices>",
+            unsupported,
+            "Unknown model type 'foo'",
+        );
+        // Without a type it is IDE.
+        check(
+            "<devices><controller model='piix3-uhci'/></devices>",
+            unsupported,
+            "Unknown model type 'piix3-uhci'",
+        );
+        check(
+            "<devices><disk><source file='/a'/><target dev='sda'/><boot order='1' \
+             loadparm='LOADPARM1'/></disk></devices>",
+            ErrorCode::INTERNAL_ERROR,
+            "loadparm value 'LOADPARM1' must be between 1 and 8 characters",
         );
         check("<devices><hub type='foo'/></devices>", unsupported, "unknown hub device type 'foo'");
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use diag::ErrorCode;
 use xml::{Element, Reader, Schema, ValueError, ValueKind, Writer, Xml, XmlValue};
 
 /// A number written in hexadecimal with at least `W` digits.
@@ -352,8 +353,10 @@ fn read_scaled(el: Element<'_>, cx: &mut Reader, default: u64, to: u64) -> Optio
         None => {
             match unit {
                 Some(u) if unit_bytes(u.value()).is_none() => {
-                    let e = ValueError::expected("a unit such as bytes, KiB, MiB or GiB");
-                    cx.bad_attr(u, el, &e);
+                    let words = format!("unknown suffix '{}'", u.value());
+                    let hints =
+                        vec!["Units are bytes, KiB, MiB, GiB, TiB and the like.".to_owned()];
+                    cx.error("xml.unit", ErrorCode::INVALID_ARG, u.value_span(), words, hints);
                 }
                 _ => cx.bad_text(el, &ValueError::expected("a smaller size")),
             }

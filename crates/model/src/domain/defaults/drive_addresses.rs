@@ -37,9 +37,6 @@ pub(super) fn assign(d: &mut Domain, out: &mut Vec<Diagnostic>) {
             continue;
         }
         let Some(bus) = disk.target.bus else { continue };
-        if !matches!(bus, DiskBus::Ide | DiskBus::Scsi | DiskBus::Sata | DiskBus::Fdc) {
-            continue;
-        }
         let Some(idx) = target_index(&disk.target.dev) else {
             fault(
                 out,
@@ -49,6 +46,9 @@ pub(super) fn assign(d: &mut Domain, out: &mut Vec<Diagnostic>) {
             );
             continue;
         };
+        if !matches!(bus, DiskBus::Ide | DiskBus::Scsi | DiskBus::Sata | DiskBus::Fdc) {
+            continue;
+        }
         let address = match bus {
             DiskBus::Scsi => {
                 let a = scsi(idx, units);

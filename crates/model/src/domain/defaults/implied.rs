@@ -261,8 +261,18 @@ pub(super) fn controllers(d: &mut Domain) {
     }
 }
 
+/// Which PS/2 devices the document does not name. One that leaves its bus open is not counted,
+/// although PS/2 is what it gets: libvirt looks before it fills that in.
+pub(super) fn unnamed_ps2(d: &Domain) -> Vec<InputType> {
+    let named = |kind: InputType| {
+        let mut inputs = d.devices.iter().flat_map(|v| &v.inputs);
+        inputs.any(|i| i.kind == kind && i.bus == Some(InputBus::Ps2))
+    };
+    [InputType::Mouse, InputType::Keyboard].into_iter().filter(|kind| !named(*kind)).collect()
+}
+
 /// The mouse and keyboard that an x86 machine has, and a video card where there is a display.
-pub(super) fn inputs(d: &mut Domain, m: &Machine) {
+pub(super) fn inputs(d: &mut Domain, m: &Machine, missing: Vec<InputType>) {
     let ps2_off = d
         .features
         .as_ref()
@@ -286,11 +296,8 @@ pub(super) fn inputs(d: &mut Domain, m: &Machine) {
         }
     }
     if m.has_ps2() && !ps2_off {
-        for kind in [InputType::Mouse, InputType::Keyboard] {
-            let there = dev.inputs.iter().any(|i| i.kind == kind && i.bus == Some(InputBus::Ps2));
-            if !there {
-                dev.inputs.push(Input { kind, bus: Some(InputBus::Ps2), ..Input::default() });
-            }
+        for kind in missing {
+            dev.inputs.push(Input { kind, bus: Some(InputBus::Ps2), ..Input::default() });
         }
     }
 }

@@ -64,13 +64,14 @@ pub fn apply(d: &mut Domain, ctx: &mut DefaultsContext<'_>) -> Vec<Diagnostic> {
     let machine = Machine::of(d);
     implied::default_devices(d, &machine, ctx);
     chardevs::consoles(d);
+    let missing_ps2 = implied::unnamed_ps2(d);
     devices::apply(d, &machine, ctx);
     disks::apply(d);
     graphics::apply(d, &machine, ctx);
     chardevs::apply(d, &machine, ctx);
     drive_addresses::assign(d, &mut out);
     implied::controllers(d);
-    implied::inputs(d, &machine);
+    implied::inputs(d, &machine, missing_ps2);
     serial_addresses::assign(d);
     devices::controller_models(d, &machine, ctx, &mut out);
     simple_addresses::assign(d, &machine, &mut out);
@@ -118,4 +119,97 @@ pub(crate) fn fault(
         message: message.into(),
         hints: Vec::new(),
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{ParseOptions, parse, validate};
+
+    /// What is told first of a guest with these devices on a machine: of the defaults, then of the
+    /// checks.
+    fn first(machine: &str, devices: &str) -> (u32, String) {
+        let text = format!(
+            "<domain type='qemu'><name>a</name><memory>262144</memory>\
+             <os><type arch='x86_64' machine='{machine}'>hvm</type></os>\
+             <devices>{devices}</devices></domain>"
+        );
+        let parsed = parse(&text, ParseOptions::default());
+        let mut d = parsed.domain.unwrap_or_else(|| panic!("{:?}", parsed.diagnostics));
+        let (mut random, devices) = (|b: &mut [u8]| b.fill(1), DeviceSupport::default());
+        let mut ctx = DefaultsContext {
+            host_arch: "x86_64",
+            emulator: None,
+            machines: &[],
+            devices: &devices,
+            settings: &Settings::default(),
+            random: &mut random,
+            iommu_group: &|_| None,
+            abi_update: true,
+        };
+        let mut faults = apply(&mut d, &mut ctx);
+        faults.extend(validate(&d));
+        faults.first().map_or((0, String::new()), |f| (f.code.0, f.message.clone()))
+    }
+
+    #[test]
+    fn faults_in_libvirts_order() {
+        let disk = |dev: &str, rest: &str| {
+            format!("<disk><source file='/a'/><target dev='{dev}' bus='sata'/>{rest}</disk>")
+        };
+        let at = "<address type='drive' controller='0' bus='0' target='0' unit='1'/>";
+        for (machine, devices, code, says) in [
+            ("pc-q35-10.0", disk("fd", ""), 27, "Unknown disk name 'fd' and no address specified"),
+            ("pc-q35-10.0", disk("hd", at), 67, "invalid disk target 'hd'"),
+            ("pc-q35-10.0", disk("fd", at), 1, "Invalid harddisk device name: fd"),
+            (
+                "xenfv",
+                "<interface type='user'><model type='virtio'/></interface>".to_owned(),
+                27,
+                "No PCI buses available",
+            ),
+            (
+                "pc-i440fx-10.0",
+                "<controller type='ide'/><controller type='ide' index='0'/>".repeat(2),
+                27,
+                "Multiple 'ide' controllers with index '0'",
+            ),
+            (
+                "pc-q35-10.0",
+                "<controller type='usb' index='0' model='qemu-xhci'/>".repeat(2),
+                27,
+                "Duplicate USB controllers with index 0",
+            ),
+            ("pc-i440fx-10.0", "<interface><mac/><model/></interface>".to_owned(), 0, ""),
+        ] {
+            assert_eq!(first(machine, &devices), (code, says.to_owned()), "{machine} {devices}");
+        }
+    }
+
+    #[test]
+    fn an_input_without_a_bus_does_not_stand_for_the_implied_one() {
+        for (bus, expected) in [("bus='ps2'", 2), ("", 3)] {
+            let text = format!(
+                "<domain type='qemu'><name>a</name><memory>1</memory><os><type arch='x86_64' \
+                 machine='pc-i440fx-10.0'>hvm</type></os><devices><input type='keyboard' {bus}/>\
+                 </devices></domain>"
+            );
+            let mut d = parse(&text, ParseOptions::default()).domain.unwrap();
+            let (mut random, devices) = (|b: &mut [u8]| b.fill(1), DeviceSupport::default());
+            apply(
+                &mut d,
+                &mut DefaultsContext {
+                    host_arch: "x86_64",
+                    emulator: None,
+                    machines: &[],
+                    devices: &devices,
+                    settings: &Settings::default(),
+                    random: &mut random,
+                    iommu_group: &|_| None,
+                    abi_update: true,
+                },
+            );
+            assert_eq!(d.devices.unwrap().inputs.len(), expected, "{bus}");
+        }
+    }
 }

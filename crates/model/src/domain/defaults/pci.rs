@@ -13,6 +13,7 @@ use crate::domain::Domain;
 use crate::domain::address::{Address, PciAddress};
 use crate::domain::devices::controller::{Controller, ControllerTarget, ControllerType};
 use crate::domain::scalar::Hex;
+use crate::domain::validate::duplicate_controllers;
 
 /// Most buses a guest can have.
 const MAX_BUSES: usize = 256;
@@ -25,7 +26,14 @@ pub(super) fn assign(
     out: &mut Vec<Diagnostic>,
 ) {
     // Where the root is wrong nothing else can be right; the checks say so.
-    if !m.supports_pci() || !has_bus(d) || wrong_root(d, m) {
+    let duplicates = d.devices.as_ref().is_some_and(|v| !duplicate_controllers(v).is_empty());
+    if !m.supports_pci() || wrong_root(d, m) || duplicates {
+        return;
+    }
+    if !has_bus(d) {
+        if wants_pci(d, m) {
+            fault(out, "domain.pci-bus", ErrorCode::XML_ERROR, "No PCI buses available");
+        }
         return;
     }
     let Some(mut set) = Set::new(d, m, out) else { return };
@@ -58,6 +66,16 @@ fn wrong_root(d: &Domain, m: &Machine) -> bool {
 /// Whether there is any PCI controller: a machine without has no place for PCI devices.
 fn has_bus(d: &Domain) -> bool {
     d.devices.iter().flat_map(|v| &v.controllers).any(|c| c.kind == ControllerType::Pci)
+}
+
+/// Whether a device needs a place that only PCI has.
+fn wants_pci(d: &Domain, m: &Machine) -> bool {
+    let Some(dev) = d.devices.as_ref() else { return false };
+    all(dev).into_iter().any(|x| match address_of(dev, x) {
+        None => flags(dev, m, x) != 0,
+        Some(Address::Pci(_)) => true,
+        _ => false,
+    })
 }
 
 /// The first pass: finds out which bridges and root ports are missing, and adds them.

@@ -1,5 +1,8 @@
 //! Controllers: buses the other devices hang on.
 
+use diag::ErrorCode;
+use xml::{Element, Reader};
+
 use crate::domain::prelude::*;
 
 /// Kind of bus.
@@ -32,9 +35,10 @@ pub enum ControllerType {
 
 /// One controller.
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
+#[xml(check = Controller::check)]
 pub struct Controller {
-    /// Attribute `type`.
-    #[xml(attr, name = "type")]
+    /// Attribute `type`; IDE where it is not said, as in libvirt.
+    #[xml(attr, name = "type", default)]
     pub kind: ControllerType,
     /// Attribute `index`.
     #[xml(attr)]
@@ -81,6 +85,76 @@ pub struct Controller {
     /// Element `<pcihole64>`.
     #[xml(child)]
     pub pcihole64: Option<PciHole>,
+}
+
+impl Controller {
+    /// Each type has models of its own.
+    fn check(&mut self, el: Element<'_>, cx: &mut Reader) {
+        let Some(model) = self.model.as_deref() else { return };
+        if !models(self.kind).contains(&model) {
+            let words = format!("Unknown model type '{model}'");
+            let hints = match models(self.kind) {
+                [] => vec![],
+                known => vec![format!("Possible values: {}.", known.join(", "))],
+            };
+            cx.error("xml.invalid-value", ErrorCode::CONFIG_UNSUPPORTED, el.span(), words, hints);
+        }
+    }
+}
+
+/// Models of a controller type.
+fn models(kind: ControllerType) -> &'static [&'static str] {
+    match kind {
+        ControllerType::Scsi => &[
+            "auto",
+            "buslogic",
+            "lsilogic",
+            "lsisas1068",
+            "vmpvscsi",
+            "ibmvscsi",
+            "virtio-scsi",
+            "lsisas1078",
+            "virtio-transitional",
+            "virtio-non-transitional",
+            "ncr53c90",
+            "dc390",
+            "am53c974",
+        ],
+        ControllerType::Usb => &[
+            "default",
+            "none",
+            "piix3-uhci",
+            "piix4-uhci",
+            "ehci",
+            "ich9-ehci1",
+            "ich9-uhci1",
+            "ich9-uhci2",
+            "ich9-uhci3",
+            "vt82c686b-uhci",
+            "pci-ohci",
+            "nec-xhci",
+            "qusb1",
+            "qusb2",
+            "qemu-xhci",
+        ],
+        ControllerType::Pci => &[
+            "pci-root",
+            "pcie-root",
+            "pci-bridge",
+            "dmi-to-pci-bridge",
+            "pcie-to-pci-bridge",
+            "pcie-root-port",
+            "pcie-switch-upstream-port",
+            "pcie-switch-downstream-port",
+            "pci-expander-bus",
+            "pcie-expander-bus",
+        ],
+        ControllerType::Ide => &["piix3", "piix4", "ich6"],
+        ControllerType::VirtioSerial => {
+            &["virtio", "virtio-transitional", "virtio-non-transitional"]
+        }
+        _ => &[],
+    }
 }
 
 /// Device behind a PCI controller.

@@ -1,5 +1,7 @@
 //! Disks, their image chains and how they are driven.
 
+use diag::ErrorCode;
+
 use crate::domain::prelude::*;
 use crate::domain::seclabel::DeviceSeclabel;
 use crate::domain::tune::IoTune;
@@ -681,7 +683,7 @@ pub struct DiskMirror {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct DiskTarget {
     /// Attribute `dev`.
-    #[xml(attr)]
+    #[xml(attr, missing = (ErrorCode::NO_TARGET, "missing target information for device"))]
     pub dev: String,
     /// Attribute `bus`.
     #[xml(attr)]

@@ -2,6 +2,8 @@
 
 use super::disk::DiskModel;
 use crate::domain::os::IdMap;
+use diag::ErrorCode;
+
 use crate::domain::prelude::*;
 
 /// Kind of source.
@@ -237,6 +239,6 @@ pub struct FilesystemSource {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct FilesystemTarget {
     /// Attribute `dir`.
-    #[xml(attr)]
+    #[xml(attr, missing = (ErrorCode::NO_TARGET, "missing target information for device"))]
     pub dir: String,
 }

@@ -2,6 +2,8 @@
 
 use super::disk::BackendDomain;
 use super::hostdev::HostdevDriver;
+use xml::{Element, Reader};
+
 use crate::domain::prelude::*;
 
 mod driver;
@@ -102,9 +104,10 @@ pub enum NetBackendType {
 
 /// One interface.
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
+#[xml(check = Interface::check)]
 pub struct Interface {
-    /// Attribute `type`.
-    #[xml(attr, name = "type")]
+    /// Attribute `type`; a user network where it is not said, as in libvirt.
+    #[xml(attr, name = "type", default = InterfaceType::User)]
     pub kind: InterfaceType,
     /// Whether a device of the host is taken from its driver and given back.
     #[xml(attr, lenient)]
@@ -204,11 +207,25 @@ pub struct Interface {
     pub address: Option<Address>,
 }
 
+impl Interface {
+    /// An element that does not say its one thing says nothing.
+    fn check(&mut self, el: Element<'_>, _: &mut Reader) {
+        let lacks =
+            |child: &str, attr: &str| el.child(child).is_some_and(|c| c.attr(attr).is_none());
+        if lacks("mac", "address") {
+            self.mac = None;
+        }
+        if lacks("model", "type") {
+            self.model = None;
+        }
+    }
+}
+
 /// Hardware address.
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct InterfaceMac {
-    /// Attribute `address`.
-    #[xml(attr)]
+    /// Attribute `address`; without it the element is dropped.
+    #[xml(attr, default)]
     pub address: Mac,
     /// Attribute `type`.
     #[xml(attr, name = "type")]
@@ -431,8 +448,8 @@ pub struct InterfaceGuest {
 /// Device the guest sees.
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct InterfaceModel {
-    /// Attribute `type`.
-    #[xml(attr, name = "type")]
+    /// Attribute `type`; without it the element is dropped.
+    #[xml(attr, name = "type", default)]
     pub kind: String,
 }
 

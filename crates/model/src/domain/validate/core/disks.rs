@@ -110,10 +110,17 @@ fn one(x: &Disk, out: &mut Faults) {
     driver(x, bus, out);
     address(x, bus, out);
     if target_index(dev).is_none() {
-        out.xml(
-            "domain.disk-target",
-            format!("Unknown disk name '{dev}' and no address specified"),
-        );
+        let known = ["hd", "sd", "vd", "xvd", "ubd"].iter().any(|start| dev.starts_with(start));
+        if x.address.is_none() {
+            out.xml(
+                "domain.disk-target",
+                format!("Unknown disk name '{dev}' and no address specified"),
+            );
+        } else if known || bus == DiskBus::Fdc {
+            out.unsupported("domain.disk-target", format!("invalid disk target '{dev}'"));
+        } else {
+            out.internal("domain.disk-target", format!("Invalid harddisk device name: {dev}"));
+        }
     }
     let partition = dev.ends_with(|c: char| c.is_ascii_digit());
     if partition && target_index(dev).is_some() && x.device != DiskDevice::Cdrom {

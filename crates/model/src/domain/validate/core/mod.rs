@@ -32,6 +32,7 @@ pub(super) fn check(d: &Domain, out: &mut Faults) {
 
 /// Checks what the defaults would change.
 pub(super) fn written(d: &Domain, out: &mut Faults) {
+    unique::written(d, out);
     if let Some(dev) = &d.devices {
         graphics::check(dev, out);
     }

@@ -6,6 +6,21 @@ use super::super::Faults;
 use crate::domain::Domain;
 use crate::domain::address::Address;
 
+/// What libvirt finds while it reads, before it asks what the emulator can do.
+pub(super) fn written(d: &Domain, out: &mut Faults) {
+    crate::domain::walk::look_at_each(d, &mut |i| {
+        if let Some(Some(b)) = i.boot
+            && let Some(l) = &b.loadparm
+            && !(1..=8).contains(&l.len())
+        {
+            out.internal(
+                "domain.loadparm",
+                format!("loadparm value '{l}' must be between 1 and 8 characters"),
+            );
+        }
+    });
+}
+
 pub(super) fn check(d: &Domain, out: &mut Faults) {
     let mut aliases = BTreeSet::new();
     let mut orders = BTreeSet::new();
@@ -36,14 +51,6 @@ pub(super) fn check(d: &Domain, out: &mut Faults) {
                 );
             }
             mixed |= classes_used;
-            if let Some(l) = &b.loadparm
-                && !(1..=8).contains(&l.len())
-            {
-                out.internal(
-                    "domain.loadparm",
-                    format!("loadparm value '{l}' must be between 1 and 8 characters"),
-                );
-            }
         }
         if i.acpi.as_ref().and_then(|a| a.index) == Some(0) {
             out.xml(

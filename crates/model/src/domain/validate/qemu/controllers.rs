@@ -1,6 +1,6 @@
 //! Controllers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::Faults;
 use super::super::core::tune::has_iothread;
@@ -10,22 +10,16 @@ use crate::domain::devices::Devices;
 use crate::domain::devices::controller::{Controller, ControllerType};
 
 pub(super) fn check(d: &Domain, dev: &Devices, m: &Machine, out: &mut Faults) {
-    let mut seen: BTreeMap<(&str, u32), &str> = BTreeMap::new();
+    for (kind, index) in duplicates(dev) {
+        out.xml(
+            "domain.controller-index",
+            format!("Multiple '{kind}' controllers with index '{index}'"),
+        );
+    }
+    duplicate_usb(dev, out);
     for c in &dev.controllers {
         let index = c.index.unwrap_or(0);
         let model = c.model.as_deref().unwrap_or_default();
-        let key = (c.kind.as_str(), index);
-        let usb2 = c.kind == ControllerType::Usb && model.starts_with("ich9-");
-        if seen.insert(key, model).is_some_and(|other| !usb2 || !other.starts_with("ich9-")) {
-            out.xml(
-                "domain.controller-index",
-                format!("Multiple '{}' controllers with index '{index}'", c.kind.as_str()),
-            );
-        }
-        if !model.is_empty() && !models(c.kind).contains(&model) {
-            out.unsupported("domain.controller-model", format!("Unknown model type '{model}'"));
-            continue;
-        }
         match c.kind {
             ControllerType::Fdc if index > 0 => {
                 out.internal("domain.fdc", "Only 1 fdc controller is supported");
@@ -54,6 +48,33 @@ pub(super) fn check(d: &Domain, dev: &Devices, m: &Machine, out: &mut Faults) {
             && !virtio
         {
             super::super::virtio_options(&v.virtio, out);
+        }
+    }
+}
+
+/// Kinds and numbers that more than one controller claims. Those of USB have a rule of their own,
+/// which counts after the addresses.
+pub(crate) fn duplicates(dev: &Devices) -> Vec<(&'static str, u32)> {
+    let others = dev.controllers.iter().filter(|c| c.kind != ControllerType::Usb);
+    let mut seen = BTreeSet::new();
+    others
+        .map(|c| (c.kind.as_str(), c.index.unwrap_or(0)))
+        .filter(|key| !seen.insert(*key))
+        .collect()
+}
+
+/// USB controllers of one number; the companions of USB 2 share it.
+fn duplicate_usb(dev: &Devices, out: &mut Faults) {
+    let mut seen: BTreeMap<u32, &str> = BTreeMap::new();
+    for c in dev.controllers.iter().filter(|c| c.kind == ControllerType::Usb) {
+        let index = c.index.unwrap_or(0);
+        let model = c.model.as_deref().unwrap_or_default();
+        let usb2 = |model: &str| model.starts_with("ich9-");
+        if seen.insert(index, model).is_some_and(|other| !usb2(model) || !usb2(other)) {
+            out.xml(
+                "domain.controller-index",
+                format!("Duplicate USB controllers with index {index}"),
+            );
         }
     }
 }
@@ -112,60 +133,5 @@ fn scsi(d: &Domain, c: &Controller, m: &Machine, out: &mut Faults) {
                 format!("controller iothread '{id}' not defined in iothreadid"),
             );
         }
-    }
-}
-
-/// Models of a controller type.
-fn models(kind: ControllerType) -> &'static [&'static str] {
-    match kind {
-        ControllerType::Scsi => &[
-            "auto",
-            "buslogic",
-            "lsilogic",
-            "lsisas1068",
-            "vmpvscsi",
-            "ibmvscsi",
-            "virtio-scsi",
-            "lsisas1078",
-            "virtio-transitional",
-            "virtio-non-transitional",
-            "ncr53c90",
-            "dc390",
-            "am53c974",
-        ],
-        ControllerType::Usb => &[
-            "default",
-            "none",
-            "piix3-uhci",
-            "piix4-uhci",
-            "ehci",
-            "ich9-ehci1",
-            "ich9-uhci1",
-            "ich9-uhci2",
-            "ich9-uhci3",
-            "vt82c686b-uhci",
-            "pci-ohci",
-            "nec-xhci",
-            "qusb1",
-            "qusb2",
-            "qemu-xhci",
-        ],
-        ControllerType::Pci => &[
-            "pci-root",
-            "pcie-root",
-            "pci-bridge",
-            "dmi-to-pci-bridge",
-            "pcie-to-pci-bridge",
-            "pcie-root-port",
-            "pcie-switch-upstream-port",
-            "pcie-switch-downstream-port",
-            "pci-expander-bus",
-            "pcie-expander-bus",
-        ],
-        ControllerType::Ide => &["piix3", "piix4", "ich6"],
-        ControllerType::VirtioSerial => {
-            &["virtio", "virtio-transitional", "virtio-non-transitional"]
-        }
-        _ => &[],
     }
 }

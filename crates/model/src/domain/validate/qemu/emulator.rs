@@ -33,6 +33,14 @@ pub fn validate_emulator(d: &Domain, caps: Option<&QemuCaps>, accel: Accel) -> V
         );
     }
     let Some(caps) = caps else { return out.0 };
+    if let Some(arch) = os.kind.arch.as_deref()
+        && !runs(&caps.arch, arch)
+    {
+        out.unsupported(
+            "qemu.arch",
+            format!("Emulator '{}' does not support arch '{arch}'", caps.emulator),
+        );
+    }
     let machine = os.kind.machine.as_deref().and_then(|name| caps.machine(accel, name));
     let acpi = d.features.as_ref().is_some_and(|features| features.acpi);
     if acpi && machine.is_some_and(|machine| machine.acpi == Some(false)) {
@@ -48,6 +56,19 @@ pub fn validate_emulator(d: &Domain, caps: Option<&QemuCaps>, accel: Accel) -> V
         );
     }
     out.0
+}
+
+/// Whether an emulator of one architecture runs guests of another: the smaller one of its family.
+fn runs(emulator: &str, guest: &str) -> bool {
+    emulator == guest
+        || matches!(
+            (emulator, guest),
+            ("x86_64", "i686")
+                | ("aarch64", "armv7l")
+                | ("armv7l", "armv6l")
+                | ("ppc64", "ppc64le")
+                | ("ppc64le", "ppc64")
+        )
 }
 
 /// Checks what only the host can tell.

@@ -19,6 +19,7 @@ mod usb;
 use super::Faults;
 use crate::domain::Domain;
 use crate::domain::defaults::Machine;
+pub(crate) use controllers::duplicates as duplicate_controllers;
 
 /// Checks a domain whose defaults are filled in.
 pub(super) fn check(d: &Domain, out: &mut Faults) {
