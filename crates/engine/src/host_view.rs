@@ -16,11 +16,14 @@ use model::capabilities::{GuestCaps, SecModel, capabilities_xml};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// Which binary each architecture's guests of the capabilities come from, and as it was then.
+type Binaries = Vec<(&'static str, String)>;
+
 /// Answers that change only with the machine, kept ready.
 #[derive(Debug, Default)]
 pub(crate) struct Replies {
-    /// Key (which binaries, unchanged) and text.
-    capabilities: Mutex<Option<(Vec<(&'static str, String)>, Arc<str>)>>,
+    /// What it was made from, and the text.
+    capabilities: Mutex<Option<(Binaries, Arc<str>)>>,
 }
 
 /// `virNodeInfo`.

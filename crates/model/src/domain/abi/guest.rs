@@ -138,8 +138,8 @@ fn numa(a: &Domain, b: &Domain, cx: &mut Checker) {
         cx.compare(|| format!("{path}/@cpus"), &says, cpus(&x.cpus), cpus(&y.cpus));
         for j in 0..a.len() {
             let distance = |cell: &crate::domain::cpu::NumaCell| {
-                let siblings = cell.distances.iter().flat_map(|d| &d.siblings);
-                let given = siblings.filter(|s| s.id as usize == j).map(|s| s.value).last();
+                let mut siblings = cell.distances.iter().flat_map(|d| &d.siblings);
+                let given = siblings.rfind(|s| s.id as usize == j).map(|s| s.value);
                 // What ACPI's table has where nothing is said.
                 given.unwrap_or(if i == j { 10 } else { 20 })
             };
