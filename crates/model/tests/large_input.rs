@@ -113,14 +113,8 @@ fn many_of_everything_come_to_an_end() {
         }),
         ("backing chain", &|n| {
             domain("", &{
-                let mut s = "<disk type='file'><source file='/a'/><target dev='vda'/>".to_owned();
-                for _ in 0..n.min(60) {
-                    s.push_str("<backingStore type='file'><format type='raw'/><source file='/b'/>");
-                }
-                for _ in 0..n.min(60) {
-                    s.push_str("</backingStore>");
-                }
-                s + "</disk>"
+                // As deep as a test's thread takes; see `the_deepest_document_fits_the_stack`.
+                chain(n.min(60))
             })
         }),
         ("controllers scsi", &|n| {
@@ -457,10 +451,165 @@ fn many_of_everything_come_to_an_end() {
                 }),
             )
         }),
+        ("controllers usb2", &|n| {
+            let model = |i: usize| ["ehci1", "uhci1", "uhci2", "uhci3"][i % 4];
+            domain("", &each(n, |i| format!("<controller type='usb' model='ich9-{}'/>", model(i))))
+        }),
+        ("controllers usb2 same", &|n| {
+            domain("", &each(n, |_| "<controller type='usb' model='ich9-uhci1'/>".into()))
+        }),
+        ("controllers down", &|n| {
+            domain("", &each(n, |i| format!("<controller type='scsi' index='{}'/>", n - i)))
+        }),
+        ("expander buses", &|n| {
+            domain(
+                "",
+                &each(n, |_| "<controller type='pci' index='1' model='pcie-expander-bus'/>".into()),
+            )
+        }),
+        ("usb ports of one", &|n| {
+            domain(
+                "",
+                &format!(
+                    "<controller type='usb' model='qemu-xhci' ports='4294967295'/>{}",
+                    each(n, |_| "<input type='tablet' bus='usb'/>".into())
+                ),
+            )
+        }),
+        ("usb buses", &|n| {
+            domain(
+                "",
+                &each(n, |i| {
+                    format!(
+                        "<controller type='usb' index='{i}' model='qemu-xhci'/>\
+                         <input type='tablet' bus='usb'/><input type='tablet' bus='usb'/>"
+                    )
+                }),
+            )
+        }),
+        ("channels of many", &|n| {
+            domain(
+                "",
+                &each(n, |i| {
+                    format!(
+                        "<channel type='pty'><target type='virtio' name='c{i}'/>\
+                         <address type='virtio-serial' controller='{}' port='1'/></channel>",
+                        n - i
+                    )
+                }),
+            )
+        }),
+        ("smartcards", &|n| domain("", &each(n, |_| "<smartcard mode='host'/>".into()))),
+        ("hostdevs scsi", &|n| {
+            domain(
+                "",
+                &each(n, |i| {
+                    format!(
+                        "<disk type='file'><source file='/{i}'/><target dev='sd{}' bus='scsi'/></disk>\
+                         <hostdev mode='subsystem' type='scsi'><source><adapter name='scsi_host0'/>\
+                         <address bus='0' target='0' unit='{i}'/></source></hostdev>",
+                        name(i)
+                    )
+                }),
+            )
+        }),
+        ("iothreads of disks", &|n| {
+            domain(
+                &format!(
+                    "<iothreadids>{}</iothreadids><cputune>{}</cputune>",
+                    each(n, |i| format!("<iothread id='{}'/>", 2 * i + 1)),
+                    each(n, |i| format!("<iothreadpin iothread='{}' cpuset='0'/>", 2 * i + 1))
+                ),
+                &each(n, |i| {
+                    format!(
+                        "<disk type='file'><driver name='qemu' iothread='{}'/>\
+                         <source file='/{i}'/><target dev='vd{}'/></disk>",
+                        2 * i + 1,
+                        name(i)
+                    )
+                }),
+            )
+        }),
+        ("numa left over", &|n| {
+            domain(
+                &format!(
+                    "<vcpu>4294967295</vcpu><cpu><numa>{}</numa></cpu>",
+                    each(n, |i| format!("<cell id='{i}' cpus='{}' memory='1'/>", i % 16384))
+                ),
+                "",
+            )
+        }),
+        ("numa distances of many", &|n| {
+            domain(
+                &format!(
+                    "<cpu><numa>{}</numa></cpu>",
+                    each(n, |i| format!(
+                        "<cell id='{i}' memory='1'><distances><sibling id='0' value='20'/></distances></cell>"
+                    ))
+                ),
+                "",
+            )
+        }),
+        ("cpusets down", &|n| {
+            let down = each(8191, |i| format!("{},", 16382 - i * 2)) + "0";
+            let scheds =
+                each(n / 100, |_| format!("<vcpusched vcpus='{down}' scheduler='batch'/>"));
+            domain(&format!("<cputune>{scheds}</cputune>"), "")
+        }),
+        ("memorytune", &|n| {
+            let one = |kind: &str, i: usize| {
+                format!("<{kind} vcpus='{}'><node id='0' bandwidth='10'/></{kind}>", i % 16384)
+            };
+            domain(
+                &format!(
+                    "<cputune>{}{}</cputune>",
+                    each(n, |i| one("memorytune", i)),
+                    each(n, |i| format!("<cachetune vcpus='{}'/>", i % 16384))
+                ),
+                "",
+            )
+        }),
     ];
     for (what, make) in cases {
         println!("{what}: {}", define(&make(MANY)));
     }
+}
+
+/// A disk whose image stands on so many others.
+fn chain(layers: usize) -> String {
+    let layer = "<backingStore type='file'><format type='raw'/><source file='/b'/>";
+    format!(
+        "<disk type='file'><source file='/a'/><target dev='vda'/>{}{}</disk>",
+        layer.repeat(layers),
+        "</backingStore>".repeat(layers)
+    )
+}
+
+/// The reader refuses deeper documents; what it takes no thread of the daemon's may fall over.
+#[test]
+fn the_deepest_document_fits_the_stack() {
+    // The domain, its devices, the disk above; the source below.
+    let layers = xml::parse::MAX_DEPTH - 4;
+    let deepest = domain("", &chain(layers));
+    let metadata = |n: usize| {
+        let inner = format!("{}{}", "<a>".repeat(n), "</a>".repeat(n));
+        domain(&format!("<metadata><a:a xmlns:a='urn:a'>{inner}</a:a></metadata>"), "")
+    };
+    let work = move || {
+        assert!(define(&deepest));
+        let d = parse(&deepest, ParseOptions::default()).domain.expect("a domain");
+        let copy = d.clone();
+        assert_eq!(d, copy);
+        assert!(xml::diff(&d, &copy).is_empty());
+        let out = format(&copy, FormatFlags::default());
+        assert_eq!(out.matches("<backingStore ").count(), layers);
+        assert!(!std::format!("{copy:?}").is_empty());
+        assert!(define(&metadata(xml::parse::MAX_DEPTH - 3)));
+        assert!(!define(&domain("", &chain(layers + 1))));
+        assert!(!define(&metadata(xml::parse::MAX_DEPTH - 2)));
+    };
+    let thread = std::thread::Builder::new().stack_size(model::STACK_SIZE).spawn(work);
+    thread.expect("a thread").join().expect("it ends");
 }
 
 #[test]

@@ -86,6 +86,7 @@ fn run(args: &Args) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(std::thread::available_parallelism().map_or(2, usize::from).clamp(1, 4))
         .thread_name("engine")
+        .thread_stack_size(model::STACK_SIZE)
         .enable_all()
         .build()
         .map_err(|error| format!("cannot start threads: {error}"))?;

@@ -1,6 +1,6 @@
 //! Names of the devices of a running guest, as libvirt chooses them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use super::Domain;
 use super::address::Address;
@@ -23,7 +23,7 @@ fn give(slot: &mut Option<Alias>, name: String) {
 pub fn assign_aliases(d: &mut Domain) {
     let machine = Machine::of(d);
     let Some(dev) = d.devices.as_mut() else { return };
-    let narrow: Vec<u32> = dev
+    let narrow: HashSet<u32> = dev
         .controllers
         .iter()
         .filter(|c| c.kind == ControllerType::Scsi && is_narrow(c))
@@ -170,7 +170,7 @@ fn is_narrow(c: &Controller) -> bool {
     c.model.as_deref() == Some("lsilogic")
 }
 
-fn disk(x: &Disk, narrow: &[u32]) -> Option<String> {
+fn disk(x: &Disk, narrow: &HashSet<u32>) -> Option<String> {
     let bus = x.target.bus?;
     if let Some(Address::Drive(a)) = &x.address {
         let b = bus.as_str();

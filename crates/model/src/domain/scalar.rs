@@ -170,10 +170,39 @@ pub struct CpuSet {
 /// The highest number a set may hold (libvirt's limit of a bitmap).
 const MAX_CPU: u32 = 16384;
 
+/// Bytes of a list from which its numbers are collected as bits.
+const LONG_LIST: usize = 512;
+
 impl CpuSet {
     /// Reads a list of numbers, ranges and exclusions.
     pub fn parse(text: &str) -> Option<Self> {
+        // Adding to many ranges moves them; bits stay where they are.
+        if text.len() > LONG_LIST {
+            let mut bits = vec![false; MAX_CPU as usize];
+            Self::items(text, |a, b, there| {
+                if let Some(part) = bits.get_mut(a as usize..=b as usize) {
+                    part.fill(there);
+                }
+            })?;
+            let mut set = Self::default();
+            for (n, _) in (0..).zip(bits).filter(|(_, there)| *there) {
+                match set.ranges.last_mut() {
+                    Some(last) if last.1 + 1 == n => last.1 = n,
+                    _ => set.ranges.push((n, n)),
+                }
+            }
+            return (!set.ranges.is_empty()).then_some(set);
+        }
         let mut set = Self::default();
+        Self::items(
+            text,
+            |a, b, there| if there { set.insert_range(a, b) } else { set.remove(a) },
+        )?;
+        (!set.ranges.is_empty()).then_some(set)
+    }
+
+    /// Calls `f` with the first and last number of each item, and whether they are in the set.
+    fn items(text: &str, mut f: impl FnMut(u32, u32, bool)) -> Option<()> {
         for item in text.split(',') {
             let item = item.trim_ascii();
             let (item, exclude) = match item.strip_prefix('^') {
@@ -191,33 +220,29 @@ impl CpuSet {
             if a > b {
                 return None;
             }
-            if exclude {
-                set.remove(a);
-            } else {
-                set.insert_range(a, b);
-            }
+            f(a, b, !exclude);
         }
-        (!set.ranges.is_empty()).then_some(set)
+        Some(())
     }
 
     /// Adds all numbers from `a` to `b`.
     pub fn insert_range(&mut self, a: u32, b: u32) {
-        let (mut a, mut b) = (a, b);
-        self.ranges.retain(|&(x, y)| {
-            let touches = x <= b.saturating_add(1) && a <= y.saturating_add(1);
-            if touches {
-                a = a.min(x);
-                b = b.max(y);
+        // Those that the new one touches become one with it.
+        let from = self.ranges.partition_point(|r| r.1.saturating_add(1) < a);
+        let to = self.ranges.partition_point(|r| r.0 <= b.saturating_add(1)).max(from);
+        match self.ranges.get(from..to) {
+            Some([first, .., last] | [first @ last]) => {
+                let whole = (a.min(first.0), b.max(last.1));
+                self.ranges.drain(from + 1..to);
+                self.ranges[from] = whole;
             }
-            !touches
-        });
-        let at = self.ranges.partition_point(|r| r.0 < a);
-        self.ranges.insert(at, (a, b));
+            _ => self.ranges.insert(from, (a, b)),
+        }
     }
 
     /// Takes one number away.
     pub fn remove(&mut self, n: u32) {
-        if let Some(at) = self.ranges.iter().position(|&(a, b)| a <= n && n <= b) {
+        if let Some(at) = self.position(n) {
             let (a, b) = self.ranges.remove(at);
             if n < b {
                 self.ranges.insert(at, (n + 1, b));
@@ -230,7 +255,13 @@ impl CpuSet {
 
     /// Whether a number is in the set.
     pub fn contains(&self, n: u32) -> bool {
-        self.ranges.iter().any(|&(a, b)| a <= n && n <= b)
+        self.position(n).is_some()
+    }
+
+    /// The place of the range that a number is in.
+    fn position(&self, n: u32) -> Option<usize> {
+        let at = self.ranges.partition_point(|r| r.1 < n);
+        self.ranges.get(at).filter(|r| r.0 <= n).map(|_| at)
     }
 
     /// The inclusive ranges, ascending.

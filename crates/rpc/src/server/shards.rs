@@ -25,6 +25,10 @@ pub struct Shards {
 /// More threads than this gain nothing: the work of a call is microseconds, most of them the kernel's.
 const MOST: usize = 4;
 
+/// Bytes of stack of these threads and of those that do their blocking work: what the handlers read is nested, and
+/// memory that is not used costs nothing.
+const STACK_SIZE: usize = 16 << 20;
+
 impl Shards {
     /// Starts `count` threads; none: one for every two processors, at most four. (Clients need processors, too: with
     /// 32 busy connections on two processors one thread answers 260,000 calls a second, two answer 160,000, because
@@ -36,11 +40,13 @@ impl Shards {
         let (done, ended) = mpsc::channel();
         let mut shards = Vec::with_capacity(count);
         for index in 0..count {
-            let runtime = Builder::new_current_thread().enable_all().build()?;
+            let runtime =
+                Builder::new_current_thread().thread_stack_size(STACK_SIZE).enable_all().build()?;
             let handle = runtime.handle().clone();
             let (stop, stopped) = oneshot::channel();
             let done = done.clone();
-            std::thread::Builder::new().name(format!("rpc-{index}")).spawn(move || {
+            let thread = std::thread::Builder::new().name(format!("rpc-{index}"));
+            thread.stack_size(STACK_SIZE).spawn(move || {
                 let _ = runtime.block_on(stopped);
                 runtime.shutdown_background();
                 let _ = done.send(());

@@ -68,19 +68,15 @@ pub(super) fn consoles(d: &mut Domain) {
     }
 }
 
-/// Ports that are not given: one more than the greatest so far.
+/// Ports that are not given: one more than the greatest there is.
 fn number_ports(list: &mut [Serial]) {
-    for i in 0..list.len() {
-        let given = list[i].target.as_ref().and_then(|t| t.port);
-        if given.is_none() {
-            let next = list
-                .iter()
-                .enumerate()
-                .filter(|(j, _)| *j != i)
-                .filter_map(|(_, s)| s.target.as_ref().and_then(|t| t.port))
-                .max()
-                .map_or(0, |n| n.saturating_add(1));
-            list[i].target.get_or_insert_default().port = Some(next);
+    let given = list.iter().filter_map(|s| s.target.as_ref()?.port);
+    let mut next = given.max().map_or(0, |n| n.saturating_add(1));
+    for s in list {
+        let target = s.target.get_or_insert_default();
+        if target.port.is_none() {
+            target.port = Some(next);
+            next = next.saturating_add(1);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Type defaults of devices that need no file of their own.
 
+use std::collections::HashSet;
+
 use diag::{Diagnostic, ErrorCode};
 
 use super::{DefaultsContext, Machine, fault};
@@ -150,7 +152,7 @@ pub(super) fn apply(d: &mut Domain, m: &Machine, ctx: &mut DefaultsContext<'_>) 
 
 fn memory_devices(dev: &mut crate::domain::devices::Devices) {
     // DIMMs without an address get the lowest free slot.
-    let mut taken: Vec<u32> = dev
+    let taken: HashSet<u32> = dev
         .memories
         .iter()
         .filter_map(|x| match &x.address {
@@ -158,10 +160,10 @@ fn memory_devices(dev: &mut crate::domain::devices::Devices) {
             _ => None,
         })
         .collect();
+    let mut free = (0..).filter(|n| !taken.contains(n));
     for x in &mut dev.memories {
         if matches!(x.model, MemoryModel::Dimm | MemoryModel::Nvdimm) && x.address.is_none() {
-            let slot = (0..).find(|n| !taken.contains(n)).unwrap_or(0);
-            taken.push(slot);
+            let slot = free.next().unwrap_or(0);
             x.address =
                 Some(Address::Dimm(crate::domain::address::DimmAddress { slot, base: None }));
         }

@@ -1,5 +1,7 @@
 //! Devices and controllers that a machine has, or that other devices need, without being named.
 
+use std::collections::{HashMap, HashSet, VecDeque};
+
 use super::{DefaultsContext, Machine};
 use crate::domain::Domain;
 use crate::domain::address::Address;
@@ -55,48 +57,130 @@ pub(super) fn ensure_controller(
     true
 }
 
+/// [`ensure_controller`] of many, in one walk over the list.
+pub(super) fn ensure_controllers(d: &mut Domain, mut need: Vec<(ControllerType, u32)>) {
+    let list = &mut d.devices_mut().controllers;
+    let mut there: HashSet<_> =
+        list.iter().filter_map(|c| Some((c.kind.as_str(), c.index?))).collect();
+    need.retain(|(kind, index)| there.insert((kind.as_str(), *index)));
+    if need.is_empty() {
+        return;
+    }
+    let mut kinds: Vec<(ControllerType, VecDeque<u32>)> = Vec::new();
+    for (kind, index) in need {
+        match kinds.iter_mut().find(|(k, _)| *k == kind) {
+            Some((_, indexes)) => indexes.push_back(index),
+            None => kinds.push((kind, VecDeque::from([index]))),
+        }
+    }
+    for (_, indexes) in &mut kinds {
+        indexes.make_contiguous().sort_unstable();
+    }
+    let new = |kind, index| Controller { kind, index: Some(index), ..Controller::default() };
+    // Types that have controllers already, each with the place of the last.
+    let last: HashMap<&str, usize> =
+        list.iter().enumerate().map(|(i, c)| (c.kind.as_str(), i)).collect();
+    let ends: HashSet<usize> = last.into_values().collect();
+    let mut all = Vec::with_capacity(list.len());
+    for (i, c) in std::mem::take(list).into_iter().enumerate() {
+        let kind = c.kind;
+        let Some((_, open)) = kinds.iter_mut().find(|(k, _)| *k == kind) else {
+            all.push(c);
+            continue;
+        };
+        while let Some(index) = open.pop_front_if(|index| Some(*index) < c.index) {
+            all.push(new(kind, index));
+        }
+        all.push(c);
+        if ends.contains(&i) {
+            all.extend(open.drain(..).map(|index| new(kind, index)));
+        }
+    }
+    for (kind, open) in kinds {
+        all.extend(open.into_iter().map(|index| new(kind, index)));
+    }
+    *list = all;
+}
+
 /// Indexes of controllers that have none: one more than the greatest of the type, but the USB
 /// companions take their master's.
 pub(super) fn number_controllers(d: &mut Domain) {
-    for c in std::mem::take(&mut d.devices_mut().controllers) {
-        insert_controller(d, c);
-    }
     let list = &mut d.devices_mut().controllers;
-    for i in 0..list.len() {
-        if list[i].index.is_some() {
-            continue;
-        }
-        let kind = list[i].kind;
-        let usb2_companion = kind == ControllerType::Usb
-            && list[i].model.as_deref().is_some_and(|m| m.starts_with("ich9-"));
-        let next = if usb2_companion {
-            usb2_index(list, i)
-        } else {
-            list.iter()
-                .filter(|c| c.kind == kind)
-                .filter_map(|c| c.index)
-                .max()
-                .map_or(0, |n| n.saturating_add(1))
+    // The place of each as `insert_controller` would find it, one after the other.
+    let mut kinds: HashMap<&str, usize> = HashMap::new();
+    let first: Vec<usize> = (list.iter().enumerate())
+        .map(|(i, c)| *kinds.entry(c.kind.as_str()).or_insert(i))
+        .collect();
+    let mut sorted: Vec<_> = first.into_iter().zip(std::mem::take(list)).collect();
+    sorted.sort_by_key(|(first, c)| (*first, c.index, c.master.is_some()));
+    list.extend(sorted.into_iter().map(|(_, c)| c));
+    // One more than the greatest index of each type.
+    let mut next: HashMap<&str, u32> = HashMap::new();
+    for c in list.iter() {
+        let next = next.entry(c.kind.as_str()).or_default();
+        *next = (*next).max(c.index.map_or(0, |n| n.saturating_add(1)));
+    }
+    let mut sets = Usb2Sets::new(list);
+    for c in list.iter_mut().filter(|c| c.index.is_none()) {
+        let next = next.entry(c.kind.as_str()).or_default();
+        let usb = c.kind == ControllerType::Usb;
+        let index = match c.model.as_deref() {
+            Some(model) if usb && model.starts_with("ich9-") => sets.index(model),
+            model => {
+                if usb {
+                    sets.add(*next, model);
+                }
+                *next
+            }
         };
-        list[i].index = Some(next);
+        *next = (*next).max(index.saturating_add(1));
+        c.index = Some(index);
     }
 }
 
-/// A set of ICH9 USB controllers shares one index; a model that the set has already starts another.
-fn usb2_index(list: &[Controller], at: usize) -> u32 {
-    let model = &list[at].model;
-    let mut n = 0;
-    loop {
-        let mut same =
-            list.iter().filter(|c| c.kind == ControllerType::Usb && c.index == Some(n)).peekable();
-        let free = same.peek().is_none();
-        let fits = same.all(|c| {
-            c.model != *model && c.model.as_deref().is_some_and(|m| m.starts_with("ich9-"))
-        });
-        if free || fits {
-            return n;
+/// The USB controllers of each index: a set of ICH9 controllers shares one.
+struct Usb2Sets {
+    /// Models with an index; `None` in the place of those that are not of ICH9.
+    there: HashSet<(u32, Option<String>)>,
+    /// For a model, the first index that may be open to it: nothing becomes free meanwhile.
+    from: HashMap<String, u32>,
+    /// No index before this one is open to any model.
+    closed: u32,
+}
+
+impl Usb2Sets {
+    fn new(list: &[Controller]) -> Self {
+        let mut sets = Self { there: HashSet::new(), from: HashMap::new(), closed: 0 };
+        for c in list.iter().filter(|c| c.kind == ControllerType::Usb) {
+            if let Some(index) = c.index {
+                sets.add(index, c.model.as_deref());
+            }
         }
-        n += 1;
+        sets
+    }
+
+    fn add(&mut self, index: u32, model: Option<&str>) {
+        let model = model.filter(|model| model.starts_with("ich9-")).map(str::to_owned);
+        self.there.insert((index, model));
+    }
+
+    /// The index of one more ICH9 controller: a model that a set has already goes to another.
+    fn index(&mut self, model: &str) -> u32 {
+        while self.there.contains(&(self.closed, None)) {
+            self.closed += 1;
+        }
+        let mut n = self.from.get(model).copied().unwrap_or(0).max(self.closed);
+        let name = Some(model.to_owned());
+        loop {
+            let key = (n, None);
+            let open = !self.there.contains(&key) && self.there.insert((n, name.clone()));
+            if open {
+                break;
+            }
+            n += 1;
+        }
+        self.from.insert(model.to_owned(), n);
+        n
     }
 }
 
@@ -251,14 +335,8 @@ pub(super) fn controllers(d: &mut Domain) {
         .max();
     need.extend(serial.into_iter().map(|i| (ControllerType::VirtioSerial, i)));
     up_to(&mut need, ControllerType::Ccid, ccid);
-    for (kind, index) in need {
-        ensure_controller(d, kind, index, None);
-    }
-    if let Some(max) = scsi_hostdevs {
-        for index in 0..=max.min(1024) {
-            ensure_controller(d, ControllerType::Scsi, index, None);
-        }
-    }
+    up_to(&mut need, ControllerType::Scsi, scsi_hostdevs);
+    ensure_controllers(d, need);
 }
 
 /// Which PS/2 devices the document does not name. One that leaves its bus open is not counted,

@@ -3,6 +3,8 @@
 //! Two passes, as in libvirt: the first finds out which buses are missing, the second places
 //! everything, the added controllers included.
 
+use std::collections::{HashMap, HashSet};
+
 use diag::{Diagnostic, ErrorCode};
 use xml::OnOff;
 
@@ -323,6 +325,7 @@ impl Set {
         out: &mut Vec<Diagnostic>,
     ) {
         let Some(dev) = d.devices.as_mut() else { return };
+        let mut usb2 = Usb2Places::new(&dev.controllers);
         for i in 0..self.devices.len() {
             let x = self.devices[i];
             let f = flags(dev, m, x);
@@ -347,7 +350,7 @@ impl Set {
                     continue;
                 }
                 if let Some(function) = usb2_function(&dev.controllers[i]) {
-                    self.place_usb2(dev, i, function, f);
+                    self.place_usb2(dev, i, &mut usb2, function, f);
                     continue;
                 }
             }
@@ -373,35 +376,33 @@ impl Set {
         &mut self,
         dev: &mut crate::domain::devices::Devices,
         i: usize,
+        places: &mut Usb2Places,
         function: u8,
         f: u32,
     ) {
         let index = dev.controllers[i].index;
-        let partner = dev
-            .controllers
-            .iter()
-            .filter(|c| {
-                c.kind == ControllerType::Usb && c.index == index && usb2_function(c).is_some()
-            })
-            .find_map(|c| match &c.address {
-                Some(Address::Pci(a)) if !is_open(a) => Some(a.clone()),
-                _ => None,
-            });
-        let base = match partner {
-            Some(a) => Some(a),
-            None => self.reserve(f & !AGGREGATE, 0).inspect(|a| {
-                // The slot is taken, but only by the functions that come.
-                if let Some(u) = self
-                    .buses
-                    .get_mut(a.bus.0 as usize)
-                    .and_then(|b| b.used.get_mut(a.slot.0 as usize))
-                {
-                    *u = 0;
-                }
-            }),
+        let base = match places.of_set.get(&index) {
+            Some(place) => Some(*place),
+            None if places.full => None,
+            None => self
+                .reserve(f & !AGGREGATE, 0)
+                .inspect(|a| {
+                    // The slot is taken, but only by the functions that come.
+                    if let Some(u) = self
+                        .buses
+                        .get_mut(a.bus.0 as usize)
+                        .and_then(|b| b.used.get_mut(a.slot.0 as usize))
+                    {
+                        *u = 0;
+                    }
+                })
+                .map(|a| (a.bus.0, a.slot.0)),
         };
-        let Some(base) = base else { return };
-        let (bus, slot) = (base.bus.0, base.slot.0);
+        let Some((bus, slot)) = base else {
+            places.full = true;
+            return;
+        };
+        places.of_set.insert(index, (bus, slot));
         self.mark(bus as usize, slot as usize, function, f);
         let mut a = at(bus, slot, u64::from(function));
         if function == 0 {
@@ -456,6 +457,29 @@ pub(super) fn is_open(a: &PciAddress) -> bool {
     a.domain.0 == 0 && a.bus.0 == 0 && a.slot.0 == 0 && a.function.0 == 0
 }
 
+/// Where the sets of ICH9 USB 2 controllers are.
+#[derive(Default)]
+struct Usb2Places {
+    /// Bus and slot, by the index that the parts of a set share.
+    of_set: HashMap<Option<u32>, (u64, u64)>,
+    /// There is no slot for one more set.
+    full: bool,
+}
+
+impl Usb2Places {
+    fn new(list: &[Controller]) -> Self {
+        let mut places = Self::default();
+        for c in list.iter().filter(|c| usb2_function(c).is_some()) {
+            if let Some(Address::Pci(a)) = &c.address
+                && !is_open(a)
+            {
+                places.of_set.entry(c.index).or_insert((a.bus.0, a.slot.0));
+            }
+        }
+        places
+    }
+}
+
 pub(super) fn usb2_function(c: &Controller) -> Option<u8> {
     if c.kind != ControllerType::Usb {
         return None;
@@ -472,27 +496,20 @@ pub(super) fn usb2_function(c: &Controller) -> Option<u8> {
 /// What PCI controllers show of themselves: chassis, port, bus numbers.
 fn options(d: &mut Domain, m: &Machine) {
     let Some(dev) = d.devices.as_mut() else { return };
-    let mut roots: Vec<u32> = dev
+    let roots: HashSet<u32> = dev
         .controllers
         .iter()
         .filter(|c| c.model.as_deref() == Some("pci-root"))
         .filter_map(|c| c.target.as_ref()?.index)
         .collect();
-    for i in 0..dev.controllers.len() {
-        if dev.controllers[i].kind != ControllerType::Pci {
-            continue;
-        }
-        let index = dev.controllers[i].index.unwrap_or(0);
-        let place = match &dev.controllers[i].address {
+    let mut free_roots = (1..).filter(|n| !roots.contains(n));
+    let mut lowest = dev.controllers.iter().filter_map(|c| c.target.as_ref()?.bus_nr).min();
+    for c in dev.controllers.iter_mut().filter(|c| c.kind == ControllerType::Pci) {
+        let index = c.index.unwrap_or(0);
+        let place = match &c.address {
             Some(Address::Pci(a)) => Some((a.slot.0, a.function.0)),
             _ => None,
         };
-        let bus_number = matches!(
-            dev.controllers[i].model.as_deref(),
-            Some("pci-expander-bus" | "pcie-expander-bus")
-        )
-        .then(|| next_bus_number(&dev.controllers));
-        let c = &mut dev.controllers[i];
         let mut t = c.target.take().unwrap_or_default();
         match c.model.as_deref().unwrap_or_default() {
             "pci-bridge" => {
@@ -511,17 +528,16 @@ fn options(d: &mut Domain, m: &Machine) {
                 }
             }
             "pci-expander-bus" | "pcie-expander-bus" if t.bus_nr.is_none() => {
-                t.bus_nr = bus_number;
+                // Expander buses count down from 254 in steps of two.
+                t.bus_nr = Some(lowest.unwrap_or(256).saturating_sub(2).max(2));
+                lowest = lowest.min(t.bus_nr).or(t.bus_nr);
             }
             "pci-root"
                 if m.is_pseries()
                 // The root that every guest has is number 0; the others get the lowest free ones.
                 && t.index.is_none() =>
             {
-                let free = (1..).find(|n| !roots.contains(n)).unwrap_or(1);
-                let own = if index == 0 { 0 } else { free };
-                roots.push(own);
-                t.index = Some(own);
+                t.index = if index == 0 { Some(0) } else { free_roots.next() };
             }
             _ => {}
         }
@@ -532,7 +548,7 @@ fn options(d: &mut Domain, m: &Machine) {
 /// On s390 a PCI device is known by two numbers of its own, each the lowest that is free.
 fn zpci(d: &mut Domain, m: &Machine) {
     let Some(dev) = d.devices.as_mut() else { return };
-    let (mut uids, mut fids) = (Vec::new(), Vec::new());
+    let (mut uids, mut fids) = (HashSet::new(), HashSet::new());
     for x in all(dev) {
         if let Some(Address::Pci(a)) = address_of(dev, x)
             && let Some(z) = &a.zpci
@@ -541,11 +557,8 @@ fn zpci(d: &mut Domain, m: &Machine) {
             fids.extend(z.fid.map(|f| f.0));
         }
     }
-    let next = |taken: &mut Vec<u64>, first: u64| {
-        let n = (first..).find(|n| !taken.contains(n)).unwrap_or(first);
-        taken.push(n);
-        n
-    };
+    let mut uids = (1..).filter(move |n| !uids.contains(n));
+    let mut fids = (0..).filter(move |n| !fids.contains(n));
     for x in all(dev) {
         let root = matches!(x, Dev::Controller(i) if dev.controllers.get(i)
             .is_some_and(|c| c.model.as_deref().is_some_and(|m| m.ends_with("-root"))));
@@ -555,17 +568,11 @@ fn zpci(d: &mut Domain, m: &Machine) {
         if let Some(Some(Address::Pci(a))) = address(dev, x) {
             let z = a.zpci.get_or_insert_default();
             if z.uid.is_none() {
-                z.uid = Some(Hex::from(next(&mut uids, 1)));
+                z.uid = uids.next().map(Hex::from);
             }
             if z.fid.is_none() {
-                z.fid = Some(Hex::from(next(&mut fids, 0)));
+                z.fid = fids.next().map(Hex::from);
             }
         }
     }
-}
-
-/// Expander buses count down from 254 in steps of two.
-fn next_bus_number(list: &[Controller]) -> u32 {
-    let lowest = list.iter().filter_map(|c| c.target.as_ref()?.bus_nr).min().unwrap_or(256);
-    lowest.saturating_sub(2).max(2)
 }

@@ -1,5 +1,7 @@
 //! What the chipsets of the PC keep for themselves, and devices that have a fixed place on them.
 
+use std::collections::HashSet;
+
 use xml::OnOff;
 
 use super::Machine;
@@ -7,7 +9,7 @@ use super::pci::{Set, at, is_open, set, usb2_function};
 use super::pci_flags::Dev;
 use crate::domain::Domain;
 use crate::domain::address::Address;
-use crate::domain::devices::controller::ControllerType;
+use crate::domain::devices::controller::{Controller, ControllerType};
 use crate::domain::devices::video::VideoType;
 
 /// Places that belong to the chipset, and devices that have a fixed place on it.
@@ -44,6 +46,7 @@ pub(super) fn reserve(s: &mut Set, d: &mut Domain, m: &Machine) {
         primary_video(s, dev, 2);
     } else if m.is_q35() {
         let mut sata_done = false;
+        let (elsewhere, mut users) = usb2_users(&dev.controllers);
         for i in 0..dev.controllers.len() {
             let c = &dev.controllers[i];
             let open = match &c.address {
@@ -63,24 +66,14 @@ pub(super) fn reserve(s: &mut Set, d: &mut Domain, m: &Machine) {
                     if let Some(f) = usb2_function(c) {
                         // The two USB 2 slots of the chipset; parts of one controller together.
                         let index = c.index;
-                        let partner = dev.controllers.iter().any(|x| {
-                            x.kind == ControllerType::Usb
-                                && x.index == index
-                                && usb2_function(x).is_some()
-                                && matches!(&x.address, Some(Address::Pci(a)) if !is_open(a) && a.slot.0 != 0x1d && a.slot.0 != 0x1a)
-                        });
-                        let used_by_other = |slot: u64| {
-                            dev.controllers.iter().any(|x| {
-                                x.kind == ControllerType::Usb
-                                    && x.index != index
-                                    && matches!(&x.address, Some(Address::Pci(a)) if a.bus.0 == 0 && a.slot.0 == slot)
-                            })
-                        };
-                        if !partner {
-                            let slot = [0x1d, 0x1a].into_iter().find(|slot| {
-                                !used_by_other(*slot) && s.is_free(0, *slot as usize, f)
+                        if !elsewhere.contains(&index) {
+                            let used_by_other = |n: usize| users[n].iter().any(|x| *x != index);
+                            let open = (0..USB2_SLOTS.len()).find(|n| {
+                                !used_by_other(*n) && s.is_free(0, USB2_SLOTS[*n] as usize, f)
                             });
-                            if let Some(slot) = slot {
+                            if let Some(n) = open {
+                                let slot = USB2_SLOTS[n];
+                                users[n].insert(index);
                                 s.mark(0, slot as usize, f, 0);
                                 let mut a = at(0, slot, u64::from(f));
                                 if f == 0 {
@@ -123,6 +116,30 @@ pub(super) fn reserve(s: &mut Set, d: &mut Domain, m: &Machine) {
         }
         primary_video(s, dev, 1);
     }
+}
+
+/// The slots that the ICH9 chipset keeps for its USB 2 controllers.
+const USB2_SLOTS: [u64; 2] = [0x1d, 0x1a];
+
+/// Indexes of USB controllers.
+type Indexes = HashSet<Option<u32>>;
+
+/// The sets of USB 2 controllers that have another place, and those in each of the chipset's slots.
+fn usb2_users(list: &[Controller]) -> (Indexes, [Indexes; 2]) {
+    let mut elsewhere = Indexes::new();
+    let mut users: [Indexes; 2] = Default::default();
+    for c in list.iter().filter(|c| c.kind == ControllerType::Usb) {
+        let Some(Address::Pci(a)) = &c.address else { continue };
+        if usb2_function(c).is_some() && !is_open(a) && !USB2_SLOTS.contains(&a.slot.0) {
+            elsewhere.insert(c.index);
+        }
+        for (slot, users) in USB2_SLOTS.into_iter().zip(&mut users) {
+            if a.bus.0 == 0 && a.slot.0 == slot {
+                users.insert(c.index);
+            }
+        }
+    }
+    (elsewhere, users)
 }
 
 /// The first video card sits at a fixed slot where that is free.

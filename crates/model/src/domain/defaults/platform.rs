@@ -1,5 +1,7 @@
 //! The guest as a whole: identity, memory, machine, CPU, lifecycle, clock.
 
+use std::collections::{HashMap, HashSet};
+
 use diag::{Diagnostic, ErrorCode};
 use xml::OnOff;
 
@@ -139,8 +141,8 @@ fn vcpus(d: &mut Domain) {
         // CPUs that there are not share no cache.
         let known = |set: &CpuSet| {
             let mut left = CpuSet::default();
-            for n in set.iter().take_while(|n| *n < v.maximum) {
-                left.insert_range(n, n);
+            for &(a, b) in set.ranges().iter().take_while(|r| r.0 < v.maximum) {
+                left.insert_range(a, b.min(v.maximum - 1));
             }
             left
         };
@@ -169,11 +171,17 @@ fn vcpus(d: &mut Domain) {
 /// Splits entries for several numbers into one for each, ascending.
 fn one_each<T>(list: &[T], set: fn(&T) -> &CpuSet, with: fn(&T, CpuSet) -> T) -> Vec<T> {
     let mut out: Vec<(u32, T)> = Vec::new();
+    let mut seen = CpuSet::default();
     for x in list {
+        // Entries that overlap are refused; a few of them show it.
+        let overlap = seen.take_in(set(x));
         for n in set(x).iter() {
             let mut one = CpuSet::default();
             one.insert_range(n, n);
             out.push((n, with(x, one)));
+        }
+        if overlap {
+            break;
         }
     }
     out.sort_by_key(|x| x.0);
@@ -441,6 +449,10 @@ fn topology(c: &mut Cpu) {
     }
 }
 
+/// Cells of which each gets its distance to each other. QEMU has no more than 128, and the table
+/// grows with the square.
+const MOST_CELLS: usize = 256;
+
 fn numa(n: &mut crate::domain::cpu::Numa, vcpus: Option<u32>) {
     for (i, c) in n.cells.iter_mut().enumerate() {
         c.id.get_or_insert(i as u32);
@@ -451,10 +463,17 @@ fn numa(n: &mut crate::domain::cpu::Numa, vcpus: Option<u32>) {
         && n.cells.iter().any(|c| c.cpus.is_some())
     {
         let mut left = CpuSet::default();
-        for cpu in 0..max {
-            if !n.cells.iter().any(|c| c.cpus.as_ref().is_some_and(|s| s.contains(cpu))) {
-                left.insert_range(cpu, cpu);
+        let mut named: Vec<_> =
+            n.cells.iter().filter_map(|c| c.cpus.as_ref()).flat_map(|s| s.ranges()).collect();
+        named.sort_unstable();
+        // The first number that no cell so far names.
+        let mut open = 0;
+        for &(a, b) in named.into_iter().chain([&(max, max)]) {
+            let end = a.min(max);
+            if open < end {
+                left.insert_range(open, end - 1);
             }
+            open = open.max(b.saturating_add(1));
         }
         if let Some(first) = n.cells.first_mut()
             && !left.is_empty()
@@ -467,30 +486,29 @@ fn numa(n: &mut crate::domain::cpu::Numa, vcpus: Option<u32>) {
     }
     // Distances are symmetric: what one cell says of another holds the other way too, and when one
     // cell has distances all have, 10 to itself and 20 to strangers.
-    if n.cells.iter().all(|c| c.distances.is_none()) {
+    if n.cells.iter().all(|c| c.distances.is_none()) || n.cells.len() > MOST_CELLS {
         return;
     }
+    let mut given: HashMap<(u32, u32), u32> = HashMap::new();
+    let mut seen = HashSet::new();
+    for c in &n.cells {
+        let (Some(a), Some(d)) = (c.id.filter(|a| seen.insert(*a)), &c.distances) else { continue };
+        for s in &d.siblings {
+            given.entry((a, s.id)).or_insert(s.value);
+        }
+    }
     let ids: Vec<u32> = n.cells.iter().filter_map(|c| c.id).collect();
-    let given = |cells: &[crate::domain::cpu::NumaCell], a: u32, b: u32| {
-        cells
-            .iter()
-            .find(|c| c.id == Some(a))
-            .and_then(|c| c.distances.as_ref())
-            .and_then(|d| d.siblings.iter().find(|s| s.id == b))
-            .map(|s| s.value)
-    };
-    let table: Vec<Vec<u32>> =
-        ids.iter()
-            .map(|&a| {
-                ids.iter()
-                    .map(|&b| {
-                        given(&n.cells, a, b)
-                            .or_else(|| given(&n.cells, b, a))
-                            .unwrap_or(if a == b { 10 } else { 20 })
-                    })
-                    .collect()
-            })
-            .collect();
+    let table: Vec<Vec<u32>> = ids
+        .iter()
+        .map(|&a| {
+            ids.iter()
+                .map(|&b| {
+                    let value = given.get(&(a, b)).or_else(|| given.get(&(b, a)));
+                    value.copied().unwrap_or(if a == b { 10 } else { 20 })
+                })
+                .collect()
+        })
+        .collect();
     for (cell, row) in n.cells.iter_mut().zip(table) {
         cell.distances = Some(crate::domain::cpu::NumaDistances {
             siblings: ids

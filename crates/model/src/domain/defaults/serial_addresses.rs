@@ -57,7 +57,7 @@ pub(super) fn assign(d: &mut Domain) {
             .unwrap_or_else(|| {
                 let i = controllers.iter().map(|c| c.0).max().map_or(0, |n| n.saturating_add(1));
                 controllers.push((i, PORTS));
-                added.push(i);
+                added.push((ControllerType::VirtioSerial, i));
                 (i, 1)
             });
         taken.insert(place);
@@ -67,9 +67,7 @@ pub(super) fn assign(d: &mut Domain) {
             port: Some(place.1),
         }));
     }
-    for i in added {
-        implied::ensure_controller(d, ControllerType::VirtioSerial, i, None);
-    }
+    implied::ensure_controllers(d, added);
     smartcards(d);
 }
 
@@ -81,7 +79,7 @@ pub(super) fn assign_core(d: &mut Domain) {
 /// Smart cards sit in the slots of the first reader.
 fn smartcards(d: &mut Domain) {
     let dev = d.devices_mut();
-    let mut taken: Vec<(u32, u32)> = dev
+    let taken: HashSet<(u32, u32)> = dev
         .smartcards
         .iter()
         .filter_map(|c| match &c.address {
@@ -89,19 +87,15 @@ fn smartcards(d: &mut Domain) {
             _ => None,
         })
         .collect();
+    let mut free = (0..).filter(|slot| !taken.contains(&(0, *slot)));
+    let mut readers = Vec::new();
     for c in &mut dev.smartcards {
-        if c.address.is_some() {
-            continue;
+        let address = c.address.get_or_insert_with(|| {
+            Address::Ccid(CcidAddress { controller: 0, slot: free.next().unwrap_or(0) })
+        });
+        if let Address::Ccid(a) = address {
+            readers.push((ControllerType::Ccid, a.controller));
         }
-        let mut slot = 0;
-        while taken.contains(&(0, slot)) {
-            slot += 1;
-        }
-        taken.push((0, slot));
-        c.address = Some(Address::Ccid(CcidAddress { controller: 0, slot }));
     }
-    let readers: Vec<u32> = taken.iter().map(|t| t.0).collect();
-    for r in readers {
-        implied::ensure_controller(d, ControllerType::Ccid, r, None);
-    }
+    implied::ensure_controllers(d, readers);
 }

@@ -1,5 +1,7 @@
 //! Addresses on buses without a topology: channel devices of s390, sPAPR VIO, virtio-mmio.
 
+use std::collections::{HashMap, HashSet};
+
 use diag::{Diagnostic, ErrorCode};
 
 use super::{Machine, fault};
@@ -112,19 +114,19 @@ fn for_each_virtio(d: &mut Domain, hostdevs: bool, f: &mut dyn FnMut(&mut Option
 const CCW_CSSID: u64 = 0xfe;
 
 fn ccw(d: &mut Domain, out: &mut Vec<Diagnostic>) {
-    let mut taken: Vec<u64> = Vec::new();
+    let mut taken: HashSet<u64> = HashSet::new();
     crate::domain::walk::for_each_info(d, &mut |i| {
         if let Some(Address::Ccw(a)) = i.address
             && let Some(n) = a.devno
             && a.ssid.is_none_or(|s| s.0 == 0)
             && a.cssid.is_none_or(|s| s.0 == CCW_CSSID)
         {
-            taken.push(n.0);
+            taken.insert(n.0);
         }
     });
+    let mut free = (0..=0xffff).filter(move |n| !taken.contains(n));
     let mut next = move || {
-        let n = (0..=0xffff).find(|n| !taken.contains(n))?;
-        taken.push(n);
+        let n = free.next()?;
         Some(Address::Ccw(CcwAddress {
             cssid: Some(Hex::from(CCW_CSSID)),
             ssid: Some(Hex::from(0)),
@@ -154,15 +156,17 @@ fn ccw(d: &mut Domain, out: &mut Vec<Diagnostic>) {
 /// sPAPR VIO registers: each device kind has a first number, further devices follow in steps of
 /// 0x1000.
 fn spapr(d: &mut Domain) {
-    let mut taken: Vec<u64> = Vec::new();
+    let mut taken: HashSet<u64> = HashSet::new();
     crate::domain::walk::for_each_info(d, &mut |i| {
         if let Some(Address::SpaprVio(a)) = i.address
             && let Some(r) = a.reg
             && i.element != "console"
         {
-            taken.push(r.0);
+            taken.insert(r.0);
         }
     });
+    // Where each kind's search goes on: nothing becomes free meanwhile.
+    let mut from: HashMap<u64, u64> = HashMap::new();
     let mut give = |a: &mut Option<Address>, first: u64, wanted: bool| {
         let open = match a {
             None => wanted,
@@ -170,12 +174,11 @@ fn spapr(d: &mut Domain) {
             _ => false,
         };
         if open {
-            let mut reg = first;
-            while taken.contains(&reg) {
-                reg += 0x1000;
+            let reg = from.entry(first).or_insert(first);
+            while !taken.insert(*reg) {
+                *reg += 0x1000;
             }
-            taken.push(reg);
-            *a = Some(Address::SpaprVio(SpaprVioAddress { reg: Some(Hex::from(reg)) }));
+            *a = Some(Address::SpaprVio(SpaprVioAddress { reg: Some(Hex::from(*reg)) }));
         }
     };
     let Some(dev) = d.devices.as_mut() else { return };

@@ -11,7 +11,7 @@ use crate::domain::devices::hostdev::HostdevType;
 use crate::domain::devices::hub::Hub;
 use crate::domain::devices::input::InputBus;
 use crate::domain::devices::sound::SoundModel;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// Ports of a controller model.
 pub(crate) fn ports_of(model: &str, given: Option<u32>) -> Option<u32> {
@@ -29,6 +29,15 @@ pub(crate) fn ports_of(model: &str, given: Option<u32>) -> Option<u32> {
 /// Ports that a hub adds.
 const HUB_PORTS: u32 = 8;
 
+/// How far the search for a free port of a bus or hub has come.
+#[derive(Clone, Copy, Default)]
+struct Search {
+    /// Ports from the first on that are taken.
+    taken: u32,
+    /// Ports from the first on behind which nothing is free.
+    full: u32,
+}
+
 /// The buses of a guest, with what is plugged in where.
 struct Ports {
     /// Number and ports of each bus, by number.
@@ -37,8 +46,10 @@ struct Ports {
     taken: HashSet<(u32, String)>,
     /// Hubs, by bus and path.
     hubs: HashSet<(u32, String)>,
-    /// Hubs that have no free port, nor has one behind them: ports are never given back here.
-    full: HashSet<(u32, String)>,
+    /// Where the search goes on below a bus or hub: ports are never given back here.
+    search: HashMap<(u32, String), Search>,
+    /// Buses before this one, by place in the list, have no free port.
+    first: usize,
 }
 
 impl Ports {
@@ -58,12 +69,13 @@ impl Ports {
             .filter_map(|c| Some((c.index.unwrap_or(0), ports_of(c.model.as_deref()?, c.ports)?)))
             .collect();
         buses.sort_by_key(|bus| bus.0);
+        buses.dedup_by_key(|bus| bus.0);
         let hubs = devices.into_iter().flat_map(|dev| &dev.hubs);
         let hubs = hubs.filter_map(|hub| match &hub.address {
             Some(Address::Usb(a)) => Some((a.bus, a.port.clone()?)),
             _ => None,
         });
-        Self { buses, taken, hubs: hubs.collect(), full: HashSet::new() }
+        Self { buses, taken, hubs: hubs.collect(), search: HashMap::new(), first: 0 }
     }
 
     /// The first free port of `path` (empty: the bus itself), then of the hubs behind it.
@@ -74,31 +86,37 @@ impl Ports {
         };
         let place = (bus, path.to_owned());
         // USB allows no more hubs behind each other.
-        if depth == 0 || self.full.contains(&place) {
+        if depth == 0 {
             return None;
         }
-        let free = |port: &u32| !self.taken.contains(&(bus, name(*port)));
-        let mut found = (1..=ports).find(free).map(name);
-        for hub in (1..=ports).map(name) {
-            if found.is_none() && self.hubs.contains(&(bus, hub.clone())) {
-                found = self.below(bus, &hub, HUB_PORTS, depth - 1);
+        let Search { mut taken, mut full } = self.search.get(&place).copied().unwrap_or_default();
+        while taken < ports && self.taken.contains(&(bus, name(taken + 1))) {
+            taken += 1;
+        }
+        let mut found = (taken < ports).then(|| name(taken + 1));
+        while found.is_none() && full < ports {
+            let hub = (bus, name(full + 1));
+            if self.hubs.contains(&hub) {
+                found = self.below(bus, &hub.1, HUB_PORTS, depth - 1);
             }
+            full += u32::from(found.is_none());
         }
-        if found.is_none() {
-            self.full.insert(place);
-        }
+        self.search.insert(place, Search { taken, full });
         found
     }
 
     /// The first free port; on one bus only where it is given.
     fn free(&mut self, wanted: Option<u32>) -> Option<(u32, String)> {
-        for at in 0..self.buses.len() {
+        if let Some(wanted) = wanted {
+            let at = self.buses.binary_search_by_key(&wanted, |bus| bus.0).ok()?;
             let (bus, ports) = *self.buses.get(at)?;
-            if wanted.is_none_or(|wanted| wanted == bus)
-                && let Some(path) = self.below(bus, "", ports, 6)
-            {
+            return Some((bus, self.below(bus, "", ports, 6)?));
+        }
+        while let Some(&(bus, ports)) = self.buses.get(self.first) {
+            if let Some(path) = self.below(bus, "", ports, 6) {
                 return Some((bus, path));
             }
+            self.first += 1;
         }
         None
     }

@@ -1,6 +1,6 @@
 //! The virtual CPU, its topology and NUMA cells.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::Faults;
 use crate::domain::Domain;
@@ -174,6 +174,12 @@ pub(super) fn distances(n: &Numa, out: &mut Faults) {
 fn interconnects(n: &Numa, out: &mut Faults) {
     let ids: BTreeSet<u32> = n.cells.iter().filter_map(|c| c.id).collect();
     let known = |id: u32| ids.contains(&id);
+    let mut caches: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
+    for c in &n.cells {
+        if let Some(id) = c.id {
+            caches.entry(id).or_insert_with(|| c.caches.iter().map(|c| c.level).collect());
+        }
+    }
     let all = n.interconnects.iter().flat_map(|i| i.latencies.iter().chain(&i.bandwidths));
     for x in all {
         for (name, id) in [("initiator", x.initiator), ("target", x.target)] {
@@ -185,8 +191,7 @@ fn interconnects(n: &Numa, out: &mut Faults) {
             }
         }
         if let Some(level) = x.cache.filter(|level| *level > 0)
-            && let Some(cell) = n.cells.iter().find(|c| c.id == Some(x.target))
-            && !cell.caches.iter().any(|c| c.level == level)
+            && caches.get(&x.target).is_some_and(|levels| !levels.contains(&level))
         {
             out.xml("domain.numa-interconnect", "'cache' refers to a non-existent NUMA node cache");
         }

@@ -1,5 +1,7 @@
 //! Host devices.
 
+use std::collections::HashSet;
+
 use super::super::Faults;
 use crate::domain::address::{self, Address};
 use crate::domain::devices::Devices;
@@ -8,13 +10,14 @@ use crate::domain::devices::hostdev::{Hostdev, HostdevMode, HostdevSource, Hostd
 use crate::domain::devices::interface::TeamingType;
 
 pub(super) fn check(dev: &Devices, out: &mut Faults) {
-    for (i, h) in dev.hostdevs.iter().enumerate() {
+    let mut seen = HashSet::new();
+    for h in &dev.hostdevs {
         let Some(s) = &h.source else {
             out.xml("domain.hostdev-source", "Missing <source> element in hostdev device");
             continue;
         };
-        let same = |x: &Hostdev| x.kind == h.kind && x.source.is_some() && x.source == h.source;
-        if dev.hostdevs.iter().take(i).any(same) {
+        // Sources are the same when all their fields are.
+        if !seen.insert(format!("{:?} {s:?}", h.kind)) {
             out.xml(
                 "domain.hostdev-duplicate",
                 "Hostdev already exists in the domain configuration",

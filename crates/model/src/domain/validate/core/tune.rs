@@ -27,11 +27,29 @@ pub(super) fn check(d: &Domain, out: &mut Faults) {
     }
 }
 
-/// Whether an I/O thread of this number is there.
-pub(in super::super) fn has_iothread(d: &Domain, id: u32) -> bool {
-    match &d.io_thread_ids {
-        Some(t) => t.threads.iter().any(|t| t.id == id),
-        None => id >= 1 && id <= d.io_threads.unwrap_or(0),
+/// The numbers of a guest's I/O threads.
+pub(in super::super) enum IoThreads {
+    /// As many as there are, from 1.
+    Count(u32),
+    /// Those that are listed.
+    Listed(HashSet<u32>),
+}
+
+impl IoThreads {
+    /// Those of a guest.
+    pub fn of(d: &Domain) -> Self {
+        match &d.io_thread_ids {
+            Some(t) => Self::Listed(t.threads.iter().map(|t| t.id).collect()),
+            None => Self::Count(d.io_threads.unwrap_or(0)),
+        }
+    }
+
+    /// Whether a thread of this number is there.
+    pub fn has(&self, id: u32) -> bool {
+        match self {
+            Self::Count(count) => (1..=*count).contains(&id),
+            Self::Listed(ids) => ids.contains(&id),
+        }
     }
 }
 
@@ -71,8 +89,9 @@ fn pins(d: &Domain, t: &CpuTune, out: &mut Faults) {
             out.internal("domain.vcpupin", format!("duplicate vcpupin for vcpu '{}'", p.vcpu));
         }
     }
+    let threads = IoThreads::of(d);
     for p in &t.iothread_pins {
-        if !has_iothread(d, p.iothread) {
+        if !threads.has(p.iothread) {
             let id = p.iothread;
             out.unsupported("domain.iothreadpin", format!("Cannot find 'iothread' : {id}"));
         }
@@ -120,6 +139,9 @@ fn schedulers(d: &Domain, t: &CpuTune, out: &mut Faults) {
     };
     let mut taken = CpuSet::default();
     for s in &t.vcpu_scheds {
+        if out.is_full() {
+            return;
+        }
         priority("vcpusched", s.scheduler, s.priority, out);
         overlap("vcpusched", "vcpus", &mut taken, &s.vcpus, out);
         if let Some(n) = s.vcpus.iter().find(|n| *n >= max) {
@@ -129,11 +151,15 @@ fn schedulers(d: &Domain, t: &CpuTune, out: &mut Faults) {
             );
         }
     }
+    let threads = IoThreads::of(d);
     let mut taken = CpuSet::default();
     for s in &t.iothread_scheds {
+        if out.is_full() {
+            return;
+        }
         priority("iothreadsched", s.scheduler, s.priority, out);
         overlap("iothreadsched", "iothreads", &mut taken, &s.iothreads, out);
-        for n in s.iothreads.iter().filter(|n| !has_iothread(d, *n)) {
+        for n in s.iothreads.iter().filter(|n| !threads.has(*n)) {
             out.unsupported("domain.iothreadsched", format!("Cannot find 'iothread' : {n}"));
         }
     }
@@ -155,15 +181,29 @@ fn overlap(element: &str, attribute: &str, taken: &mut CpuSet, set: &CpuSet, out
 }
 
 fn caches(t: &CpuTune, out: &mut Faults) {
+    // Memory tunes share no CPUs but with their like: each CPU has one set. Where that is not so it
+    // is a fault of the same words, found below.
+    let mut sets: Vec<Option<&CpuSet>> = Vec::new();
+    let mut memory = CpuSet::default();
+    for set in t.memory_tunes.iter().map(|m| &m.vcpus) {
+        if memory.take_in(set) {
+            break;
+        }
+        for n in set.iter().map(|n| n as usize) {
+            sets.resize(sets.len().max(n + 1), None);
+            sets[n] = Some(set);
+        }
+    }
     let mut taken = CpuSet::default();
     for c in &t.cache_tunes {
         // The same CPUs may be named again, some of them may not.
-        let partly = |x: &CpuSet| x.overlaps(&c.vcpus) && *x != c.vcpus;
+        let partly =
+            |n: u32| sets.get(n as usize).copied().flatten().is_some_and(|set| *set != c.vcpus);
         if taken.take_in(&c.vcpus) {
             out.code("domain.cachetune", ErrorCode::INVALID_ARG, "Overlapping vcpus in cachetunes");
             break;
         }
-        if t.memory_tunes.iter().any(|x| partly(&x.vcpus)) {
+        if c.vcpus.iter().any(partly) {
             out.code(
                 "domain.cachetune",
                 ErrorCode::INVALID_ARG,
@@ -206,7 +246,7 @@ fn monitors(all: &CpuSet, sets: &[&CpuSet], out: &mut Faults) {
                 ErrorCode::INVALID_ARG,
                 "Identical vcpus found in same type monitors",
             );
-        } else if !set.iter().any(|n| all.contains(n)) {
+        } else if !all.overlaps(set) {
             out.code("domain.monitor", ErrorCode::INVALID_ARG, "vcpus is empty");
         }
     }

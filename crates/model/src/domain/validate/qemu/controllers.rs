@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::Faults;
-use super::super::core::tune::has_iothread;
+use super::super::core::tune::IoThreads;
 use crate::domain::Domain;
 use crate::domain::defaults::Machine;
 use crate::domain::devices::Devices;
@@ -17,6 +17,7 @@ pub(super) fn check(d: &Domain, dev: &Devices, m: &Machine, out: &mut Faults) {
         );
     }
     duplicate_usb(dev, out);
+    let threads = IoThreads::of(d);
     for c in &dev.controllers {
         let index = c.index.unwrap_or(0);
         let model = c.model.as_deref().unwrap_or_default();
@@ -25,7 +26,7 @@ pub(super) fn check(d: &Domain, dev: &Devices, m: &Machine, out: &mut Faults) {
                 out.internal("domain.fdc", "Only 1 fdc controller is supported");
             }
             ControllerType::Usb => usb(c, out),
-            ControllerType::Scsi => scsi(d, c, m, out),
+            ControllerType::Scsi => scsi(&threads, c, m, out),
             ControllerType::Pci if model.is_empty() => {
                 out.internal("domain.pci-model", "PCI controller model was not set correctly");
             }
@@ -95,7 +96,7 @@ fn usb(c: &Controller, out: &mut Faults) {
     }
 }
 
-fn scsi(d: &Domain, c: &Controller, m: &Machine, out: &mut Faults) {
+fn scsi(threads: &IoThreads, c: &Controller, m: &Machine, out: &mut Faults) {
     let model = c.model.as_deref().unwrap_or_default();
     if model == "buslogic" {
         out.unsupported("domain.scsi-model", format!("Unsupported controller model: {model}"));
@@ -127,7 +128,7 @@ fn scsi(d: &Domain, c: &Controller, m: &Machine, out: &mut Faults) {
                 "domain.controller-iothread",
                 "'iothread' attribute only supported for virtio scsi controllers",
             );
-        } else if !has_iothread(d, id) {
+        } else if !threads.has(id) {
             out.unsupported(
                 "domain.controller-iothread",
                 format!("controller iothread '{id}' not defined in iothreadid"),

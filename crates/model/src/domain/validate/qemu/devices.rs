@@ -49,8 +49,9 @@ pub(super) fn check(d: &Domain, dev: &Devices, m: &Machine, out: &mut Faults) {
         }
     }
     iommus(d, dev, m, out);
+    let shared = shares_memory(d);
     for f in &dev.filesystems {
-        filesystem(d, f, out);
+        filesystem(shared, f, out);
     }
     addresses(d, m, out);
 }
@@ -329,7 +330,7 @@ fn iommus(d: &Domain, dev: &Devices, m: &Machine, out: &mut Faults) {
     }
 }
 
-fn filesystem(d: &Domain, f: &Filesystem, out: &mut Faults) {
+fn filesystem(shared: bool, f: &Filesystem, out: &mut Faults) {
     let driver = f.driver.as_ref().and_then(|d| d.kind.as_deref());
     if f.kind != FilesystemType::Mount {
         out.unsupported("domain.filesystem-type", "only supports mount filesystem type");
@@ -371,7 +372,7 @@ fn filesystem(d: &Domain, f: &Filesystem, out: &mut Faults) {
     if f.fmode.is_some() || f.dmode.is_some() {
         out.unsupported("domain.filesystem-mode", "virtiofs does not support fmode and dmode");
     }
-    if !shares_memory(d) {
+    if !shared {
         out.unsupported("domain.shared-memory", "'virtiofs' requires shared memory");
     }
 }

@@ -1,12 +1,14 @@
 //! Disks.
 
+use std::collections::HashMap;
+
 use xml::{OnOff, YesNo};
 
 use super::super::Faults;
-use super::super::core::tune::has_iothread;
+use super::super::core::tune::IoThreads;
 use super::shares_memory;
 use crate::domain::Domain;
-use crate::domain::address::{self, Address};
+use crate::domain::address::{self, Address, DriveAddress};
 use crate::domain::devices::Devices;
 use crate::domain::devices::controller::ControllerType;
 use crate::domain::devices::disk::{
@@ -14,19 +16,23 @@ use crate::domain::devices::disk::{
 };
 
 pub(super) fn check(d: &Domain, dev: &Devices, out: &mut Faults) {
+    let guest = Guest::of(d, dev);
     for x in &dev.disks {
-        one(d, dev, x, out);
+        one(&guest, x, out);
         if out.is_full() {
             return;
         }
     }
+    let place = |a: &DriveAddress| (a.controller, a.bus, a.target, a.unit);
+    let mut places = HashMap::new();
+    for x in dev.disks.iter().filter(|x| x.target.bus == Some(DiskBus::Scsi)) {
+        if let Some(Address::Drive(a)) = &x.address {
+            places.entry(place(a)).or_insert(x);
+        }
+    }
     for h in &dev.hostdevs {
         let Some(Address::Drive(a)) = &h.address else { continue };
-        let clash = dev.disks.iter().find(|x| {
-            x.target.bus == Some(DiskBus::Scsi)
-                && matches!(&x.address, Some(Address::Drive(b)) if a == b)
-        });
-        if let Some(x) = clash {
+        if let Some(x) = places.get(&place(a)) {
             out.unsupported(
                 "domain.disk-hostdev",
                 format!(
@@ -38,7 +44,27 @@ pub(super) fn check(d: &Domain, dev: &Devices, out: &mut Faults) {
     }
 }
 
-fn one(d: &Domain, dev: &Devices, x: &Disk, out: &mut Faults) {
+/// What disks are checked against.
+struct Guest<'a> {
+    threads: IoThreads,
+    /// The models of the SCSI controllers, by index.
+    scsi: HashMap<u32, Option<&'a str>>,
+    shares_memory: bool,
+}
+
+impl<'a> Guest<'a> {
+    fn of(d: &Domain, dev: &'a Devices) -> Self {
+        let mut scsi = HashMap::new();
+        for c in dev.controllers.iter().filter(|c| c.kind == ControllerType::Scsi) {
+            if let Some(index) = c.index {
+                scsi.entry(index).or_insert(c.model.as_deref());
+            }
+        }
+        Self { threads: IoThreads::of(d), scsi, shares_memory: shares_memory(d) }
+    }
+}
+
+fn one(guest: &Guest<'_>, x: &Disk, out: &mut Faults) {
     let name = &x.target.dev;
     let bus = x.target.bus.unwrap_or(DiskBus::Ide);
     let format = x.driver.as_ref().and_then(|d| d.kind.as_deref()).unwrap_or("raw");
@@ -65,12 +91,12 @@ fn one(d: &Domain, dev: &Devices, x: &Disk, out: &mut Faults) {
     }
     transient(x, bus, out);
     if let Some(v) = &x.driver {
-        driver(d, x, v, out);
+        driver(&guest.threads, x, v, out);
     }
-    place(dev, x, bus, out);
+    place(guest, x, bus, out);
     identity(x, out);
     super::disk_bus::check(x, bus, out);
-    kinds(d, x, bus, format, out);
+    kinds(guest, x, bus, format, out);
     if x.throttlefilters.is_some() && x.iotune.is_some() {
         out.code(
             "domain.disk-throttle",
@@ -144,7 +170,7 @@ const FORMATS: &[&str] = &[
     "vmdk", "vpc", "dir", "iso", "auto",
 ];
 
-fn driver(d: &Domain, x: &Disk, v: &DiskDriver, out: &mut Faults) {
+fn driver(threads: &IoThreads, x: &Disk, v: &DiskDriver, out: &mut Faults) {
     if let Some(n) = &v.name
         && n != "qemu"
     {
@@ -177,7 +203,7 @@ fn driver(d: &Domain, x: &Disk, v: &DiskDriver, out: &mut Faults) {
             "io='native' needs either no disk cache or directsync cache mode",
         );
     }
-    if let Some(n) = v.iothread.filter(|n| !has_iothread(d, *n)) {
+    if let Some(n) = v.iothread.filter(|n| !threads.has(*n)) {
         out.unsupported(
             "domain.disk-iothread",
             format!("Disk iothread '{n}' not defined in iothreadid"),
@@ -208,11 +234,11 @@ fn driver(d: &Domain, x: &Disk, v: &DiskDriver, out: &mut Faults) {
             "metadata cache max size control is supported only with qcow2 images",
         );
     }
-    mapping(d, v, out);
+    mapping(threads, v, out);
 }
 
 /// I/O threads to queues.
-fn mapping(d: &Domain, v: &DiskDriver, out: &mut Faults) {
+fn mapping(threads: &IoThreads, v: &DiskDriver, out: &mut Faults) {
     let Some(map) = &v.iothreads else { return };
     let mut seen = std::collections::BTreeSet::new();
     for t in &map.threads {
@@ -223,7 +249,7 @@ fn mapping(d: &Domain, v: &DiskDriver, out: &mut Faults) {
                 format!("duplicate mapping for iothread '{id}'"),
             );
         }
-        if !has_iothread(d, t.id) {
+        if !threads.has(t.id) {
             out.unsupported(
                 "domain.disk-iothread",
                 format!("iothread '{}' not defined in iothreadid", t.id),
@@ -257,7 +283,7 @@ fn mapping(d: &Domain, v: &DiskDriver, out: &mut Faults) {
     }
 }
 
-fn place(dev: &Devices, x: &Disk, bus: DiskBus, out: &mut Faults) {
+fn place(guest: &Guest<'_>, x: &Disk, bus: DiskBus, out: &mut Faults) {
     let Some(a) = &x.address else { return };
     let kind = address::kind(a);
     if bus == DiskBus::Virtio
@@ -275,11 +301,7 @@ fn place(dev: &Devices, x: &Disk, bus: DiskBus, out: &mut Faults) {
         out.internal("domain.disk-address", "unexpected address type for usb disk");
     }
     let Address::Drive(a) = a else { return };
-    let model = dev
-        .controllers
-        .iter()
-        .find(|c| c.kind == ControllerType::Scsi && c.index == Some(a.controller))
-        .and_then(|c| c.model.as_deref());
+    let model = guest.scsi.get(&a.controller).copied().flatten();
     // These, too, have no targets; the place of lsilogic is checked with those of all disks.
     if bus == DiskBus::Scsi
         && a.target > 0
@@ -304,13 +326,13 @@ fn identity(x: &Disk, out: &mut Faults) {
 }
 
 /// Kinds of storage with rules of their own.
-fn kinds(d: &Domain, x: &Disk, bus: DiskBus, format: &str, out: &mut Faults) {
+fn kinds(guest: &Guest<'_>, x: &Disk, bus: DiskBus, format: &str, out: &mut Faults) {
     match x.kind {
         StorageType::Vhostuser => {
             if bus != DiskBus::Virtio {
                 out.unsupported("domain.disk-vhostuser", "vhostuser disk supports only virtio bus");
             }
-            if !shares_memory(d) {
+            if !guest.shares_memory {
                 out.unsupported("domain.shared-memory", "'vhostuser' requires shared memory");
             }
         }

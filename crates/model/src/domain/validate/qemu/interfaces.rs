@@ -9,9 +9,10 @@ use crate::domain::devices::Devices;
 use crate::domain::devices::interface::{Interface, InterfaceType, NetBackendType};
 
 pub(super) fn check(d: &Domain, dev: &Devices, out: &mut Faults) {
+    let shared = shares_memory(d);
     for x in &dev.interfaces {
         one(x, out);
-        if x.kind == InterfaceType::Vhostuser && !shares_memory(d) {
+        if x.kind == InterfaceType::Vhostuser && !shared {
             out.unsupported("domain.shared-memory", "'interface' requires shared memory");
         }
     }

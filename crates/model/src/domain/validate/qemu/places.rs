@@ -198,6 +198,7 @@ fn name(a: &PciAddress) -> String {
 }
 
 fn disks(dev: &Devices, out: &mut Faults) {
+    let controllers = Controllers::of(dev);
     for disk in &dev.disks {
         let Some(Address::Drive(a)) = &disk.address else { continue };
         match disk.target.bus {
@@ -224,37 +225,53 @@ fn disks(dev: &Devices, out: &mut Faults) {
                 } else if a.target > 0 {
                     out.unsupported("domain.drive", "target must be 0 for sata controller");
                 }
-                present(dev, ControllerType::Sata, a, out);
+                present(&controllers, ControllerType::Sata, a, out);
             }
             Some(DiskBus::Scsi) => {
                 if a.bus > 0 {
                     out.internal("domain.drive", "SCSI controller only supports 1 bus");
-                } else if a.target > 0 && model_of(dev, a) == Some("lsilogic") {
+                } else if a.target > 0 && controllers.scsi(a) == Some("lsilogic") {
                     out.unsupported(
                         "domain.drive",
                         "target must be 0 for controller model 'lsilogic'",
                     );
                 }
-                present(dev, ControllerType::Scsi, a, out);
+                present(&controllers, ControllerType::Scsi, a, out);
             }
             _ => {}
         }
     }
 }
 
-fn model_of<'a>(dev: &'a Devices, a: &DriveAddress) -> Option<&'a str> {
-    let is_it = |c: &&crate::domain::devices::controller::Controller| {
-        c.kind == ControllerType::Scsi && c.index == Some(a.controller)
-    };
-    dev.controllers.iter().find(is_it).and_then(|c| c.model.as_deref())
+/// The controllers with their models, by type and index; of several the first.
+struct Controllers<'a>(BTreeMap<(&'static str, u32), Option<&'a str>>);
+
+impl<'a> Controllers<'a> {
+    fn of(dev: &'a Devices) -> Self {
+        let mut all = BTreeMap::new();
+        for c in &dev.controllers {
+            if let Some(index) = c.index {
+                all.entry((c.kind.as_str(), index)).or_insert(c.model.as_deref());
+            }
+        }
+        Self(all)
+    }
+
+    /// The model of the SCSI controller of an address.
+    fn scsi(&self, a: &DriveAddress) -> Option<&'a str> {
+        self.0.get(&(ControllerType::Scsi.as_str(), a.controller)).copied().flatten()
+    }
 }
 
 /// The defaults add as many controllers as any machine has PCI slots for, and no more.
-fn present(dev: &Devices, kind: ControllerType, a: &DriveAddress, out: &mut Faults) {
+fn present(
+    controllers: &Controllers<'_>,
+    kind: ControllerType,
+    a: &DriveAddress,
+    out: &mut Faults,
+) {
     const MOST: u32 = 1024;
-    if a.controller > MOST
-        && !dev.controllers.iter().any(|c| c.kind == kind && c.index == Some(a.controller))
-    {
+    if a.controller > MOST && !controllers.0.contains_key(&(kind.as_str(), a.controller)) {
         out.internal(
             "domain.no-pci-slot",
             "a PCI slot is needed to connect a PCI controller model='pci-bridge', but none is \

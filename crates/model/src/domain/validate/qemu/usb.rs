@@ -1,5 +1,7 @@
 //! USB: whether it is on, and companions of USB 2 controllers.
 
+use std::collections::HashSet;
+
 use super::super::Faults;
 use crate::domain::devices::Devices;
 use crate::domain::devices::controller::ControllerType;
@@ -15,11 +17,10 @@ pub(super) fn check(dev: &Devices, out: &mut Faults) {
         return;
     }
     let companion = |model: Option<&str>| model.is_some_and(|m| m.starts_with("ich9-uhci"));
+    let masters: HashSet<_> =
+        usb().filter(|c| c.model.as_deref() == Some("ich9-ehci1")).map(|c| c.index).collect();
     for c in usb().filter(|c| companion(c.model.as_deref())) {
-        let master = |x: &crate::domain::devices::controller::Controller| {
-            x.index == c.index && x.model.as_deref() == Some("ich9-ehci1")
-        };
-        if !usb().any(master) {
+        if !masters.contains(&c.index) {
             out.detail("domain.usb-companion", "No master USB controller specified");
             break;
         }
