@@ -139,7 +139,7 @@ fn limits_of_a_definition_are_the_guests_limits() {
     let xml = guest(&daemon, name).replacen("<vcpu", &format!("{tune}<vcpu"), 1);
     daemon.define(&xml).ok();
     let refused = daemon.virsh("start limited").failed();
-    assert!(refused.contains("cpu.cfs_quota_us: Invalid argument"), "{refused}");
+    assert!(refused.contains("cpu.cfs_quota_us': Invalid argument"), "{refused}");
     let left: Vec<_> = std::fs::read_dir("/sys/fs/cgroup/cpu/machine")
         .into_iter()
         .flatten()

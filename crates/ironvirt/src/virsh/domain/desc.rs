@@ -8,6 +8,8 @@ use crate::virsh::fail::{Context, fail};
 const DESCRIPTION: i32 = 0;
 const TITLE: i32 = 1;
 const ELEMENT: i32 = 2;
+/// `VIR_DOMAIN_AFFECT_CONFIG`
+const AFFECT_CONFIG: u32 = 2;
 const NO_METADATA: u32 = 80;
 
 /// The text of a metadata element; empty where there is none.
@@ -45,8 +47,9 @@ pub fn cmd_desc(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
         return Ok(());
     }
     let what = if title { "title" } else { "description" };
-    // What is there is looked at first, also where it is about to be replaced.
-    let before = get(ctl, &dom, kind, None, flags)?.unwrap_or_default();
+    // What is there is looked at first, also where it is about to be replaced: what is stored, if that
+    // is (also) to change, as no question is about both.
+    let before = get(ctl, &dom, kind, None, flags & AFFECT_CONFIG)?.unwrap_or_default();
     let mut text = if given { words.join(" ") } else { before };
     if cmd.has("edit") {
         let edited = edit::edit_text(ctl, &text)?;

@@ -35,6 +35,14 @@ pub(super) fn assign(
     if !has_bus(d) {
         if wants_pci(d, m) {
             fault(out, "domain.pci-bus", ErrorCode::XML_ERROR, "No PCI buses available");
+            // libvirt's words say nothing of the cause.
+            if let Some(fault) = out.last_mut() {
+                fault.hints.push(format!(
+                    "machine type '{}' is not known to have a PCI bus, and devices ask for one: \
+                     check <os><type machine='…'>",
+                    m.name
+                ));
+            }
         }
         return;
     }
