@@ -604,7 +604,7 @@ fn what_cannot_start_says_so_and_is_kept() {
     namespace::inside_network("what_cannot_start_says_so_and_is_kept", || {
         let daemon = Daemon::start();
         for (kind, inner, said) in [
-            ("network", "<source network='lab'/>", "network 'lab'"),
+            ("network", "<source network='lab'/>", "no network with matching name 'lab'"),
             ("vdpa", "<source dev='/dev/vhost-vdpa-0'/>", "vdpa"),
             ("null", "", "null"),
         ] {
