@@ -100,6 +100,35 @@ fn definitions_go_there_and_back_unchanged() {
     });
 }
 
+/// Objects of many kinds: what libvirtd says of them is what we say of its files.
+#[test]
+fn a_hosts_objects_read_the_same_in_either() {
+    on_libvirts_paths("a_hosts_objects_read_the_same_in_either", || {
+        let tree = paths::fixture("fixtures/host/libvirt");
+        let secret = "6f0c4f0e-8d5e-4f4b-9c65-0f2b0a3d1c06";
+        let questions = [
+            "dumpxml --inactive --security-info shop",
+            "dumpxml --inactive --security-info office",
+            "dumpxml --inactive --security-info till",
+            "pool-dumpxml shop-images",
+            &format!("secret-dumpxml {secret}"),
+        ];
+        let daemon = Running::libvirtd();
+        for name in ["shop", "office", "till"] {
+            virsh(&format!("define {}/qemu/{name}.xml", tree.display())).ok();
+        }
+        virsh(&format!("pool-define {}/storage/shop-images.xml", tree.display())).ok();
+        virsh(&format!("secret-define {}/secrets/{secret}.xml", tree.display())).ok();
+        let theirs = questions.map(|line| virsh(line).ok());
+        daemon.stop();
+        let daemon = Running::ours();
+        for (line, theirs) in questions.iter().zip(theirs) {
+            assert_eq!(virsh(line).ok(), theirs, "{line}");
+        }
+        daemon.stop();
+    });
+}
+
 #[test]
 fn a_running_guest_is_taken_over_and_handed_back() {
     on_libvirts_paths("a_running_guest_is_taken_over_and_handed_back", || {

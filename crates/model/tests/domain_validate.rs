@@ -93,6 +93,23 @@ fn rules() {
         xml,
         "interface type='bridge' requires a 'source' element",
     );
+    for (kind, needs) in
+        [("bridge", "bridge"), ("network", "network"), ("direct", "dev"), ("vdpa", "dev")]
+    {
+        check(
+            "",
+            &format!("<interface type='{kind}'><source/></interface>"),
+            xml,
+            &format!("Missing required attribute '{needs}' in element 'source'"),
+        );
+    }
+    for (cells, said) in [
+        ("<cell cpus='0-1' memory='9'/>", "Number of CPUs in <numa> exceeds the <vcpu> count"),
+        ("<cell cpus='1' memory='9'/>", "CPU IDs in <numa> exceed the <vcpu> count"),
+    ] {
+        let top = format!("<cpu><numa>{cells}</numa></cpu>");
+        check(&top, "", ErrorCode::INTERNAL_ERROR, said);
+    }
     check(
         "",
         "<interface type='user'><mac address='01:00:00:00:00:01'/></interface>",

@@ -258,7 +258,12 @@ macro_rules! hex {
                         u128::from_str_radix(h, 16).ok()
                     }
                     Some(_) => None,
-                    None => digits.parse::<u128>().ok(),
+                    None => match digits.strip_prefix('0') {
+                        Some(octal) if octal.bytes().all(|c| c.is_ascii_digit()) && !octal.is_empty() => {
+                            u128::from_str_radix(octal, 8).ok()
+                        }
+                        _ => digits.parse::<u128>().ok(),
+                    },
                 };
                 match n.map(<$t>::try_from) {
                     Some(Ok(n)) => Ok(Self(n)),
@@ -294,6 +299,11 @@ mod tests {
             assert_eq!(text(&|o| Hex::<u16, 4>(n).write(o)), expected);
             assert_eq!(Hex::<u16, 4>::parse(expected), Ok(Hex(n)));
         }
+        // Decimal and, after a zero, octal are read as well.
+        for (read, n) in [("16", 16), ("010", 8), ("0", 0), ("00", 0), ("0557", 0x16f)] {
+            assert_eq!(Hex::<u16, 4>::parse(read), Ok(Hex(n)), "{read}");
+        }
+        assert!(Hex::<u16, 4>::parse("09").is_err());
         assert_eq!(text(&|o| Hex::<u64>(0).write(o)), "0x0");
         assert_eq!(text(&|o| Hex::<u64>(u64::MAX).write(o)), "0xffffffffffffffff");
         assert_eq!(text(&|o| i64::MIN.write(o)), i64::MIN.to_string());

@@ -157,7 +157,11 @@ pub fn canonicalize(d: &mut Domain, out: &mut Vec<Diagnostic>) {
         if h.kind == Some(HostdevType::Pci)
             && let Some(a) = h.source.as_mut().and_then(|s| s.address.as_mut())
         {
-            a.bus = a.bus.take().map(|b| hex_bus(&b));
+            // All four parts are written; the word of the bus is kept when it is no number.
+            a.domain.get_or_insert_default();
+            a.bus = Some(a.bus.take().map_or_else(|| "0x00".to_owned(), |b| hex_bus(&b)));
+            a.slot.get_or_insert_default();
+            a.function.get_or_insert_default();
         }
     }
     for r in dev.redir_filters.iter_mut().flat_map(|f| &mut f.rules) {

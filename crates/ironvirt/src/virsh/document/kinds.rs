@@ -161,7 +161,7 @@ fn volume(text: &str) -> (Vec<Diagnostic>, Option<String>) {
 }
 
 /// Defaults that cannot be found without knowing the emulator.
-const NEED_EMULATOR: &[&str] = &["domain.no-machine", "domain.scsi-model"];
+const NEED_EMULATOR: &[&str] = &["domain.no-machine", "domain.pci-bus", "domain.scsi-model"];
 
 /// A domain with its defaults filled in is checked; as it was written it is compared.
 fn domain(text: &str) -> (Vec<Diagnostic>, Option<String>) {

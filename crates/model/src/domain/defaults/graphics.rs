@@ -209,25 +209,10 @@ fn video(v: &mut Video, m: &Machine, ctx: &DefaultsContext<'_>) {
             model.vram.get_or_insert(65536);
             model.vgamem.get_or_insert(16384);
             model.heads.get_or_insert(1);
-            for v in [&mut model.ram, &mut model.vram, &mut model.vgamem].into_iter().flatten() {
-                // What has no such neighbour stays; QEMU refuses it by name.
-                *v = v.checked_next_power_of_two().unwrap_or(*v);
-            }
-            if let Some(v) = model.vram64.as_mut() {
-                *v = v.checked_next_power_of_two().unwrap_or(*v);
-            }
         }
         VideoType::Xen => {
             model.vram.get_or_insert(4096);
             model.heads.get_or_insert(1);
-        }
-        VideoType::Virtio => {
-            model.heads.get_or_insert(1);
-            model.vram = None;
-        }
-        VideoType::Ramfb | VideoType::Gop => {
-            model.heads.get_or_insert(1);
-            model.vram = None;
         }
         VideoType::None => {
             *model = VideoModel { kind: VideoType::None, ..VideoModel::default() };
@@ -235,6 +220,12 @@ fn video(v: &mut Video, m: &Machine, ctx: &DefaultsContext<'_>) {
         _ => {
             model.heads.get_or_insert(1);
         }
+    }
+    // Sizes of memory are powers of two, also where QEMU has no use for them.
+    let sizes = [&mut model.ram, &mut model.vram, &mut model.vram64, &mut model.vgamem];
+    for size in sizes.into_iter().flatten() {
+        // What has no such neighbour stays; QEMU refuses it by name.
+        *size = size.checked_next_power_of_two().unwrap_or(*size);
     }
     if model.kind != VideoType::Qxl {
         model.ram = None;

@@ -458,9 +458,10 @@ fn numa(n: &mut crate::domain::cpu::Numa, vcpus: Option<u32>) {
         c.id.get_or_insert(i as u32);
     }
     n.cells.sort_by_key(|c| c.id);
-    // CPUs that no cell names belong to the first one.
+    // CPUs that no cell names belong to the first one. Numbers that no CPU has are refused as written.
     if let Some(max) = vcpus
         && n.cells.iter().any(|c| c.cpus.is_some())
+        && n.cells.iter().filter_map(|c| c.cpus.as_ref()?.max()).all(|top| top < max)
     {
         let mut left = CpuSet::default();
         let mut named: Vec<_> =

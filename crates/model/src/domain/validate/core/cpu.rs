@@ -137,6 +137,11 @@ fn cells(d: &Domain, n: &Numa, out: &mut Faults) {
             break;
         }
     }
+    let count: usize = n.cells.iter().filter_map(|c| c.cpus.as_ref()).map(CpuSet::len).sum();
+    if u64::try_from(count).is_ok_and(|count| count > u64::from(max)) {
+        out.internal("domain.numa-cpus", "Number of CPUs in <numa> exceeds the <vcpu> count");
+        return;
+    }
     let top = n.cells.iter().filter_map(|c| c.cpus.as_ref()?.max()).max();
     if top.is_some_and(|t| t >= max) {
         out.internal("domain.numa-cpus", "CPU IDs in <numa> exceed the <vcpu> count");

@@ -84,10 +84,9 @@ fn source(x: &Interface, out: &mut Faults) {
     let kind = x.kind.as_str();
     let s = x.source.as_ref();
     let needs_element = match x.kind {
-        Bridge => s.and_then(|s| s.bridge.as_ref()).is_none(),
-        Network => s.and_then(|s| s.network.as_ref()).is_none(),
-        Direct | Vdpa => s.and_then(|s| s.dev.as_ref()).is_none(),
-        Server | Client | Mcast | Udp | Internal | Vds => s.is_none(),
+        Bridge | Network | Direct | Vdpa | Server | Client | Mcast | Udp | Internal | Vds => {
+            s.is_none()
+        }
         _ => false,
     };
     if needs_element {
@@ -106,6 +105,9 @@ fn source(x: &Interface, out: &mut Faults) {
         }
     };
     match (x.kind, s) {
+        (Bridge, Some(s)) => missing(s.bridge.is_some(), "bridge"),
+        (Network, Some(s)) => missing(s.network.is_some(), "network"),
+        (Vdpa, Some(s)) => missing(s.dev.is_some(), "dev"),
         (Server, Some(s)) => missing(s.port.is_some(), "port"),
         (Client | Mcast | Udp, Some(s)) => {
             missing(s.address.is_some(), "address");
@@ -133,6 +135,7 @@ fn source(x: &Interface, out: &mut Faults) {
             }
         }
         (Direct, Some(s)) => {
+            missing(s.dev.is_some(), "dev");
             if let Some(mode) = &s.mode
                 && !matches!(mode.as_str(), "vepa" | "private" | "bridge" | "passthrough")
             {
