@@ -86,7 +86,9 @@ fn check(path: &str, text: &str) -> Vec<String> {
                 faults.push(format!("{number}: {word}"));
             }
         }
-        if !text.ends_with('\n') || text.ends_with("\n\n") {
+        // The value of a secret lies in its file as libvirt writes it: one line without an end.
+        let has_end = path.ends_with(".base64") || text.ends_with('\n');
+        if !has_end || text.ends_with("\n\n") {
             faults.push("1: must end with exactly one newline".to_owned());
         }
     }
