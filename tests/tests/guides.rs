@@ -51,8 +51,11 @@ struct Trap {
     error: &'static str,
 }
 
+/// Puts right what an erratum names.
+type Mend = fn(&str) -> String;
+
 /// What an erratum asks for instead of a mistake: the document must be accepted, then.
-const MENDED: &[(&str, fn(&str) -> String)] = &[
+const MENDED: &[(&str, Mend)] = &[
     ("=”", |t| t.replace('”', "\"")),
     ("<passthrough/>", |t| t.replace("<passthrough/>", "<passthrough state='on'/>")),
     ("'sda2'", |t| t.replace("'sda2'", "'sda'")),
