@@ -216,7 +216,10 @@ pub fn explain(xml: &str, record: Option<&str>) -> Result<serde_json::Value, Str
         (_, None) => None,
     };
     let engine = Engine::offline(config, record)?;
-    runtime.block_on(engine.explain(xml.to_owned())).map_err(|error| error.message())
+    runtime.block_on(engine.explain(xml.to_owned())).map_err(|error| {
+        let hints = error.hints.iter().map(|hint| format!("\nhint: {hint}"));
+        hints.fold(error.message(), |text, hint| text + &hint)
+    })
 }
 
 fn open_doors(
