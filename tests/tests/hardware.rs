@@ -197,12 +197,12 @@ fn serial(name: &str) -> PathBuf {
 }
 
 /// Starts guests, and what each lists before it turns itself off.
-fn listings(names: &[&str]) -> Vec<String> {
+fn listings(names: &[&String]) -> Vec<String> {
     for name in names {
         let _ = fs::remove_file(serial(name));
         virsh(&format!("start {name}")).ok();
     }
-    let listed = |name: &&str| {
+    let listed = |name: &&String| {
         let mut text = String::new();
         // A guest under emulation on a busy machine takes its time.
         wait::until_within(Duration::from_secs(300), &format!("{name} to list"), || {
@@ -251,29 +251,33 @@ fn there_and_back(test: &str, machine: &str, firmware: &str) {
     }
     // Of its own also the network: ports of screens are not taken by others.
     namespace::inside_network(test, || {
+        // Control groups are the machine's: those of two tests must not have one name.
+        let name =
+            |of: &str| format!("{of}-{machine}{}", if firmware.is_empty() { "" } else { "-uefi" });
+        let (theirs, installed, ours) = (&name("theirs"), &name("installed"), &name("ours"));
         // Without a log daemon beside it.
         fs::write("/etc/libvirt/qemu.conf", "stdio_handler = \"file\"\n").expect("written");
         put_guest();
 
         let daemon = Running::libvirtd();
-        define("theirs", &domain("theirs", machine, firmware));
-        virt_install("installed", machine, firmware);
-        let before = listings(&["theirs", "installed"]);
+        define(theirs, &domain(theirs, machine, firmware));
+        virt_install(installed, machine, firmware);
+        let before = listings(&[theirs, installed]);
         daemon.stop();
 
         let daemon = Running::ours();
-        let after = listings(&["theirs", "installed"]);
-        define("ours", &domain("ours", machine, firmware));
-        let ours = listings(&["ours"]);
+        let after = listings(&[theirs, installed]);
+        define(ours, &domain(ours, machine, firmware));
+        let listed = listings(&[ours]);
         daemon.stop();
-        for ((name, one), other) in ["theirs", "installed"].iter().zip(&before).zip(&after) {
+        for ((name, one), other) in [theirs, installed].iter().zip(&before).zip(&after) {
             assert_same(name, one, other);
         }
 
         let daemon = Running::libvirtd();
-        let back = listings(&["ours"]);
+        let back = listings(&[ours]);
         daemon.stop();
-        assert_same("ours", &ours[0], &back[0]);
+        assert_same(ours, &listed[0], &back[0]);
     });
 }
 
