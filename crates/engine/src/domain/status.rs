@@ -17,9 +17,11 @@ use model::domain::status::{
 };
 use plan::{LaunchPlan, Undo};
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Largest status file that is read.
 const FILE_MAX: usize = 16 << 20;
@@ -34,6 +36,8 @@ pub(super) struct StatusFile {
     path: PathBuf,
     pid_file: Option<PathBuf>,
     content: Arc<StatusContent>,
+    /// The text that was written last, as a hash.
+    written: Arc<AtomicU64>,
 }
 
 /// What a status file says.
@@ -103,13 +107,14 @@ impl StatusFile {
                 definition: definition.clone(),
                 rest: Arc::new(nothing_else(plan::qemu::last_node(definition))),
             }),
+            written: Arc::default(),
         }
     }
 
     /// A status that was read from `path`.
     pub fn found(path: PathBuf, content: StatusContent) -> Self {
         let pid_file = path.with_extension("pid");
-        Self { path, pid_file: Some(pid_file), content: Arc::new(content) }
+        Self { path, pid_file: Some(pid_file), content: Arc::new(content), written: Arc::default() }
     }
 
     /// What it says now.
@@ -160,14 +165,24 @@ impl StatusFile {
         Arc::make_mut(&mut self.content).vcpu_threads = threads;
     }
 
-    /// Writes the file: whole or not at all.
+    /// Writes the file: whole or not at all, and not again what it says already.
     ///
     /// # Errors
     /// Those of writing.
     pub fn write(&self) -> io::Result<()> {
         let text = self.content.text();
+        let mut hasher = DefaultHasher::new();
+        text.hash(&mut hasher);
+        let hash = hasher.finish();
+        if self.written.load(Ordering::Relaxed) == hash {
+            return Ok(());
+        }
+        // Whatever comes of the attempt, the file no longer says for sure what it said.
+        self.written.store(0, Ordering::Relaxed);
         files::write_atomic(&self.path, text.as_bytes(), WriteMode::RUNTIME)
-            .map_err(|error| error.source)
+            .map_err(|error| error.source)?;
+        self.written.store(hash, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Writes what only we keep.

@@ -33,6 +33,16 @@ pub(super) struct Made {
     pub cgroup: Option<String>,
 }
 
+impl Made {
+    /// Nothing was made.
+    pub fn is_empty(&self) -> bool {
+        self.created.is_empty()
+            && self.ports.is_empty()
+            && self.links.is_empty()
+            && self.lent.as_ref().is_none_or(BTreeMap::is_empty)
+    }
+}
+
 /// Takes back what was made for a guest whose QEMU is gone, with the administrator's scripts before and after.
 pub(super) async fn run(
     engine: &Arc<Engine>,

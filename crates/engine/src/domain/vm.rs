@@ -217,12 +217,10 @@ impl Vm {
         }
     }
 
-    /// Writes down that the guest's devices change, then returns.
-    pub(super) async fn change(&self, change: Change) {
+    /// Writes down that the guest's devices change, then returns; false if the guest has ended.
+    pub(super) async fn change(&self, change: Change) -> bool {
         let (done, wait) = oneshot::channel();
-        if self.inbox.send(Message::Devices(Box::new(change), done)).is_ok() {
-            let _ = wait.await;
-        }
+        self.inbox.send(Message::Devices(Box::new(change), done)).is_ok() && wait.await.is_ok()
     }
 
     /// What was made for the guest, which taking back needs to know.
@@ -436,7 +434,12 @@ impl Actor {
     /// Makes a changed definition the live one.
     async fn keep(&mut self, definition: Definition) {
         self.status_file.set_definition(&definition);
-        self.write_status().await;
+        self.write(None).await;
+        self.show(definition);
+    }
+
+    /// Publishes the live definition, which is written down.
+    fn show(&self, definition: Definition) {
         let live = Live::new(definition, self.vm.process.pid());
         let live =
             Arc::new(live.with_configured_cpu(self.status_file.content().configured_cpu.clone()));
@@ -523,30 +526,18 @@ impl Actor {
 
     /// The guest's devices are others now: what is to be taken back first, then the definition.
     async fn devices_change(&mut self, mut change: Change) {
-        if change.apply(&mut self.undo, &mut self.made) {
-            self.write_sidecar().await;
-        }
-        self.status_file.note_node(self.vm.last_node());
-        if change.publish {
-            self.keep(change.definition).await;
-            return;
-        }
-        self.status_file.set_definition(&change.definition);
-        self.write_status().await;
-    }
-
-    async fn write_sidecar(&self) {
-        let status = self.status_file.clone();
-        let sidecar = Sidecar {
+        let sidecar = change.apply(&mut self.undo, &mut self.made).then(|| Sidecar {
             start_time: self.vm.process.start_time(),
             undo: self.undo.clone(),
             made: self.made.clone(),
             // A save is a job as this is: there is none now.
             note: None,
-        };
-        let written = tokio::task::spawn_blocking(move || status.write_sidecar(&sidecar)).await;
-        if let Ok(Err(error)) = written {
-            tracing::error!(domain = %self.domain.snapshot().name, %error, "not written down");
+        });
+        self.status_file.note_node(self.vm.last_node());
+        self.status_file.set_definition(&change.definition);
+        self.write(sidecar).await;
+        if change.publish {
+            self.show(change.definition);
         }
     }
 
@@ -597,8 +588,19 @@ impl Actor {
     }
 
     async fn write_status(&self) {
+        self.write(None).await;
+    }
+
+    /// Writes the status file, what only we keep first, if that changed.
+    async fn write(&self, sidecar: Option<Sidecar>) {
         let status = self.status_file.clone();
-        let written = tokio::task::spawn_blocking(move || status.write()).await;
+        let write = move || {
+            if let Some(sidecar) = sidecar {
+                status.write_sidecar(&sidecar)?;
+            }
+            status.write()
+        };
+        let written = tokio::task::spawn_blocking(write).await;
         if let Ok(Err(error)) = written {
             // The guest goes on; what is lost is only what a restarted daemon would know.
             tracing::error!(domain = %self.domain.snapshot().name, %error, "status not written");

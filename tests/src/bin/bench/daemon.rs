@@ -14,6 +14,8 @@ use tests::{namespace, processes, wire};
 /// A daemon that runs in a box; it and its guests end when this is dropped.
 pub struct Boxed {
     folder: tempfile::TempDir,
+    /// Its `/run`: in memory, as on a host.
+    run: tempfile::TempDir,
     command: Vec<String>,
     child: Option<Child>,
 }
@@ -23,11 +25,15 @@ impl Boxed {
     pub fn start(program: &Path, args: &[&str]) -> Boxed {
         let folder = tempfile::Builder::new().prefix("ivb-").tempdir_in("/var/tmp");
         let folder = folder.expect("a folder below /var/tmp");
-        let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        std::fs::set_permissions(folder.path(), open).expect("chmod of our own");
+        let run = tempfile::Builder::new().prefix("ivb-").tempdir_in("/dev/shm");
+        let run = run.expect("a folder below /dev/shm");
+        for path in [folder.path(), run.path()] {
+            let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+            std::fs::set_permissions(path, open).expect("chmod of our own");
+        }
         let mut command = vec![program.to_string_lossy().into_owned()];
         command.extend(args.iter().map(|&word| word.to_owned()));
-        let mut boxed = Boxed { folder, command, child: None };
+        let mut boxed = Boxed { folder, run, command, child: None };
         // No log daemon beside libvirtd; ours needs none.
         boxed.write(
             "etc/libvirt/qemu.conf",
@@ -45,12 +51,11 @@ impl Boxed {
 
     /// Starts the daemon; returns the time until the first call was answered.
     pub fn launch(&mut self) -> Duration {
-        let root = self.folder.path().display();
         let mut script = String::from("set -e\n");
         for folder in namespace::FOLDERS {
-            script.push_str(&format!(
-                "mkdir -p {root}{folder} {folder}; mount --bind {root}{folder} {folder}\n"
-            ));
+            let there = self.path(folder);
+            let there = there.display();
+            script.push_str(&format!("mkdir -p {there} {folder}; mount --bind {there} {folder}\n"));
         }
         script.push_str("mkdir -p /var/lib/libvirt/qemu /var/cache/libvirt/qemu\n");
         script.push_str("mount -t proc proc /proc\n\"$@\" &\nwait $!");
@@ -88,7 +93,15 @@ impl Boxed {
 
     /// Its main socket as seen from outside of the box.
     pub fn socket(&self) -> PathBuf {
-        self.folder.path().join("run/libvirt/libvirt-sock")
+        self.path("/run/libvirt/libvirt-sock")
+    }
+
+    /// A path inside of the box, as seen from outside of it.
+    pub fn path(&self, inside: &str) -> PathBuf {
+        match inside.strip_prefix("/run") {
+            Some(rest) => self.run.path().join(rest.trim_start_matches('/')),
+            None => self.folder.path().join(inside.trim_start_matches('/')),
+        }
     }
 
     /// Asks the daemon to end; returns how long that took.

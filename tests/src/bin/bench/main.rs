@@ -2,13 +2,15 @@
 //!
 //! Each daemon runs in a mount namespace with private, empty folders in the place of libvirt's own
 //! (so root is needed), and is asked over its socket by a client of our own that adds next to
-//! nothing. The two are measured in turn, never at once. What is printed are medians where many
+//! nothing. The two are measured in turn, never at once. `--only plug`: devices that come and go,
+//! also by hand; `--only calls`: all the rest. What is printed are medians where many
 //! are taken; the ratio counts, not the number.
 
 mod daemon;
 mod measures;
+mod plug;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use daemon::Boxed;
@@ -18,22 +20,28 @@ struct Arguments {
     ours: PathBuf,
     libvirtd: Option<PathBuf>,
     domains: usize,
+    only: Option<String>,
 }
 
 fn arguments() -> Result<Arguments, String> {
     let mut words = std::env::args().skip(1);
-    let mut found = Arguments { ours: PathBuf::new(), libvirtd: None, domains: 1000 };
+    let mut found = Arguments { ours: PathBuf::new(), libvirtd: None, domains: 1000, only: None };
     while let Some(word) = words.next() {
         let value = words.next().ok_or(format!("{word} needs a value"))?;
         match word.as_str() {
             "--ours" => found.ours = value.into(),
             "--libvirtd" => found.libvirtd = Some(value.into()),
             "--domains" => found.domains = value.parse().map_err(|_| "--domains takes a number")?,
+            "--only" if ["plug", "calls"].contains(&value.as_str()) => found.only = Some(value),
+            "--only" => return Err("--only takes plug or calls".into()),
             _ => return Err(format!("unknown option {word}")),
         }
     }
     if found.ours.as_os_str().is_empty() {
-        return Err("usage: bench --ours PROGRAM [--libvirtd PROGRAM] [--domains N]".into());
+        return Err(
+            "usage: bench --ours PROGRAM [--libvirtd PROGRAM] [--domains N] [--only plug|calls]"
+                .into(),
+        );
     }
     Ok(found)
 }
@@ -46,12 +54,22 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let ours = measures::all(Boxed::start(&arguments.ours, &["daemon"]), arguments.domains);
-    let theirs = arguments
-        .libvirtd
-        .map(|program| measures::all(Boxed::start(&program, &[]), arguments.domains));
+    let ours = measured(&arguments, &arguments.ours, &["daemon"]);
+    let theirs = arguments.libvirtd.as_ref().map(|program| measured(&arguments, program, &[]));
     print(&ours, theirs.as_deref());
     ExitCode::SUCCESS
+}
+
+fn measured(arguments: &Arguments, program: &Path, args: &[&str]) -> Vec<Measure> {
+    let wanted = |part| arguments.only.as_deref().is_none_or(|only| only == part);
+    let mut found = Vec::new();
+    if wanted("calls") {
+        found.extend(measures::all(Boxed::start(program, args), arguments.domains));
+    }
+    if wanted("plug") {
+        found.extend(plug::all(&Boxed::start(program, args)));
+    }
+    found
 }
 
 fn print(ours: &[Measure], theirs: Option<&[Measure]>) {

@@ -10,7 +10,7 @@ use crate::daemon::Boxed;
 /// One number about a daemon.
 pub struct Measure {
     /// What was measured.
-    pub what: &'static str,
+    pub what: String,
     /// The unit of `value`.
     pub unit: &'static str,
     /// The number.
@@ -29,8 +29,8 @@ const HOSTNAME: u32 = 59;
 /// All measures of one daemon, always in the same order.
 pub fn all(mut daemon: Boxed, domains: usize) -> Vec<Measure> {
     let mut found = Vec::new();
-    let mut less = |what, unit, value| {
-        found.push(Measure { what, unit, value, more_is_better: false });
+    let mut less = |what: &str, unit, value| {
+        found.push(Measure { what: what.to_owned(), unit, value, more_is_better: false });
     };
     let socket = daemon.socket();
     less("connect, open, close", "us", micros(300, || drop(wire::open(&socket, false))));
@@ -71,7 +71,7 @@ pub fn all(mut daemon: Boxed, domains: usize) -> Vec<Measure> {
     less("stop", "ms", daemon.stop().as_secs_f64() * 1000.0);
     less("start to first answer, all defined", "ms", daemon.launch().as_secs_f64() * 1000.0);
     found.push(Measure {
-        what: "small calls, 32 clients",
+        what: "small calls, 32 clients".to_owned(),
         unit: "/s",
         value: rate,
         more_is_better: true,
@@ -84,7 +84,7 @@ fn xml(name: &str) -> String {
 }
 
 /// A string as XDR: length, bytes, padding.
-fn string(text: &str) -> Vec<u8> {
+pub fn string(text: &str) -> Vec<u8> {
     let mut bytes = (text.len() as u32).to_be_bytes().to_vec();
     bytes.extend_from_slice(text.as_bytes());
     bytes.resize(bytes.len().next_multiple_of(4), 0);
@@ -92,7 +92,7 @@ fn string(text: &str) -> Vec<u8> {
 }
 
 /// The domain as calls name it, looked up by its name.
-fn domain(name: &str, daemon: &Boxed) -> Vec<u8> {
+pub fn domain(name: &str, daemon: &Boxed) -> Vec<u8> {
     const LOOKUP_BY_NAME: u32 = 23;
     let mut stream = wire::open(&daemon.socket(), false);
     let (status, body) = wire::ask(&mut stream, LOOKUP_BY_NAME, 9, &string(name));
@@ -100,8 +100,9 @@ fn domain(name: &str, daemon: &Boxed) -> Vec<u8> {
     body
 }
 
+/// Asks, and panics when the answer is an error.
 #[track_caller]
-fn ok(stream: &mut UnixStream, number: u32, body: &[u8]) {
+pub fn ok(stream: &mut UnixStream, number: u32, body: &[u8]) {
     let (status, answer) = wire::ask(stream, number, 9, body);
     assert_eq!(status, 0, "call {number}: {}", String::from_utf8_lossy(&answer));
 }
@@ -115,7 +116,8 @@ fn micros(count: usize, mut turn: impl FnMut()) -> f64 {
     }))
 }
 
-fn median(times: impl IntoIterator<Item = Duration>) -> f64 {
+/// The median, in microseconds.
+pub fn median(times: impl IntoIterator<Item = Duration>) -> f64 {
     let mut times: Vec<_> = times.into_iter().collect();
     times.sort();
     times[times.len() / 2].as_secs_f64() * 1e6

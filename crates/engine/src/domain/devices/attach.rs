@@ -1,17 +1,18 @@
 //! A device comes.
 
+use super::plug::{Coming, Refused};
 use crate::domain::affect::{Affect, running};
 use crate::domain::record::Domain;
 use crate::engine::Engine;
 use diag::VirError;
 use model::domain::Domain as Definition;
 use model::domain::devices::interface::{InterfaceMac, MacType};
-use model::domain::hotplug::{self, Attached, Device, support};
+use model::domain::hotplug::{self, Device, support};
 use std::sync::Arc;
 
 /// What attaching a device does, worked out before anything is done.
 struct Prepared {
-    live: Option<Attached>,
+    live: Option<Coming>,
     config: Option<Definition>,
 }
 
@@ -31,17 +32,22 @@ impl Engine {
         let (job, affect) = self.job_for(domain, flags, "attach-device", client).await?;
         let (engine, domain) = (Arc::clone(self), Arc::clone(domain));
         self.detached(async move {
-            let _job = job;
             let prepared = {
                 let (engine, domain) = (Arc::clone(&engine), Arc::clone(&domain));
                 crate::blocking(move || engine.prepare_attach(&domain, &xml, affect)).await?
             };
-            if let Some(attached) = prepared.live {
-                engine.plug_attached(&domain, attached).await?;
+            if let Some(coming) = prepared.live
+                && let Err(Refused { error, unsettled }) = engine.plug_coming(&domain, coming).await
+            {
+                if let Some(unsettled) = unsettled {
+                    engine.settle_later(&domain, *unsettled, job);
+                }
+                return Err(error);
             }
             if let Some(definition) = prepared.config {
                 engine.store_definition(&domain, definition).await?;
             }
+            drop(job);
             Ok(())
         })
         .await
@@ -77,7 +83,7 @@ impl Engine {
                 .in_context(definition, |context| hotplug::attach(definition, device, context))?
                 .map_err(super::inputs::refused)?;
             self.refuse_new_faults(definition, &attached.domain)?;
-            prepared.live = Some(attached);
+            prepared.live = Some(self.plan_attached(domain, attached)?);
         }
         Ok(prepared)
     }

@@ -23,10 +23,13 @@ impl Change {
     /// Brings what is to be taken back when the guest stops up to date; true if it changed.
     pub(in crate::domain) fn apply(&mut self, undo: &mut Vec<Undo>, made: &mut Made) -> bool {
         let before = undo.len();
-        let mut changed = !self.add.is_empty() || !self.drop.is_empty();
+        let mut changed = !self.add.is_empty() || !self.drop.is_empty() || !self.made.is_empty();
         for gone in &self.drop {
             if let Some(place) = undo.iter().position(|there| there == gone) {
                 undo.remove(place);
+            }
+            if let (Undo::RestoreOwner(path), Some(lent)) = (gone, &mut made.lent) {
+                lent.remove(path);
             }
         }
         let new: Vec<Undo> = self.add.drain(..).filter(|step| !undo.contains(step)).collect();

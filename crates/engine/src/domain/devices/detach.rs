@@ -1,6 +1,6 @@
 //! A device is asked to leave.
 
-use super::plug::refusal;
+use super::converse::refusal;
 use super::waiting::Answer;
 use crate::domain::affect::{self, Affect, running};
 use crate::domain::record::Domain;
@@ -9,6 +9,7 @@ use diag::{ErrorCode, VirError};
 use host::monitor::MonitorError;
 use model::domain::Domain as Definition;
 use model::domain::hotplug::{self, Place, find, support};
+use plan::UnplugPlan;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ const PATIENCE_POWER: Duration = Duration::from_secs(10);
 
 /// What detaching a device does, worked out before anything is done.
 struct Prepared {
-    live: Option<Place>,
+    live: Option<(Place, UnplugPlan)>,
     config: Option<Definition>,
 }
 
@@ -79,8 +80,8 @@ impl Engine {
                 let (engine, domain) = (Arc::clone(&engine), Arc::clone(&domain));
                 crate::blocking(move || engine.prepare_detach(&domain, &wanted, affect)).await?
             };
-            if let Some(place) = prepared.live {
-                engine.unplug_device(&domain, place, waits).await?;
+            if let Some((place, plan)) = prepared.live {
+                engine.unplug_device(&domain, place, plan, waits).await?;
             }
             if let Some(definition) = prepared.config {
                 engine.store_definition(&domain, definition).await?;
@@ -130,29 +131,41 @@ impl Engine {
             let there = definition.devices.as_ref().and_then(|devices| place.get(devices));
             let there = there.ok_or_else(affect::not_running)?;
             support::can_unplug(definition, &there)?;
-            prepared.live = Some(place);
+            prepared.live = Some((place, self.plan_unplug_now(definition, place)?));
         }
         Ok(prepared)
     }
 
-    /// Has a device leave a running guest; `waits`: until the guest let go or its time is up.
-    async fn unplug_device(
+    /// Plans how a device leaves.
+    pub(super) fn plan_unplug_now(
+        &self,
+        definition: &Definition,
+        place: Place,
+    ) -> Result<UnplugPlan, VirError> {
+        self.with_inputs(definition, |inputs| plan::qemu::unplug(definition, place, inputs))
+    }
+
+    /// The same of a running guest's device, on a thread that may block.
+    pub(super) async fn plan_unplug(
         self: &Arc<Self>,
         domain: &Arc<Domain>,
         place: Place,
+    ) -> Result<UnplugPlan, VirError> {
+        let live = domain.snapshot().live.clone().ok_or_else(affect::not_running)?;
+        let engine = Arc::clone(self);
+        crate::blocking(move || engine.plan_unplug_now(&live.definition, place)).await
+    }
+
+    /// Has a device leave a running guest; `waits`: until the guest let go or its time is up.
+    pub(super) async fn unplug_device(
+        self: &Arc<Self>,
+        domain: &Arc<Domain>,
+        place: Place,
+        plan: UnplugPlan,
         waits: bool,
     ) -> Result<(), VirError> {
         let vm = running(domain)?;
         let live = domain.snapshot().live.clone().ok_or_else(affect::not_running)?;
-        let plan = {
-            let (engine, live) = (Arc::clone(self), Arc::clone(&live));
-            let plan = move || {
-                let definition = &live.definition;
-                engine
-                    .with_inputs(definition, |inputs| plan::qemu::unplug(definition, place, inputs))
-            };
-            crate::blocking(plan).await?
-        };
         let Some(alias) = plan.device.clone() else {
             return self.remove_device(domain, place, plan).await;
         };

@@ -106,11 +106,12 @@ impl Engine {
     ) -> Result<T, VirError> {
         let emulator = definition.devices.as_ref().and_then(|devices| devices.emulator.clone());
         let caps = self.caps.get(&emulator.unwrap_or_default())?;
+        let settings = self.labelled(definition)?;
         plan(&Inputs {
             caps: &caps,
             host: &self.facts,
             firmware: &[],
-            settings: &self.settings.qemu,
+            settings: &settings,
             found,
             id: definition.id.unwrap_or(-1),
             incoming: None,

@@ -1,11 +1,13 @@
 //! Another medium for a drive, or none.
 
 use super::Change;
-use super::plug::{converse, refusal, take_back};
+use super::converse::{Failure, converse, refusal, take_back};
+use super::plug::lends;
 use super::waiting::Answer;
 use crate::domain::affect::{not_running, running};
 use crate::domain::record::Domain;
 use crate::domain::teardown;
+use crate::domain::teardown::Made;
 use crate::domain::vm::Vm;
 use crate::engine::Engine;
 use diag::{ErrorCode, VirError};
@@ -37,41 +39,37 @@ impl Engine {
         place.put(definition.devices_mut(), updated.device);
         let (old, _) = self.plan_medium(&before, place, None).await?;
         let (new, definition) = self.plan_medium(&definition, place, Some(vm.last_node())).await?;
+        let steps = new.steps.clone();
+        let lent = crate::blocking(move || Ok(lends(&steps))).await?;
         vm.note_node(new.last_node);
         let name = Arc::clone(&domain.snapshot().name);
         let undo: Vec<Undo> = new.teardown().into_iter().cloned().collect();
+        // Written down before anything is touched.
+        let change = Change {
+            definition: before.clone(),
+            add: undo.clone(),
+            made: Made { lent: Some(lent), ..Made::default() },
+            ..Change::default()
+        };
+        if !vm.change(change).await {
+            return Err(not_running());
+        }
         let (mut results, done) = self.perform(&name, new.steps.clone()).await;
-        let done = match done {
-            Ok(()) => {
-                let (add, made) = (undo.clone(), results.made());
-                let change = Change {
-                    definition: before.clone(),
-                    publish: false,
-                    add,
-                    made,
-                    drop: Vec::new(),
-                };
-                vm.change(change).await;
-                converse(&vm, &new, &mut results).await
-            }
-            Err(error) => Err(error),
+        let mut done = match done {
+            Ok(()) => converse(&vm, &new, &mut results).await,
+            Err(error) => Err(error.into()),
         };
-        let done = match done {
-            Ok(()) => swap(&vm, &before, &definition, place, &new, force).await.map_err(Some),
-            Err(error) => Err(Some(error)),
-        };
-        if let Err(Some(error)) = done {
-            for command in new.rollback(new.commands.len()) {
-                take_back(&vm, command).await;
-            }
+        if done.is_ok() {
+            done = swap(&vm, &before, &definition, place, &new, force).await.map_err(Failure::from);
+        }
+        if let Err(Failure { error, .. }) = done {
+            take_back(&vm, &new.rollback(new.commands.len())).await;
             teardown::take_all_back(self, &name, undo.clone(), results.made()).await;
             let change = Change { definition: before, drop: undo, ..Change::default() };
             vm.change(change).await;
             return Err(error);
         }
-        for command in old.rollback(old.commands.len()) {
-            take_back(&vm, command).await;
-        }
+        take_back(&vm, &old.rollback(old.commands.len())).await;
         let gone: Vec<Undo> =
             old.teardown().into_iter().filter(|step| !undo.contains(step)).cloned().collect();
         teardown::take_all_back(self, &name, gone.clone(), vm.made().await).await;

@@ -7,12 +7,14 @@
 
 mod attach;
 mod change;
+mod converse;
 mod detach;
 mod inputs;
 mod media;
 mod plug;
 mod recover;
 mod removal;
+mod settle;
 mod update;
 mod waiting;
 

@@ -2,92 +2,152 @@
 //! back what was done when one fails.
 
 use super::Change;
-use crate::domain::affect::running;
-use crate::domain::launch::parse_command;
+use super::converse::{Failure, converse};
+use super::settle::Unsettled;
+use crate::domain::affect::{not_running, running};
 use crate::domain::power::monitor_error;
 use crate::domain::record::Domain;
 use crate::domain::results::Results;
+use crate::domain::teardown::Made;
 use crate::domain::vm::Vm;
 use crate::domain::{steps, teardown};
 use crate::engine::Engine;
 use crate::events::DomainEvent;
 use diag::VirError;
-use host::monitor::MonitorError;
+use host::access::FileId;
 use model::domain::Domain as Definition;
 use model::domain::hotplug::{Attached, Place};
 use plan::qemu::{InUse, observe_plugged, plug, settle_device};
-use plan::{HotCommand, PlugPlan, QmpCommand, Step, Undo};
+use plan::{Action, PlugPlan, Step, Undo};
 use qmp::Value;
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
+/// A device of a definition and how it comes.
+pub(super) struct Planned {
+    /// The definition with it.
+    pub definition: Definition,
+    /// How it comes.
+    pub plan: PlugPlan,
+    /// The files that it will be lent.
+    pub lends: BTreeMap<String, FileId>,
+}
+
+/// Devices that come one after the other: the controllers that one needs, then it.
+pub(super) struct Coming {
+    /// The first, planned.
+    pub first: Planned,
+    /// Their places, in order; the first's is the first.
+    pub places: Vec<Place>,
+}
+
+/// Why a device did not come.
+pub(super) struct Refused {
+    /// What the client is told.
+    pub error: VirError,
+    /// QEMU has not answered: what becomes of the device is settled when it does.
+    pub unsettled: Option<Box<Unsettled>>,
+}
+
+impl From<VirError> for Refused {
+    fn from(error: VirError) -> Self {
+        Self { error, unsettled: None }
+    }
+}
+
 impl Engine {
+    /// Plans the coming of a device. May wait for disks: call where blocking is allowed.
+    ///
+    /// # Errors
+    /// Everything that stands in the way; nothing was touched.
+    pub(super) fn plan_attached(
+        &self,
+        domain: &Domain,
+        attached: Attached,
+    ) -> Result<Coming, VirError> {
+        let Attached { domain: definition, place, controllers } = attached;
+        let places: Vec<Place> = controllers.into_iter().chain([place]).collect();
+        let first = places.first().copied().unwrap_or(place);
+        let in_use = InUse { last_node: running(domain)?.last_node(), first_fdset: 0 };
+        Ok(Coming { first: self.plan_plug(definition, first, in_use)?, places })
+    }
+
     /// Plugs the controllers that a device needs, then the device.
-    pub(super) async fn plug_attached(
+    pub(super) async fn plug_coming(
         self: &Arc<Self>,
         domain: &Arc<Domain>,
-        attached: Attached,
-    ) -> Result<(), VirError> {
-        let Attached { domain: mut definition, place, controllers } = attached;
+        coming: Coming,
+    ) -> Result<(), Refused> {
+        let Coming { first, places } = coming;
+        let mut next = Some(first);
         // What is not there yet is not told as if it were.
-        let mut missing: Vec<Place> = vec![place];
-        missing.extend(controllers.iter().copied());
-        for next in controllers.into_iter().chain([place]) {
-            missing.retain(|place| *place != next);
-            definition = self.plug_device(domain, definition, next, &missing).await?;
+        let mut missing = places.clone();
+        let mut definition = Definition::default();
+        for place in places {
+            missing.retain(|other| *other != place);
+            let planned = match next.take() {
+                Some(planned) => planned,
+                None => self.plan_later(domain, definition, place, 0).await?,
+            };
+            definition = self.plug_device(domain, planned, place, &missing).await?;
         }
         Ok(())
     }
 
-    /// Plugs one device of `definition`, in which the devices of `missing` are to come later.
+    /// Plugs one device of a definition, in which the devices of `missing` are to come later.
     async fn plug_device(
         self: &Arc<Self>,
         domain: &Arc<Domain>,
-        definition: Definition,
+        mut planned: Planned,
         place: Place,
         missing: &[Place],
-    ) -> Result<Definition, VirError> {
+    ) -> Result<Definition, Refused> {
         let vm = running(domain)?;
-        let before =
-            domain.snapshot().live.clone().ok_or_else(crate::domain::affect::not_running)?;
-        let last_node = vm.last_node();
-        let (mut definition, mut plan) =
-            self.plan_plug(&definition, place, InUse { last_node, first_fdset: 0 }).await?;
-        if plan.uses_fdsets() {
+        let before = domain.snapshot().live.clone().ok_or_else(not_running)?;
+        if planned.plan.uses_fdsets() {
             let first_fdset = free_fdset(&vm).await?;
-            (definition, plan) =
-                self.plan_plug(&definition, place, InUse { last_node, first_fdset }).await?;
+            planned = self.plan_later(domain, planned.definition, place, first_fdset).await?;
         }
+        let Planned { mut definition, plan, lends } = planned;
         vm.note_node(plan.last_node);
         let name = Arc::clone(&domain.snapshot().name);
         let undo: Vec<Undo> = plan.teardown().into_iter().cloned().collect();
-        let (mut results, done) = self.perform(&name, plan.steps.clone()).await;
-        let told = match done {
-            Ok(()) => {
-                // Written down before QEMU hears of it.
-                let made = results.made();
-                let shown = without(&definition, missing);
-                let change = Change {
-                    definition: shown,
-                    publish: false,
-                    add: undo.clone(),
-                    made,
-                    drop: Vec::new(),
-                };
-                vm.change(change).await;
-                converse(&vm, &plan, &mut results).await
-            }
-            Err(error) => Err(error),
+        // Written down before anything is touched, and before QEMU hears of it.
+        let change = Change {
+            definition: without(&definition, missing),
+            add: undo.clone(),
+            made: Made { lent: Some(lends), ..Made::default() },
+            ..Change::default()
         };
-        if let Err(error) = told {
-            teardown::take_all_back(self, &name, undo.clone(), results.made()).await;
-            vm.change(Change {
-                definition: before.definition.clone(),
-                drop: undo,
-                ..Change::default()
-            })
-            .await;
-            return Err(error);
+        if !vm.change(change).await {
+            return Err(not_running().into());
+        }
+        let (mut results, done) = self.perform(&name, plan.steps.clone()).await;
+        let mut told = done.map_err(Failure::from);
+        if told.is_ok() {
+            // What only the steps know: ports, devices, files.
+            let made = results.made();
+            if !(made.ports.is_empty() && made.links.is_empty() && made.created.is_empty()) {
+                let definition = without(&definition, missing);
+                vm.change(Change { definition, made, ..Change::default() }).await;
+            }
+            told = converse(&vm, &plan, &mut results).await;
+        }
+        if let Err(Failure { error, unanswered }) = told {
+            let unsettled = Unsettled {
+                before: before.definition.clone(),
+                definition,
+                place,
+                plan,
+                undo,
+                made: results.made(),
+            };
+            if unanswered {
+                return Err(Refused { error, unsettled: Some(Box::new(unsettled)) });
+            }
+            self.did_not_come(&name, &vm, unsettled).await;
+            return Err(error.into());
         }
         observe_plugged(&mut definition, place, &results.observed());
         let shown = without(&definition, missing);
@@ -99,27 +159,46 @@ impl Engine {
         Ok(definition)
     }
 
-    async fn plan_plug(
+    /// Takes back on the host what was made for a device that QEMU does not have.
+    pub(super) async fn did_not_come(
         self: &Arc<Self>,
-        definition: &Definition,
+        name: &Arc<str>,
+        vm: &Vm,
+        unsettled: Unsettled,
+    ) {
+        let Unsettled { before: definition, undo, made, .. } = unsettled;
+        teardown::take_all_back(self, name, undo.clone(), made).await;
+        vm.change(Change { definition, drop: undo, ..Change::default() }).await;
+    }
+
+    async fn plan_later(
+        self: &Arc<Self>,
+        domain: &Arc<Domain>,
+        definition: Definition,
+        place: Place,
+        first_fdset: usize,
+    ) -> Result<Planned, VirError> {
+        let in_use = InUse { last_node: running(domain)?.last_node(), first_fdset };
+        let engine = Arc::clone(self);
+        crate::blocking(move || engine.plan_plug(definition, place, in_use)).await
+    }
+
+    fn plan_plug(
+        &self,
+        mut definition: Definition,
         place: Place,
         in_use: InUse,
-    ) -> Result<(Definition, PlugPlan), VirError> {
-        let engine = Arc::clone(self);
-        let mut definition = definition.clone();
-        crate::blocking(move || {
-            let found = engine.look_up_device(&definition, place)?;
-            let plan = engine.with_found(&definition.clone(), &found, |inputs| {
-                let last_node = settle_device(&mut definition, place, inputs, in_use)?;
-                plug(&definition, place, inputs, InUse { last_node, ..in_use })
-            })?;
-            if let Some(error) = steps::unsupported(&plan.steps) {
-                return Err(error);
-            }
-            steps::check_secrets(&engine, &plan.steps)?;
-            Ok((definition, plan))
-        })
-        .await
+    ) -> Result<Planned, VirError> {
+        let found = self.look_up_device(&definition, place)?;
+        let plan = self.with_found(&definition.clone(), &found, |inputs| {
+            let last_node = settle_device(&mut definition, place, inputs, in_use)?;
+            plug(&definition, place, inputs, InUse { last_node, ..in_use })
+        })?;
+        if let Some(error) = steps::unsupported(&plan.steps) {
+            return Err(error);
+        }
+        steps::check_secrets(self, &plan.steps)?;
+        Ok(Planned { definition, lends: lends(&plan.steps), plan })
     }
 
     /// Does the steps on the host; what was yielded until the first that failed.
@@ -128,6 +207,9 @@ impl Engine {
         name: &Arc<str>,
         steps: Vec<Step>,
     ) -> (Results, Result<(), VirError>) {
+        if steps.is_empty() {
+            return (Results::default(), Ok(()));
+        }
         let (engine, name) = (Arc::clone(self), Arc::clone(name));
         let done = crate::blocking(move || {
             let mut results = Results::default();
@@ -143,6 +225,20 @@ impl Engine {
         .await;
         done.unwrap_or_else(|error| (Results::default(), Err(error)))
     }
+}
+
+/// Which files a plan lends: written down before, so that a daemon which dies meanwhile leaves
+/// word. To give back a file that was not lent changes nothing.
+pub(super) fn lends(steps: &[Step]) -> BTreeMap<String, FileId> {
+    let grants = steps.iter().filter_map(|step| match &step.action {
+        Action::Grant(grant) if grant.owner.is_some() => Some(grant),
+        _ => None,
+    });
+    let ids = grants.filter_map(|grant| {
+        let file = std::fs::metadata(&grant.path).ok()?;
+        Some((grant.path.clone(), FileId { device: file.dev(), inode: file.ino() }))
+    });
+    ids.collect()
 }
 
 /// A definition without devices that are to come later. They stand behind the others in their
@@ -164,76 +260,4 @@ async fn free_fdset(vm: &Vm) -> Result<usize, VirError> {
     let numbers = sets.iter().filter_map(|set| set.get("fdset-id")?.as_u64());
     let next = numbers.max().map_or(0, |last| last + 1);
     Ok(usize::try_from(next).unwrap_or(0))
-}
-
-/// QEMU's refusal of a command, in libvirt's words.
-pub(super) fn refusal(command: &str, error: &MonitorError) -> VirError {
-    match error {
-        MonitorError::Qmp(error) => VirError::internal(format!(
-            "unable to execute QEMU command '{command}': {}",
-            error.desc
-        )),
-        other => monitor_error(other),
-    }
-}
-
-/// Tells QEMU all of it; when it refuses something, takes back what came before.
-pub(super) async fn converse(
-    vm: &Vm,
-    plan: &PlugPlan,
-    results: &mut Results,
-) -> Result<(), VirError> {
-    for (done, command) in plan.commands.iter().enumerate() {
-        if let Err(error) = tell(vm, command, results).await {
-            for undo in plan.rollback(done) {
-                take_back(vm, undo).await;
-            }
-            return Err(error);
-        }
-    }
-    for command in &plan.after {
-        let parsed = parse_command(command)?;
-        let name = parsed.name().to_owned();
-        match vm.monitor.execute(parsed).await {
-            Ok(value) => {
-                if let Some(result) = &command.result {
-                    results.values.insert(result.clone(), value);
-                }
-            }
-            // The device is there; what it lacks is said where somebody will look.
-            Err(error) => tracing::warn!(id = vm.id, command = name, %error, "not done"),
-        }
-    }
-    Ok(())
-}
-
-async fn tell(vm: &Vm, command: &HotCommand, results: &mut Results) -> Result<(), VirError> {
-    let text = results.render(&command.arguments, &mut BTreeMap::new());
-    let arguments = match serde_json::from_str(&text) {
-        Ok(Value::Object(arguments)) => arguments,
-        _ => return Err(VirError::internal("a plan's QMP command is malformed")),
-    };
-    let mut fds = Vec::new();
-    if let Some(name) = &command.fd {
-        let fd = results.fds.remove(name).ok_or_else(|| {
-            VirError::internal(format!("no step yielded the descriptor '{}'", name.0))
-        })?;
-        fds.push(fd);
-    }
-    let request = qmp::Command::<Value>::new(command.name).args(arguments);
-    let answer = vm.monitor.execute_with_fds(request, fds).await;
-    let value = answer.map_err(|error| refusal(command.name, &error))?;
-    if let Some(name) = &command.result {
-        results.values.insert(name.clone(), value);
-    }
-    Ok(())
-}
-
-/// Tells QEMU something that may fail: what it was about may never have been there.
-pub(super) async fn take_back(vm: &Vm, command: &QmpCommand) {
-    let Ok(parsed) = parse_command(command) else { return };
-    let name = parsed.name().to_owned();
-    if let Err(error) = vm.monitor.execute(parsed).await {
-        tracing::debug!(id = vm.id, command = name, %error, "not taken back");
-    }
 }

@@ -5,6 +5,7 @@ use crate::domain::record::Domain;
 use crate::engine::Engine;
 use lifecycle::Request;
 use model::domain::Domain as Definition;
+use model::domain::address::Address;
 use model::domain::hotplug::{DeviceKind, Place, support};
 use std::sync::Arc;
 
@@ -47,9 +48,15 @@ fn pluggable(definition: &Definition) -> Vec<String> {
         let device = definition.devices.as_ref().and_then(|devices| place.get(devices));
         let Some(device) = device else { return };
         // Some are parts of the board, whatever they are called.
-        let may_go = support::can_unplug(definition, &device).is_ok()
-            && !matches!(kind, DeviceKind::Serial | DeviceKind::Parallel | DeviceKind::Watchdog)
-            && !matches!(kind, DeviceKind::Console | DeviceKind::Controller);
+        let may_go = support::can_unplug(definition, &device).is_ok() && {
+            match kind {
+                DeviceKind::Serial | DeviceKind::Parallel | DeviceKind::Watchdog => {
+                    matches!(info.address, Some(Address::Pci(_) | Address::Usb(_)))
+                }
+                DeviceKind::Console => matches!(info.address, Some(Address::VirtioSerial(_))),
+                _ => true,
+            }
+        };
         let evdev = matches!(&device, model::domain::hotplug::Device::Input(input)
             if input.kind == model::domain::devices::input::InputType::Evdev);
         let forward = info.address.is_none();

@@ -1,7 +1,7 @@
 //! A device has left: what stood behind it goes too.
 
 use super::Change;
-use super::plug::take_back;
+use super::converse::take_back;
 use crate::domain::affect::{acquire, not_running, running};
 use crate::domain::record::Domain;
 use crate::domain::teardown;
@@ -27,9 +27,7 @@ impl Engine {
     ) -> Result<(), VirError> {
         let vm = running(domain)?;
         let live = domain.snapshot().live.clone().ok_or_else(not_running)?;
-        for command in &plan.after {
-            take_back(&vm, command).await;
-        }
+        take_back(&vm, &plan.after.iter().collect::<Vec<_>>()).await;
         if let Some(prefix) = &plan.fdsets {
             remove_fdsets(&vm, prefix).await;
         }
@@ -39,7 +37,9 @@ impl Engine {
         let undo: Vec<Undo> =
             plan.undo.into_iter().filter(|step| !still_needed(&definition, step)).collect();
         let name = Arc::clone(&domain.snapshot().name);
-        teardown::take_all_back(self, &name, undo.clone(), vm.made().await).await;
+        if !undo.is_empty() {
+            teardown::take_all_back(self, &name, undo.clone(), vm.made().await).await;
+        }
         let change = Change { definition, publish: true, drop: undo, ..Change::default() };
         vm.change(change).await;
         if let Some(alias) = alias {
@@ -77,13 +77,7 @@ impl Engine {
             running(domain)?.tell(DomainEvent::DeviceRemoved { alias: alias.to_owned() });
             return Ok(());
         };
-        let engine = Arc::clone(self);
-        let plan = crate::blocking(move || {
-            engine.with_inputs(&live.definition, |inputs| {
-                plan::qemu::unplug(&live.definition, place, inputs)
-            })
-        })
-        .await?;
+        let plan = self.plan_unplug(domain, place).await?;
         self.remove_device(domain, place, plan).await
     }
 }

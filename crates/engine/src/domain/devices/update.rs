@@ -110,7 +110,7 @@ impl Engine {
                 vm.monitor
                     .execute(parsed)
                     .await
-                    .map_err(|error| super::plug::refusal(&name, &error))?;
+                    .map_err(|error| super::converse::refusal(&name, &error))?;
             }
         }
         updated.place.put(definition.devices_mut(), updated.device);
