@@ -55,7 +55,7 @@ pub fn serial_file(daemon: &Daemon, name: &str) -> std::path::PathBuf {
     daemon.path(&format!("images/{name}.serial"))
 }
 
-/// A Linux guest with serial console, network, random numbers, agent channel and panic device.
+/// A Linux guest with serial console, network, random numbers and panic device.
 /// `arguments` are added to the kernel's; `extra` is put below `<domain>`.
 pub fn linux(name: &str, guest: &Linux, arguments: &str, extra: &str) -> String {
     format!(
@@ -84,6 +84,33 @@ pub fn linux(name: &str, guest: &Linux, arguments: &str, extra: &str) -> String 
         guest.kernel.display(),
         guest.initrd.display()
     )
+}
+
+/// A Linux guest whose qemu-guest-agent answers, with an ext4 file system on `/mnt`, two of four
+/// processors, room for more memory, and sleep to memory.
+pub fn linux_with_agent(daemon: &Daemon, name: &str) -> String {
+    let disk = daemon.write(&format!("images/{name}.img"), guests::ext4());
+    let extra = "<maxMemory slots='4' unit='MiB'>1024</maxMemory>
+  <cpu mode='custom' match='exact'><model>qemu64</model>
+    <numa><cell id='0' cpus='0-3' memory='256' unit='MiB'/></numa></cpu>
+  <pm><suspend-to-mem enabled='yes'/><suspend-to-disk enabled='no'/></pm>";
+    linux(name, guests::linux_with_agent(), "", extra)
+        .replace("<vcpu>1</vcpu>", "<vcpu current='2'>4</vcpu>")
+        .replace("    <panic model='isa'/>\n", "")
+        .replace(
+            "    <rng ",
+            &format!(
+                "    <disk type='file' device='disk'>
+      <driver name='qemu' type='raw' discard='unmap'/>
+      <source file='{}'/>
+      <target dev='vda' bus='virtio'/>
+      <serial>SERIAL1</serial>
+    </disk>
+    <channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>
+    <rng ",
+                disk.display()
+            ),
+        )
 }
 
 /// Removes `name` in whatever state it is; for clean-up against a daemon that outlives the test.

@@ -55,13 +55,32 @@ pub struct Linux {
 /// The Linux guest, built on the first call of a machine (which fetches two Debian packages).
 pub fn linux() -> &'static Linux {
     static GUEST: OnceLock<Linux> = OnceLock::new();
-    GUEST.get_or_init(|| {
-        let dir = paths::cache().join("guest");
-        let status = Command::new(paths::workspace().join("guest/build")).arg(&dir).status();
-        assert!(status.expect("guest/build runs").success(), "guest/build cannot make the guest");
-        for folder in [&paths::cache(), &dir] {
-            fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).expect("our own folder");
-        }
-        Linux { kernel: dir.join("vmlinuz"), initrd: dir.join("initrd.img") }
-    })
+    GUEST.get_or_init(|| build(&[], "initrd.img"))
+}
+
+/// The Linux guest with Debian's qemu-guest-agent, disks' file systems and hot-plug (which fetches
+/// more packages).
+pub fn linux_with_agent() -> &'static Linux {
+    static GUEST: OnceLock<Linux> = OnceLock::new();
+    GUEST.get_or_init(|| build(&["--agent"], "initrd-agent.img"))
+}
+
+/// A disk image of 16 MiB with an empty ext4 file system.
+pub fn ext4() -> Vec<u8> {
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    file.as_file().set_len(16 << 20).expect("a file of that size");
+    let path = file.path().to_string_lossy().into_owned();
+    crate::tool("mkfs.ext4", &["-q", "-F", &path], "").ok();
+    fs::read(file.path()).expect("our own file")
+}
+
+fn build(options: &[&str], initrd: &str) -> Linux {
+    let dir = paths::cache().join("guest");
+    let program = paths::workspace().join("guest/build");
+    let status = Command::new(program).args(options).arg(&dir).status();
+    assert!(status.expect("guest/build runs").success(), "guest/build cannot make the guest");
+    for folder in [&paths::cache(), &dir] {
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).expect("our own folder");
+    }
+    Linux { kernel: dir.join("vmlinuz"), initrd: dir.join(initrd) }
 }

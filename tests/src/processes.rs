@@ -47,6 +47,13 @@ pub fn is_running(pid: i32) -> bool {
     !matches!(state, None | Some('Z' | 'X'))
 }
 
+/// The memory that a process has in RAM, in KiB; 0 when it is gone.
+pub fn resident_kib(pid: i32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+}
+
 /// Sends `signal`; a process that is gone already is no error.
 pub fn signal(pid: i32, signal: Signal) {
     if let Some(pid) = Pid::from_raw(pid) {

@@ -51,6 +51,7 @@ pub(crate) fn call<'a, 'b>(
         }
         Procedure::ConnectClose => {
             session.close();
+            service.engine.client_closes(&session.label);
             Outcome::Reply
         }
         Procedure::ConnectSupportsFeature => {

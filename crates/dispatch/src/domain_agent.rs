@@ -10,7 +10,7 @@ use crate::{Bound, Libvirt, Session};
 use diag::{ErrorCode, ErrorDomain, VirError};
 use engine::Engine;
 use engine::domain::affect;
-use engine::domain::agent_calls::AgentPatience;
+use engine::domain::agent_link::AgentPatience;
 use engine::domain::guest_info::SshKeys;
 use protocol::remote::{self, Procedure, procs};
 use std::sync::Arc;
@@ -100,7 +100,7 @@ pub(crate) fn call<'a, 'b>(
             let domain = find(&engine, &args.dom)?;
             if !args.mountpoints.is_empty() {
                 return Err(VirError::new(
-                    ErrorCode::OPERATION_UNSUPPORTED,
+                    ErrorCode::ARGUMENT_UNSUPPORTED,
                     "specifying mountpoints is not supported",
                 ));
             }
@@ -155,13 +155,10 @@ pub(crate) fn call<'a, 'b>(
         Procedure::DomainAgentSetResponseTimeout => {
             now::<procs::DomainAgentSetResponseTimeout>(request, |args| {
                 no_flags(args.flags)?;
-                AgentPatience::from_seconds(args.timeout)?;
-                find(&engine, &args.dom)?;
-                // Only raw agent commands can wait otherwise than by default, and they say how.
-                Err::<remote::DomainAgentSetResponseTimeoutRet, _>(VirError::new(
-                    ErrorCode::OPERATION_UNSUPPORTED,
-                    "the time that agent commands may take cannot be set for a domain",
-                ))
+                let patience = AgentPatience::from_seconds(args.timeout)?;
+                let domain = find(&engine, &args.dom)?;
+                engine.set_agent_patience(&domain, patience)?;
+                Ok(remote::DomainAgentSetResponseTimeoutRet { result: 0 })
             })
         }
         Procedure::DomainInterfaceAddresses => {

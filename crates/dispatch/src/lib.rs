@@ -137,6 +137,7 @@ impl Service for Libvirt {
 
     fn disconnected(&self, session: &Arc<Session>) {
         session.close();
+        self.engine.client_is_gone(&session.label);
         for domain in session.untie() {
             let engine = Arc::clone(&self.engine);
             self.engine.runtime().spawn(async move {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use host::agent::{Agent, AgentError};
+use host::agent::{Agent, AgentError, Patience};
 use host::lock::{LockError, PidFile, pid_file_holder, written_pid};
 use qmp::cmd;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -139,20 +139,21 @@ async fn agent_with_deadlines() {
     });
     let mut agent = Agent::connect(&path).await.unwrap();
     let (short, long) = (Duration::from_millis(50), Duration::from_secs(30));
+    let patience = |sync, answer| Patience { sync, answer };
     assert!(matches!(
-        agent.execute(cmd::guest::ping(), short, long).await,
+        agent.execute(cmd::guest::ping(), patience(short, long)).await,
         Err(AgentError::NotResponding)
     ));
-    agent.execute(cmd::guest::ping(), long, long).await.unwrap();
+    agent.execute(cmd::guest::ping(), patience(long, long)).await.unwrap();
     assert!(
-        matches!(agent.execute(cmd::guest::info(), long, long).await, Err(AgentError::Agent(e)) if e.is_command_not_found())
+        matches!(agent.execute(cmd::guest::info(), patience(long, long)).await, Err(AgentError::Agent(e)) if e.is_command_not_found())
     );
     assert!(matches!(
-        agent.execute(cmd::guest::get_time(), long, short).await,
+        agent.execute(cmd::guest::get_time(), patience(long, short)).await,
         Err(AgentError::Timeout { .. })
     ));
-    agent.execute_silent(cmd::guest::shutdown("powerdown"), long, short).await.unwrap();
-    agent.execute(cmd::guest::ping(), long, long).await.unwrap();
+    agent.execute_silent(cmd::guest::shutdown("powerdown"), patience(long, short)).await.unwrap();
+    agent.execute(cmd::guest::ping(), patience(long, long)).await.unwrap();
     drop(agent);
     let seen = guest.await.unwrap();
     assert!(seen.iter().any(|t| t.contains(r#"{"execute":"guest-shutdown","arguments":{"mode":"powerdown"}}"#)));

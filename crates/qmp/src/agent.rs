@@ -7,14 +7,20 @@
 //!
 //! Everything the agent says comes from the guest and is not to be trusted.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::error::excerpt;
 use crate::{Command, LineSplitter, ProtocolError, QmpError, cmd, message};
 
-/// The longest agent answer accepted, in bytes: `guest-file-read` of 48 MiB in base64 is the
-/// agent's own largest.
-pub const MAX_AGENT_LINE: usize = 64 << 20;
+/// The longest agent answer accepted, in bytes. libvirt takes 10 MiB.
+pub const MAX_AGENT_LINE: usize = 16 << 20;
+
+/// Most values in an answer: one byte of JSON can become 32 bytes of memory. Honest answers have
+/// some thousands; the contents of a file, however long, are one.
+const MAX_AGENT_VALUES: usize = 1 << 19;
+
+/// Most bytes kept of a line while nothing is expected but the answer to a sync, which is short.
+const MAX_SYNC_LINE: usize = 4 << 10;
 
 /// What came out of the bytes received.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,6 +46,8 @@ enum State {
 pub struct AgentSession {
     lines: LineSplitter,
     state: State,
+    /// What the last answer held beside its result.
+    extra: Map<String, Value>,
 }
 
 impl Default for AgentSession {
@@ -51,7 +59,7 @@ impl Default for AgentSession {
 impl AgentSession {
     /// A session on a new connection, not in step.
     pub fn new() -> Self {
-        Self { lines: LineSplitter::new(MAX_AGENT_LINE), state: State::Idle }
+        Self { lines: LineSplitter::new(MAX_AGENT_LINE), state: State::Idle, extra: Map::new() }
     }
 
     /// The bytes that bring both sides in step. `number` should not repeat soon: the time in
@@ -79,8 +87,17 @@ impl AgentSession {
         self.state == State::Synced
     }
 
+    /// What the last answer held beside its result: an id, where the command had one.
+    pub fn take_extra(&mut self) -> Map<String, Value> {
+        std::mem::take(&mut self.extra)
+    }
+
     /// Adds received bytes; then call [`AgentSession::poll`] until it returns `None`.
     pub fn receive(&mut self, bytes: &[u8]) {
+        if self.state != State::Synced && self.lines.pending().len() > MAX_SYNC_LINE {
+            // No answer to a sync is that long, but one may have begun at the end of this.
+            self.lines.keep_tail(MAX_SYNC_LINE);
+        }
         self.lines.push(bytes);
     }
 
@@ -105,30 +122,45 @@ impl AgentSession {
             match self.state {
                 State::Idle => {}
                 State::Syncing(number) => {
-                    let answer = reply(text).ok().and_then(Result::ok);
+                    // Anything longer is an older answer, and not worth reading.
+                    let short = text.get(..text.len().min(MAX_SYNC_LINE)).unwrap_or_default();
+                    let answer = reply(short).ok().and_then(|(result, _)| result.ok());
                     if delimited.is_some() && answer.is_some_and(|v| v.as_u64() == Some(number)) {
                         self.state = State::Synced;
                         return Ok(Some(AgentOutput::Synced));
                     }
                 }
                 State::Synced => {
-                    let result = reply(text);
-                    if result.is_err() {
-                        self.state = State::Idle;
-                    }
-                    return result.map(|r| Some(AgentOutput::Reply(r)));
+                    let (result, extra) = match reply(text) {
+                        Ok(answer) => answer,
+                        Err(error) => {
+                            self.state = State::Idle;
+                            return Err(error);
+                        }
+                    };
+                    self.extra = extra;
+                    return Ok(Some(AgentOutput::Reply(result)));
                 }
             }
         }
     }
 }
 
-fn reply(line: &[u8]) -> Result<Result<Value, QmpError>, ProtocolError> {
+/// The result that an answer tells, and what else it holds.
+type Answer = (Result<Value, QmpError>, Map<String, Value>);
+
+fn reply(line: &[u8]) -> Result<Answer, ProtocolError> {
+    let values = line.iter().filter(|byte| matches!(byte, b',' | b'[' | b'{')).count();
+    if values > MAX_AGENT_VALUES {
+        return Err(ProtocolError::Unknown { excerpt: excerpt(line) });
+    }
     let value: Value = serde_json::from_slice(line)
         .map_err(|e| ProtocolError::Json { detail: e.to_string(), excerpt: excerpt(line) })?;
     let unknown = || ProtocolError::Unknown { excerpt: excerpt(line) };
     let Value::Object(mut object) = value else { return Err(unknown()) };
-    message::reply(&mut object).ok_or_else(unknown)
+    let result = message::reply(&mut object).ok_or_else(unknown)?;
+    object.retain(|name, _| name != "return" && name != "error");
+    Ok((result, object))
 }
 
 #[cfg(test)]
@@ -153,6 +185,43 @@ mod tests {
         assert!(
             matches!(agent.poll(), Ok(Some(AgentOutput::Reply(Err(e)))) if e.is_command_not_found())
         );
+    }
+
+    #[test]
+    fn endless_answers_cost_no_memory() {
+        let mut agent = AgentSession::new();
+        agent.sync(3);
+        for _ in 0..2000 {
+            agent.receive(&[b'x'; 64 << 10]);
+            assert_eq!(agent.poll(), Ok(None));
+        }
+        assert!(agent.lines.pending().len() < 1 << 20, "{}", agent.lines.pending().len());
+        agent.receive(b"\n\xff{\"return\": 3}\n");
+        assert_eq!(agent.poll(), Ok(Some(AgentOutput::Synced)));
+        let refused = (0..2000).find_map(|_| {
+            agent.receive(&[b'x'; 64 << 10]);
+            agent.poll().err()
+        });
+        assert_eq!(refused, Some(ProtocolError::LineTooLong { limit: MAX_AGENT_LINE }));
+        assert!(!agent.is_synced());
+        agent.sync(4);
+        agent.receive(b"xxx\n\xff{\"return\": 4}\n");
+        assert_eq!(agent.poll(), Ok(Some(AgentOutput::Synced)), "and it recovers");
+        let mut many = b"{\"return\": [0".to_vec();
+        many.extend(b",0".repeat(MAX_AGENT_VALUES));
+        many.extend(b"]}\n");
+        agent.receive(&many);
+        assert!(agent.poll().is_err(), "more values than any answer has");
+    }
+
+    #[test]
+    fn an_answers_id_is_kept() {
+        let mut agent = AgentSession::new();
+        agent.sync(3);
+        agent.receive(b"\xff{\"return\": 3}\n{\"return\": {}, \"id\": \"x\"}\n");
+        assert_eq!(agent.poll(), Ok(Some(AgentOutput::Synced)));
+        assert!(agent.poll().is_ok());
+        assert_eq!(agent.take_extra().get("id"), Some(&serde_json::json!("x")));
     }
 
     #[test]

@@ -82,6 +82,15 @@ impl LineSplitter {
         self.buffer.get(self.start..).unwrap_or_default()
     }
 
+    /// Forgets all of an unfinished line but its last `count` bytes.
+    pub fn keep_tail(&mut self, count: usize) {
+        let tail = self.buffer.len().saturating_sub(count).max(self.start);
+        self.buffer.drain(..tail);
+        self.start = 0;
+        self.scanned = self.buffer.len();
+        self.buffer.shrink_to(64 << 10);
+    }
+
     /// Forgets everything received and not yet handed out.
     pub fn clear(&mut self) {
         self.buffer.clear();

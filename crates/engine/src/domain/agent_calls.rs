@@ -1,78 +1,26 @@
 //! Questions and orders to the guest agent, and raw commands to QEMU's monitor.
 
-use super::affect::{acquire, not_running, running};
-use super::power::{agent_socket, monitor_error};
+use super::affect::{acquire, running};
+use super::agent_link::{AgentPatience, Turn};
+use super::power::monitor_error;
 use super::record::Domain;
-use super::vm::Vm;
 use crate::engine::Engine;
 use diag::{ErrorCode, VirError};
-use host::agent::{Agent, AgentError};
 use host::monitor::MonitorError;
-use lifecycle::{Request, Status};
+use lifecycle::Request;
+use model::domain::lifecycle::PmState;
 use qmp::{Command, Value, cmd};
 use serde::de::DeserializeOwned;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// How long the agent may take to show that it is there.
-const SYNC_DEADLINE: Duration = Duration::from_secs(5);
-
-/// How long it may take for an answer: libvirt waits for ever, which holds the domain's job; an
-/// hour is longer than any agent command runs and still ends.
-const ANSWER_DEADLINE: Duration = Duration::from_secs(3600);
-
-/// How long an error is waited for after a command that has no answer on success.
-const SILENCE: Duration = Duration::from_secs(1);
+use xml::YesNo;
 
 /// How long raw monitor commands may take.
 const MONITOR_DEADLINE: Duration = Duration::from_secs(120);
 
-/// How long a call waits for the agent's answer (`virDomainAgentResponseTimeoutValues`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AgentPatience {
-    /// As long as it takes (-2).
-    Block,
-    /// libvirt's own 5 seconds (-1).
-    Default,
-    /// Do not wait at all (0).
-    NoWait,
-    /// This long.
-    Seconds(u32),
-}
-
-impl AgentPatience {
-    /// From the wire's number.
-    ///
-    /// # Errors
-    /// For numbers below -2.
-    pub fn from_seconds(seconds: i32) -> Result<Self, VirError> {
-        match seconds {
-            -2 => Ok(Self::Block),
-            -1 => Ok(Self::Default),
-            0 => Ok(Self::NoWait),
-            other => u32::try_from(other).map(Self::Seconds).map_err(|_| {
-                VirError::invalid_arg(format!(
-                    "guest agent timeout '{other}' is less than the minimum '-2'"
-                ))
-            }),
-        }
-    }
-
-    fn duration(self) -> Duration {
-        match self {
-            Self::Block => ANSWER_DEADLINE,
-            Self::Default => SYNC_DEADLINE,
-            // An answer that is there at once is still taken.
-            Self::NoWait => Duration::from_millis(50),
-            Self::Seconds(seconds) => Duration::from_secs(u64::from(seconds)),
-        }
-    }
-}
-
 impl Engine {
-    /// Asks the guest agent under a query job.
+    /// Asks the guest agent.
     ///
     /// # Errors
     /// When the domain does not run, has no agent, or the agent does not answer.
@@ -83,33 +31,15 @@ impl Engine {
         verb: &'static str,
         client: &Arc<str>,
     ) -> Result<R, VirError> {
-        let patience = AgentPatience::Block;
-        self.agent_exchange(domain, command, patience, Request::QueryLive, verb, client).await
-    }
-
-    async fn agent_exchange<R: DeserializeOwned + Send + 'static>(
-        self: &Arc<Self>,
-        domain: &Arc<Domain>,
-        command: Command<R>,
-        patience: AgentPatience,
-        request: Request,
-        verb: &'static str,
-        client: &Arc<str>,
-    ) -> Result<R, VirError> {
-        let job = acquire(domain, request, verb, client).await?;
-        let domain = Arc::clone(domain);
+        let (domain, client) = (Arc::clone(domain), Arc::clone(client));
         self.detached(async move {
-            let _job = job;
-            let mut agent = connect(&domain).await?;
-            agent
-                .execute(command, SYNC_DEADLINE, patience.duration())
-                .await
-                .map_err(|error| agent_error(&error))
+            Turn::take(&domain, verb, &client).await?.execute(command, None).await
         })
         .await
     }
 
-    /// Orders something from the agent that it does not answer when it succeeds.
+    /// Orders something from the agent that it does not answer when it succeeds; returns when the
+    /// guest shows that it obeys, or refuses.
     ///
     /// # Errors
     /// As [`Engine::ask_agent`].
@@ -120,23 +50,15 @@ impl Engine {
         verb: &'static str,
         client: &Arc<str>,
     ) -> Result<(), VirError> {
-        let job = acquire(domain, Request::ModifyLive, verb, client).await?;
-        let domain = Arc::clone(domain);
-        self.detached(async move {
-            let _job = job;
-            let mut agent = connect(&domain).await?;
-            agent
-                .execute_silent(command, SYNC_DEADLINE, SILENCE)
-                .await
-                .map_err(|error| agent_error(&error))
-        })
-        .await
+        let (domain, client) = (Arc::clone(domain), Arc::clone(client));
+        self.detached(async move { Turn::take(&domain, verb, &client).await?.order(command).await })
+            .await
     }
 
     /// Sends a raw command to the agent and returns its raw answer.
     ///
     /// # Errors
-    /// When it is no JSON command, and as [`Engine::ask_agent`].
+    /// When it is no JSON, and as [`Engine::ask_agent`].
     pub async fn agent_command(
         self: &Arc<Self>,
         domain: &Arc<Domain>,
@@ -144,20 +66,36 @@ impl Engine {
         patience: AgentPatience,
         client: &Arc<str>,
     ) -> Result<Option<String>, VirError> {
-        let Raw::Command(command) = command_from(text)? else {
-            return Err(VirError::internal(format!("cannot parse json {text}: no command")));
-        };
-        let value: Value = self
-            .agent_exchange(
-                domain,
-                command,
-                patience,
-                Request::ModifyLive,
-                "qemu-agent-command",
-                client,
-            )
-            .await?;
-        Ok(Some(serde_json::json!({ "return": value }).to_string()))
+        running(domain)?;
+        let verb = "qemu-agent-command";
+        let mut turn = Turn::take(domain, verb, client).await?;
+        let value: Value = serde_json::from_str(text).map_err(|error| {
+            let why = if error.is_eof() { "continue" } else { "unexpected character" };
+            VirError::internal(format!("failed to parse JSON: {why}")).hint(error.to_string())
+        })?;
+        // What is wrong with it beyond this is the agent's to say.
+        let name = value.get("execute").and_then(Value::as_str).unwrap_or("<unknown>").to_owned();
+        let mut line = value.to_string().into_bytes();
+        line.push(b'\n');
+        let told =
+            self.detached(async move { turn.execute_text(&line, &name, patience).await }).await?;
+        Ok(Some(told.to_string()))
+    }
+
+    /// Sets how long answers of a domain's agent are waited for.
+    ///
+    /// # Errors
+    /// None today.
+    pub fn set_agent_patience(
+        &self,
+        domain: &Domain,
+        patience: AgentPatience,
+    ) -> Result<(), VirError> {
+        domain.set_agent_patience(patience);
+        if let Some(vm) = domain.vm() {
+            vm.agent_patience_changed();
+        }
+        Ok(())
     }
 
     /// Sends a raw command to QEMU's monitor, in its human or its JSON language, with descriptors
@@ -224,7 +162,22 @@ impl Engine {
         client: &Arc<str>,
     ) -> Result<String, VirError> {
         let command = cmd::guest::get_host_name();
-        let answer = self.ask_agent(domain, command, "domhostname", client).await?;
+        let answer = match self.ask_agent(domain, command, "domhostname", client).await {
+            // An agent that is there and does not say is one that knows none.
+            Err(error)
+                if error.code == ErrorCode::AGENT_COMMAND_FAILED
+                    || error.code == ErrorCode::AGENT_COMMAND_TIMEOUT
+                    || error.detail.contains("synchronization") =>
+            {
+                let name = &domain.snapshot().name;
+                return Err(VirError::new(
+                    ErrorCode::NO_HOSTNAME,
+                    format!("no hostname found for domain {name}"),
+                )
+                .hint(error.message()));
+            }
+            other => other?,
+        };
         match answer.get("host-name").and_then(Value::as_str) {
             Some(name) => Ok(name.to_owned()),
             None => Err(malformed("guest-get-host-name", "host-name")),
@@ -264,14 +217,11 @@ impl Engine {
         }
         let job = acquire(domain, Request::ModifyLive, "domtime", client).await?;
         let vm = running(domain)?;
-        let domain = Arc::clone(domain);
+        let (domain, client) = (Arc::clone(domain), Arc::clone(client));
         self.detached(async move {
             let _job = job;
-            let mut agent = connect(&domain).await?;
-            agent
-                .execute(cmd::guest::set_time(nanoseconds), SYNC_DEADLINE, ANSWER_DEADLINE)
-                .await
-                .map_err(|error| agent_error(&error))?;
+            let mut turn = Turn::take(&domain, "domtime", &client).await?;
+            turn.execute(cmd::guest::set_time(nanoseconds), None).await?;
             // Only machines with an interrupt-driven clock have ticks to make up for.
             let reset = Command::<qmp::Ack>::new("rtc-reset-reinjection");
             match vm.monitor.execute(reset).await {
@@ -297,9 +247,20 @@ impl Engine {
         } else {
             Command::new("guest-fsfreeze-freeze-list").arg("mountpoints", places)
         };
-        let patience = AgentPatience::Block;
-        self.agent_exchange(domain, command, patience, Request::ModifyLive, "domfsfreeze", client)
-            .await
+        let verb = "domfsfreeze";
+        let (engine, domain) = (Arc::clone(self), Arc::clone(domain));
+        let client = Arc::clone(client);
+        self.detached(async move {
+            let mut turn = Turn::take(&domain, verb, &client).await?;
+            let before = engine.freezes.freezes(&client, &domain);
+            let told = turn.execute(command, None).await;
+            // An agent that is late may freeze yet.
+            if told.as_ref().is_err_and(|error| error.code == ErrorCode::AGENT_COMMAND_FAILED) {
+                engine.freezes.refused(&domain, before);
+            }
+            told
+        })
+        .await
     }
 
     /// Thaws all of the guest's file systems; how many.
@@ -312,9 +273,9 @@ impl Engine {
         client: &Arc<str>,
     ) -> Result<i64, VirError> {
         let command = cmd::guest::fsfreeze_thaw();
-        let patience = AgentPatience::Block;
-        self.agent_exchange(domain, command, patience, Request::ModifyLive, "domfsthaw", client)
-            .await
+        let count = self.ask_agent(domain, command, "domfsthaw", client).await?;
+        self.freezes.thawed(domain);
+        Ok(count)
     }
 
     /// Gives blocks that the guest's file systems do not use back to its disks.
@@ -328,10 +289,7 @@ impl Engine {
         client: &Arc<str>,
     ) -> Result<(), VirError> {
         let command = Command::<qmp::Ack>::new("guest-fstrim").arg("minimum", minimum);
-        let patience = AgentPatience::Block;
-        self.agent_exchange(domain, command, patience, Request::ModifyLive, "domfstrim", client)
-            .await
-            .map(|_| ())
+        self.ask_agent(domain, command, "domfstrim", client).await.map(|_| ())
     }
 
     /// Sets a password inside the guest.
@@ -350,11 +308,7 @@ impl Engine {
             .arg("username", user)
             .arg("password", units::base64::encode(password.as_bytes()))
             .arg("crypted", crypted);
-        let patience = AgentPatience::Block;
-        let verb = "set-user-password";
-        self.agent_exchange(domain, command, patience, Request::ModifyLive, verb, client)
-            .await
-            .map(|_| ())
+        self.ask_agent(domain, command, "set-user-password", client).await.map(|_| ())
     }
 
     /// Has the guest suspend itself: 0 to memory, 1 to disk, 2 to both.
@@ -375,6 +329,23 @@ impl Engine {
                 return Err(VirError::invalid_arg(format!("Unknown suspend target: {other}")));
             }
         };
+        if let Some(live) = &domain.snapshot().live {
+            let pm = live.definition.pm.as_ref();
+            let is_off = |state: Option<&PmState>| state.is_some_and(|s| s.enabled == YesNo::No);
+            let memory = is_off(pm.and_then(|pm| pm.suspend_to_mem.as_ref()));
+            let disk = is_off(pm.and_then(|pm| pm.suspend_to_disk.as_ref()));
+            let off = match target {
+                0 | 2 if memory => Some("S3"),
+                1 | 2 if disk => Some("S4"),
+                _ => None,
+            };
+            if let Some(state) = off {
+                return Err(VirError::new(
+                    ErrorCode::OPERATION_UNSUPPORTED,
+                    format!("{state} state is disabled for this domain"),
+                ));
+            }
+        }
         self.order_agent(domain, command, "dompmsuspend", client).await
     }
 
@@ -463,67 +434,6 @@ impl GuestInterface {
                 })
                 .collect(),
         })
-    }
-}
-
-/// A connection to the agent of a running guest, once QEMU says that the guest holds its end.
-async fn connect(domain: &Arc<Domain>) -> Result<Agent, VirError> {
-    let vm = running(domain)?;
-    if !matches!(domain.snapshot().status, Status::Running(_)) {
-        // A guest that stands still cannot answer.
-        return Err(not_running());
-    }
-    let (path, chardev) = agent_channel(domain)?;
-    if !is_connected(&vm, &chardev).await? {
-        return Err(not_connected());
-    }
-    Agent::connect(&path).await.map_err(|error| agent_error(&error.into()))
-}
-
-/// The agent's socket and QEMU's name of its device.
-fn agent_channel(domain: &Domain) -> Result<(PathBuf, String), VirError> {
-    let not_configured =
-        || VirError::new(ErrorCode::ARGUMENT_UNSUPPORTED, "QEMU guest agent is not configured");
-    let path = agent_socket(domain).ok_or_else(not_configured)?;
-    let snapshot = domain.snapshot();
-    let live = snapshot.live.as_ref().ok_or_else(not_configured)?;
-    let channels = live.definition.devices.iter().flat_map(|devices| &devices.channels);
-    let alias = channels
-        .filter(|channel| {
-            let target = channel.target.as_ref();
-            target.and_then(|t| t.name.as_deref()) == Some("org.qemu.guest_agent.0")
-        })
-        .find_map(|channel| channel.alias.as_ref())
-        .ok_or_else(not_configured)?;
-    Ok((path, format!("char{}", alias.name)))
-}
-
-async fn is_connected(vm: &Vm, chardev: &str) -> Result<bool, VirError> {
-    let devices =
-        vm.monitor.execute(cmd::query_chardev()).await.map_err(|error| monitor_error(&error))?;
-    Ok(devices.iter().any(|device| device.label == chardev && device.frontend_open))
-}
-
-fn not_connected() -> VirError {
-    VirError::new(ErrorCode::AGENT_UNRESPONSIVE, "QEMU guest agent is not connected")
-}
-
-fn agent_error(error: &AgentError) -> VirError {
-    match error {
-        AgentError::Agent(refusal) => VirError::new(
-            ErrorCode::AGENT_COMMAND_FAILED,
-            format!("unable to execute QEMU agent command: {refusal}"),
-        ),
-        AgentError::Timeout { command } => VirError::new(
-            ErrorCode::AGENT_COMMAND_TIMEOUT,
-            format!("Guest agent not responding to '{command}' in time"),
-        ),
-        AgentError::NotResponding => VirError::new(
-            ErrorCode::AGENT_UNRESPONSIVE,
-            "Guest agent not available for now: it does not answer",
-        ),
-        AgentError::Closed => not_connected(),
-        other => VirError::new(ErrorCode::AGENT_UNRESPONSIVE, other.to_string()),
     }
 }
 

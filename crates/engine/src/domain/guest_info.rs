@@ -237,7 +237,10 @@ impl GuestVcpus {
             return Err(VirError::invalid_arg(format!("guest is missing vCPUs '{number}'")));
         }
         if !online && let Some(number) = lacks(&self.offlinable) {
-            return Err(VirError::invalid_arg(format!("guest can't offline vCPU '{number}'")));
+            return Err(VirError::new(
+                ErrorCode::OPERATION_UNSUPPORTED,
+                format!("vCPU '{number}' is not offlinable"),
+            ));
         }
         Ok(())
     }
@@ -365,7 +368,8 @@ fn guest_disk(out: &mut Out<'_>, at: &str, disk: &Value, definition: Option<&Def
     out.text(&format!("{at}.name"), disk, "name");
     let partition = disk.get("partition").and_then(Value::as_bool).unwrap_or(false);
     out.add(&format!("{at}.partition"), partition);
-    if let Some(dependencies) = disk.get("dependencies") {
+    let dependencies = disk.get("dependencies").filter(|list| entries(list).next().is_some());
+    if let Some(dependencies) = dependencies {
         out.list(&format!("{at}.dependency"), dependencies, |out, at, name| {
             out.add(&format!("{at}.name"), name.as_str().unwrap_or_default());
         });

@@ -1,14 +1,14 @@
 //! Power verbs of running domains: suspend, resume, shutdown, reboot, reset, wakeup, destroy.
 
+use super::agent_link::Turn;
 use super::job::Admission;
 use super::record::Domain;
+use super::view::agent_channel;
 use super::vm::{EndReason, Vm};
 use crate::engine::Engine;
 use diag::{ErrorCode, VirError};
-use host::agent::{Agent, AgentError};
 use host::monitor::MonitorError;
 use lifecycle::{PausedReason, Phase, Request, RunningReason};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,12 +17,6 @@ const DESTROY_DEADLINE: Duration = Duration::from_secs(15);
 
 /// How long `destroy --graceful` waits before it gives up without force.
 const GRACEFUL_DEADLINE: Duration = Duration::from_secs(10);
-
-/// How long the guest agent may take to answer.
-const AGENT_DEADLINE: Duration = Duration::from_secs(5);
-
-/// How long an error of the agent is waited for after a command that has no answer on success.
-const AGENT_GRACE: Duration = Duration::from_millis(500);
 
 /// Ways to ask a guest to power off or reboot (`virDomainShutdownFlagValues`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -129,23 +123,28 @@ impl Engine {
     ) -> Result<(), VirError> {
         let job = domain.gate.acquire(request, verb, client).await?;
         let vm = running(domain)?;
-        let agent_path = agent_socket(domain);
+        let live = domain.snapshot().live.clone();
+        let has_agent = live.is_some_and(|live| agent_channel(&live.definition).is_some());
         // Without a wish, the agent is asked where the guest has one that answers, as it is sure.
         let any = !modes.acpi && !modes.agent;
         let reboot = request == Request::Reboot;
+        let (domain, client) = (Arc::clone(domain), Arc::clone(client));
         self.detached(async move {
             let _job = job;
-            vm.announce_fake_reboot(reboot).await;
-            if modes.agent || (any && agent_path.is_some()) {
-                match ask_agent(agent_path, agent_mode).await {
+            if modes.agent || (any && has_agent) {
+                // Nothing stands for anything else here: the guest starts over by itself.
+                vm.announce_fake_reboot(false).await;
+                let asked = match Turn::take(&domain, verb, &client).await {
+                    Ok(mut turn) => turn.order(qmp::cmd::guest::shutdown(agent_mode)).await,
+                    Err(error) => Err(error),
+                };
+                match asked {
                     Ok(()) => return Ok(()),
-                    Err(error) if !any && !modes.acpi => {
-                        vm.announce_fake_reboot(false).await;
-                        return Err(error);
-                    }
+                    Err(error) if !any && !modes.acpi => return Err(error),
                     Err(error) => tracing::debug!(error = %error.detail, "agent not asked"),
                 }
             }
+            vm.announce_fake_reboot(reboot).await;
             vm.monitor
                 .execute(qmp::cmd::system_powerdown())
                 .await
@@ -285,33 +284,4 @@ pub(crate) async fn execute<R: serde::de::DeserializeOwned>(
         }
         other => monitor_error(&other),
     })
-}
-
-/// The socket of the guest agent's channel, if the guest has one.
-pub(crate) fn agent_socket(domain: &Domain) -> Option<PathBuf> {
-    let snapshot = domain.snapshot();
-    let live = snapshot.live.as_ref()?;
-    super::view::agent_path(&live.definition).map(PathBuf::from)
-}
-
-async fn ask_agent(path: Option<PathBuf>, mode: &str) -> Result<(), VirError> {
-    let Some(path) = path else {
-        return Err(VirError::new(
-            ErrorCode::ARGUMENT_UNSUPPORTED,
-            "QEMU guest agent is not configured",
-        ));
-    };
-    let mut agent = Agent::connect(&path).await.map_err(|error| agent_error(&error.into()))?;
-    agent
-        .execute_silent(qmp::cmd::guest::shutdown(mode), AGENT_DEADLINE, AGENT_GRACE)
-        .await
-        .map_err(|error| agent_error(&error))
-}
-
-/// An agent's refusal or silence as libvirt's error.
-pub(crate) fn agent_error(error: &AgentError) -> VirError {
-    VirError::new(
-        ErrorCode::AGENT_UNRESPONSIVE,
-        format!("QEMU guest agent is not connected: {error}"),
-    )
 }

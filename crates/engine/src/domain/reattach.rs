@@ -1,11 +1,12 @@
 //! Taking over running guests when the daemon starts: ours and libvirtd's alike.
 
+use super::agent_link::AgentPatience;
 use super::record::{Domain, Live};
 use super::save::{SaveNote, forget_unfinished, go_on};
 use super::status::{Sidecar, StatusFile};
 use super::teardown;
 use super::view::power_policy;
-use super::vm::{self, ActorParts};
+use super::vm::{self, ActorParts, Vm};
 use crate::engine::Engine;
 use crate::hooks::GuestHook;
 use host::monitor::{Connected, Monitor, MonitorError};
@@ -243,6 +244,10 @@ impl Engine {
         domain.gate.set_phase(Phase::Active(now));
         let policy = power_policy(&status.content().definition);
         tracing::info!(domain = status.content().name, pid = process.pid(), "taken over");
+        let patience = status.agent_seconds().map(AgentPatience::from_seconds);
+        if let Some(Ok(patience)) = patience {
+            domain.set_agent_patience(patience);
+        }
         // Before its actor, so that a power-off which comes at once is understood.
         let fake_reboot = status.content().fake_reboot;
         let vm = vm::spawn(ActorParts {
@@ -263,6 +268,23 @@ impl Engine {
             go_on(self, &domain, &vm, note);
         }
         self.check_devices(&domain);
+        self.runtime().spawn(look_at_ports(vm));
+    }
+}
+
+/// Asks which channels the guest holds: the events that told so are over.
+async fn look_at_ports(vm: Arc<Vm>) {
+    let devices = match vm.monitor.execute(qmp::cmd::query_chardev()).await {
+        Ok(devices) => devices,
+        Err(error) => {
+            tracing::warn!(%error, "which channels the guest holds is not known");
+            return;
+        }
+    };
+    for device in devices {
+        if let Some(alias) = device.label.strip_prefix("charchannel") {
+            vm.port(&format!("channel{alias}"), device.frontend_open);
+        }
     }
 }
 

@@ -1,11 +1,13 @@
 //! One domain as everybody may see it: a snapshot that is replaced as a whole.
 
+use super::agent_link::AgentPatience;
 use super::job::JobGate;
 use super::save::Jobs;
 use super::vm::Vm;
 use crate::events::DomainRef;
 use lifecycle::{Phase, ShutoffReason, Status};
 use model::domain::Domain as Definition;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use tokio::sync::watch;
 use units::Uuid;
@@ -127,6 +129,8 @@ pub struct Domain {
     vm: Mutex<Option<Arc<Vm>>>,
     /// Ends the start that is under way.
     abort: Mutex<Option<watch::Sender<bool>>>,
+    /// How long its agent's answers are waited for, as the wire has it.
+    agent_seconds: AtomicI32,
 }
 
 impl Domain {
@@ -149,6 +153,7 @@ impl Domain {
             })),
             vm: Mutex::new(None),
             abort: Mutex::new(None),
+            agent_seconds: AtomicI32::new(AgentPatience::Block.to_seconds()),
         })
     }
 
@@ -177,6 +182,17 @@ impl Domain {
     /// The handle on its QEMU, while there is one.
     pub fn vm(&self) -> Option<Arc<Vm>> {
         self.vm.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How long answers of its agent are waited for.
+    pub fn agent_patience(&self) -> AgentPatience {
+        let seconds = self.agent_seconds.load(Ordering::Relaxed);
+        AgentPatience::from_seconds(seconds).unwrap_or(AgentPatience::Block)
+    }
+
+    /// Sets how long; it stays so for this run and later ones.
+    pub(super) fn set_agent_patience(&self, patience: AgentPatience) {
+        self.agent_seconds.store(patience.to_seconds(), Ordering::Relaxed);
     }
 
     /// A start is under way, which `abort` ends.

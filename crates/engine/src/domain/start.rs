@@ -395,7 +395,9 @@ impl Engine {
                 Live::new(definition, pid).with_configured_cpu(plan.configured_cpu.clone()),
             ));
         });
-        vm::spawn(ActorParts {
+        status_file.set_agent_seconds(domain.agent_patience().to_seconds());
+        let has_agent = super::view::agent_channel(status_file.definition()).is_some();
+        let vm = vm::spawn(ActorParts {
             engine: Arc::clone(self),
             domain: Arc::clone(domain),
             id,
@@ -410,6 +412,10 @@ impl Engine {
             made,
         });
         domain.gate.set_phase(Phase::Active(status));
+        if has_agent {
+            // Not there, because the guest is about to start.
+            vm.tell(DomainEvent::AgentLifecycle { state: 2, reason: 1 });
+        }
         Ok(())
     }
 

@@ -155,6 +155,22 @@ impl StatusFile {
         noted.index = noted.index.max(number.into());
     }
 
+    /// How long answers of the guest's agent are waited for, as the wire has it.
+    pub fn agent_seconds(&self) -> Option<i32> {
+        self.content.rest.agent_timeout
+    }
+
+    /// Sets that.
+    pub fn set_agent_seconds(&mut self, seconds: i32) {
+        let content = Arc::make_mut(&mut self.content);
+        Arc::make_mut(&mut content.rest).agent_timeout = Some(seconds);
+    }
+
+    /// The live definition.
+    pub fn definition(&self) -> &Definition {
+        &self.content.definition
+    }
+
     /// Sets the live definition.
     pub fn set_definition(&mut self, definition: &Definition) {
         Arc::make_mut(&mut self.content).definition.clone_from(definition);

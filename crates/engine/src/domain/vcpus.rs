@@ -179,10 +179,11 @@ impl Engine {
         let mut cpus = self.ask_agent(domain, command, "setvcpus", client).await?;
         let count = usize::try_from(count).unwrap_or(usize::MAX);
         if count > cpus.len() {
-            return Err(VirError::invalid_arg(
-                "requested vcpu count is greater than the count of \
-                 enabled vcpus in the domain",
-            ));
+            return Err(VirError::invalid_arg(format!(
+                "requested vcpu count is greater than the count of enabled vcpus in the domain: \
+                 {count} > {}",
+                cpus.len()
+            )));
         }
         let is_online = |cpu: &Value| cpu.get("online").and_then(Value::as_bool) == Some(true);
         let mut online = cpus.iter().filter(|cpu| is_online(cpu)).count();
@@ -206,6 +207,9 @@ impl Engine {
         }
         if online != count {
             return Err(VirError::failed("Cannot offline enough CPUs"));
+        }
+        if changed.is_empty() {
+            return Ok(());
         }
         let command = Command::<Value>::new("guest-set-vcpus").arg("vcpus", changed);
         self.ask_agent(domain, command, "setvcpus", client).await.map(|_| ())

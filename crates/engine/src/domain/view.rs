@@ -2,6 +2,7 @@
 
 use super::record::{Config, Live, Summary};
 use lifecycle::{OnEvent, PowerPolicy};
+use model::domain::devices::chardev::Serial;
 use model::domain::devices::disk::Disk;
 use model::domain::lifecycle::LifecycleAction;
 use model::domain::{Domain as Definition, FormatFlags};
@@ -94,16 +95,22 @@ pub fn source_path(disk: &Disk) -> Option<&str> {
     source.file.as_deref().or(source.dev.as_deref()).or(source.name.as_deref())
 }
 
+/// True for the channel of the guest agent.
+pub fn is_agent(channel: &Serial) -> bool {
+    let name = channel.target.as_ref().and_then(|target| target.name.as_deref());
+    name == Some("org.qemu.guest_agent.0")
+}
+
+/// The channel of the guest agent.
+pub fn agent_channel(definition: &Definition) -> Option<&Serial> {
+    let mut channels = definition.devices.iter().flat_map(|devices| &devices.channels);
+    channels.find(|channel| is_agent(channel))
+}
+
 /// The socket of the guest agent's channel on the host.
 pub fn agent_path(definition: &Definition) -> Option<&str> {
-    let channels = definition.devices.iter().flat_map(|devices| &devices.channels);
-    for channel in channels {
-        let name = channel.target.as_ref().and_then(|target| target.name.as_deref());
-        if name == Some("org.qemu.guest_agent.0") {
-            return channel.source.sources.iter().find_map(|source| source.path.as_deref());
-        }
-    }
-    None
+    let channel = agent_channel(definition)?;
+    channel.source.sources.iter().find_map(|source| source.path.as_deref())
 }
 
 /// The names of all devices, as QEMU knows them.

@@ -5,8 +5,10 @@
 //! the domain's job) and tell the actor what came of it. The order of every change is: status
 //! file, snapshot, event, reply.
 
+use super::agent_link::AgentLink;
 use super::devices::{Answer, Change, Waiting};
 use super::guest_events::{Intent, meaning};
+use super::ports::{PortChange, Ports};
 use super::qemu_log;
 use super::record::{Domain, Live};
 use super::save::SaveNote;
@@ -25,6 +27,7 @@ use lifecycle::{
 use model::domain::Domain as Definition;
 use plan::Undo;
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -64,6 +67,8 @@ pub struct Vm {
     last_node: AtomicU32,
     /// Who waits for the guest to let something go.
     pub(super) waiting: Waiting,
+    /// The line to its agent.
+    pub(super) agent: AgentLink,
     inbox: mpsc::UnboundedSender<Message>,
 }
 
@@ -86,6 +91,10 @@ enum Message {
     Note(Option<SaveNote>, oneshot::Sender<std::io::Result<()>>),
     /// Tell subscribers something about this domain, in order with its other events.
     Tell(DomainEvent),
+    /// The guest opened or closed its end of a channel.
+    Port { alias: String, open: bool },
+    /// How long answers of the agent are waited for was changed.
+    AgentPatience,
     /// End QEMU.
     End { why: EndReason, graceful: bool },
 }
@@ -242,6 +251,16 @@ impl Vm {
         self.last_node.fetch_max(number, Ordering::Relaxed);
     }
 
+    /// Notes whether the guest holds its end of a channel.
+    pub(super) fn port(&self, alias: &str, open: bool) {
+        let _ = self.inbox.send(Message::Port { alias: alias.to_owned(), open });
+    }
+
+    /// Has it written down how long answers of the agent are waited for.
+    pub(super) fn agent_patience_changed(&self) {
+        let _ = self.inbox.send(Message::AgentPatience);
+    }
+
     /// Tells subscribers, in order with the domain's other events.
     pub fn tell(&self, event: DomainEvent) {
         let _ = self.inbox.send(Message::Tell(event));
@@ -290,6 +309,7 @@ pub(super) fn spawn(parts: ActorParts) -> Arc<Vm> {
         dump: watch::channel(None).0,
         last_node: AtomicU32::new(parts.status_file.last_node()),
         waiting: Waiting::default(),
+        agent: AgentLink::default(),
         inbox,
     });
     if let Some(live) = &parts.domain.snapshot().live {
@@ -304,6 +324,7 @@ pub(super) fn spawn(parts: ActorParts) -> Arc<Vm> {
         status_file: parts.status_file,
         undo: parts.undo,
         made: parts.made,
+        ports: Ports::default(),
         end: None,
         kill_at: None,
     };
@@ -320,6 +341,7 @@ struct Actor {
     status_file: StatusFile,
     undo: Vec<Undo>,
     made: teardown::Made,
+    ports: Ports,
     end: Option<EndReason>,
     kill_at: Option<tokio::time::Instant>,
 }
@@ -382,6 +404,11 @@ impl Actor {
             qmp::EventKind::BlockWriteThreshold { node_name, amount_exceeded, write_threshold } => {
                 self.threshold_passed(node_name, *write_threshold, *amount_exceeded);
             }
+            qmp::EventKind::VserportChange { id, open } => self.port_changed(id, *open).await,
+            qmp::EventKind::Shutdown { .. }
+            | qmp::EventKind::Reset { .. }
+            | qmp::EventKind::Suspend
+            | qmp::EventKind::SuspendDisk => self.vm.agent.sign(),
             _ => {}
         }
         let translated = meaning(kind, &mut self.vm.lock_intent());
@@ -431,8 +458,32 @@ impl Actor {
         let _ = group.map(|group| group.remove(host::cgroup::Part::Vcpu(number)));
     }
 
+    /// The guest opened or closed its end of a channel.
+    async fn port_changed(&mut self, alias: &str, open: bool) {
+        let Some(live) = self.domain.snapshot().live.clone() else { return };
+        let mut definition = live.definition.clone();
+        let agent = super::view::agent_channel(&definition);
+        if agent.and_then(|channel| channel.alias.as_ref()).is_some_and(|own| own.name == alias) {
+            self.vm.agent.set_open(open);
+            if let (true, Some(path)) = (open, super::view::agent_path(&definition)) {
+                let (vm, path) = (Arc::clone(&self.vm), PathBuf::from(path));
+                self.engine.runtime().spawn(async move { vm.agent.hold(&path).await });
+            }
+        }
+        let change = self.ports.note(&mut definition, alias, open);
+        if change == PortChange::Nothing {
+            return;
+        }
+        self.keep(definition).await;
+        if change == PortChange::Agent {
+            // By an event of the channel.
+            self.tell(DomainEvent::AgentLifecycle { state: if open { 1 } else { 2 }, reason: 2 });
+        }
+    }
+
     /// Makes a changed definition the live one.
-    async fn keep(&mut self, definition: Definition) {
+    async fn keep(&mut self, mut definition: Definition) {
+        self.ports.show_in(&mut definition);
         self.status_file.set_definition(&definition);
         self.write(None).await;
         self.show(definition);
@@ -520,6 +571,12 @@ impl Actor {
                 let _ = done.send(self.made.clone());
             }
             Message::Tell(event) => self.tell(event),
+            Message::Port { alias, open } => self.port_changed(&alias, open).await,
+            Message::AgentPatience => {
+                let seconds = self.domain.agent_patience().to_seconds();
+                self.status_file.set_agent_seconds(seconds);
+                self.write_status().await;
+            }
             Message::End { why, graceful } => self.begin_end(why, graceful),
         }
     }
