@@ -1,13 +1,13 @@
 //! The admin program: servers, their clients and limits, logging, the daemon's end.
 
+use crate::Session;
 use crate::bind::{Request, now, rpc_error};
-use crate::{Libvirt, Session};
 use diag::{ErrorCode, ErrorDomain, VirError};
 use protocol::admin::{self, NonnullClient, NonnullServer, Procedure, procs};
 use protocol::consts::admin::field;
 use protocol::{TypedParam, TypedParamValue};
 use rpc::server::{ClientInfo, Limits, Outcome, ServerHandle};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 use tokio::sync::{Notify, watch};
 
@@ -76,8 +76,18 @@ impl Control {
     }
 }
 
+/// A daemon that the admin program can steer.
+pub trait Governed {
+    /// Its servers and wishes.
+    fn control(&self) -> &Control;
+    /// Where its calls are carried out.
+    fn runtime(&self) -> &tokio::runtime::Handle;
+    /// The names of a user and of a group, where they have one.
+    fn account_names(&self, uid: u32, gid: u32) -> (Option<String>, Option<String>);
+}
+
 /// Answers a call of the admin program.
-pub(crate) fn call(service: &Libvirt, session: &Arc<Session>, request: Request<'_, '_>) -> Outcome {
+pub fn call(service: &dyn Governed, session: &Session, request: Request<'_, '_>) -> Outcome {
     let number = request.call.procedure;
     let Ok(procedure) = Procedure::try_from(number) else {
         return Outcome::Error(rpc_error(&format!("unknown procedure: {number}")));
@@ -86,7 +96,7 @@ pub(crate) fn call(service: &Libvirt, session: &Arc<Session>, request: Request<'
         let error = VirError::internal("no current daemon connection");
         return Outcome::Error(error.from_domain(ErrorDomain::RPC));
     }
-    let control = &service.control;
+    let control = service.control();
     match procedure {
         Procedure::ConnectOpen => now::<procs::ConnectOpen>(request, |args| {
             no_flags(args.flags)?;
@@ -269,9 +279,9 @@ fn wire_client(server: &str, client: &ClientInfo) -> NonnullClient {
 }
 
 /// Who a client is, in libvirtd's order.
-fn identity(service: &Libvirt, client: &ClientInfo) -> Vec<TypedParam> {
+fn identity(service: &dyn Governed, client: &ClientInfo) -> Vec<TypedParam> {
     let number = |id: u32| i32::try_from(id).unwrap_or(-1);
-    let (user, group) = service.engine.account_names(client.uid, client.gid);
+    let (user, group) = service.account_names(client.uid, client.gid);
     let mut params = vec![
         TypedParam::new(field::CLIENT_INFO_READONLY, client.read_only),
         TypedParam::new(field::CLIENT_INFO_UNIX_USER_ID, number(client.uid)),
@@ -291,8 +301,8 @@ fn identity(service: &Libvirt, client: &ClientInfo) -> Vec<TypedParam> {
 
 /// The threads that carry calls out. There are always as many as at the start; calls that are
 /// ready wait in one queue, so threads count as free while it is empty.
-fn threads(service: &Libvirt) -> Vec<TypedParam> {
-    let metrics = service.engine.runtime().metrics();
+fn threads(service: &dyn Governed) -> Vec<TypedParam> {
+    let metrics = service.runtime().metrics();
     let workers = number_of(metrics.num_workers());
     let waiting = number_of(metrics.global_queue_depth());
     [

@@ -6,7 +6,7 @@
 //! Invariant: no state but the sessions', no decisions but those of the wire's forms.
 
 pub mod admin;
-mod bind;
+pub mod bind;
 mod connect;
 mod cpu;
 mod domain;
@@ -90,6 +90,20 @@ impl Libvirt {
             }
         }
         Outcome::Error(unsupported(remote::PROGRAM, number))
+    }
+}
+
+impl admin::Governed for Libvirt {
+    fn control(&self) -> &admin::Control {
+        &self.control
+    }
+
+    fn runtime(&self) -> &tokio::runtime::Handle {
+        self.engine.runtime()
+    }
+
+    fn account_names(&self, uid: u32, gid: u32) -> (Option<String>, Option<String>) {
+        self.engine.account_names(uid, gid)
     }
 }
 

@@ -31,6 +31,8 @@ pub struct EngineConfig {
     pub settings: EngineSettings,
     /// How this binary is started as exec helper.
     pub exec_helper: Helper,
+    /// How a log daemon is started where none answers; it returns when that one is ready.
+    pub log_helper: Option<Helper>,
     /// Where its own tasks run.
     pub runtime: Handle,
     /// What guests and scripts may take over of the daemon's environment: PATH, HOME, USER, LOGNAME.
@@ -78,6 +80,7 @@ pub struct Engine {
     pub(crate) freezes: crate::domain::Freezes,
     pub(crate) environment: BTreeMap<String, OsString>,
     exec_helper: Helper,
+    log_helper: Option<Helper>,
     runtime: Handle,
     /// Held as long as this engine lives, so that no second daemon acts on the same objects.
     locks: Mutex<Vec<PidFile>>,
@@ -118,7 +121,8 @@ impl Engine {
     }
 
     fn assemble(config: EngineConfig, locks: Vec<PidFile>) -> Self {
-        let EngineConfig { layout, mut settings, exec_helper, runtime, environment } = config;
+        let EngineConfig { layout, mut settings, exec_helper, log_helper, runtime, environment } =
+            config;
         let mut facts = crate::host_view::read_facts(&layout);
         match settings.kvm {
             KvmPolicy::Auto => {}
@@ -151,6 +155,7 @@ impl Engine {
             facts,
             environment,
             exec_helper,
+            log_helper,
             runtime,
         }
     }
@@ -178,6 +183,10 @@ impl Engine {
 
     pub(crate) fn exec_helper(&self) -> &Helper {
         &self.exec_helper
+    }
+
+    pub(crate) fn log_helper(&self) -> Option<&Helper> {
+        self.log_helper.as_ref()
     }
 
     /// Runs `work` as a task of the engine's own, so that it goes on to its end whatever becomes

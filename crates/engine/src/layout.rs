@@ -166,6 +166,11 @@ impl Layout {
         self.run.join("libvirt-sock-ro")
     }
 
+    /// The log daemon's socket.
+    pub fn log_daemon_socket(&self) -> PathBuf {
+        self.run.join("virtlogd-sock")
+    }
+
     /// The administration socket.
     pub fn socket_admin(&self) -> PathBuf {
         self.run.join("libvirt-admin-sock")

@@ -25,6 +25,8 @@ pub struct EngineSettings {
     pub kvm: KvmPolicy,
     /// For saving and dumping guests.
     pub save: SaveSettings,
+    /// `stdio_handler`: what guests say goes through the log daemon, not straight to files.
+    pub log_daemon: bool,
 }
 
 /// What `qemu.conf` says of saves and dumps.
@@ -133,7 +135,12 @@ pub fn load(
         Some(_) => return Err(own.invalid("kvm", "expected \"auto\", \"on\" or \"off\"")),
     };
     let save = save(&conf, layout)?;
-    Ok(EngineSettings { qemu, kvm, save })
+    let log_daemon = match conf.text("stdio_handler")? {
+        None | Some("logd") => true,
+        Some("file") => false,
+        Some(_) => return Err(conf.invalid("stdio_handler", "expected \"logd\" or \"file\"")),
+    };
+    Ok(EngineSettings { qemu, kvm, save, log_daemon })
 }
 
 fn save(conf: &ConfFile, layout: &Layout) -> Result<SaveSettings, ConfError> {
@@ -321,6 +328,9 @@ mod tests {
         assert_eq!(settings.qemu.ids, Some(Ids { uid: 64055, gid: 64055 }));
         assert_eq!(settings.qemu.lib_dir, "/srv/x/var/lib/libvirt/qemu");
         assert_eq!(settings.kvm, KvmPolicy::Auto);
+        assert!(settings.log_daemon);
+        assert!(!load_text("stdio_handler = \"file\"").expect("settings").log_daemon);
+        assert!(load_text("stdio_handler = \"disk\"").is_err());
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! Descriptors that come from, or go to, another program over exec.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// Marks every descriptor from `first` on close-on-exec.
 ///
@@ -53,4 +55,26 @@ pub fn take_inherited(first: RawFd, count: u32) -> io::Result<Vec<OwnedFd>> {
     // SAFETY: all are open (checked above), were put there by our starter, so nothing in this
     // program owns them yet, and the flag above lets this happen once.
     Ok((first..end).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }).collect())
+}
+
+/// Takes ownership of the descriptors with these `numbers`, which this program left itself when it
+/// became itself anew (exec), and marks them close-on-exec. Each number is given out once.
+///
+/// # Errors
+/// One of them is not open, is a standard stream, or was taken before.
+pub fn take_numbered(numbers: &[RawFd]) -> io::Result<Vec<OwnedFd>> {
+    static TAKEN: Mutex<BTreeSet<RawFd>> = Mutex::new(BTreeSet::new());
+    let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+    for &number in numbers {
+        if number < 3 || !taken.insert(number) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        // SAFETY: an integer and a flag; fails for a descriptor that is not open.
+        if unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    // SAFETY: all are open (checked above), came over exec for us, and the set above gives each out
+    // once, so nothing else in this program owns them.
+    Ok(numbers.iter().map(|&number| unsafe { OwnedFd::from_raw_fd(number) }).collect())
 }

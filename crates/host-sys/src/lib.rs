@@ -12,12 +12,13 @@ mod memory;
 mod netdev;
 mod perf;
 mod sched;
+mod signals;
 mod time;
 mod vsock;
 
 pub use cpuid::{CpuidLeaf, cpuid};
 pub use exec::{Exec, die_with_parent};
-pub use inherit::{close_on_exec_from, take_inherited};
+pub use inherit::{close_on_exec_from, take_inherited, take_numbered};
 pub use kvm::kvm_feature_msr;
 pub use lock::{LockKind, LockOwner, lock_holder, set_lock};
 pub use memory::{forget_code, give_back_freed};
@@ -28,5 +29,6 @@ pub use netdev::{
 };
 pub use perf::count_events;
 pub use sched::{SchedPolicy, set_scheduler};
+pub use signals::IgnoredSignals;
 pub use time::utc_offset;
 pub use vsock::set_guest_cid;

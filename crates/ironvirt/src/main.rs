@@ -1,9 +1,10 @@
 //! The ironvirt program: the daemon and the command, one binary.
 //!
 //! What it does depends on its name and first argument: `libvirtd` or `ironvirt daemon` is the
-//! daemon, `ironvirt __exec` the helper that becomes a guest's QEMU, all else a verb.
+//! daemon, `virtlogd` or `ironvirt logd` the log daemon, `ironvirt __exec` the helper that becomes a guest's QEMU, all else a verb.
 
 mod daemon;
+mod logd;
 mod virsh;
 
 use std::ffi::OsStr;
@@ -23,6 +24,10 @@ fn main() -> ExitCode {
     let as_libvirtd = program == "libvirtd" || program == "virtqemud";
     let status = if as_libvirtd {
         daemon::main(args, true)
+    } else if program == "virtlogd" {
+        logd::main(args)
+    } else if first == Some(OsStr::new("logd")) {
+        logd::main(args.into_iter().skip(1).collect())
     } else if first == Some(OsStr::new("daemon")) {
         daemon::main(args.into_iter().skip(1).collect(), false)
     } else {

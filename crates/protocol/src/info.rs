@@ -1,6 +1,6 @@
 //! Facts about procedures that servers act on: priority, read-only admissibility, streams, access checks.
 
-use crate::generated::{admin, keepalive, lxc, qemu, remote};
+use crate::generated::{admin, keepalive, log, lxc, qemu, remote};
 
 /// The facts about one procedure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +103,7 @@ pub fn info(program: u32, number: i32) -> Option<&'static ProcedureInfo> {
         lxc::PROGRAM => &lxc::INFO,
         admin::PROGRAM => &admin::INFO,
         keepalive::PROGRAM => &keepalive::INFO,
+        log::PROGRAM => &log::INFO,
         _ => return None,
     };
     table.get(usize::try_from(number).ok()?.checked_sub(1)?)

@@ -144,6 +144,20 @@ pub const QEMU: Known = Known {
     ],
 };
 
+/// `virtlogd.conf`.
+pub const VIRTLOGD: Known = Known {
+    numbers: &[
+        "admin_max_clients",
+        "log_level",
+        "max_age_days",
+        "max_backups",
+        "max_clients",
+        "max_size",
+    ],
+    texts: &["log_filters", "log_outputs", "log_root"],
+    lists: &[],
+};
+
 impl Known {
     /// Checks the types of what `conf` sets.
     ///

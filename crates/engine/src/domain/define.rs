@@ -90,10 +90,9 @@ impl Engine {
     pub(super) fn note_left_out(&self, name: &str, left_out: &LeftOut, xml: &str) {
         if log_unknown_content(name, &left_out.0, xml) {
             // Where whoever looks after this guest looks first.
-            let log = self.layout.qemu_log().join(format!("{name}.log"));
             let words = "the definition has content that is not understood and was left out; the \
                          daemon's log, 'ironvirt define' and 'ironvirt xml check' say what";
-            super::qemu_log::note(&log, words);
+            self.note_in_log(name, [0; 16], words);
         }
     }
 

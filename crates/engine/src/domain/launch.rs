@@ -137,6 +137,7 @@ impl Launch {
         let steps = self.plan.steps.get(..count).unwrap_or_default().to_vec();
         let engine = Arc::clone(&self.engine);
         let mut results = std::mem::take(&mut self.results);
+        results.uuid = self.plan.live.uuid.map_or([0; 16], |uuid| uuid.0);
         let name = Arc::clone(&self.name);
         let (results, done, outcome) = crate::blocking(move || {
             let mut done = 0;
@@ -328,7 +329,13 @@ impl Launch {
         let said = match &self.log {
             Some((path, from)) => {
                 let (path, from) = (path.clone(), *from);
-                crate::blocking(move || Ok(qemu_log::tail(&path, from))).await.unwrap_or_default()
+                let (engine, position) =
+                    (Arc::clone(&self.engine), self.results.log_position.clone());
+                let said = move || match position {
+                    Some(position) => Ok(engine.said_since(&path, &position)),
+                    None => Ok(qemu_log::tail(&path, from)),
+                };
+                crate::blocking(said).await.unwrap_or_default()
             }
             None => String::new(),
         };

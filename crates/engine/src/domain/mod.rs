@@ -17,6 +17,7 @@ mod freezes;
 mod grants;
 mod guest_events;
 pub mod guest_info;
+mod guest_log;
 pub mod input;
 pub mod job;
 mod keycodes;

@@ -10,7 +10,14 @@ const TAIL_MAX: u64 = 2048;
 
 /// What QEMU wrote from byte `from` on, without the lines that are ours.
 pub fn tail(path: &Path, from: u64) -> String {
-    let text = files::read_tail(path, from, TAIL_MAX).unwrap_or_default();
+    words(&files::read_tail(path, from, TAIL_MAX).unwrap_or_default())
+}
+
+/// What of a piece of a log is QEMU's: without our head, and not more than an error should have.
+pub fn words(text: &str) -> String {
+    let cut = text.len().saturating_sub(TAIL_MAX as usize);
+    let cut = (cut..=text.len()).find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+    let text = text.get(cut..).unwrap_or_default();
     let mut said: Vec<&str> = Vec::new();
     for line in text.lines() {
         // Our own head is an environment and a command line, each line of which goes on.
@@ -21,11 +28,6 @@ pub fn tail(path: &Path, from: u64) -> String {
         }
     }
     said.join("\n")
-}
-
-/// Appends a line with the time in front, as libvirt does.
-pub fn note(path: &Path, text: &str) {
-    append(path, &format!("{}: {text}\n", timestamp(SystemTime::now())));
 }
 
 /// Appends text to a log.

@@ -35,6 +35,10 @@ pub(super) struct Results {
     pub created: BTreeSet<String>,
     /// Files that this start lent to QEMU's user.
     pub lent: BTreeMap<String, FileId>,
+    /// The guest's UUID, for those who are asked to do something for it.
+    pub uuid: [u8; 16],
+    /// Where in its log QEMU begins, where a log daemon has it.
+    pub log_position: Option<host::log_daemon::Position>,
     /// The log, once open.
     pub log_path: Option<PathBuf>,
     /// The log's descriptor, for QEMU's output.

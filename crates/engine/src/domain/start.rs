@@ -459,7 +459,6 @@ impl Engine {
 
     fn write_log_head(&self, plan: &LaunchPlan) {
         let Some(exec) = plan.exec() else { return };
-        let path = self.layout.qemu_log().join(format!("{}.log", plan.domain));
         let mut text = format!(
             "{}: starting up ironvirt version: {}, hostname: {}\n",
             qemu_log::timestamp(SystemTime::now()),
@@ -473,7 +472,8 @@ impl Engine {
         }
         text.push_str(&command_lines(plan));
         text.push('\n');
-        qemu_log::append(&path, &text);
+        let uuid = plan.live.uuid.map_or([0; 16], |uuid| uuid.0);
+        self.append_to_log(&plan.domain, uuid, &text);
     }
 }
 

@@ -54,12 +54,19 @@ pub(super) fn perform(
                 Access::Read => OpenMode::Read,
                 Access::ReadWrite => OpenMode::ReadWrite,
             };
+            if *create_append && let Some(fd) = engine.open_device_log(domain, path, results)? {
+                keep_fd(step, results, fd);
+                return Ok(());
+            }
             let file = host::access::open(Path::new(path), guest, mode)
                 .map_err(|error| system(&format!("cannot open '{path}'"), &error))?;
             keep_fd(step, results, file.into());
             Ok(())
         }
         Action::OpenLog { path } => {
+            if engine.open_qemu_log(domain, path, results)? {
+                return Ok(());
+            }
             let file = open_log(path, guest)?;
             results.log = Some(file.into());
             results.log_path = Some(PathBuf::from(path));

@@ -9,7 +9,6 @@ use super::agent_link::AgentLink;
 use super::devices::{Answer, Change, Waiting};
 use super::guest_events::{Intent, meaning};
 use super::ports::{PortChange, Ports};
-use super::qemu_log;
 use super::record::{Domain, Live};
 use super::save::SaveNote;
 use super::status::{Sidecar, StatusFile};
@@ -717,10 +716,11 @@ impl Actor {
             );
         }
         let (reason, detail) = why.outcome();
-        let log =
-            self.engine.layout.qemu_log().join(format!("{}.log", self.domain.snapshot().name));
-        let words = format!("shutting down, reason={}", reason.as_str());
-        let _ = tokio::task::spawn_blocking(move || qemu_log::note(&log, &words)).await;
+        let (engine, name) = (Arc::clone(&self.engine), self.domain.snapshot().name.clone());
+        let (uuid, words) =
+            (self.domain.uuid.0, format!("shutting down, reason={}", reason.as_str()));
+        let noted = move || engine.note_in_log(&name, uuid, &words);
+        let _ = tokio::task::spawn_blocking(noted).await;
         let undo = std::mem::take(&mut self.undo);
         let made = std::mem::take(&mut self.made);
         let snapshot = self.domain.snapshot();

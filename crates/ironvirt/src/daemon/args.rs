@@ -23,6 +23,10 @@ pub struct Args {
     pub verbose: bool,
     /// `--pid-file`: locked in place of run/libvirtd.pid.
     pub pid_file: Option<PathBuf>,
+    /// `--detached`: leave the session of whoever started us (hidden).
+    pub detached: bool,
+    /// `--resume`: the descriptor of what a predecessor left (hidden).
+    pub resume: Option<i32>,
 }
 
 /// A request that is answered with text instead of a daemon.
@@ -80,6 +84,12 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, String>
                         format!("--timeout needs a number of seconds, not {seconds:?}")
                     })?;
                 parsed.timeout = Some(Duration::from_secs(seconds));
+            }
+            "--detached" => parsed.detached = true,
+            "--resume" => {
+                let number = value()?;
+                let number = number.to_str().and_then(|text| text.parse().ok());
+                parsed.resume = Some(number.ok_or("--resume needs a descriptor's number")?);
             }
             "--session" => parsed.session = true,
             "--daemon" | "-d" => parsed.background = true,

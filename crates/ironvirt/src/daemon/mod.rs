@@ -4,12 +4,14 @@ mod args;
 mod log;
 mod paths;
 
-use args::{Args, Parsed};
+pub use args::{Args, Parsed, parse};
 use dispatch::Libvirt;
 use engine::settings::{self, Accounts};
 use engine::{DaemonHook, Engine, EngineConfig, Layout};
 use host::spawn::Helper;
 use host::users::Users;
+pub use log::start as start_log;
+pub use paths::layout;
 use rpc::server::{ListenerKind, ListenerSpec, Server, ServerConfig, ServerHandle, Shards};
 use std::ffi::OsString;
 use std::io::Write;
@@ -109,6 +111,7 @@ async fn serve(args: &Args, handle: tokio::runtime::Handle) -> Result<(), String
         layout: layout.clone(),
         settings,
         exec_helper: Helper::own_binary(EXEC_HELPER),
+        log_helper: Some(crate::logd::helper(args)),
         runtime: handle.clone(),
         environment: ["PATH", "HOME", "USER", "LOGNAME"]
             .into_iter()
@@ -204,6 +207,7 @@ pub fn explain(xml: &str, record: Option<&str>) -> Result<serde_json::Value, Str
         layout,
         settings,
         exec_helper: Helper::own_binary(EXEC_HELPER),
+        log_helper: None,
         runtime: runtime.handle().clone(),
         environment: std::collections::BTreeMap::new(),
     };
@@ -270,12 +274,23 @@ fn open_doors(
 }
 
 /// Tells a service manager, if one started us (sd_notify(3)).
-fn tell_manager(state: &str) {
+pub fn tell_manager(state: &str) {
     if let Ok(socket) = std::env::var("NOTIFY_SOCKET")
         && let Err(error) = host::notify::notify(&socket, state)
     {
         tracing::warn!(socket, %error, "the service manager was not told");
     }
+}
+
+/// The sockets that a service manager made for us (sd_listen_fds(3)), if one did.
+pub fn activated_sockets() -> Vec<std::os::fd::OwnedFd> {
+    let (Ok(pid), Ok(count)) = (std::env::var("LISTEN_PID"), std::env::var("LISTEN_FDS")) else {
+        return Vec::new();
+    };
+    host::notify::take_listen_fds(&pid, &count).unwrap_or_else(|error| {
+        tracing::error!(%error, "the service manager's sockets cannot be used");
+        Vec::new()
+    })
 }
 
 /// Tells whoever waits that clients may come: service managers, scripts, and people.
@@ -321,7 +336,11 @@ impl Accounts for MachineAccounts {
     }
 }
 
-fn read_settings(layout: &Layout) -> Result<settings::EngineSettings, String> {
+/// Reads qemu.conf and our own settings.
+///
+/// # Errors
+/// In words, naming file and line.
+pub fn read_settings(layout: &Layout) -> Result<settings::EngineSettings, String> {
     let read = |path: PathBuf| match std::fs::read_to_string(&path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),

@@ -211,8 +211,9 @@ impl Engine {
             return (Results::default(), Ok(()));
         }
         let (engine, name) = (Arc::clone(self), Arc::clone(name));
+        let uuid = self.registry.by_name(&name).map_or([0; 16], |domain| domain.uuid.0);
         let done = crate::blocking(move || {
-            let mut results = Results::default();
+            let mut results = Results { uuid, ..Results::default() };
             let mut outcome = Ok(());
             for step in &steps {
                 outcome = steps::perform(&engine, &name, step, &mut results);
