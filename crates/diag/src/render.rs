@@ -155,6 +155,7 @@ mod tests {
             code: ErrorCode::XML_ERROR,
             span: Some(Span { start, end }),
             message: "Invalid value: 'virito'.".into(),
+            domain: None,
             hints: vec!["Did you mean 'virtio'?".into()],
         }
     }

@@ -85,7 +85,8 @@ impl VirError {
 
     /// The error for a refused input. Code and first line are those of the first error, as libvirt
     /// would have met it; all further errors follow on lines of their own in the detail. A text that
-    /// is no XML at all is reported by [`ErrorDomain::XML`], everything else by `domain`.
+    /// is no XML at all is reported by [`ErrorDomain::XML`], everything else by the fault's own
+    /// reporter or by `domain`.
     pub fn from_diagnostics(
         domain: ErrorDomain,
         diagnostics: Vec<Diagnostic>,
@@ -119,7 +120,7 @@ impl VirError {
         }
         Self {
             code: first.code,
-            domain: if syntax { ErrorDomain::XML } else { domain },
+            domain: if syntax { ErrorDomain::XML } else { first.reporter().unwrap_or(domain) },
             detail,
             verbatim: false,
             hints: first.hints.clone(),
@@ -172,6 +173,7 @@ mod tests {
             code,
             span: Some(Span { start: at, end: at + 1 }),
             message: message.into(),
+            domain: None,
             hints: Vec::new(),
         }
     }

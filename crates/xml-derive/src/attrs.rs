@@ -40,6 +40,18 @@ pub struct FieldAttrs {
     pub empty_absent: bool,
     /// A bad value counts as absent, with a warning.
     pub lenient: bool,
+    /// The attribute without which the element counts as absent; empty for its text.
+    pub needs: Option<String>,
+    /// The same, and the attribute must not be empty.
+    pub needs_text: Option<String>,
+    /// The words there are, as an expression.
+    pub one_of: Option<Box<Expr>>,
+    /// Zero counts as absent.
+    pub zero_absent: bool,
+    /// Zero is refused.
+    pub nonzero: bool,
+    /// Read by libvirt as a number that may be negative.
+    pub signed: bool,
     /// Code and words for a bad value, as a tuple expression.
     pub fault: Option<Box<Expr>>,
     /// Code and words for a value that must be there and is not.
@@ -61,6 +73,12 @@ impl FieldAttrs {
             attrs_first: false,
             empty_absent: false,
             lenient: false,
+            needs: None,
+            needs_text: None,
+            one_of: None,
+            zero_absent: false,
+            nonzero: false,
+            signed: false,
             fault: None,
             missing: None,
         };
@@ -89,6 +107,12 @@ impl FieldAttrs {
                     "attrs_first" => out.attrs_first = true,
                     "empty_absent" => out.empty_absent = true,
                     "lenient" => out.lenient = true,
+                    "needs" => out.needs = text()?,
+                    "needs_text" => out.needs_text = text()?,
+                    "one_of" => out.one_of = Some(Box::new(m.value()?.parse()?)),
+                    "zero_absent" => out.zero_absent = true,
+                    "nonzero" => out.nonzero = true,
+                    "signed" => out.signed = true,
                     "fault" => out.fault = Some(Box::new(m.value()?.parse()?)),
                     "missing" => out.missing = Some(Box::new(m.value()?.parse()?)),
                     "skip_default" => out.skip_default = true,
@@ -125,8 +149,20 @@ impl FieldAttrs {
         if out.empty_absent && !matches!(out.place, Place::Attr | Place::Child) {
             return Err(Error::new_spanned(field, "empty_absent is for attr and child"));
         }
-        if out.lenient && !matches!(out.place, Place::Attr) {
-            return Err(Error::new_spanned(field, "lenient is for attr"));
+        if (out.lenient || out.zero_absent) && !matches!(out.place, Place::Attr | Place::ChildText)
+        {
+            return Err(Error::new_spanned(
+                field,
+                "lenient and zero_absent are for attr and child_text",
+            ));
+        }
+        let needs = out.needs.is_some() || out.needs_text.is_some();
+        if needs && !matches!(out.place, Place::Child) {
+            return Err(Error::new_spanned(field, "needs and needs_text are for child"));
+        }
+        if (out.nonzero || out.signed || out.one_of.is_some()) && !matches!(out.place, Place::Attr)
+        {
+            return Err(Error::new_spanned(field, "nonzero, signed and one_of are for attr"));
         }
         if matches!(out.place, Place::Skip | Place::With(_)) && out.wrap.is_some() {
             return Err(Error::new_spanned(field, "wrap is not for this place"));

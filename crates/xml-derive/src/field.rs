@@ -52,8 +52,13 @@ impl<'a> Field<'a> {
                 "empty_absent, fault and missing are not for lists",
             ));
         }
-        let optional = shape == Shape::Option && matches!(attrs.default, DefaultValue::No);
-        if (attrs.lenient || attrs.empty_absent && matches!(attrs.place, Place::Child)) && !optional
+        let zero = attrs.zero_absent || attrs.nonzero;
+        let needs = attrs.needs.is_some() || attrs.needs_text.is_some();
+        if (attrs.lenient
+            || zero
+            || needs
+            || attrs.empty_absent && matches!(attrs.place, Place::Child))
+            && shape != Shape::Option
         {
             return Err(Error::new_spanned(field, "what may count as absent is an Option"));
         }
@@ -101,8 +106,10 @@ impl<'a> Field<'a> {
 
     /// The rules beyond the plain ones for reading the value, if there are some.
     fn rules(&self) -> Option<TokenStream> {
-        let FieldAttrs { empty_absent, lenient, fault, missing, place, .. } = &self.attrs;
-        let plain = !empty_absent && !lenient && fault.is_none() && missing.is_none();
+        let FieldAttrs { empty_absent, lenient, signed, one_of, fault, missing, place, .. } =
+            &self.attrs;
+        let special = *empty_absent || *lenient || *signed || one_of.is_some();
+        let plain = !special && fault.is_none() && missing.is_none();
         if plain || matches!(place, Place::Child) {
             return None;
         }
@@ -110,10 +117,12 @@ impl<'a> Field<'a> {
             Some(expr) => quote!(::std::option::Option::Some(#expr)),
             None => quote!(::std::option::Option::None),
         };
-        let (fault, missing) = (words(fault), words(missing));
+        let (fault, missing, one_of) = (words(fault), words(missing), words(one_of));
         Some(quote!(::xml::ValueRules {
             empty_absent: #empty_absent,
             lenient: #lenient,
+            signed: #signed,
+            one_of: #one_of,
             fault: #fault,
             missing: #missing,
         }))
@@ -135,7 +144,15 @@ impl<'a> Field<'a> {
             }
             let optional = format_ident!("{stem}_optional");
             let required = format_ident!("{stem}_required");
-            let found = quote!(cx.#optional::<#types>(#args));
+            let mut found = quote!(cx.#optional::<#types>(#args));
+            if self.attrs.zero_absent {
+                found = quote!(#found.map(|v| v.filter(|v| {
+                    *v != <#inner as ::std::default::Default>::default()
+                })));
+            }
+            if self.attrs.nonzero {
+                found = quote!({ let v = #found; cx.not_zero::<#inner>(el, #local, v) });
+            }
             let none = quote!(::std::option::Option::None);
             let some = quote!(::std::option::Option::Some);
             match (self.shape, &default) {
@@ -150,7 +167,15 @@ impl<'a> Field<'a> {
             }
         };
         let held_attr = quote!(held.attr(#local));
-        let held_child = quote!(held.child(#local));
+        let held_child = match (&self.attrs.needs, &self.attrs.needs_text) {
+            (Some(attr), _) => {
+                quote!((held.child(#local) && cx.child_has(el, #name, #attr, false)))
+            }
+            (None, Some(attr)) => {
+                quote!((held.child(#local) && cx.child_has(el, #name, #attr, true)))
+            }
+            (None, None) => quote!(held.child(#local)),
+        };
         let list = |found: TokenStream| {
             quote! {
                 if #held_child {
@@ -360,7 +385,11 @@ impl<'a> Field<'a> {
         let repeated = self.shape == Shape::Vec;
         let step = match &self.attrs.place {
             Place::Attr => {
-                quote!(.attr(#local, #required, <#inner as ::xml::XmlValue>::kind()))
+                let kind = match &self.attrs.one_of {
+                    Some(words) => quote!(::xml::ValueKind::Enum(#words)),
+                    None => quote!(<#inner as ::xml::XmlValue>::kind()),
+                };
+                quote!(.attr(#local, #required, #kind))
             }
             Place::Child => quote! {
                 .child(#name, #required, #repeated,

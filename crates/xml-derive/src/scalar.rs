@@ -57,6 +57,7 @@ pub fn derive(input: &DeriveInput) -> Result<TokenStream> {
                     _ => ::std::result::Result::Err(::xml::ValueError {
                         expected: ::std::borrow::Cow::Borrowed(""),
                         alternatives: &[#(#names),*],
+                        limit: ::std::option::Option::None,
                     }),
                 }
             }

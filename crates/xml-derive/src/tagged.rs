@@ -80,6 +80,7 @@ pub fn derive(input: &DeriveInput, data: &DataEnum) -> Result<TokenStream> {
                             cx.bad_tag(a, el, &::xml::ValueError {
                                 expected: ::std::borrow::Cow::Borrowed(""),
                                 alternatives: &[#(#names),*],
+                                limit: ::std::option::Option::None,
                             });
                         }
                         ::std::option::Option::None

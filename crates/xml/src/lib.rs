@@ -64,7 +64,12 @@
 //! | `ns = "…", prefix = "…"` | the namespace of a child |
 //! | `attrs_first` | for `flatten`: its attributes come before this element's own |
 //! | `empty_absent` | for `attr`: an empty value counts as absent; for `child`: so does an element that holds nothing |
-//! | `lenient` | for `attr`: a bad value counts as absent, with a warning |
+//! | `lenient` | for `attr` and `child_text`: a bad value counts as absent, with a warning |
+//! | `needs = "…"`, `needs_text = "…"` | for `child`: without that attribute (`needs_text`: or when it is empty) the element counts as absent; `""` stands for its text |
+//! | `one_of = WORDS` | for `attr`: the words a text may be |
+//! | `zero_absent` | for `attr` and `child_text`: zero counts as absent |
+//! | `nonzero` | for `attr`: zero is refused |
+//! | `signed` | for `attr`: a number that libvirt's words for a bad value call one with a sign |
 //! | `fault = (code, "words")` | for `attr` and `child_text`: the error of a bad value; `{}` in the words stands for it |
 //! | `missing = (code, "words")` | for `attr` and `child_text`: the error of an absent value |
 //!

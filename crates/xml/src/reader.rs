@@ -42,6 +42,10 @@ pub struct ValueRules {
     pub empty_absent: bool,
     /// A bad value counts as absent: it is a warning.
     pub lenient: bool,
+    /// libvirt reads the number as one that may be negative, and then refuses the negative ones.
+    pub signed: bool,
+    /// The words there are; the type alone decides otherwise.
+    pub one_of: Option<&'static [&'static str]>,
     /// Code and words for a bad value; `{}` stands for the value.
     pub fault: Option<(ErrorCode, &'static str)>,
     /// Code and words for a value that must be there and is not.
@@ -181,6 +185,7 @@ impl Reader {
             code,
             span: Some(span),
             message: message.into(),
+            domain: None,
             hints,
         });
     }
@@ -199,6 +204,7 @@ impl Reader {
             code: ErrorCode::XML_ERROR,
             span: Some(span),
             message: message.into(),
+            domain: None,
             hints,
         });
     }
@@ -256,6 +262,24 @@ impl Reader {
             }
         }
         first
+    }
+
+    /// Whether the first child of this name has an attribute, or text where `attr` is empty. A
+    /// child without it counts for nothing, with a warning.
+    pub fn child_has(&mut self, el: Element<'_>, name: Name, attr: &str, filled: bool) -> bool {
+        let Some(child) = el.named(name.local, name.ns).next() else { return false };
+        let there = match child.attr(attr) {
+            _ if attr.is_empty() => !child.text().trim_ascii().is_empty(),
+            Some(value) => !filled || !value.is_empty(),
+            None => false,
+        };
+        if !there {
+            let lacks = if attr.is_empty() { "text".to_owned() } else { format!("'{attr}'") };
+            let message = format!("Element '{}' without {lacks} counts for nothing", child.name());
+            self.warning("xml.ignored-value", child.span(), message, Vec::new());
+            self.use_subtree(child);
+        }
+        there
     }
 
     /// All children of this name, marked as used.
@@ -351,11 +375,7 @@ impl Reader {
             message.push_str(" Expected ");
             message.push_str(&e.expected);
         }
-        let mut hints = did_you_mean(text, e.alternatives.to_vec());
-        if !e.alternatives.is_empty() && hints.is_empty() {
-            hints.push(format!("Possible values: {}.", e.alternatives.join(", ")));
-        }
-        self.error("xml.invalid-value", ErrorCode::XML_ERROR, span, message, hints);
+        self.error("xml.invalid-value", ErrorCode::XML_ERROR, span, message, value_hints(text, e));
     }
 
     /// Reports a value that an attribute must not have.
@@ -444,10 +464,7 @@ impl Reader {
         words: Option<(ErrorCode, &'static str)>,
     ) -> bool {
         let Some((code, words)) = words else { return false };
-        let mut hints = did_you_mean(text, e.alternatives.to_vec());
-        if !e.alternatives.is_empty() && hints.is_empty() {
-            hints.push(format!("Possible values: {}.", e.alternatives.join(", ")));
-        }
+        let mut hints = value_hints(text, e);
         if !e.expected.is_empty() {
             hints.push(format!("Expected {}.", e.expected));
         }
@@ -468,19 +485,50 @@ impl Reader {
         if rules.empty_absent && a.value().is_empty() {
             return Some(None);
         }
-        match T::parse(a.value()) {
+        let parsed = match rules.one_of {
+            Some(words) if !words.contains(&a.value()) => {
+                Err(ValueError { alternatives: words, ..ValueError::default() })
+            }
+            _ => T::parse(a.value()),
+        };
+        match parsed {
             Ok(v) => Some(Some(v)),
             Err(e) if rules.lenient => {
                 self.ignored_attr(a, el, &e);
                 Some(None)
             }
-            Err(e) => {
+            Err(mut e) => {
+                if rules.signed {
+                    e.expected = match a.value().trim_ascii().parse::<i32>() {
+                        Ok(..0) => "non-negative value".into(),
+                        _ => "integer value".into(),
+                    };
+                }
                 if !self.ruled_fault(a.value_span(), a.value(), &e, rules.fault) {
                     self.bad_attr(a, el, &e);
                 }
                 None
             }
         }
+    }
+
+    /// Refuses the zero of an attribute that must not be zero.
+    pub fn not_zero<T: Default + PartialEq>(
+        &mut self,
+        el: Element<'_>,
+        name: &str,
+        value: Option<Option<T>>,
+    ) -> Option<Option<T>> {
+        if !value.as_ref()?.as_ref().is_some_and(|v| *v == T::default()) {
+            return value;
+        }
+        let span = el.find_attr(name).map_or_else(|| el.span(), |a| a.value_span());
+        let element = el.name();
+        let message = format!(
+            "Invalid value for attribute '{name}' in element '{element}': Zero is not permitted"
+        );
+        self.error("xml.invalid-value", ErrorCode::XML_ERROR, span, message, Vec::new());
+        None
     }
 
     /// An attribute that must be there, with rules of its own.
@@ -516,6 +564,15 @@ impl Reader {
         } else {
             match T::parse(&text) {
                 Ok(v) => Some(Some(v)),
+                Err(_) if rules.lenient => {
+                    let message = format!(
+                        "Value '{}' of element '{}' counts for nothing",
+                        quoted(&text),
+                        c.name()
+                    );
+                    self.warning("xml.ignored-value", c.text_span(), message, Vec::new());
+                    Some(None)
+                }
                 Err(e) => {
                     if !self.ruled_fault(c.text_span(), &text, &e, rules.fault) {
                         self.bad_text(c, &e);
@@ -688,11 +745,24 @@ impl Reader {
                 code: ErrorCode::XML_ERROR,
                 span: None,
                 message: format!("{left_out} further findings are left out"),
+                domain: None,
                 hints: Vec::new(),
             });
         }
         self.diagnostics
     }
+}
+
+/// What to do about a bad value: the nearest right one, or all there are, or the limit.
+fn value_hints(text: &str, e: &ValueError) -> Vec<String> {
+    let mut hints = did_you_mean(text, e.alternatives.to_vec());
+    if !e.alternatives.is_empty() && hints.is_empty() {
+        hints.push(format!("Possible values: {}.", e.alternatives.join(", ")));
+    }
+    if let Some(limit) = e.limit {
+        hints.push(format!("The highest value is {limit}."));
+    }
+    hints
 }
 
 fn did_you_mean(word: &str, names: Vec<&'static str>) -> Vec<String> {

@@ -13,12 +13,14 @@ pub struct ValueError {
     pub expected: Cow<'static, str>,
     /// The words that would have been right.
     pub alternatives: &'static [&'static str],
+    /// The highest number there can be, when the text is a number beyond it.
+    pub limit: Option<u64>,
 }
 
 impl ValueError {
     /// Something else was expected.
     pub fn expected(what: impl Into<Cow<'static, str>>) -> Self {
-        Self { expected: what.into(), alternatives: &[] }
+        Self { expected: what.into(), alternatives: &[], limit: None }
     }
 }
 
@@ -75,10 +77,12 @@ macro_rules! unsigned {
 
             fn parse(text: &str) -> Result<Self, ValueError> {
                 let digits = text.trim_ascii();
-                digits.parse().map_err(|_| match digits.parse::<i128>() {
-                    Ok(n) if n > 0 => ValueError::expected(format!("value of at most {}", <$t>::MAX)),
-                    Ok(_) => ValueError::expected("non-negative value"),
-                    Err(_) => ValueError::expected("non-negative integer value"),
+                digits.parse().map_err(|_| {
+                    let limit = digits.parse::<i128>().is_ok_and(|n| n > 0).then_some(<$t>::MAX);
+                    ValueError {
+                        limit: limit.map(u64::from),
+                        ..ValueError::expected("non-negative integer value")
+                    }
                 })
             }
             fn write(&self, out: &mut String) {
@@ -98,10 +102,12 @@ macro_rules! signed {
 
             fn parse(text: &str) -> Result<Self, ValueError> {
                 let digits = text.trim_ascii();
-                digits.parse().map_err(|_| match digits.parse::<i128>() {
-                    Ok(_) => ValueError::expected(format!(
-                        "integer value between {} and {}", <$t>::MIN, <$t>::MAX)),
-                    Err(_) => ValueError::expected("integer value"),
+                digits.parse().map_err(|_| {
+                    let limit = digits.parse::<i128>().is_ok_and(|n| n > 0).then_some(<$t>::MAX);
+                    ValueError {
+                        limit: limit.map(|n| n.unsigned_abs().into()),
+                        ..ValueError::expected("integer value")
+                    }
                 })
             }
             fn write(&self, out: &mut String) {
@@ -267,8 +273,10 @@ macro_rules! hex {
                 };
                 match n.map(<$t>::try_from) {
                     Some(Ok(n)) => Ok(Self(n)),
-                    Some(Err(_)) => Err(ValueError::expected(
-                        format!("value of at most 0x{:x}", <$t>::MAX))),
+                    Some(Err(_)) => Err(ValueError {
+                        limit: Some(<$t>::MAX.into()),
+                        ..ValueError::expected("non-negative integer value")
+                    }),
                     None => Err(ValueError::expected("non-negative integer value")),
                 }
             }
@@ -310,13 +318,14 @@ mod tests {
         assert_eq!(text(&|o| u64::MAX.write(o)), u64::MAX.to_string());
         assert_eq!(i32::parse(" -5 "), Ok(-5));
         for (got, expected) in [
-            (i8::parse("200").map(i64::from), "integer value between -128 and 127"),
-            (i8::parse("x").map(i64::from), "integer value"),
-            (u8::parse("-1").map(i64::from), "non-negative value"),
-            (u8::parse("256").map(i64::from), "value of at most 255"),
-            (u8::parse("").map(i64::from), "non-negative integer value"),
+            (i8::parse("200").map(i64::from), ("integer value", Some(127))),
+            (i8::parse("x").map(i64::from), ("integer value", None)),
+            (u8::parse("-1").map(i64::from), ("non-negative integer value", None)),
+            (u8::parse("256").map(i64::from), ("non-negative integer value", Some(255))),
+            (u8::parse("").map(i64::from), ("non-negative integer value", None)),
         ] {
-            assert_eq!(got, Err(ValueError::expected(expected)));
+            let (words, limit) = expected;
+            assert_eq!(got, Err(ValueError { limit, ..ValueError::expected(words) }));
         }
         assert!(Hex::<u8>::parse("0x").is_err() && Hex::<u8>::parse("0x+1").is_err());
         assert!(f64::parse("inf").is_err());

@@ -92,8 +92,8 @@ fn address_is_a_union() {
              <address>.",
             "Invalid value for attribute 'slot' in element 'address': '0x1g'. Expected \
              non-negative integer value",
-            "Invalid value for attribute 'bus' in element 'address': '256'. Expected value of at \
-             most 0xff",
+            "Invalid value for attribute 'bus' in element 'address': '256'. Expected \
+             non-negative integer value | The highest value is 255.",
         ]
     );
 }
@@ -457,7 +457,7 @@ fn attributes_beside_text() {
         [
             "Invalid value for attribute 'cpuset' in element 'vcpu': '3-1'. Expected a list of \
              numbers and ranges like 0-3,^2,5",
-            "Invalid value for element 'vcpu': '-4'. Expected non-negative value",
+            "Invalid value for element 'vcpu': '-4'. Expected non-negative integer value",
         ]
     );
     assert_eq!(faults::<Memory>("memory", "<memory/>"), ["Missing content of element 'memory'"]);

@@ -1,6 +1,7 @@
 //! Where a device sits on its bus.
 
 use crate::domain::prelude::*;
+use xml::{Element, Reader, ValueError, XmlValue};
 
 /// An address; the variant names the bus kind.
 #[derive(Clone, Debug, PartialEq, Xml)]
@@ -36,6 +37,7 @@ pub enum Address {
 
 /// PCI function; all zero means "choose one".
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
+#[xml(check = PciAddress::check)]
 pub struct PciAddress {
     /// Attribute `domain`.
     #[xml(attr, default)]
@@ -112,6 +114,7 @@ pub struct CcidAddress {
 
 /// USB bus and port path (`1.2`).
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
+#[xml(check = UsbAddress::check)]
 pub struct UsbAddress {
     /// Attribute `bus`.
     #[xml(attr, default)]
@@ -123,6 +126,7 @@ pub struct UsbAddress {
 
 /// Register of sPAPR VIO.
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
+#[xml(check = SpaprVioAddress::check)]
 pub struct SpaprVioAddress {
     /// Attribute `reg`.
     #[xml(attr)]
@@ -131,6 +135,7 @@ pub struct SpaprVioAddress {
 
 /// Channel subsystem address.
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
+#[xml(check = CcwAddress::check)]
 pub struct CcwAddress {
     /// Attribute `cssid`.
     #[xml(attr)]
@@ -145,9 +150,10 @@ pub struct CcwAddress {
 
 /// ISA port and interrupt.
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
+#[xml(check = IsaAddress::check)]
 pub struct IsaAddress {
     /// Attribute `iobase`.
-    #[xml(attr)]
+    #[xml(attr, zero_absent)]
     pub iobase: Option<Hex<1>>,
     /// Attribute `irq`.
     #[xml(attr)]
@@ -156,12 +162,13 @@ pub struct IsaAddress {
 
 /// Memory slot.
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
+#[xml(check = DimmAddress::check)]
 pub struct DimmAddress {
     /// Attribute `slot`.
     #[xml(attr, default)]
     pub slot: u32,
     /// Attribute `base`.
-    #[xml(attr)]
+    #[xml(attr, zero_absent)]
     pub base: Option<Hex<1>>,
 }
 
@@ -176,6 +183,97 @@ pub struct MdevAddress {
 /// An address kind without fields.
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct NoAddress {}
+
+/// The numbers of an address have 32 bits, however they are kept.
+fn small(el: Element<'_>, cx: &mut Reader, names: &[&str]) {
+    for a in names.iter().filter_map(|name| el.attr_node(name)) {
+        if <xml::Hex<u64> as XmlValue>::parse(a.value()).is_ok_and(|n| n.0 > u32::MAX.into()) {
+            cx.bad_attr(a, el, &ValueError::expected("non-negative integer value"));
+        }
+    }
+}
+
+/// The number as libvirt reads those that it takes for hexadecimal with and without their mark.
+fn always_hex<const W: usize>(el: Element<'_>, name: &str, value: &mut Option<Hex<W>>) {
+    let text = el.attr(name).unwrap_or_default().trim_ascii();
+    if let (Some(value), Ok(n)) = (value.as_mut(), u64::from_str_radix(text, 16)) {
+        value.0 = n;
+    }
+}
+
+impl PciAddress {
+    fn check(&mut self, el: Element<'_>, cx: &mut Reader) {
+        small(el, cx, &["domain", "bus", "slot", "function"]);
+    }
+}
+
+impl IsaAddress {
+    fn check(&mut self, el: Element<'_>, cx: &mut Reader) {
+        always_hex(el, "iobase", &mut self.iobase);
+        always_hex(el, "irq", &mut self.irq);
+        small(el, cx, &["iobase", "irq"]);
+    }
+}
+
+impl SpaprVioAddress {
+    fn check(&mut self, el: Element<'_>, _: &mut Reader) {
+        always_hex(el, "reg", &mut self.reg);
+    }
+}
+
+impl DimmAddress {
+    fn check(&mut self, el: Element<'_>, cx: &mut Reader) {
+        if el.attr("slot").is_none() {
+            cx.missing_attr(el, "slot");
+        }
+    }
+}
+
+/// Ports that lead from a controller through hubs to a device, at most.
+const USB_DEPTH: usize = 4;
+
+impl UsbAddress {
+    /// Ports are numbers joined by dots; the first zero ends them.
+    fn check(&mut self, el: Element<'_>, cx: &mut Reader) {
+        let Some(a) = el.attr_node("port") else { return };
+        let number = |part: &str| match part.bytes().all(|c| c.is_ascii_digit()) {
+            true => part.parse::<u32>().ok(),
+            false => None,
+        };
+        let parts: Option<Vec<_>> = a.value().split('.').map(number).collect();
+        let Some(parts) = parts.filter(|parts| parts.len() <= USB_DEPTH) else {
+            let hints = vec!["A port is a number; behind hubs up to four, as in 1.2.".to_owned()];
+            let words = "Cannot parse <address> 'port' attribute";
+            cx.error("domain.usb-port", ErrorCode::INTERNAL_ERROR, a.value_span(), words, hints);
+            return;
+        };
+        let path: Vec<_> =
+            parts.into_iter().take_while(|n| *n > 0).map(|n| n.to_string()).collect();
+        self.port = Some(path.join(".")).filter(|path| !path.is_empty());
+    }
+}
+
+impl CcwAddress {
+    /// All three numbers, or none.
+    fn check(&mut self, el: Element<'_>, cx: &mut Reader) {
+        small(el, cx, &["cssid", "ssid", "devno"]);
+        let [cssid, ssid, devno] =
+            [self.cssid.map(|n| n.0), self.ssid.map(|n| n.0), self.devno.map(|n| n.0)];
+        let [css, ss, dev] = [cssid, ssid, devno].map(Option::unwrap_or_default);
+        let given = [cssid, ssid, devno].iter().flatten().count();
+        let words = if given > 0 && (css > 0xfe || ss > 3 || dev > 0xffff) {
+            format!(
+                "Invalid specification for virtio ccw address: cssid='0x{css:x}' ssid='0x{ss:x}' \
+                 devno='0x{dev:04x}'"
+            )
+        } else if matches!(given, 1 | 2) {
+            "Invalid partial specification for virtio ccw address".to_owned()
+        } else {
+            return;
+        };
+        cx.error("domain.ccw-address", ErrorCode::INTERNAL_ERROR, el.span(), words, Vec::new());
+    }
+}
 
 /// The bus kind of an address, as its `type` says.
 pub fn kind(address: &Address) -> &'static str {

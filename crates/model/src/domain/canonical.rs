@@ -4,13 +4,18 @@ mod chardevs;
 mod interfaces;
 
 use diag::{Diagnostic, ErrorCode, Severity};
+use xml::YesNo;
 
 use super::Domain;
 use super::devices::controller::ControllerType;
-use super::devices::disk::{BackingStore, DiskMirror, DiskSource, ImageFormat, StorageType};
+use super::devices::disk::{
+    BackingStore, DiskMirror, DiskSource, ImageFormat, MetadataCache, StorageType,
+};
+use super::devices::filesystem::FilesystemDriver;
 use super::devices::hostdev::HostdevType;
 use super::devices::tpm::{Tpm, TpmBackendType};
 use super::scalar::scale;
+use super::seclabel::{Seclabel, SeclabelType};
 
 fn error(out: &mut Vec<Diagnostic>, message: String) {
     out.push(Diagnostic {
@@ -19,8 +24,29 @@ fn error(out: &mut Vec<Diagnostic>, message: String) {
         code: ErrorCode::INVALID_ARG,
         span: None,
         message,
+        domain: None,
         hints: Vec::new(),
     });
+}
+
+/// A label has what its kind has, and says whether files get it.
+fn seclabel(l: &mut Seclabel) {
+    if l.model.as_deref() == Some("none") {
+        l.kind = SeclabelType::None;
+    }
+    match l.kind {
+        SeclabelType::Dynamic if l.model.is_some() => {
+            l.relabel.get_or_insert(YesNo::Yes);
+        }
+        SeclabelType::Static if l.model.is_some() => {
+            l.relabel.get_or_insert(YesNo::No);
+            l.base_label = None;
+        }
+        SeclabelType::None if l.relabel != Some(YesNo::Yes) => {
+            *l = Seclabel { kind: l.kind, model: l.model.take(), ..Seclabel::default() };
+        }
+        _ => {}
+    }
 }
 
 /// Converts `value` in `unit` to multiples of `to` bytes, written as `name`.
@@ -36,11 +62,17 @@ fn to_unit(
             *value = bytes.div_ceil(to);
             *unit = Some(name.to_owned());
         }
-        None if unit.as_deref().is_some_and(|u| super::scalar::unit_bytes(u).is_none()) => {
+        None if unit
+            .as_deref()
+            .is_some_and(|u| !u.is_empty() && super::scalar::unit_bytes(u).is_none()) =>
+        {
             error(out, format!("unknown suffix '{}'", unit.as_deref().unwrap_or_default()));
         }
         None => {
-            error(out, format!("value too large: {value}{}", unit.as_deref().unwrap_or_default()))
+            error(out, format!("value too large: {value}{}", unit.as_deref().unwrap_or_default()));
+            if let Some(last) = out.last_mut() {
+                last.code = ErrorCode::OVERFLOW;
+            }
         }
     }
 }
@@ -58,18 +90,11 @@ pub fn canonicalize(d: &mut Domain, out: &mut Vec<Diagnostic>) {
         for c in &mut n.cells {
             to_unit(&mut c.memory, &mut c.unit, 1024, KIB, out);
             for cache in &mut c.caches {
-                for v in [&mut cache.size, &mut cache.line].into_iter().flatten() {
-                    if let Some(u) = &v.unit
-                        && super::scalar::unit_bytes(u).is_none()
-                    {
-                        error(out, format!("unknown suffix '{u}'"));
+                // libvirt passes over the units that are written here.
+                for (v, unit) in [(&mut cache.size, "KiB"), (&mut cache.line, "B")] {
+                    if let Some(v) = v {
+                        v.unit = Some(unit.to_owned());
                     }
-                }
-                if let Some(s) = cache.size.as_mut() {
-                    to_unit(&mut s.value, &mut s.unit, 1024, KIB, out);
-                }
-                if let Some(s) = cache.line.as_mut() {
-                    to_unit(&mut s.value, &mut s.unit, 1, (1, "B"), out);
                 }
             }
         }
@@ -83,13 +108,18 @@ pub fn canonicalize(d: &mut Domain, out: &mut Vec<Diagnostic>) {
         }
     }
     if let Some(f) = d.features.as_mut() {
+        if let Some(teardown) = f.async_teardown.as_mut() {
+            teardown.enabled.get_or_insert(xml::YesNo::Yes);
+        }
         if let Some(t) = f.tcg.as_mut().and_then(|t| t.tb_cache.as_mut()) {
             to_unit(&mut t.size, &mut t.unit, 1024, KIB, out);
         }
+        f.tcg = f.tcg.take().filter(|t| t.tb_cache.as_ref().is_some_and(|cache| cache.size > 0));
         if let Some(t) = f.smm.as_mut().and_then(|s| s.tseg.as_mut()) {
             short_unit(&mut t.size, &mut t.unit, 1 << 20, out);
         }
     }
+    d.seclabels.iter_mut().for_each(seclabel);
     if let Some(m) = d.metadata.as_mut() {
         m.keep_one_per_namespace();
     }
@@ -103,6 +133,7 @@ pub fn canonicalize(d: &mut Domain, out: &mut Vec<Diagnostic>) {
         if let Some(s) = disk.source.as_mut() {
             keep_fields_of(s, disk.kind);
         }
+        disk.geometry = disk.geometry.take().filter(|g| g.cyls > 0 && g.heads > 0 && g.secs > 0);
         if disk.source.as_ref().is_some_and(|s| *s == DiskSource::default()) {
             disk.source = None;
         }
@@ -122,6 +153,9 @@ pub fn canonicalize(d: &mut Domain, out: &mut Vec<Diagnostic>) {
         {
             to_unit(&mut s.size, &mut s.unit, 1, (1, "bytes"), out);
         }
+        if let Some(driver) = disk.driver.as_mut() {
+            driver.metadata_cache = driver.metadata_cache.take().filter(caches);
+        }
     }
     for c in &mut dev.controllers {
         if let Some(h) = c.pcihole64.as_mut() {
@@ -132,12 +166,29 @@ pub fn canonicalize(d: &mut Domain, out: &mut Vec<Diagnostic>) {
             c.target = None;
         }
     }
+    for r in &mut dev.rngs {
+        r.rate = r.rate.take().filter(|rate| rate.bytes > 0);
+    }
     chardevs::canonicalize(dev);
     interfaces::canonicalize(&mut dev.interfaces);
     for t in &mut dev.tpms {
+        if let Some(s) = t.backend.source.as_mut().filter(|s| s.kind == "unix") {
+            s.mode.get_or_insert_default();
+        }
         tpm(t);
     }
     for f in &mut dev.filesystems {
+        if let Some(driver) = f.driver.as_mut().filter(|d| d.kind.is_none()) {
+            // What belongs to a kind of driver means nothing without one.
+            *driver = FilesystemDriver {
+                virtio: std::mem::take(&mut driver.virtio),
+                ..FilesystemDriver::default()
+            };
+        }
+        f.driver = f.driver.take().filter(|d| *d != FilesystemDriver::default());
+        for mode in [&mut f.fmode, &mut f.dmode] {
+            *mode = mode.take().filter(|mode| !mode.bytes().all(|c| c == b'0') || mode.is_empty());
+        }
         for mode in [&mut f.fmode, &mut f.dmode].into_iter().flatten() {
             if let Ok(n) = u32::from_str_radix(mode, 8) {
                 *mode = format!("{n:04o}");
@@ -219,6 +270,15 @@ fn backing(b: &mut BackingStore, out: &mut Vec<Diagnostic>) {
     {
         to_unit(&mut s.size, &mut s.unit, 1, (1, "bytes"), out);
     }
+    if let Some(format) = b.format.as_mut() {
+        format.metadata_cache = format.metadata_cache.take().filter(caches);
+    }
+    b.source = b.source.take().filter(|s| *s != DiskSource::default());
+}
+
+/// Whether it says anything.
+fn caches(cache: &MetadataCache) -> bool {
+    cache.max_size.as_ref().is_some_and(|s| s.size > 0)
 }
 
 /// TSEG and the parts of a cache keep the biggest unit that divides them.
@@ -239,6 +299,11 @@ fn short_unit(value: &mut u64, unit: &mut Option<String>, default: u64, out: &mu
 
 /// Drops the fields of a source that its type does not have.
 pub(crate) fn keep_fields_of(s: &mut DiskSource, kind: StorageType) {
+    interfaces::seclabels(&mut s.seclabels);
+    if let Some(slices) = s.slices.as_mut() {
+        slices.slices.retain(|slice| slice.kind == "storage");
+    }
+    s.slices = s.slices.take().filter(|slices| !slices.slices.is_empty());
     if s.actual_type.is_some() {
         // A running guest's volume also says what it resolved to.
         return;
@@ -280,7 +345,9 @@ pub(crate) fn keep_fields_of(s: &mut DiskSource, kind: StorageType) {
         s.volume = None;
         s.mode = None;
     }
-    if kind != Nvme {
+    if kind == Nvme {
+        s.managed.get_or_insert(xml::YesNo::Yes);
+    } else {
         s.address = None;
         s.managed = None;
         s.namespace = None;

@@ -98,13 +98,13 @@ pub enum TimerMode {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct Clock {
     /// Attribute `offset`.
-    #[xml(attr, default)]
+    #[xml(attr, default, empty_absent)]
     pub offset: ClockOffset,
     /// Seconds, or `reset`.
     #[xml(attr)]
     pub adjustment: Option<String>,
     /// Attribute `basis`.
-    #[xml(attr)]
+    #[xml(attr, empty_absent)]
     pub basis: Option<ClockBasis>,
     /// Attribute `timezone`.
     #[xml(attr)]
@@ -139,7 +139,7 @@ pub struct Timer {
     #[xml(attr)]
     pub mode: Option<TimerMode>,
     /// Element `<catchup>`.
-    #[xml(child)]
+    #[xml(child, empty_absent)]
     pub catchup: Option<Catchup>,
 }
 
@@ -147,12 +147,12 @@ pub struct Timer {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct Catchup {
     /// Attribute `threshold`.
-    #[xml(attr)]
+    #[xml(attr, zero_absent)]
     pub threshold: Option<u64>,
     /// Attribute `slew`.
-    #[xml(attr)]
+    #[xml(attr, zero_absent)]
     pub slew: Option<u64>,
     /// Attribute `limit`.
-    #[xml(attr)]
+    #[xml(attr, zero_absent)]
     pub limit: Option<u64>,
 }

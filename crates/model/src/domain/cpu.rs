@@ -137,10 +137,10 @@ pub struct Cpu {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct CpuModel {
     /// Attribute `fallback`.
-    #[xml(attr)]
+    #[xml(attr, empty_absent)]
     pub fallback: Option<CpuFallback>,
     /// Attribute `vendor_id`.
-    #[xml(attr)]
+    #[xml(attr, empty_absent)]
     pub vendor_id: Option<String>,
     /// The text of the element.
     #[xml(text)]
@@ -154,10 +154,10 @@ pub struct CpuTopology {
     #[xml(attr)]
     pub sockets: u32,
     /// Attribute `dies`.
-    #[xml(attr)]
+    #[xml(attr, nonzero)]
     pub dies: Option<u32>,
     /// Attribute `clusters`.
-    #[xml(attr)]
+    #[xml(attr, nonzero)]
     pub clusters: Option<u32>,
     /// Attribute `cores`.
     #[xml(attr)]
@@ -171,7 +171,7 @@ pub struct CpuTopology {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct CpuCache {
     /// Attribute `level`.
-    #[xml(attr)]
+    #[xml(attr, signed)]
     pub level: Option<u32>,
     /// Attribute `mode`.
     #[xml(attr)]
@@ -185,10 +185,10 @@ pub struct MaxPhysAddr {
     #[xml(attr)]
     pub mode: PhysAddrMode,
     /// Attribute `bits`.
-    #[xml(attr)]
+    #[xml(attr, signed)]
     pub bits: Option<u32>,
     /// Attribute `limit`.
-    #[xml(attr)]
+    #[xml(attr, nonzero)]
     pub limit: Option<u32>,
 }
 
@@ -199,7 +199,7 @@ pub struct CpuFeature {
     #[xml(attr)]
     pub policy: Option<CpuFeaturePolicy>,
     /// Attribute `name`.
-    #[xml(attr)]
+    #[xml(attr, missing = (ErrorCode::XML_ERROR, "Invalid CPU feature name"), empty_absent)]
     pub name: String,
 }
 
@@ -224,7 +224,7 @@ pub struct NumaCell {
     #[xml(attr)]
     pub cpus: Option<CpuSet>,
     /// In `unit`; KiB after reading.
-    #[xml(attr)]
+    #[xml(attr, fault = (ErrorCode::XML_ERROR, "Invalid value '{}' for element or attribute './@memory'"), missing = (ErrorCode::XML_ERROR, "missing element or attribute './@memory'"))]
     pub memory: u64,
     /// Attribute `unit`.
     #[xml(attr)]
@@ -356,7 +356,7 @@ pub struct Interconnect {
     #[xml(attr, name = "type")]
     pub kind: InterconnectAccess,
     /// Attribute `value`.
-    #[xml(attr)]
+    #[xml(attr, fault = (ErrorCode::XML_ERROR, "Invalid value '{}' for element or attribute './@value'"), missing = (ErrorCode::XML_ERROR, "missing element or attribute './@value'"))]
     pub value: u64,
     /// Attribute `unit`.
     #[xml(attr)]

@@ -54,6 +54,7 @@ pub enum VirtType {
 
 /// A domain: everything its XML says.
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
+#[xml(check = Domain::check)]
 pub struct Domain {
     /// Attribute `type`.
     #[xml(attr, name = "type")]
@@ -86,13 +87,13 @@ pub struct Domain {
     #[xml(child)]
     pub memory: Option<Memory>,
     /// Element `<currentMemory>`.
-    #[xml(child, name = "currentMemory")]
+    #[xml(child, name = "currentMemory", empty_absent)]
     pub current_memory: Option<Kib>,
     /// Element `<blkiotune>`.
-    #[xml(child, name = "blkiotune")]
+    #[xml(child, name = "blkiotune", empty_absent)]
     pub blkio_tune: Option<BlkioTune>,
     /// Element `<memtune>`.
-    #[xml(child, name = "memtune")]
+    #[xml(child, name = "memtune", empty_absent)]
     pub mem_tune: Option<MemTune>,
     /// Element `<memoryBacking>`.
     #[xml(child, name = "memoryBacking")]
@@ -104,7 +105,7 @@ pub struct Domain {
     #[xml(child)]
     pub vcpus: Option<VcpuList>,
     /// Element `<iothreads>`.
-    #[xml(child_text, name = "iothreads")]
+    #[xml(child_text, name = "iothreads", fault = (ErrorCode::XML_ERROR, "invalid iothreads count '{}'"))]
     pub io_threads: Option<u32>,
     /// Element `<iothreadids>`.
     #[xml(child, name = "iothreadids")]
@@ -161,7 +162,7 @@ pub struct Domain {
     #[xml(child_text, name = "on_lockfailure")]
     pub on_lock_failure: Option<LockFailureAction>,
     /// Element `<pm>`.
-    #[xml(child)]
+    #[xml(child, empty_absent)]
     pub pm: Option<PowerManagement>,
     /// Element `<perf>`.
     #[xml(child)]
@@ -210,6 +211,17 @@ pub struct Domain {
     /// Element `<launchSecurity>`.
     #[xml(child, name = "launchSecurity")]
     pub launch_security: Option<LaunchSecurity>,
+}
+
+impl Domain {
+    /// A label that does not say how it is made counts for nothing, unless it is that of no model.
+    fn check(&mut self, el: xml::Element<'_>, _: &mut xml::Reader) {
+        let mut typed = el
+            .children()
+            .filter(|c| c.name() == "seclabel")
+            .map(|c| c.attr("type").is_some() || c.attr("model").is_none_or(|m| m == "none"));
+        self.seclabels.retain(|_| typed.next().unwrap_or(true));
+    }
 }
 
 /// VM generation id.

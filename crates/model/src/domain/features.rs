@@ -40,7 +40,7 @@ pub struct Features {
     #[xml(child)]
     pub pmu: Option<OptionalState>,
     /// Element `<vmport>`.
-    #[xml(child)]
+    #[xml(child, needs = "state")]
     pub vmport: Option<State>,
     /// Element `<gic>`.
     #[xml(child)]
@@ -49,10 +49,10 @@ pub struct Features {
     #[xml(child)]
     pub smm: Option<Smm>,
     /// Element `<ioapic>`.
-    #[xml(child)]
+    #[xml(child, needs = "driver")]
     pub ioapic: Option<IoApic>,
     /// Element `<hpt>`.
-    #[xml(child)]
+    #[xml(child, empty_absent)]
     pub hpt: Option<Hpt>,
     /// Element `<vmcoreinfo>`.
     #[xml(child)]
@@ -79,7 +79,7 @@ pub struct Features {
     #[xml(child)]
     pub ibs: Option<ValueFeature>,
     /// Element `<tcg>`.
-    #[xml(child)]
+    #[xml(child, empty_absent)]
     pub tcg: Option<Tcg>,
     /// Element `<async-teardown>`.
     #[xml(child, name = "async-teardown")]
@@ -126,7 +126,7 @@ pub struct Apic {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct Gic {
     /// `2`, `3` or `host`.
-    #[xml(attr)]
+    #[xml(attr, one_of = &["2", "3", "host"])]
     pub version: Option<String>,
 }
 
@@ -137,7 +137,7 @@ pub struct Smm {
     #[xml(attr)]
     pub state: Option<OnOff>,
     /// Element `<tseg>`.
-    #[xml(child)]
+    #[xml(child, needs_text = "")]
     pub tseg: Option<Tseg>,
 }
 
@@ -223,7 +223,7 @@ pub struct ValueFeature {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct Tcg {
     /// Element `<tb-cache>`.
-    #[xml(child, name = "tb-cache")]
+    #[xml(child, name = "tb-cache", needs_text = "")]
     pub tb_cache: Option<TbCache>,
 }
 

@@ -82,6 +82,7 @@ impl Inside {
 
     /// Gives a fault inside the domain libvirt's code and words.
     pub(crate) fn refine(d: &mut Diagnostic) {
-        refine::refine(std::slice::from_mut(d));
+        refine::refine(std::slice::from_mut(d), "");
+        super::reporters::name(d);
     }
 }

@@ -38,10 +38,10 @@ pub enum LockFailureAction {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct PowerManagement {
     /// Element `<suspend-to-mem>`.
-    #[xml(child, name = "suspend-to-mem")]
+    #[xml(child, name = "suspend-to-mem", needs = "enabled")]
     pub suspend_to_mem: Option<PmState>,
     /// Element `<suspend-to-disk>`.
-    #[xml(child, name = "suspend-to-disk")]
+    #[xml(child, name = "suspend-to-disk", needs = "enabled")]
     pub suspend_to_disk: Option<PmState>,
 }
 

@@ -38,7 +38,7 @@ pub enum AllocationMode {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct MaxMemory {
     /// Attribute `slots`.
-    #[xml(attr)]
+    #[xml(attr, empty_absent, zero_absent, fault = (ErrorCode::XML_ERROR, "Failed to parse memory slot count"))]
     pub slots: Option<u32>,
     /// Size in KiB.
     #[xml(flatten)]
@@ -69,13 +69,13 @@ pub struct MemoryBacking {
     #[xml(flag)]
     pub locked: bool,
     /// Element `<source>`.
-    #[xml(child)]
+    #[xml(child, needs_text = "type")]
     pub source: Option<MemorySource>,
     /// Element `<access>`.
-    #[xml(child)]
+    #[xml(child, needs_text = "mode")]
     pub access: Option<MemoryAccessMode>,
     /// Element `<allocation>`.
-    #[xml(child)]
+    #[xml(child, empty_absent)]
     pub allocation: Option<MemoryAllocation>,
     /// Presence of `<discard/>`.
     #[xml(flag)]
@@ -94,13 +94,13 @@ pub struct HugePages {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct HugePage {
     /// In KiB after reading.
-    #[xml(attr)]
+    #[xml(attr, fault = (ErrorCode::XML_ERROR, "Invalid value '{}' for element or attribute './@size'"), missing = (ErrorCode::XML_ERROR, "missing element or attribute './@size'"))]
     pub size: u64,
     /// Attribute `unit`.
     #[xml(attr)]
     pub unit: Option<String>,
     /// Attribute `nodeset`.
-    #[xml(attr)]
+    #[xml(attr, fault = (ErrorCode::INVALID_ARG, "Failed to parse bitmap '{}'"))]
     pub nodeset: Option<CpuSet>,
 }
 
@@ -108,7 +108,7 @@ pub struct HugePage {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct MemorySource {
     /// Attribute `type`.
-    #[xml(attr, name = "type")]
+    #[xml(attr, name = "type", fault = (ErrorCode::CONFIG_UNSUPPORTED, "unknown memoryBacking/source/type '{}'"))]
     pub kind: MemorySourceType,
 }
 
@@ -124,7 +124,7 @@ pub struct MemoryAccessMode {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct MemoryAllocation {
     /// Attribute `mode`.
-    #[xml(attr)]
+    #[xml(attr, empty_absent)]
     pub mode: Option<AllocationMode>,
     /// Attribute `threads`.
     #[xml(attr)]

@@ -32,6 +32,7 @@ pub mod os;
 mod prelude;
 pub mod qemu_namespace;
 mod refine;
+mod reporters;
 pub mod scalar;
 pub mod seclabel;
 pub mod status;

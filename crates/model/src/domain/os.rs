@@ -95,7 +95,7 @@ pub enum FirmwareFormat {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct Os {
     /// Automatic firmware selection.
-    #[xml(attr)]
+    #[xml(attr, empty_absent, fault = (ErrorCode::XML_ERROR, "unknown firmware value {}"))]
     pub firmware: Option<FirmwareKind>,
     /// What is booted.
     #[xml(child, name = "type")]
@@ -152,10 +152,10 @@ pub struct Os {
     #[xml(child)]
     pub boot: Vec<OsBoot>,
     /// Interactive boot menu.
-    #[xml(child)]
+    #[xml(child, needs = "enable")]
     pub bootmenu: Option<BootMenu>,
     /// Settings of the BIOS.
-    #[xml(child)]
+    #[xml(child, empty_absent)]
     pub bios: Option<OsBios>,
     /// Source of SMBIOS data.
     #[xml(child)]
@@ -166,10 +166,10 @@ pub struct Os {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct OsType {
     /// Guest architecture, e.g. `x86_64`.
-    #[xml(attr)]
+    #[xml(attr, empty_absent)]
     pub arch: Option<String>,
     /// Machine type, canonical after defaults.
-    #[xml(attr)]
+    #[xml(attr, empty_absent)]
     pub machine: Option<String>,
     /// `hvm` for full virtualization.
     #[xml(text)]
@@ -330,16 +330,19 @@ pub struct IdMap {
     pub gids: Vec<IdMapEntry>,
 }
 
+const IDMAP: (ErrorCode, &str) =
+    (ErrorCode::XML_ERROR, "invalid idmap start/target/count settings");
+
 /// One range.
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct IdMapEntry {
     /// Attribute `start`.
-    #[xml(attr)]
+    #[xml(attr, fault = IDMAP, missing = IDMAP)]
     pub start: u32,
     /// Attribute `target`.
-    #[xml(attr)]
+    #[xml(attr, fault = IDMAP, missing = IDMAP)]
     pub target: u32,
     /// Attribute `count`.
-    #[xml(attr)]
+    #[xml(attr, fault = IDMAP, missing = IDMAP)]
     pub count: u32,
 }

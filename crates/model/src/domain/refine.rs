@@ -191,8 +191,15 @@ const MISSING: &[(&str, &str, ErrorCode, &str)] = &[
 ];
 
 /// Gives each fault the code and words libvirt has for it. The place and the hints stay.
-pub(super) fn refine(list: &mut [Diagnostic]) {
+///
+/// `text` is what was read.
+pub(super) fn refine(list: &mut [Diagnostic], text: &str) {
     for d in list.iter_mut() {
+        if let Some(attribute) = between(&d.message, "{", "}") {
+            let value = d.span.and_then(|span| text.get(span.start..span.end)).unwrap_or_default();
+            d.message = crate::network::number_words(attribute, value);
+            continue;
+        }
         if d.rule == "xml.unknown-element"
             && let Some(name) = between(&d.message, "Unknown element '", "' in element 'features'")
         {
@@ -247,6 +254,31 @@ pub(super) fn refine(list: &mut [Diagnostic]) {
             }
         }
     }
+}
+
+/// Adds the name of its source to each complaint about a device without a target.
+pub(super) fn name_sources(list: &mut [Diagnostic], text: &str) {
+    let missing = |d: &Diagnostic| d.code == ErrorCode::NO_TARGET && !d.message.ends_with(' ');
+    if !list.iter().any(missing) {
+        return;
+    }
+    let Ok(document) = xml::Document::parse(text) else { return };
+    for d in list.iter_mut().filter(|d| missing(d)) {
+        let path = crate::object::path_to(document.root(), d);
+        let device = path.iter().rev().find(|el| matches!(el.name(), "disk" | "filesystem"));
+        if let Some(name) = device.and_then(|el| el.child("source")).and_then(source_name) {
+            d.message = format!("missing target information for device {name}");
+        }
+    }
+}
+
+/// How libvirt names a source in its words.
+fn source_name(source: xml::Element<'_>) -> Option<String> {
+    if let (Some(pool), Some(volume)) = (source.attr("pool"), source.attr("volume")) {
+        return Some(format!("pool = '{pool}', volume = '{volume}'"));
+    }
+    let plain = ["file", "dev", "dir", "name"].iter().find_map(|name| source.attr(name));
+    plain.map(str::to_owned)
 }
 
 /// A set of numbers that leaves none is another fault than one that cannot be read.
@@ -305,12 +337,12 @@ mod tests {
         check(
             "<devices><disk><source file='/a'/></disk></devices>",
             ErrorCode::NO_TARGET,
-            "missing target information for device",
+            "missing target information for device /a",
         );
         check(
             "<devices><disk><source file='/a'/><target bus='ide'/></disk></devices>",
             ErrorCode::NO_TARGET,
-            "missing target information for device",
+            "missing target information for device /a",
         );
         check(
             "<maxMemory unit='XB' slots='1'>1</maxMemory>",

@@ -369,28 +369,51 @@ pub fn unit_bytes(unit: &str) -> Option<u64> {
 /// `value` in `unit` (or in units of `default` bytes) as bytes; `None` when the unit is unknown or
 /// the result too big.
 pub fn scale(value: u64, unit: Option<&str>, default: u64) -> Option<u64> {
-    let factor = match unit {
+    let factor = match unit.filter(|u| !u.is_empty()) {
         Some(u) => unit_bytes(u)?,
         None => default,
     };
     value.checked_mul(factor)
 }
 
+/// Where libvirt looks for a size, as its words for a bad one have it: sizes of the guest are found
+/// from the top.
+fn path_of(el: Element<'_>) -> String {
+    let name = el.name();
+    match el.parent().map(|parent| parent.name()) {
+        Some("domain") => format!("./{name}[1]"),
+        Some("memtune") => format!("./memtune/{name}[1]"),
+        _ => format!("./{name}"),
+    }
+}
+
+/// An element without text is a size of nothing.
 fn read_scaled(el: Element<'_>, cx: &mut Reader, default: u64, to: u64) -> Option<u64> {
     let unit = cx.attr(el, "unit");
-    let value: u64 = cx.text_required(el)?;
-    match scale(value, unit.map(|u| u.value()), default) {
-        Some(bytes) => Some(bytes.div_ceil(to)),
-        None => {
-            match unit {
-                Some(u) if unit_bytes(u.value()).is_none() => {
-                    let words = format!("unknown suffix '{}'", u.value());
-                    let hints =
-                        vec!["Units are bytes, KiB, MiB, GiB, TiB and the like.".to_owned()];
-                    cx.error("xml.unit", ErrorCode::INVALID_ARG, u.value_span(), words, hints);
-                }
-                _ => cx.bad_text(el, &ValueError::expected("a smaller size")),
-            }
+    let text = el.text();
+    let text = text.trim_ascii();
+    if text.is_empty() {
+        return Some(0);
+    }
+    let Ok(value) = text.parse::<u64>() else {
+        let words = format!("Invalid value '{text}' for element or attribute '{}'", path_of(el));
+        let hints = vec!["Expected a number that is not negative.".to_owned()];
+        cx.error("xml.invalid-value", ErrorCode::XML_ERROR, el.text_span(), words, hints);
+        return None;
+    };
+    let name = unit.map_or("", |u| u.value());
+    if let (false, None, Some(unit)) = (name.is_empty(), unit_bytes(name), unit) {
+        let words = format!("unknown suffix '{name}'");
+        let hints = vec!["Units are bytes, KiB, MiB, GiB, TiB and the like.".to_owned()];
+        cx.error("xml.unit", ErrorCode::INVALID_ARG, unit.value_span(), words, hints);
+        return None;
+    }
+    match scale(value, Some(name), default) {
+        // Rounding up may leave what can be said in bytes.
+        Some(bytes) if bytes.div_ceil(to).checked_mul(to).is_some() => Some(bytes.div_ceil(to)),
+        _ => {
+            let words = format!("value too large: {value}{name}");
+            cx.error("xml.unit", ErrorCode::OVERFLOW, el.text_span(), words, Vec::new());
             None
         }
     }

@@ -44,7 +44,7 @@ pub struct DeviceSeclabel {
     #[xml(attr)]
     pub model: Option<String>,
     /// Attribute `labelskip`.
-    #[xml(attr, name = "labelskip")]
+    #[xml(attr, name = "labelskip", lenient)]
     pub label_skip: Option<YesNo>,
     /// Attribute `relabel`.
     #[xml(attr)]

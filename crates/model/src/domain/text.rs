@@ -30,11 +30,13 @@ pub struct Parsed {
 /// Reads a `<domain>` document. All faults are reported at once; any of them leaves no domain.
 pub fn parse(text: &str, options: ParseOptions) -> Parsed {
     let xml::Parsed { value, mut diagnostics } = xml::read_str::<Domain>(text, "domain");
-    refine::refine(&mut diagnostics);
+    refine::refine(&mut diagnostics, text);
+    refine::name_sources(&mut diagnostics, text);
     let domain = value.map(|mut d| {
         settle(&mut d, options, &mut diagnostics);
         d
     });
+    diagnostics.iter_mut().for_each(super::reporters::name);
     let failed = diagnostics.iter().any(|d| d.severity == Severity::Error);
     Parsed { domain: domain.filter(|_| !failed), diagnostics }
 }

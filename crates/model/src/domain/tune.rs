@@ -6,7 +6,7 @@ use crate::domain::prelude::*;
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct BlkioTune {
     /// Element `<weight>`.
-    #[xml(child_text)]
+    #[xml(child_text, lenient, zero_absent)]
     pub weight: Option<u32>,
     /// Element `<device>`.
     #[xml(child, name = "device")]
@@ -40,16 +40,16 @@ pub struct BlkioDevice {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct MemTune {
     /// Element `<hard_limit>`.
-    #[xml(child)]
+    #[xml(child, needs_text = "")]
     pub hard_limit: Option<Kib>,
     /// Element `<soft_limit>`.
-    #[xml(child)]
+    #[xml(child, needs_text = "")]
     pub soft_limit: Option<Kib>,
     /// Element `<min_guarantee>`.
-    #[xml(child)]
+    #[xml(child, needs_text = "")]
     pub min_guarantee: Option<Kib>,
     /// Element `<swap_hard_limit>`.
-    #[xml(child)]
+    #[xml(child, needs_text = "")]
     pub swap_hard_limit: Option<Kib>,
 }
 
@@ -120,13 +120,13 @@ pub struct IoThread {
     #[xml(attr)]
     pub id: u32,
     /// Attribute `thread_pool_min`.
-    #[xml(attr)]
+    #[xml(attr, signed)]
     pub thread_pool_min: Option<i32>,
     /// Attribute `thread_pool_max`.
-    #[xml(attr)]
+    #[xml(attr, signed)]
     pub thread_pool_max: Option<i32>,
     /// Element `<poll>`.
-    #[xml(child)]
+    #[xml(child, empty_absent)]
     pub poll: Option<IoThreadPoll>,
 }
 
@@ -148,10 +148,10 @@ pub struct IoThreadPoll {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct DefaultIoThread {
     /// Attribute `thread_pool_min`.
-    #[xml(attr)]
+    #[xml(attr, signed)]
     pub thread_pool_min: Option<i32>,
     /// Attribute `thread_pool_max`.
-    #[xml(attr)]
+    #[xml(attr, signed)]
     pub thread_pool_max: Option<i32>,
 }
 
@@ -167,64 +167,64 @@ pub struct ThrottleGroups {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct IoTune {
     /// Element `<total_bytes_sec>`.
-    #[xml(child_text)]
+    #[xml(child_text, zero_absent, fault = (ErrorCode::XML_ERROR, "disk iotune field 'total_bytes_sec' must be an integer"))]
     pub total_bytes_sec: Option<u64>,
     /// Element `<read_bytes_sec>`.
-    #[xml(child_text)]
+    #[xml(child_text, zero_absent, fault = (ErrorCode::XML_ERROR, "disk iotune field 'read_bytes_sec' must be an integer"))]
     pub read_bytes_sec: Option<u64>,
     /// Element `<write_bytes_sec>`.
-    #[xml(child_text)]
+    #[xml(child_text, zero_absent, fault = (ErrorCode::XML_ERROR, "disk iotune field 'write_bytes_sec' must be an integer"))]
     pub write_bytes_sec: Option<u64>,
     /// Element `<total_iops_sec>`.
-    #[xml(child_text)]
+    #[xml(child_text, zero_absent, fault = (ErrorCode::XML_ERROR, "disk iotune field 'total_iops_sec' must be an integer"))]
     pub total_iops_sec: Option<u64>,
     /// Element `<read_iops_sec>`.
-    #[xml(child_text)]
+    #[xml(child_text, zero_absent, fault = (ErrorCode::XML_ERROR, "disk iotune field 'read_iops_sec' must be an integer"))]
     pub read_iops_sec: Option<u64>,
     /// Element `<write_iops_sec>`.
-    #[xml(child_text)]
+    #[xml(child_text, zero_absent, fault = (ErrorCode::XML_ERROR, "disk iotune field 'write_iops_sec' must be an integer"))]
     pub write_iops_sec: Option<u64>,
     /// Element `<total_bytes_sec_max>`.
-    #[xml(child_text)]
+    #[xml(child_text, zero_absent, fault = (ErrorCode::XML_ERROR, "disk iotune field 'total_bytes_sec_max' must be an integer"))]
     pub total_bytes_sec_max: Option<u64>,
     /// Element `<read_bytes_sec_max>`.
-    #[xml(child_text)]
+    #[xml(child_text, zero_absent, fault = (ErrorCode::XML_ERROR, "disk iotune field 'read_bytes_sec_max' must be an integer"))]
     pub read_bytes_sec_max: Option<u64>,
     /// Element `<write_bytes_sec_max>`.
-    #[xml(child_text)]
+    #[xml(child_text, zero_absent, fault = (ErrorCode::XML_ERROR, "disk iotune field 'write_bytes_sec_max' must be an integer"))]
     pub write_bytes_sec_max: Option<u64>,
     /// Element `<total_iops_sec_max>`.
-    #[xml(child_text)]
+    #[xml(child_text, zero_absent, fault = (ErrorCode::XML_ERROR, "disk iotune field 'total_iops_sec_max' must be an integer"))]
     pub total_iops_sec_max: Option<u64>,
     /// Element `<read_iops_sec_max>`.
-    #[xml(child_text)]
+    #[xml(child_text, zero_absent, fault = (ErrorCode::XML_ERROR, "disk iotune field 'read_iops_sec_max' must be an integer"))]
     pub read_iops_sec_max: Option<u64>,
     /// Element `<write_iops_sec_max>`.
-    #[xml(child_text)]
+    #[xml(child_text, zero_absent, fault = (ErrorCode::XML_ERROR, "disk iotune field 'write_iops_sec_max' must be an integer"))]
     pub write_iops_sec_max: Option<u64>,
     /// Element `<size_iops_sec>`.
-    #[xml(child_text)]
+    #[xml(child_text, zero_absent, fault = (ErrorCode::XML_ERROR, "disk iotune field 'size_iops_sec' must be an integer"))]
     pub size_iops_sec: Option<u64>,
     /// Element `<group_name>`.
     #[xml(child_text)]
     pub group_name: Option<String>,
     /// Element `<total_bytes_sec_max_length>`.
-    #[xml(child_text)]
+    #[xml(child_text, zero_absent, fault = (ErrorCode::XML_ERROR, "disk iotune field 'total_bytes_sec_max_length' must be an integer"))]
     pub total_bytes_sec_max_length: Option<u64>,
     /// Element `<read_bytes_sec_max_length>`.
-    #[xml(child_text)]
+    #[xml(child_text, zero_absent, fault = (ErrorCode::XML_ERROR, "disk iotune field 'read_bytes_sec_max_length' must be an integer"))]
     pub read_bytes_sec_max_length: Option<u64>,
     /// Element `<write_bytes_sec_max_length>`.
-    #[xml(child_text)]
+    #[xml(child_text, zero_absent, fault = (ErrorCode::XML_ERROR, "disk iotune field 'write_bytes_sec_max_length' must be an integer"))]
     pub write_bytes_sec_max_length: Option<u64>,
     /// Element `<total_iops_sec_max_length>`.
-    #[xml(child_text)]
+    #[xml(child_text, zero_absent, fault = (ErrorCode::XML_ERROR, "disk iotune field 'total_iops_sec_max_length' must be an integer"))]
     pub total_iops_sec_max_length: Option<u64>,
     /// Element `<read_iops_sec_max_length>`.
-    #[xml(child_text)]
+    #[xml(child_text, zero_absent, fault = (ErrorCode::XML_ERROR, "disk iotune field 'read_iops_sec_max_length' must be an integer"))]
     pub read_iops_sec_max_length: Option<u64>,
     /// Element `<write_iops_sec_max_length>`.
-    #[xml(child_text)]
+    #[xml(child_text, zero_absent, fault = (ErrorCode::XML_ERROR, "disk iotune field 'write_iops_sec_max_length' must be an integer"))]
     pub write_iops_sec_max_length: Option<u64>,
 }
 
@@ -232,61 +232,61 @@ pub struct IoTune {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct ThrottleGroup {
     /// Element `<total_bytes_sec>`.
-    #[xml(child_text)]
+    #[xml(child_text, zero_absent, fault = (ErrorCode::XML_ERROR, "throttle group field 'total_bytes_sec' must be an integer"))]
     pub total_bytes_sec: Option<u64>,
     /// Element `<read_bytes_sec>`.
-    #[xml(child_text)]
+    #[xml(child_text, zero_absent, fault = (ErrorCode::XML_ERROR, "throttle group field 'read_bytes_sec' must be an integer"))]
     pub read_bytes_sec: Option<u64>,
     /// Element `<write_bytes_sec>`.
-    #[xml(child_text)]
+    #[xml(child_text, zero_absent, fault = (ErrorCode::XML_ERROR, "throttle group field 'write_bytes_sec' must be an integer"))]
     pub write_bytes_sec: Option<u64>,
     /// Element `<total_iops_sec>`.
-    #[xml(child_text)]
+    #[xml(child_text, zero_absent, fault = (ErrorCode::XML_ERROR, "throttle group field 'total_iops_sec' must be an integer"))]
     pub total_iops_sec: Option<u64>,
     /// Element `<read_iops_sec>`.
-    #[xml(child_text)]
+    #[xml(child_text, zero_absent, fault = (ErrorCode::XML_ERROR, "throttle group field 'read_iops_sec' must be an integer"))]
     pub read_iops_sec: Option<u64>,
     /// Element `<write_iops_sec>`.
-    #[xml(child_text)]
+    #[xml(child_text, zero_absent, fault = (ErrorCode::XML_ERROR, "throttle group field 'write_iops_sec' must be an integer"))]
     pub write_iops_sec: Option<u64>,
     /// Element `<total_bytes_sec_max>`.
-    #[xml(child_text)]
+    #[xml(child_text, zero_absent, fault = (ErrorCode::XML_ERROR, "throttle group field 'total_bytes_sec_max' must be an integer"))]
     pub total_bytes_sec_max: Option<u64>,
     /// Element `<read_bytes_sec_max>`.
-    #[xml(child_text)]
+    #[xml(child_text, zero_absent, fault = (ErrorCode::XML_ERROR, "throttle group field 'read_bytes_sec_max' must be an integer"))]
     pub read_bytes_sec_max: Option<u64>,
     /// Element `<write_bytes_sec_max>`.
-    #[xml(child_text)]
+    #[xml(child_text, zero_absent, fault = (ErrorCode::XML_ERROR, "throttle group field 'write_bytes_sec_max' must be an integer"))]
     pub write_bytes_sec_max: Option<u64>,
     /// Element `<total_iops_sec_max>`.
-    #[xml(child_text)]
+    #[xml(child_text, zero_absent, fault = (ErrorCode::XML_ERROR, "throttle group field 'total_iops_sec_max' must be an integer"))]
     pub total_iops_sec_max: Option<u64>,
     /// Element `<read_iops_sec_max>`.
-    #[xml(child_text)]
+    #[xml(child_text, zero_absent, fault = (ErrorCode::XML_ERROR, "throttle group field 'read_iops_sec_max' must be an integer"))]
     pub read_iops_sec_max: Option<u64>,
     /// Element `<write_iops_sec_max>`.
-    #[xml(child_text)]
+    #[xml(child_text, zero_absent, fault = (ErrorCode::XML_ERROR, "throttle group field 'write_iops_sec_max' must be an integer"))]
     pub write_iops_sec_max: Option<u64>,
     /// Element `<size_iops_sec>`.
-    #[xml(child_text)]
+    #[xml(child_text, zero_absent, fault = (ErrorCode::XML_ERROR, "throttle group field 'size_iops_sec' must be an integer"))]
     pub size_iops_sec: Option<u64>,
     /// Element `<total_bytes_sec_max_length>`.
-    #[xml(child_text)]
+    #[xml(child_text, zero_absent, fault = (ErrorCode::XML_ERROR, "throttle group field 'total_bytes_sec_max_length' must be an integer"))]
     pub total_bytes_sec_max_length: Option<u64>,
     /// Element `<read_bytes_sec_max_length>`.
-    #[xml(child_text)]
+    #[xml(child_text, zero_absent, fault = (ErrorCode::XML_ERROR, "throttle group field 'read_bytes_sec_max_length' must be an integer"))]
     pub read_bytes_sec_max_length: Option<u64>,
     /// Element `<write_bytes_sec_max_length>`.
-    #[xml(child_text)]
+    #[xml(child_text, zero_absent, fault = (ErrorCode::XML_ERROR, "throttle group field 'write_bytes_sec_max_length' must be an integer"))]
     pub write_bytes_sec_max_length: Option<u64>,
     /// Element `<total_iops_sec_max_length>`.
-    #[xml(child_text)]
+    #[xml(child_text, zero_absent, fault = (ErrorCode::XML_ERROR, "throttle group field 'total_iops_sec_max_length' must be an integer"))]
     pub total_iops_sec_max_length: Option<u64>,
     /// Element `<read_iops_sec_max_length>`.
-    #[xml(child_text)]
+    #[xml(child_text, zero_absent, fault = (ErrorCode::XML_ERROR, "throttle group field 'read_iops_sec_max_length' must be an integer"))]
     pub read_iops_sec_max_length: Option<u64>,
     /// Element `<write_iops_sec_max_length>`.
-    #[xml(child_text)]
+    #[xml(child_text, zero_absent, fault = (ErrorCode::XML_ERROR, "throttle group field 'write_iops_sec_max_length' must be an integer"))]
     pub write_iops_sec_max_length: Option<u64>,
     /// Element `<group_name>`.
     #[xml(child_text)]
@@ -311,31 +311,31 @@ pub enum Scheduler {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct CpuTune {
     /// Element `<shares>`.
-    #[xml(child_text)]
+    #[xml(child_text, fault = (ErrorCode::XML_ERROR, "can't parse cputune shares value"))]
     pub shares: Option<u64>,
     /// Element `<period>`.
-    #[xml(child_text)]
+    #[xml(child_text, zero_absent, fault = (ErrorCode::XML_ERROR, "can't parse cputune period value"))]
     pub period: Option<u64>,
     /// Element `<quota>`.
-    #[xml(child_text)]
+    #[xml(child_text, zero_absent, fault = (ErrorCode::XML_ERROR, "can't parse cputune quota value"))]
     pub quota: Option<i64>,
     /// Element `<global_period>`.
-    #[xml(child_text)]
+    #[xml(child_text, zero_absent, fault = (ErrorCode::XML_ERROR, "can't parse cputune global period value"))]
     pub global_period: Option<u64>,
     /// Element `<global_quota>`.
-    #[xml(child_text)]
+    #[xml(child_text, zero_absent, fault = (ErrorCode::XML_ERROR, "can't parse cputune global quota value"))]
     pub global_quota: Option<i64>,
     /// Element `<emulator_period>`.
-    #[xml(child_text)]
+    #[xml(child_text, zero_absent, fault = (ErrorCode::XML_ERROR, "can't parse cputune emulator period value"))]
     pub emulator_period: Option<u64>,
     /// Element `<emulator_quota>`.
-    #[xml(child_text)]
+    #[xml(child_text, zero_absent, fault = (ErrorCode::XML_ERROR, "can't parse cputune emulator quota value"))]
     pub emulator_quota: Option<i64>,
     /// Element `<iothread_period>`.
-    #[xml(child_text)]
+    #[xml(child_text, zero_absent, fault = (ErrorCode::XML_ERROR, "can't parse cputune iothread period value"))]
     pub iothread_period: Option<u64>,
     /// Element `<iothread_quota>`.
-    #[xml(child_text)]
+    #[xml(child_text, zero_absent, fault = (ErrorCode::XML_ERROR, "can't parse cputune iothread quota value"))]
     pub iothread_quota: Option<i64>,
     /// Element `<vcpupin>`.
     #[xml(child, name = "vcpupin")]

@@ -48,6 +48,7 @@ pub use route::Route;
 pub use status::{NetworkStatus, format_status, parse_status};
 pub use update::{Command, Refusal, Section, update};
 pub use validate::validate;
+pub(crate) use virtualport::number_words;
 pub use virtualport::{Number, VirtualPort, VirtualPortParameters, VirtualPortType};
 pub use vlan::{NativeMode, Trunk, Vlan, VlanTag};
 

@@ -186,10 +186,10 @@ mod mac_element {
             return None;
         };
         let rules = ValueRules {
-            lenient: false,
             empty_absent: true,
             fault: Some((ErrorCode::INTERNAL_ERROR, "Unable to parse MAC '{}'")),
             missing: Some(MISSING),
+            ..ValueRules::default()
         };
         cx.attr_ruled_required(child, "address", rules)
     }

@@ -28,6 +28,7 @@ fn refuse(el: Element<'_>, message: impl Into<String>) -> Diagnostic {
         code: ErrorCode::INTERNAL_ERROR,
         span: Some(el.span()),
         message: message.into(),
+        domain: None,
         hints: Vec::new(),
     }
 }

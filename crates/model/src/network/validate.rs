@@ -41,6 +41,7 @@ impl Faults<'_> {
             code,
             span: None,
             message,
+            domain: None,
             hints: Vec::new(),
         });
     }

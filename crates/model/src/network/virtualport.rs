@@ -94,7 +94,7 @@ impl<const BITS: u32> XmlValue for Number<BITS> {
 }
 
 /// Libvirt's words for a bad number of a profile's parameters.
-pub(super) fn number_words(attribute: &str, value: &str) -> String {
+pub(crate) fn number_words(attribute: &str, value: &str) -> String {
     if Number::<31>::parse(value).is_err() && !value.starts_with('-') {
         return format!("cannot parse value of {attribute} parameter");
     }

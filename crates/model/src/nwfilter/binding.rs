@@ -72,9 +72,9 @@ macro_rules! required_attr {
                 };
                 let rules = ValueRules {
                     empty_absent: true,
-                    lenient: false,
                     fault: $fault,
                     missing: Some(MISSING),
+                    ..ValueRules::default()
                 };
                 cx.attr_ruled_required(child, $attr, rules)
             }

@@ -260,6 +260,7 @@ impl Faults {
             code,
             span: Some(self.span),
             message,
+            domain: None,
             hints,
         });
     }

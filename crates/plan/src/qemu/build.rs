@@ -313,6 +313,7 @@ impl<'a> Build<'a> {
             code,
             span: None,
             message: message.into(),
+            domain: None,
             hints: Vec::new(),
         });
     }

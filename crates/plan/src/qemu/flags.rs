@@ -20,6 +20,7 @@ pub(super) fn adjusted<'a>(
         code: ErrorCode::INTERNAL_ERROR,
         span: None,
         message: format!("invalid qemu namespace capability '{name}'"),
+        domain: None,
         hints: Vec::new(),
     };
     let mut all = wanted.added.iter().chain(&wanted.deleted);

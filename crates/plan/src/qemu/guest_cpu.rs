@@ -15,7 +15,7 @@ use model::domain::{Domain, VirtType};
 const NEVER_GUESTS: [&str; 5] = ["cmt", "mbm_total", "mbm_local", "osxsave", "ospke"];
 
 fn fault(rule: &'static str, code: ErrorCode, message: String) -> Diagnostic {
-    Diagnostic { rule, severity: Severity::Error, code, span: None, message, hints: Vec::new() }
+    Diagnostic { rule, severity: Severity::Error, code, span: None, message, domain: None, hints: Vec::new() }
 }
 
 fn unanswered(error: &CpuError) -> Diagnostic {

@@ -34,6 +34,7 @@ pub(super) fn fault(
         code,
         span: None,
         message: message.into(),
+        domain: None,
         hints: Vec::new(),
     }]
 }

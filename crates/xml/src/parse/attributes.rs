@@ -193,6 +193,7 @@ impl<'s> Parser<'s> {
             code: ErrorCode::XML_ERROR,
             span: Some(Span { start, end }),
             message,
+            domain: None,
             hints: vec![hint.to_owned()],
         });
     }

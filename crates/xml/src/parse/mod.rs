@@ -103,6 +103,7 @@ impl<'s> Parser<'s> {
             code: ErrorCode::XML_DETAIL,
             span: Some(Span { start, end }),
             message: message.to_owned(),
+            domain: None,
             hints,
         });
     }

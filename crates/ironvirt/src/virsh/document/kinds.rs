@@ -129,6 +129,7 @@ pub fn read(text: &str) -> Read {
         code: ErrorCode::XML_ERROR,
         span: Some(span),
         message: format!("no kind of object has the root element <{root}>"),
+        domain: None,
         hints,
     };
     Read { kind: None, diagnostics: vec![unknown], written: None }

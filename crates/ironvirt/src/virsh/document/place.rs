@@ -66,6 +66,7 @@ mod tests {
                 code: ErrorCode::XML_ERROR,
                 span: None,
                 message: message.to_owned(),
+                domain: None,
                 hints: Vec::new(),
             }];
             find(text, &mut found);

@@ -1,9 +1,11 @@
 //! Interfaces: of every kind just what that kind has.
 
 use crate::domain::devices::interface::{
-    BandwidthLimit, HostAddress, Interface, InterfaceSource, InterfaceType, NetBackendType,
+    BandwidthLimit, HostAddress, Interface, InterfaceSource, InterfaceType, IpAddress,
+    NetBackendType, Route,
 };
 use crate::domain::seclabel::DeviceSeclabel;
+use core::net::IpAddr;
 use xml::YesNo;
 
 /// Drops what an interface's kind has no use for, and what says nothing.
@@ -13,8 +15,27 @@ pub(super) fn canonicalize(all: &mut [Interface]) {
     }
 }
 
+/// Every address says of which family it is.
+fn families(ips: &mut [IpAddress], routes: &mut [Route]) {
+    let of = |address: &str| match address.parse() {
+        Ok(IpAddr::V4(_)) => Some("ipv4".to_owned()),
+        Ok(IpAddr::V6(_)) => Some("ipv6".to_owned()),
+        Err(_) => None,
+    };
+    for ip in ips {
+        ip.family = ip.family.take().or_else(|| of(&ip.address));
+    }
+    for route in routes {
+        route.family = route.family.take().or_else(|| of(&route.address));
+    }
+}
+
 fn one(i: &mut Interface) {
     use InterfaceType::*;
+    families(&mut i.ips, &mut []);
+    if let Some(s) = i.source.as_mut() {
+        families(&mut s.ips, &mut []);
+    }
     let passt = i.backend.as_ref().is_some_and(|b| b.kind == Some(NetBackendType::Passt));
     if let Some(s) = i.source.as_mut() {
         source(s, i.kind, passt);
@@ -111,7 +132,11 @@ fn source(s: &mut InterfaceSource, kind: InterfaceType, passt: bool) {
 }
 
 /// The labels of a device's source: one that says nothing is none, and one with a label relabels.
+/// Only a skipped label is told.
 pub(super) fn seclabels(labels: &mut Vec<DeviceSeclabel>) {
+    for l in labels.iter_mut() {
+        l.label_skip = l.label_skip.filter(|skip| *skip == YesNo::Yes);
+    }
     labels.retain(|l| l.label.is_some() || l.relabel.is_some() || l.label_skip.is_some());
     for l in labels.iter_mut().filter(|l| l.label.is_some()) {
         l.relabel.get_or_insert(YesNo::Yes);

@@ -117,12 +117,6 @@ pub(super) fn apply(d: &mut Domain, m: &Machine, ctx: &DefaultsContext<'_>) {
         {
             t.name = Some("com.redhat.spice.0".to_owned());
         }
-        if c.source.kind == CharType::QemuVdagent
-            && let Some(t) = c.target.as_mut()
-            && t.name.is_none()
-        {
-            t.name = Some("com.redhat.spice.0".to_owned());
-        }
     }
 }
 
@@ -225,6 +219,11 @@ fn source(s: &mut crate::domain::devices::chardev::CharSource) {
                 e.mode.get_or_insert(if own { SocketMode::Bind } else { SocketMode::Connect });
             }
         }
+        CharType::Udp => {
+            for e in &mut s.sources {
+                e.mode.get_or_insert(SocketMode::Connect);
+            }
+        }
         _ => {}
     }
 }
@@ -233,6 +232,9 @@ fn passthrough(s: &mut crate::domain::devices::smartcard::PassthroughSource) {
     match s.kind {
         Some(CharType::Tcp) => {
             s.protocol.get_or_insert(CharProtocol { kind: ProtocolType::Raw });
+            for e in &mut s.sources {
+                e.mode.get_or_insert(SocketMode::Connect);
+            }
         }
         Some(CharType::Unix) => {
             s.protocol = None;

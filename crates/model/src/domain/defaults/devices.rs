@@ -13,7 +13,7 @@ use crate::domain::devices::controller::{
 use crate::domain::devices::filesystem::AccessMode;
 use crate::domain::devices::hostdev::{HostdevMode, HostdevType};
 use crate::domain::devices::input::{InputBus, InputType};
-use crate::domain::devices::interface::{InterfaceModel, InterfaceType};
+use crate::domain::devices::interface::{Interface, InterfaceModel, InterfaceType};
 use crate::domain::devices::memory::MemoryModel;
 use crate::domain::devices::panic::PanicModel;
 use crate::domain::devices::rng::RngBackendModel;
@@ -138,15 +138,46 @@ pub(super) fn apply(d: &mut Domain, m: &Machine, ctx: &mut DefaultsContext<'_>) 
             n.push_str("/0");
         }
     }
+    for i in &mut dev.interfaces {
+        virtual_port(i, ctx);
+    }
+    for f in &mut dev.filesystems {
+        let kind = f.driver.as_ref().and_then(|d| d.kind.as_deref());
+        f.binary = f.binary.take().filter(|_| kind == Some("virtiofs"));
+    }
+    for disk in &mut dev.disks {
+        let source = disk.source.as_mut().filter(|s| s.protocol.as_deref() == Some("iscsi"));
+        if let Some(name) = source.and_then(|s| s.name.as_mut())
+            && !name.contains('/')
+        {
+            name.push_str("/0");
+        }
+    }
     for v in &mut dev.vsocks {
         v.model.get_or_insert_default();
         let c = v.cid.get_or_insert_default();
-        if c.auto.is_none() {
-            c.auto = Some(xml::YesNo::No);
-        }
-        if c.auto == Some(xml::YesNo::Yes) {
-            c.address = None;
-        }
+        // Without a number the start chooses one.
+        let open = if c.address.is_none() { xml::YesNo::Yes } else { xml::YesNo::No };
+        c.auto.get_or_insert(open);
+    }
+}
+
+/// What a switch knows an interface by, made up where the document does not say it. A network may
+/// turn out to want either.
+fn virtual_port(i: &mut Interface, ctx: &mut DefaultsContext<'_>) {
+    use crate::network::VirtualPortType::{OpenVSwitch, Qbg};
+    let Some(port) = i.virtual_port.as_mut() else { return };
+    let wants = |kind| port.kind.is_none_or(|k| k == kind);
+    let (instance, interface) = (wants(Qbg), wants(OpenVSwitch));
+    if !instance && !interface {
+        return;
+    }
+    let p = port.parameters.get_or_insert_default();
+    if instance {
+        p.instance_id.get_or_insert_with(|| units::Uuid(ctx.uuid().0));
+    }
+    if interface {
+        p.interface_id.get_or_insert_with(|| units::Uuid(ctx.uuid().0));
     }
 }
 

@@ -111,14 +111,17 @@ pub(crate) fn fault(
     code: diag::ErrorCode,
     message: impl Into<String>,
 ) {
-    out.push(Diagnostic {
+    let mut fault = Diagnostic {
         rule,
         severity: diag::Severity::Error,
         code,
         span: None,
         message: message.into(),
+        domain: None,
         hints: Vec::new(),
-    });
+    };
+    super::reporters::name(&mut fault);
+    out.push(fault);
 }
 
 #[cfg(test)]

@@ -462,7 +462,7 @@ pub(super) fn set(dev: &mut crate::domain::devices::Devices, x: Dev, mut a: PciA
 
 /// Whether an address says "PCI" but not where.
 pub(super) fn is_open(a: &PciAddress) -> bool {
-    a.domain.0 == 0 && a.bus.0 == 0 && a.slot.0 == 0 && a.function.0 == 0
+    a.domain.0 == 0 && a.bus.0 == 0 && a.slot.0 == 0
 }
 
 /// Where the sets of ICH9 USB 2 controllers are.

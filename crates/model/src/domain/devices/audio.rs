@@ -34,13 +34,13 @@ pub enum AudioType {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct Audio {
     /// Attribute `id`.
-    #[xml(attr)]
+    #[xml(attr, nonzero)]
     pub id: Option<u32>,
     /// Attribute `type`.
     #[xml(attr, name = "type")]
     pub kind: AudioType,
     /// Attribute `timerPeriod`.
-    #[xml(attr, name = "timerPeriod")]
+    #[xml(attr, name = "timerPeriod", nonzero)]
     pub timer_period: Option<u32>,
     /// Attribute `serverName`.
     #[xml(attr, name = "serverName")]
@@ -81,10 +81,10 @@ pub struct AudioIo {
     #[xml(attr, name = "fixedSettings")]
     pub fixed_settings: Option<YesNo>,
     /// Attribute `voices`.
-    #[xml(attr)]
+    #[xml(attr, nonzero)]
     pub voices: Option<u32>,
     /// Attribute `bufferLength`.
-    #[xml(attr, name = "bufferLength")]
+    #[xml(attr, name = "bufferLength", nonzero)]
     pub buffer_length: Option<u32>,
     /// Attribute `dev`.
     #[xml(attr)]
@@ -96,7 +96,7 @@ pub struct AudioIo {
     #[xml(attr, name = "streamName")]
     pub stream_name: Option<String>,
     /// Attribute `latency`.
-    #[xml(attr)]
+    #[xml(attr, nonzero)]
     pub latency: Option<u32>,
     /// Attribute `serverName`.
     #[xml(attr, name = "serverName")]
@@ -111,7 +111,7 @@ pub struct AudioIo {
     #[xml(attr, name = "exactName")]
     pub exact_name: Option<YesNo>,
     /// Attribute `bufferCount`.
-    #[xml(attr, name = "bufferCount")]
+    #[xml(attr, name = "bufferCount", zero_absent)]
     pub buffer_count: Option<u32>,
     /// Attribute `tryPoll`.
     #[xml(attr, name = "tryPoll")]
@@ -125,12 +125,12 @@ pub struct AudioIo {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct AudioSettings {
     /// Attribute `frequency`.
-    #[xml(attr)]
+    #[xml(attr, nonzero)]
     pub frequency: Option<u32>,
     /// Attribute `channels`.
-    #[xml(attr)]
+    #[xml(attr, nonzero)]
     pub channels: Option<u32>,
     /// Attribute `format`.
-    #[xml(attr)]
+    #[xml(attr, one_of = &["s8", "u8", "s16", "u16", "s32", "u32", "f32"])]
     pub format: Option<String>,
 }

@@ -137,7 +137,7 @@ pub struct Serial {
     #[xml(child)]
     pub target: Option<CharTarget>,
     /// Element `<alias>`.
-    #[xml(child)]
+    #[xml(child, needs = "name")]
     pub alias: Option<Alias>,
     /// Element `<acpi>`.
     #[xml(child, empty_absent)]
@@ -151,7 +151,7 @@ pub struct Serial {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct CharSource {
     /// Attribute `type`.
-    #[xml(attr, name = "type", default)]
+    #[xml(attr, name = "type", default = CharType::Pty)]
     pub kind: CharType,
     /// Attribute `tty`.
     #[xml(attr, live_only)]
@@ -163,7 +163,7 @@ pub struct CharSource {
     #[xml(child)]
     pub protocol: Option<CharProtocol>,
     /// Element `<log>`.
-    #[xml(child)]
+    #[xml(child, needs = "file")]
     pub log: Option<CharLog>,
 }
 
@@ -204,7 +204,7 @@ pub struct CharSourceElement {
     #[xml(child, name = "seclabel")]
     pub seclabels: Vec<DeviceSeclabel>,
     /// Element `<reconnect>`.
-    #[xml(child)]
+    #[xml(child, needs = "enabled")]
     pub reconnect: Option<Reconnect>,
     /// Element `<clipboard>`.
     #[xml(child)]
@@ -273,13 +273,13 @@ pub struct CharTarget {
     #[xml(attr)]
     pub name: Option<String>,
     /// Attribute `state`.
-    #[xml(attr, live_only)]
+    #[xml(attr, live_only, lenient)]
     pub state: Option<ChannelState>,
     /// Attribute `port`.
     #[xml(attr)]
     pub port: Option<u32>,
     /// Element `<model>`.
-    #[xml(child)]
+    #[xml(child, needs_text = "name")]
     pub model: Option<CharTargetModel>,
 }
 

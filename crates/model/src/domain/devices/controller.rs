@@ -41,16 +41,16 @@ pub struct Controller {
     #[xml(attr, name = "type", default)]
     pub kind: ControllerType,
     /// Attribute `index`.
-    #[xml(attr)]
+    #[xml(attr, signed)]
     pub index: Option<u32>,
     /// One of the models of its type.
     #[xml(attr)]
     pub model: Option<String>,
     /// virtio-serial and USB.
-    #[xml(attr)]
+    #[xml(attr, signed)]
     pub ports: Option<u32>,
     /// Attribute `vectors`.
-    #[xml(attr)]
+    #[xml(attr, signed)]
     pub vectors: Option<u32>,
     /// Attribute `maxGrantFrames`.
     #[xml(attr, name = "maxGrantFrames")]
@@ -59,7 +59,7 @@ pub struct Controller {
     #[xml(attr, name = "maxEventChannels")]
     pub max_event_channels: Option<u32>,
     /// The device that implements it.
-    #[xml(child, name = "model")]
+    #[xml(child, name = "model", needs = "name")]
     pub pci_model: Option<ControllerModel>,
     /// Element `<target>`.
     #[xml(child)]
@@ -71,10 +71,10 @@ pub struct Controller {
     #[xml(child, empty_absent)]
     pub driver: Option<ControllerDriver>,
     /// Element `<alias>`.
-    #[xml(child)]
+    #[xml(child, needs = "name")]
     pub alias: Option<Alias>,
     /// Element `<master>`.
-    #[xml(child)]
+    #[xml(child, needs = "startport")]
     pub master: Option<UsbMaster>,
     /// Element `<acpi>`.
     #[xml(child, empty_absent)]
@@ -83,7 +83,7 @@ pub struct Controller {
     #[xml(child)]
     pub address: Option<Address>,
     /// Element `<pcihole64>`.
-    #[xml(child)]
+    #[xml(child, needs_text = "")]
     pub pcihole64: Option<PciHole>,
 }
 
@@ -169,19 +169,19 @@ pub struct ControllerModel {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct ControllerTarget {
     /// Attribute `chassisNr`.
-    #[xml(attr, name = "chassisNr")]
+    #[xml(attr, name = "chassisNr", signed)]
     pub chassis_nr: Option<u32>,
     /// Attribute `chassis`.
-    #[xml(attr)]
+    #[xml(attr, signed)]
     pub chassis: Option<u32>,
     /// Attribute `port`.
-    #[xml(attr)]
+    #[xml(attr, signed)]
     pub port: Option<Hex<1>>,
     /// Attribute `busNr`.
-    #[xml(attr, name = "busNr")]
+    #[xml(attr, name = "busNr", signed)]
     pub bus_nr: Option<u32>,
     /// Attribute `index`.
-    #[xml(attr)]
+    #[xml(attr, signed)]
     pub index: Option<u32>,
     /// Attribute `hotplug`.
     #[xml(attr)]
@@ -190,7 +190,7 @@ pub struct ControllerTarget {
     #[xml(attr, name = "memReserve")]
     pub mem_reserve: Option<u64>,
     /// Element `<node>`.
-    #[xml(child_text)]
+    #[xml(child_text, fault = (ErrorCode::XML_ERROR, "invalid NUMA node in target"))]
     pub node: Option<u32>,
 }
 
@@ -198,7 +198,7 @@ pub struct ControllerTarget {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct ControllerDriver {
     /// Attribute `queues`.
-    #[xml(attr)]
+    #[xml(attr, zero_absent)]
     pub queues: Option<u32>,
     /// Attribute `cmd_per_lun`.
     #[xml(attr)]
@@ -210,7 +210,7 @@ pub struct ControllerDriver {
     #[xml(attr)]
     pub ioeventfd: Option<OnOff>,
     /// Attribute `iothread`.
-    #[xml(attr)]
+    #[xml(attr, zero_absent)]
     pub iothread: Option<u32>,
     /// virtio
     #[xml(flatten)]

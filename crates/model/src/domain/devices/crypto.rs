@@ -18,7 +18,7 @@ pub struct Crypto {
     #[xml(child, empty_absent)]
     pub driver: Option<VirtioDriver>,
     /// Element `<alias>`.
-    #[xml(child)]
+    #[xml(child, needs = "name")]
     pub alias: Option<Alias>,
     /// Element `<acpi>`.
     #[xml(child, empty_absent)]

@@ -1,7 +1,5 @@
 //! Disks, their image chains and how they are driven.
 
-use diag::ErrorCode;
-
 use crate::domain::prelude::*;
 use crate::domain::seclabel::DeviceSeclabel;
 use crate::domain::tune::IoTune;
@@ -268,10 +266,10 @@ pub struct Disk {
     #[xml(child)]
     pub backenddomain: Option<BackendDomain>,
     /// Element `<geometry>`.
-    #[xml(child)]
+    #[xml(child, needs = "cyls")]
     pub geometry: Option<Geometry>,
     /// Element `<blockio>`.
-    #[xml(child)]
+    #[xml(child, empty_absent)]
     pub blockio: Option<BlockIo>,
     /// Element `<mirror>`.
     #[xml(child, live_only)]
@@ -313,7 +311,7 @@ pub struct Disk {
     #[xml(child)]
     pub boot: Option<DeviceBoot>,
     /// Element `<alias>`.
-    #[xml(child)]
+    #[xml(child, needs = "name")]
     pub alias: Option<Alias>,
     /// Element `<acpi>`.
     #[xml(child, empty_absent)]
@@ -372,10 +370,10 @@ pub struct DiskDriver {
     #[xml(attr)]
     pub detect_zeroes: Option<DetectZeroes>,
     /// Attribute `queues`.
-    #[xml(attr)]
+    #[xml(attr, zero_absent)]
     pub queues: Option<u32>,
     /// Attribute `queue_size`.
-    #[xml(attr)]
+    #[xml(attr, zero_absent)]
     pub queue_size: Option<u32>,
     /// virtio
     #[xml(flatten)]
@@ -460,7 +458,7 @@ pub struct HistogramBin {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct MetadataCache {
     /// Element `<max_size>`.
-    #[xml(child)]
+    #[xml(child, needs_text = "")]
     pub max_size: Option<CacheSize>,
 }
 
@@ -503,22 +501,25 @@ pub struct DiskSource {
     #[xml(attr, name = "actualType", live_only)]
     pub actual_type: Option<StorageType>,
     /// Attribute `file`.
-    #[xml(attr)]
+    #[xml(attr, empty_absent)]
     pub file: Option<String>,
     /// Attribute `fdgroup`.
     #[xml(attr)]
     pub fdgroup: Option<String>,
     /// Attribute `dev`.
-    #[xml(attr)]
+    #[xml(attr, empty_absent)]
     pub dev: Option<String>,
     /// Attribute `dir`.
-    #[xml(attr)]
+    #[xml(attr, empty_absent)]
     pub dir: Option<String>,
     /// Attribute `protocol`.
-    #[xml(attr)]
+    #[xml(attr, one_of = &[
+        "nbd", "rbd", "sheepdog", "gluster", "iscsi", "http", "https", "ftp", "ftps", "tftp", "ssh",
+        "vxhs", "nfs",
+    ])]
     pub protocol: Option<String>,
     /// Attribute `name`.
-    #[xml(attr)]
+    #[xml(attr, empty_absent)]
     pub name: Option<String>,
     /// Attribute `query`.
     #[xml(attr)]
@@ -536,7 +537,7 @@ pub struct DiskSource {
     #[xml(attr, name = "startupPolicy")]
     pub startup_policy: Option<StartupPolicy>,
     /// Attribute `index`.
-    #[xml(attr, live_only)]
+    #[xml(attr, live_only, lenient)]
     pub index: Option<u32>,
     /// Element `<address>`.
     #[xml(child)]
@@ -551,19 +552,19 @@ pub struct DiskSource {
     #[xml(child)]
     pub config: Option<FileRef>,
     /// Element `<initiator>`.
-    #[xml(child)]
+    #[xml(child, empty_absent)]
     pub initiator: Option<Initiator>,
     /// Element `<ssl>`.
-    #[xml(child)]
+    #[xml(child, needs_text = "verify")]
     pub ssl: Option<SslVerify>,
     /// Element `<cookies>`.
     #[xml(child)]
     pub cookies: Option<Cookies>,
     /// Element `<readahead>`.
-    #[xml(child)]
+    #[xml(child, needs_text = "size", empty_absent)]
     pub readahead: Option<ReadAhead>,
     /// Element `<timeout>`.
-    #[xml(child)]
+    #[xml(child, needs_text = "seconds", empty_absent)]
     pub timeout: Option<SourceTimeout>,
     /// Element `<knownHosts>`.
     #[xml(child, name = "knownHosts")]
@@ -572,7 +573,7 @@ pub struct DiskSource {
     #[xml(child)]
     pub identity: Option<SourceIdentity>,
     /// Element `<reconnect>`.
-    #[xml(child)]
+    #[xml(child, empty_absent)]
     pub reconnect: Option<DiskReconnect>,
     /// Element `<slices>`.
     #[xml(child)]
@@ -615,10 +616,10 @@ pub struct DataStore {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct BackingStore {
     /// Attribute `type`.
-    #[xml(attr, name = "type")]
+    #[xml(attr, name = "type", fault = (ErrorCode::XML_ERROR, "unknown storage source type '{}'"))]
     pub kind: Option<StorageType>,
     /// Attribute `index`: only a running guest's images have one, and both of its forms show it.
-    #[xml(attr)]
+    #[xml(attr, lenient)]
     pub index: Option<u32>,
     /// Element `<format>`.
     #[xml(child)]
@@ -635,7 +636,7 @@ pub struct BackingStore {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct ImageFormat {
     /// Attribute `type`.
-    #[xml(attr, name = "type")]
+    #[xml(attr, name = "type", missing = (ErrorCode::XML_ERROR, "missing disk backing store format"))]
     pub kind: String,
     /// Element `<metadata_cache>`.
     #[xml(child)]
@@ -695,7 +696,7 @@ pub struct DiskTarget {
     #[xml(attr)]
     pub removable: Option<OnOff>,
     /// Attribute `rotation_rate`.
-    #[xml(attr)]
+    #[xml(attr, zero_absent)]
     pub rotation_rate: Option<u32>,
 }
 
@@ -703,13 +704,13 @@ pub struct DiskTarget {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct Geometry {
     /// Attribute `cyls`.
-    #[xml(attr)]
+    #[xml(attr, default)]
     pub cyls: u32,
     /// Attribute `heads`.
-    #[xml(attr)]
+    #[xml(attr, default)]
     pub heads: u32,
     /// Attribute `secs`.
-    #[xml(attr)]
+    #[xml(attr, default)]
     pub secs: u32,
     /// Attribute `trans`.
     #[xml(attr)]
@@ -720,13 +721,13 @@ pub struct Geometry {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct BlockIo {
     /// Attribute `logical_block_size`.
-    #[xml(attr)]
+    #[xml(attr, zero_absent)]
     pub logical_block_size: Option<u32>,
     /// Attribute `physical_block_size`.
-    #[xml(attr)]
+    #[xml(attr, zero_absent)]
     pub physical_block_size: Option<u32>,
     /// Attribute `discard_granularity`.
-    #[xml(attr)]
+    #[xml(attr, zero_absent)]
     pub discard_granularity: Option<u32>,
 }
 

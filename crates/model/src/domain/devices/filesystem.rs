@@ -2,7 +2,6 @@
 
 use super::disk::DiskModel;
 use crate::domain::os::IdMap;
-use diag::ErrorCode;
 
 use crate::domain::prelude::*;
 
@@ -59,7 +58,7 @@ pub struct Filesystem {
     #[xml(attr, name = "type", default)]
     pub kind: FilesystemType,
     /// Attribute `accessmode`.
-    #[xml(attr, name = "accessmode")]
+    #[xml(attr, name = "accessmode", empty_absent)]
     pub access_mode: Option<AccessMode>,
     /// Attribute `fmode`.
     #[xml(attr)]
@@ -71,7 +70,7 @@ pub struct Filesystem {
     #[xml(attr, name = "multidevs")]
     pub multi_devs: Option<MultiDevs>,
     /// Attribute `model`.
-    #[xml(attr)]
+    #[xml(attr, empty_absent)]
     pub model: Option<DiskModel>,
     /// Element `<driver>`.
     #[xml(child, empty_absent)]
@@ -101,7 +100,7 @@ pub struct Filesystem {
     #[xml(child)]
     pub boot: Option<DeviceBoot>,
     /// Element `<alias>`.
-    #[xml(child)]
+    #[xml(child, needs = "name")]
     pub alias: Option<Alias>,
     /// Element `<acpi>`.
     #[xml(child, empty_absent)]
@@ -115,7 +114,7 @@ pub struct Filesystem {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct FilesystemDriver {
     /// Attribute `type`.
-    #[xml(attr, name = "type")]
+    #[xml(attr, name = "type", one_of = &["path", "handle", "loop", "nbd", "ploop", "mtp", "virtiofs"])]
     pub kind: Option<String>,
     /// Attribute `format`.
     #[xml(attr)]
@@ -124,10 +123,10 @@ pub struct FilesystemDriver {
     #[xml(attr)]
     pub name: Option<String>,
     /// Attribute `wrpolicy`.
-    #[xml(attr)]
+    #[xml(attr, one_of = &["immediate"])]
     pub wrpolicy: Option<String>,
     /// Attribute `queue`.
-    #[xml(attr)]
+    #[xml(attr, empty_absent, zero_absent, fault = (ErrorCode::XML_ERROR, "cannot parse queue size '{}' for virtiofs"))]
     pub queue: Option<u32>,
     /// virtio
     #[xml(flatten)]
@@ -138,25 +137,25 @@ pub struct FilesystemDriver {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct FilesystemBinary {
     /// Attribute `path`.
-    #[xml(attr)]
+    #[xml(attr, empty_absent)]
     pub path: Option<String>,
     /// Attribute `xattr`.
     #[xml(attr)]
     pub xattr: Option<OnOff>,
     /// Element `<cache>`.
-    #[xml(child)]
+    #[xml(child, needs = "mode")]
     pub cache: Option<CacheOption>,
     /// Element `<lock>`.
     #[xml(child)]
     pub lock: Option<LockOption>,
     /// Element `<sandbox>`.
-    #[xml(child)]
+    #[xml(child, needs = "mode")]
     pub sandbox: Option<SandboxOption>,
     /// Element `<thread_pool>`.
-    #[xml(child)]
+    #[xml(child, needs_text = "size")]
     pub thread_pool: Option<ThreadPoolOption>,
     /// Element `<openfiles>`.
-    #[xml(child, name = "openfiles")]
+    #[xml(child, name = "openfiles", needs_text = "max", empty_absent)]
     pub open_files: Option<OpenFilesOption>,
 }
 
@@ -164,7 +163,7 @@ pub struct FilesystemBinary {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct CacheOption {
     /// Attribute `mode`.
-    #[xml(attr)]
+    #[xml(attr, one_of = &["none", "always"])]
     pub mode: String,
 }
 
@@ -183,7 +182,7 @@ pub struct LockOption {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct SandboxOption {
     /// Attribute `mode`.
-    #[xml(attr)]
+    #[xml(attr, one_of = &["namespace", "chroot"])]
     pub mode: String,
 }
 
@@ -191,7 +190,7 @@ pub struct SandboxOption {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct ThreadPoolOption {
     /// Attribute `size`.
-    #[xml(attr)]
+    #[xml(attr, fault = (ErrorCode::XML_ERROR, "cannot parse thread pool size '{}' for virtiofs"))]
     pub size: u32,
 }
 
@@ -199,7 +198,7 @@ pub struct ThreadPoolOption {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct OpenFilesOption {
     /// Attribute `max`.
-    #[xml(attr)]
+    #[xml(attr, fault = (ErrorCode::XML_ERROR, "cannot parse openfiles '{}' for virtiofs"))]
     pub max: u64,
 }
 

@@ -85,7 +85,7 @@ pub struct Graphics {
     #[xml(attr)]
     pub address: Option<String>,
     /// Attribute `socket`.
-    #[xml(attr)]
+    #[xml(attr, empty_absent)]
     pub socket: Option<String>,
     /// Attribute `port`.
     #[xml(attr)]
@@ -94,10 +94,10 @@ pub struct Graphics {
     #[xml(attr, name = "tlsPort")]
     pub tls_port: Option<i32>,
     /// Attribute `autoport`.
-    #[xml(attr, name = "autoport")]
+    #[xml(attr, name = "autoport", lenient)]
     pub auto_port: Option<YesNo>,
     /// Attribute `websocket`.
-    #[xml(attr)]
+    #[xml(attr, zero_absent)]
     pub websocket: Option<i32>,
     /// Attribute `websocketGenerated`.
     #[xml(attr, name = "websocketGenerated", live_only)]
@@ -198,7 +198,7 @@ pub struct Listen {
     #[xml(attr)]
     pub network: Option<String>,
     /// Attribute `socket`.
-    #[xml(attr)]
+    #[xml(attr, empty_absent)]
     pub socket: Option<String>,
     /// Attribute `fromConfig`.
     #[xml(attr, name = "fromConfig", live_only)]

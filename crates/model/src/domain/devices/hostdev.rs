@@ -56,7 +56,14 @@ pub struct Hostdev {
     #[xml(attr)]
     pub rawio: Option<YesNo>,
     /// Attribute `model`.
-    #[xml(attr)]
+    #[xml(attr, one_of = &[
+        "vfio-pci",
+        "vfio-ccw",
+        "vfio-ap",
+        "virtio",
+        "virtio-transitional",
+        "virtio-non-transitional",
+    ])]
     pub model: Option<String>,
     /// Attribute `display`.
     #[xml(attr)]
@@ -89,7 +96,7 @@ pub struct Hostdev {
     #[xml(child)]
     pub boot: Option<DeviceBoot>,
     /// Element `<alias>`.
-    #[xml(child)]
+    #[xml(child, needs = "name")]
     pub alias: Option<Alias>,
     /// Element `<rom>`.
     #[xml(child, empty_absent)]
@@ -140,7 +147,7 @@ pub struct HostdevSource {
     #[xml(attr, name = "startupPolicy")]
     pub startup_policy: Option<super::disk::StartupPolicy>,
     /// Attribute `guestReset`.
-    #[xml(attr, name = "guestReset")]
+    #[xml(attr, name = "guestReset", one_of = &["off", "uninitialized", "on"])]
     pub guest_reset: Option<String>,
     /// Attribute `missing`.
     #[xml(attr, live_only)]
@@ -179,7 +186,7 @@ pub struct HostdevSource {
     #[xml(child)]
     pub auth: Option<DiskAuth>,
     /// Element `<initiator>`.
-    #[xml(child)]
+    #[xml(child, empty_absent)]
     pub initiator: Option<Initiator>,
     /// State to restore; only in status files.
     #[xml(child, name = "origstates", live_only)]

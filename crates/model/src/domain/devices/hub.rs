@@ -17,7 +17,7 @@ pub struct Hub {
     #[xml(attr, name = "type")]
     pub kind: HubType,
     /// Element `<alias>`.
-    #[xml(child)]
+    #[xml(child, needs = "name")]
     pub alias: Option<Alias>,
     /// Element `<acpi>`.
     #[xml(child, empty_absent)]

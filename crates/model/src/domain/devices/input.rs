@@ -80,7 +80,7 @@ pub struct Input {
     #[xml(child)]
     pub source: Option<InputSource>,
     /// Element `<alias>`.
-    #[xml(child)]
+    #[xml(child, needs = "name")]
     pub alias: Option<Alias>,
     /// Element `<acpi>`.
     #[xml(child, empty_absent)]

@@ -9,6 +9,7 @@ use crate::domain::prelude::*;
 mod driver;
 mod source;
 
+pub use crate::network::{VirtualPort, VirtualPortParameters, Vlan, VlanTag};
 pub use driver::{GuestOffload, HostOffload, InterfaceDriver, NetDriverName, TxMode};
 pub use source::{HostAddress, InterfaceSource, MacTableManager, PortId};
 
@@ -149,10 +150,10 @@ pub struct Interface {
     #[xml(child, live_only)]
     pub actual: Option<Opaque>,
     /// Element `<script>`.
-    #[xml(child)]
+    #[xml(child, needs_text = "path")]
     pub script: Option<ScriptRef>,
     /// Element `<downscript>`.
-    #[xml(child, name = "downscript")]
+    #[xml(child, name = "downscript", needs_text = "path")]
     pub down_script: Option<ScriptRef>,
     /// Element `<backenddomain>`.
     #[xml(child)]
@@ -173,7 +174,7 @@ pub struct Interface {
     #[xml(child, empty_absent)]
     pub backend: Option<InterfaceBackend>,
     /// Element `<filterref>`.
-    #[xml(child, name = "filterref")]
+    #[xml(child, name = "filterref", needs = "filter")]
     pub filter_ref: Option<FilterRef>,
     /// Element `<tune>`.
     #[xml(child, empty_absent)]
@@ -182,7 +183,7 @@ pub struct Interface {
     #[xml(child)]
     pub teaming: Option<Teaming>,
     /// Element `<link>`.
-    #[xml(child)]
+    #[xml(child, needs_text = "state")]
     pub link: Option<Link>,
     /// Element `<mtu>`.
     #[xml(child, empty_absent)]
@@ -194,7 +195,7 @@ pub struct Interface {
     #[xml(child)]
     pub boot: Option<DeviceBoot>,
     /// Element `<alias>`.
-    #[xml(child)]
+    #[xml(child, needs = "name")]
     pub alias: Option<Alias>,
     /// Element `<rom>`.
     #[xml(child, empty_absent)]
@@ -215,7 +216,7 @@ impl Interface {
         if lacks("mac", "address") {
             self.mac = None;
         }
-        if lacks("model", "type") {
+        if lacks("model", "type") || self.model.as_ref().is_some_and(|m| m.kind.is_empty()) {
             self.model = None;
         }
     }
@@ -245,64 +246,8 @@ pub struct LocalAddress {
     #[xml(attr)]
     pub address: String,
     /// Attribute `port`.
-    #[xml(attr)]
+    #[xml(attr, signed)]
     pub port: u32,
-}
-
-/// VLAN tags.
-#[derive(Clone, Debug, PartialEq, Default, Xml)]
-pub struct Vlan {
-    /// Attribute `trunk`.
-    #[xml(attr)]
-    pub trunk: Option<YesNo>,
-    /// Element `<tag>`.
-    #[xml(child, name = "tag")]
-    pub tags: Vec<VlanTag>,
-}
-
-/// One tag.
-#[derive(Clone, Debug, PartialEq, Default, Xml)]
-pub struct VlanTag {
-    /// Attribute `id`.
-    #[xml(attr)]
-    pub id: u32,
-    /// Attribute `nativeMode`.
-    #[xml(attr, name = "nativeMode")]
-    pub native_mode: Option<String>,
-}
-
-/// Profile of a switch port.
-#[derive(Clone, Debug, PartialEq, Default, Xml)]
-pub struct VirtualPort {
-    /// Attribute `type`.
-    #[xml(attr, name = "type")]
-    pub kind: Option<String>,
-    /// Element `<parameters>`.
-    #[xml(child)]
-    pub parameters: Option<VirtualPortParameters>,
-}
-
-/// Its parameters.
-#[derive(Clone, Debug, PartialEq, Default, Xml)]
-pub struct VirtualPortParameters {
-    /// Attribute `managerid`.
-    #[xml(attr)]
-    pub managerid: Option<String>,
-    /// Attribute `typeid`.
-    #[xml(attr)]
-    pub typeid: Option<String>,
-    /// Attribute `typeidversion`.
-    #[xml(attr)]
-    pub typeidversion: Option<String>,
-    /// Attribute `instanceid`.
-    #[xml(attr)]
-    pub instanceid: Option<Uuid>,
-    /// Attribute `interfaceid`.
-    #[xml(attr)]
-    pub interfaceid: Option<Uuid>,
-    /// Attribute `profileid`.
-    #[xml(attr)]
-    pub profileid: Option<String>,
 }
 
 /// Bridge port options.
@@ -317,10 +262,10 @@ pub struct PortOptions {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct Bandwidth {
     /// Element `<inbound>`.
-    #[xml(child)]
+    #[xml(child, empty_absent)]
     pub inbound: Option<BandwidthLimit>,
     /// Element `<outbound>`.
-    #[xml(child)]
+    #[xml(child, empty_absent)]
     pub outbound: Option<BandwidthLimit>,
 }
 
@@ -328,16 +273,16 @@ pub struct Bandwidth {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct BandwidthLimit {
     /// Attribute `average`.
-    #[xml(attr)]
+    #[xml(attr, zero_absent)]
     pub average: Option<u64>,
     /// Attribute `peak`.
-    #[xml(attr)]
+    #[xml(attr, zero_absent)]
     pub peak: Option<u64>,
     /// Attribute `floor`.
-    #[xml(attr)]
+    #[xml(attr, zero_absent)]
     pub floor: Option<u64>,
     /// Attribute `burst`.
-    #[xml(attr)]
+    #[xml(attr, zero_absent)]
     pub burst: Option<u64>,
 }
 
@@ -449,7 +394,7 @@ pub struct InterfaceGuest {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct InterfaceModel {
     /// Attribute `type`; without it the element is dropped.
-    #[xml(attr, name = "type", default)]
+    #[xml(attr, name = "type", default, empty_absent)]
     pub kind: String,
 }
 
@@ -513,7 +458,7 @@ pub struct Teaming {
     #[xml(attr, name = "type")]
     pub kind: TeamingType,
     /// Attribute `persistent`.
-    #[xml(attr)]
+    #[xml(attr, empty_absent)]
     pub persistent: Option<String>,
 }
 
@@ -529,7 +474,7 @@ pub struct Link {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct Mtu {
     /// Attribute `size`.
-    #[xml(attr, fault = (xml::ErrorCode::XML_ERROR, "malformed mtu size"))]
+    #[xml(attr, fault = (xml::ErrorCode::XML_ERROR, "malformed mtu size"), empty_absent, zero_absent)]
     pub size: Option<u32>,
 }
 
@@ -553,6 +498,6 @@ pub struct CoalesceRx {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct CoalesceFrames {
     /// Attribute `max`; 0 is none.
-    #[xml(attr, default)]
+    #[xml(attr, default, empty_absent, fault = (ErrorCode::XML_DETAIL, "cannot parse value '{}' for coalesce parameter"))]
     pub max: u32,
 }

@@ -24,7 +24,7 @@ pub struct Iommu {
     #[xml(child, empty_absent)]
     pub driver: Option<IommuDriver>,
     /// Element `<alias>`.
-    #[xml(child)]
+    #[xml(child, needs = "name")]
     pub alias: Option<Alias>,
     /// Element `<acpi>`.
     #[xml(child, empty_absent)]
@@ -50,7 +50,7 @@ pub struct IommuDriver {
     #[xml(attr)]
     pub iotlb: Option<OnOff>,
     /// Attribute `aw_bits`.
-    #[xml(attr)]
+    #[xml(attr, zero_absent)]
     pub aw_bits: Option<u32>,
     /// Attribute `dma_translation`.
     #[xml(attr)]

@@ -31,10 +31,10 @@ pub struct MemBalloon {
     #[xml(attr, name = "freePageReporting")]
     pub free_page_reporting: Option<OnOff>,
     /// Element `<stats>`.
-    #[xml(child)]
+    #[xml(child, needs = "period", empty_absent)]
     pub stats: Option<BalloonStats>,
     /// Element `<alias>`.
-    #[xml(child)]
+    #[xml(child, needs = "name")]
     pub alias: Option<Alias>,
     /// Element `<acpi>`.
     #[xml(child, empty_absent)]

@@ -40,7 +40,7 @@ pub struct MemoryDevice {
     #[xml(child)]
     pub target: MemoryDeviceTarget,
     /// Element `<alias>`.
-    #[xml(child)]
+    #[xml(child, needs = "name")]
     pub alias: Option<Alias>,
     /// Element `<acpi>`.
     #[xml(child, empty_absent)]
@@ -54,16 +54,16 @@ pub struct MemoryDevice {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct MemoryDeviceSource {
     /// Element `<nodemask>`.
-    #[xml(child_text)]
+    #[xml(child_text, fault = (ErrorCode::INVALID_ARG, "Failed to parse bitmap '{}'"))]
     pub nodemask: Option<CpuSet>,
     /// Element `<pagesize>`.
-    #[xml(child, name = "pagesize")]
+    #[xml(child, name = "pagesize", empty_absent)]
     pub page_size: Option<Kib>,
     /// Element `<path>`.
     #[xml(child_text)]
     pub path: Option<String>,
     /// Element `<alignsize>`.
-    #[xml(child, name = "alignsize")]
+    #[xml(child, name = "alignsize", empty_absent)]
     pub align_size: Option<Kib>,
     /// Presence of `<pmem/>`.
     #[xml(flag)]
@@ -83,7 +83,7 @@ pub struct MemoryDeviceTarget {
     #[xml(child_text)]
     pub node: Option<u32>,
     /// Element `<label>`.
-    #[xml(child)]
+    #[xml(child, empty_absent)]
     pub label: Option<MemoryLabel>,
     /// Presence of `<readonly/>`.
     #[xml(flag)]
@@ -98,7 +98,7 @@ pub struct MemoryDeviceTarget {
     #[xml(child, live_only)]
     pub current: Option<Kib>,
     /// Element `<address>`.
-    #[xml(child)]
+    #[xml(child, empty_absent, needs = "base")]
     pub address: Option<MemoryBase>,
 }
 

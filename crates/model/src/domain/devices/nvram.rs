@@ -6,7 +6,7 @@ use crate::domain::prelude::*;
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct NvramDevice {
     /// Element `<alias>`.
-    #[xml(child)]
+    #[xml(child, needs = "name")]
     pub alias: Option<Alias>,
     /// Element `<acpi>`.
     #[xml(child, empty_absent)]

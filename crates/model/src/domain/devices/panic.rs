@@ -25,7 +25,7 @@ pub struct Panic {
     #[xml(attr)]
     pub model: Option<PanicModel>,
     /// Element `<alias>`.
-    #[xml(child)]
+    #[xml(child, needs = "name")]
     pub alias: Option<Alias>,
     /// Element `<acpi>`.
     #[xml(child, empty_absent)]

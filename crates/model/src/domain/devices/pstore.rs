@@ -23,7 +23,7 @@ pub struct Pstore {
     #[xml(child)]
     pub size: Kib,
     /// Element `<alias>`.
-    #[xml(child)]
+    #[xml(child, needs = "name")]
     pub alias: Option<Alias>,
     /// Element `<acpi>`.
     #[xml(child, empty_absent)]

@@ -2,6 +2,7 @@
 
 use super::chardev::CharSource;
 use crate::domain::prelude::*;
+use xml::{Element, Reader};
 
 /// Bus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, XmlEnum)]
@@ -13,6 +14,7 @@ pub enum RedirBus {
 
 /// One redirected device.
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
+#[xml(check = RedirDev::check)]
 pub struct RedirDev {
     /// Attribute `bus`.
     #[xml(attr, default)]
@@ -24,7 +26,7 @@ pub struct RedirDev {
     #[xml(child)]
     pub boot: Option<DeviceBoot>,
     /// Element `<alias>`.
-    #[xml(child)]
+    #[xml(child, needs = "name")]
     pub alias: Option<Alias>,
     /// Element `<acpi>`.
     #[xml(child, empty_absent)]
@@ -32,6 +34,16 @@ pub struct RedirDev {
     /// Element `<address>`.
     #[xml(child)]
     pub address: Option<Address>,
+}
+
+impl RedirDev {
+    /// Alone of all character devices it must say its type.
+    fn check(&mut self, el: Element<'_>, cx: &mut Reader) {
+        if el.attr("type").is_none() {
+            let words = "missing type in redirdev";
+            cx.error("domain.redirdev", ErrorCode::INTERNAL_ERROR, el.span(), words, Vec::new());
+        }
+    }
 }
 
 /// Which devices may be redirected.

@@ -22,7 +22,7 @@ pub struct Rng {
     #[xml(attr)]
     pub model: DiskModel,
     /// Element `<rate>`.
-    #[xml(child)]
+    #[xml(child, needs_text = "bytes", empty_absent)]
     pub rate: Option<RngRate>,
     /// Element `<backend>`.
     #[xml(child)]
@@ -31,7 +31,7 @@ pub struct Rng {
     #[xml(child, empty_absent)]
     pub driver: Option<VirtioDriver>,
     /// Element `<alias>`.
-    #[xml(child)]
+    #[xml(child, needs = "name")]
     pub alias: Option<Alias>,
     /// Element `<acpi>`.
     #[xml(child, empty_absent)]
@@ -48,7 +48,7 @@ pub struct RngRate {
     #[xml(attr)]
     pub bytes: u32,
     /// Attribute `period`.
-    #[xml(attr)]
+    #[xml(attr, empty_absent, zero_absent)]
     pub period: Option<u32>,
 }
 

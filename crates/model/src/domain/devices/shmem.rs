@@ -37,7 +37,7 @@ pub struct Shmem {
     #[xml(child)]
     pub model: Option<ShmemModel>,
     /// Element `<size>`.
-    #[xml(child)]
+    #[xml(child, needs_text = "", empty_absent)]
     pub size: Option<ShmemSize>,
     /// Element `<server>`.
     #[xml(child)]
@@ -46,7 +46,7 @@ pub struct Shmem {
     #[xml(child)]
     pub msi: Option<ShmemMsi>,
     /// Element `<alias>`.
-    #[xml(child)]
+    #[xml(child, needs = "name")]
     pub alias: Option<Alias>,
     /// Element `<acpi>`.
     #[xml(child, empty_absent)]
@@ -87,7 +87,7 @@ pub struct ShmemServer {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct ShmemMsi {
     /// Attribute `vectors`.
-    #[xml(attr)]
+    #[xml(attr, zero_absent)]
     pub vectors: Option<u32>,
     /// Attribute `ioeventfd`.
     #[xml(attr)]

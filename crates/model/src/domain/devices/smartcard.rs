@@ -30,7 +30,7 @@ pub struct Smartcard {
     #[xml(child_text)]
     pub database: Option<String>,
     /// Element `<alias>`.
-    #[xml(child)]
+    #[xml(child, needs = "name")]
     pub alias: Option<Alias>,
     /// Element `<acpi>`.
     #[xml(child, empty_absent)]

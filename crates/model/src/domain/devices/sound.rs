@@ -36,7 +36,7 @@ pub struct Sound {
     #[xml(attr)]
     pub multichannel: Option<YesNo>,
     /// Attribute `streams`.
-    #[xml(attr)]
+    #[xml(attr, nonzero)]
     pub streams: Option<u32>,
     /// Element `<codec>`.
     #[xml(child, name = "codec")]
@@ -45,7 +45,7 @@ pub struct Sound {
     #[xml(child)]
     pub audio: Option<super::graphics::AudioRef>,
     /// Element `<alias>`.
-    #[xml(child)]
+    #[xml(child, needs = "name")]
     pub alias: Option<Alias>,
     /// Element `<acpi>`.
     #[xml(child, empty_absent)]

@@ -50,7 +50,7 @@ pub struct Tpm {
     #[xml(child)]
     pub backend: TpmBackend,
     /// Element `<alias>`.
-    #[xml(child)]
+    #[xml(child, needs = "name")]
     pub alias: Option<Alias>,
     /// Element `<acpi>`.
     #[xml(child, empty_absent)]
@@ -79,13 +79,13 @@ pub struct TpmBackend {
     #[xml(child)]
     pub device: Option<TpmDevice>,
     /// Element `<encryption>`.
-    #[xml(child)]
+    #[xml(child, needs_text = "secret")]
     pub encryption: Option<TpmEncryption>,
     /// Element `<active_pcr_banks>`.
     #[xml(child)]
     pub active_pcr_banks: Option<PcrBanks>,
     /// Element `<source>`.
-    #[xml(child)]
+    #[xml(child, needs = "type")]
     pub source: Option<TpmSource>,
     /// Element `<profile>`.
     #[xml(child)]
@@ -96,7 +96,7 @@ pub struct TpmBackend {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct TpmDevice {
     /// Attribute `path`.
-    #[xml(attr)]
+    #[xml(attr, empty_absent)]
     pub path: Option<String>,
 }
 
@@ -146,7 +146,7 @@ pub struct TpmProfile {
     #[xml(attr)]
     pub source: Option<String>,
     /// Attribute `removeDisabled`.
-    #[xml(attr, name = "removeDisabled")]
+    #[xml(attr, name = "removeDisabled", one_of = &["check", "fips-host"])]
     pub remove_disabled: Option<String>,
     /// Attribute `name`.
     #[xml(attr)]

@@ -56,7 +56,7 @@ pub struct Video {
     #[xml(child)]
     pub model: Option<VideoModel>,
     /// Element `<alias>`.
-    #[xml(child)]
+    #[xml(child, needs = "name")]
     pub alias: Option<Alias>,
     /// Element `<acpi>`.
     #[xml(child, empty_absent)]
@@ -73,7 +73,7 @@ pub struct VideoDriver {
     #[xml(flatten)]
     pub virtio: VirtioDriver,
     /// Attribute `name`.
-    #[xml(attr)]
+    #[xml(attr, one_of = &["qemu", "vhostuser"])]
     pub name: Option<String>,
     /// Attribute `vgaconf`.
     #[xml(attr)]
@@ -84,13 +84,13 @@ pub struct VideoDriver {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct VideoModel {
     /// Attribute `type`.
-    #[xml(attr, name = "type")]
+    #[xml(attr, name = "type", default)]
     pub kind: VideoType,
     /// Attribute `ram`.
     #[xml(attr)]
     pub ram: Option<u32>,
     /// Attribute `vram`.
-    #[xml(attr)]
+    #[xml(attr, zero_absent)]
     pub vram: Option<u32>,
     /// Attribute `vram64`.
     #[xml(attr)]
@@ -102,7 +102,7 @@ pub struct VideoModel {
     #[xml(attr)]
     pub heads: Option<u32>,
     /// Attribute `primary`.
-    #[xml(attr)]
+    #[xml(attr, lenient)]
     pub primary: Option<YesNo>,
     /// Attribute `blob`.
     #[xml(attr)]

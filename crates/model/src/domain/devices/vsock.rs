@@ -16,7 +16,7 @@ pub struct Vsock {
     #[xml(child, empty_absent)]
     pub driver: Option<VirtioDriver>,
     /// Element `<alias>`.
-    #[xml(child)]
+    #[xml(child, needs = "name")]
     pub alias: Option<Alias>,
     /// Element `<acpi>`.
     #[xml(child, empty_absent)]
@@ -33,6 +33,6 @@ pub struct Cid {
     #[xml(attr)]
     pub auto: Option<YesNo>,
     /// Attribute `address`.
-    #[xml(attr)]
+    #[xml(attr, nonzero)]
     pub address: Option<u32>,
 }

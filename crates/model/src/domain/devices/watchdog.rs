@@ -46,7 +46,7 @@ pub struct Watchdog {
     #[xml(attr, default)]
     pub action: WatchdogAction,
     /// Element `<alias>`.
-    #[xml(child)]
+    #[xml(child, needs = "name")]
     pub alias: Option<Alias>,
     /// Element `<acpi>`.
     #[xml(child, empty_absent)]

@@ -2,7 +2,7 @@
 
 use crate::domain::alias::Alias;
 use crate::domain::devices::*;
-use crate::domain::{Domain, canonical, live, refine, validate};
+use crate::domain::{Domain, canonical, live, refine, reporters, validate};
 use diag::{Diagnostic, ErrorCode, Severity};
 
 macro_rules! kinds {
@@ -283,7 +283,8 @@ pub fn read(text: &str, running: bool) -> ReadDevice {
         return ReadDevice { device: None, diagnostics };
     };
     let xml::Parsed { value, mut diagnostics } = Device::read_one(kind, text);
-    refine::refine(&mut diagnostics);
+    refine::refine(&mut diagnostics, text);
+    diagnostics.iter_mut().for_each(reporters::name);
     let device = value.and_then(|device| {
         device.alone(|domain| {
             canonical::canonicalize(domain, &mut diagnostics);

@@ -7,7 +7,7 @@
 mod core;
 mod qemu;
 
-use diag::{Diagnostic, ErrorCode, Severity};
+use diag::{Diagnostic, ErrorCode, ErrorDomain, Severity};
 
 pub(crate) use qemu::duplicate_controllers;
 pub use qemu::emulator::{validate_emulator, validate_host, validate_machine};
@@ -18,34 +18,59 @@ use super::Domain;
 use super::alias::VirtioDriver;
 
 /// Collects faults.
-pub(crate) struct Faults(Vec<Diagnostic>);
+pub(crate) struct Faults {
+    list: Vec<Diagnostic>,
+    /// Who says so, unless the words are known to be another's.
+    reporter: Option<ErrorDomain>,
+}
 
 /// Faults kept of one document; pairs of thousands of devices have millions.
 const MOST_FAULTS: usize = 1000;
 
+/// Words of the QEMU driver for what is asked for every driver here.
+const OF_QEMU: &[&str] =
+    &["shmem size must be a power of 2", "need at least one serial port to use BIOS serial output"];
+
 impl Faults {
+    /// None yet; those that come are of the part that reads domains.
+    fn new() -> Self {
+        Self { list: Vec::new(), reporter: None }
+    }
+
+    /// None yet; those that come are of the QEMU driver.
+    fn of_qemu() -> Self {
+        Self { list: Vec::new(), reporter: Some(ErrorDomain::QEMU) }
+    }
+
     /// No more are kept.
     pub(crate) fn is_full(&self) -> bool {
-        self.0.len() >= MOST_FAULTS
+        self.list.len() >= MOST_FAULTS
     }
 
     fn add(&mut self, rule: &'static str, code: ErrorCode, message: impl Into<String>) {
         if self.is_full() {
             return;
         }
-        self.0.push(Diagnostic {
+        let mut fault = Diagnostic {
             rule,
             severity: Severity::Error,
             code,
             span: None,
             message: message.into(),
+            domain: None,
             hints: Vec::new(),
-        });
+        };
+        super::reporters::name(&mut fault);
+        fault.domain = fault.domain.or(self.reporter);
+        if fault.domain.is_none() && OF_QEMU.iter().any(|words| fault.message.starts_with(words)) {
+            fault.domain = Some(ErrorDomain::QEMU);
+        }
+        self.list.push(fault);
     }
 
     /// Says what to do about the fault added last.
     pub(crate) fn hint(&mut self, hint: impl Into<String>) {
-        if let Some(last) = self.0.last_mut() {
+        if let Some(last) = self.list.last_mut() {
             last.hints.push(hint.into());
         }
     }
@@ -78,24 +103,25 @@ impl Faults {
 
 /// Checks a domain whose defaults are filled in. An empty list means it can be defined.
 pub fn validate(d: &Domain) -> Vec<Diagnostic> {
-    let mut out = Faults(Vec::new());
+    let mut out = Faults::new();
     core::check(d, &mut out);
+    out.reporter = Some(ErrorDomain::QEMU);
     qemu::check(d, &mut out);
-    out.0
+    out.list
 }
 
 /// The part of [`validate`] that holds for every hypervisor.
 pub fn validate_core(d: &Domain) -> Vec<Diagnostic> {
-    let mut out = Faults(Vec::new());
+    let mut out = Faults::new();
     core::check(d, &mut out);
-    out.0
+    out.list
 }
 
 /// What must be seen in the document as it was written, because the defaults would cover it.
 pub(crate) fn written(d: &Domain) -> Vec<Diagnostic> {
-    let mut out = Faults(Vec::new());
+    let mut out = Faults::new();
     core::written(d, &mut out);
-    out.0
+    out.list
 }
 
 /// Options that only virtio devices have, on a device that is none.

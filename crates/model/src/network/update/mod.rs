@@ -93,6 +93,7 @@ fn refuse(code: ErrorCode, message: impl Into<String>) -> Refusal {
         code,
         span: None,
         message: message.into(),
+        domain: None,
         hints: Vec::new(),
     }]
 }

@@ -125,6 +125,7 @@ pub(in crate::qemu) fn resolve_volumes(
             code: ErrorCode::NO_STORAGE_VOL,
             span: None,
             message: format!("no storage vol with matching name '{volume}'"),
+            domain: None,
             hints: Vec::new(),
         });
         true

@@ -47,7 +47,7 @@ pub struct PathRef {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct Initiator {
     /// Element `<iqn>`.
-    #[xml(child)]
+    #[xml(child, needs_text = "name")]
     pub iqn: Option<NamedRef>,
 }
 
@@ -71,7 +71,7 @@ pub struct Cookies {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct Cookie {
     /// Attribute `name`.
-    #[xml(attr)]
+    #[xml(attr, empty_absent, missing = (ErrorCode::XML_ERROR, "missing cookie name"))]
     pub name: String,
     /// The text of the element.
     #[xml(text, default, skip_default)]
@@ -82,7 +82,7 @@ pub struct Cookie {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct ReadAhead {
     /// Attribute `size`.
-    #[xml(attr)]
+    #[xml(attr, fault = (ErrorCode::XML_ERROR, "invalid readahead size or timeout"))]
     pub size: u64,
 }
 
@@ -90,7 +90,7 @@ pub struct ReadAhead {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct SourceTimeout {
     /// Attribute `seconds`.
-    #[xml(attr)]
+    #[xml(attr, fault = (ErrorCode::XML_ERROR, "invalid readahead size or timeout"))]
     pub seconds: u64,
 }
 
@@ -118,7 +118,7 @@ pub struct SourceIdentity {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct DiskReconnect {
     /// Attribute `delay`.
-    #[xml(attr)]
+    #[xml(attr, zero_absent)]
     pub delay: Option<u32>,
     /// Attribute `enabled`.
     #[xml(attr)]
@@ -143,10 +143,10 @@ pub struct Slice {
     #[xml(attr, name = "type")]
     pub kind: String,
     /// Attribute `offset`.
-    #[xml(attr)]
+    #[xml(attr, empty_absent, fault = (ErrorCode::XML_ERROR, "malformed value '{}' of 'offset' attribute of slice"), missing = (ErrorCode::XML_ERROR, "missing offset or size attribute of slice"))]
     pub offset: u64,
     /// Attribute `size`.
-    #[xml(attr)]
+    #[xml(attr, empty_absent, fault = (ErrorCode::XML_ERROR, "malformed value '{}' of 'size' attribute of slice"), missing = (ErrorCode::XML_ERROR, "missing offset or size attribute of slice"))]
     pub size: u64,
 }
 
@@ -154,7 +154,7 @@ pub struct Slice {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct DiskAuth {
     /// Attribute `username`.
-    #[xml(attr)]
+    #[xml(attr, missing = (ErrorCode::XML_ERROR, "missing username for auth"), empty_absent)]
     pub username: String,
     /// Element `<secret>`.
     #[xml(child)]
@@ -165,13 +165,13 @@ pub struct DiskAuth {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct AuthSecret {
     /// Attribute `type`.
-    #[xml(attr, name = "type")]
+    #[xml(attr, name = "type", fault = (ErrorCode::CONFIG_UNSUPPORTED, "unknown secret type '{}'"))]
     pub kind: String,
     /// Attribute `usage`.
     #[xml(attr)]
     pub usage: Option<String>,
     /// Attribute `uuid`.
-    #[xml(attr)]
+    #[xml(attr, fault = (ErrorCode::XML_ERROR, "invalid secret uuid '{}'"))]
     pub uuid: Option<Uuid>,
 }
 
@@ -179,10 +179,10 @@ pub struct AuthSecret {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct Encryption {
     /// Attribute `format`.
-    #[xml(attr)]
+    #[xml(attr, missing = (ErrorCode::XML_ERROR, "unknown volume encryption format"))]
     pub format: String,
     /// Attribute `engine`.
-    #[xml(attr)]
+    #[xml(attr, one_of = &["qemu", "librbd"])]
     pub engine: Option<String>,
     /// Element `<secret>`.
     #[xml(child, name = "secret")]
@@ -199,13 +199,13 @@ pub struct Encryption {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct EncryptionSecret {
     /// Attribute `type`.
-    #[xml(attr, name = "type")]
+    #[xml(attr, name = "type", missing = (ErrorCode::XML_ERROR, "unknown volume encryption secret type"))]
     pub kind: String,
     /// Attribute `usage`.
     #[xml(attr)]
     pub usage: Option<String>,
     /// Attribute `uuid`.
-    #[xml(attr)]
+    #[xml(attr, fault = (ErrorCode::XML_ERROR, "invalid secret uuid '{}'"))]
     pub uuid: Option<Uuid>,
 }
 
@@ -255,7 +255,7 @@ pub struct Reservations {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct ReservationSource {
     /// Attribute `type`.
-    #[xml(attr, name = "type")]
+    #[xml(attr, name = "type", missing = (ErrorCode::XML_ERROR, "missing connection type for <reservations/>"))]
     pub kind: String,
     /// Attribute `path`.
     #[xml(attr)]

@@ -101,7 +101,7 @@ pub struct InterfaceSource {
     #[xml(attr)]
     pub address: Option<String>,
     /// Attribute `port`.
-    #[xml(attr)]
+    #[xml(attr, signed)]
     pub port: Option<u32>,
     /// Attribute `network`.
     #[xml(attr)]
@@ -110,7 +110,7 @@ pub struct InterfaceSource {
     #[xml(attr, name = "switchid")]
     pub switch_id: Option<Uuid>,
     /// A running guest's port of its network, or a port of the distributed switch.
-    #[xml(attr, name = "portid")]
+    #[xml(attr, name = "portid", lenient)]
     pub port_id: Option<PortId>,
     /// Attribute `portgroup`.
     #[xml(attr)]
@@ -149,7 +149,7 @@ pub struct InterfaceSource {
     #[xml(child)]
     pub local: Option<LocalAddress>,
     /// Element `<reconnect>`.
-    #[xml(child)]
+    #[xml(child, needs = "enabled")]
     pub reconnect: Option<Reconnect>,
     /// Element `<ip>`.
     #[xml(child, name = "ip")]

@@ -20,19 +20,26 @@ pub(super) fn check(dev: &Devices, out: &mut Faults) {
         }
     }
     for c in &dev.channels {
-        source(c.source.kind, &c.source.sources, true, out);
         let target = c.target.as_ref();
+        let virtio = target.is_some_and(|t| t.kind == Some(CharTargetType::Virtio));
+        source(c.source.kind, &c.source.sources, virtio, out);
         match target.and_then(|t| t.kind) {
-            None => out.unsupported(
-                "domain.channel-target",
-                "unknown target type '(null)' specified for character device",
-            ),
+            None => {
+                out.xml("domain.channel-target", "target type must be specified for channel device")
+            }
             Some(CharTargetType::Guestfwd) => {
                 let address = target.and_then(|t| t.address.as_deref());
                 if address.is_none() {
                     out.xml(
                         "domain.channel-target",
                         "guestfwd channel does not define a target address",
+                    );
+                }
+                if let Some(bad) = address.filter(|a| a.parse::<core::net::IpAddr>().is_err()) {
+                    out.code(
+                        "domain.channel-target",
+                        diag::ErrorCode::SYSTEM_ERROR,
+                        format!("Cannot parse socket address '{bad}': Name or service not known"),
                     );
                 }
                 if address.is_some_and(|a| a.parse::<core::net::Ipv6Addr>().is_ok()) {
@@ -44,7 +51,7 @@ pub(super) fn check(dev: &Devices, out: &mut Faults) {
                 if target.is_some_and(|t| t.port.is_none()) {
                     out.xml(
                         "domain.channel-target",
-                        "guestfwd channel does not define a target port",
+                        "Missing required attribute 'port' in element 'target'",
                     );
                 }
             }
@@ -161,6 +168,12 @@ fn reconnect(source: Option<&CharSourceElement>, out: &mut Faults) {
         out.xml(
             "domain.char-reconnect",
             "Missing required attribute 'timeout' in element 'reconnect'",
+        );
+    } else if r.timeout == Some(0) {
+        out.code(
+            "domain.char-reconnect",
+            diag::ErrorCode::INVALID_ARG,
+            "chardev reconnect source timeout cannot be '0'",
         );
     } else if s.mode.is_some_and(|m| m != SocketMode::Connect) {
         out.internal(

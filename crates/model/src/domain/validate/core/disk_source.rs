@@ -4,12 +4,17 @@ use diag::ErrorCode;
 
 use super::super::Faults;
 use crate::domain::devices::disk::{
-    AuthSecret, Disk, DiskDevice, DiskSource, Encryption, NetworkTransport, StartupPolicy,
-    StorageType,
+    AuthSecret, BackingStore, Disk, DiskDevice, DiskSource, Encryption, NetworkHost,
+    NetworkTransport, StartupPolicy, StorageType,
 };
 
 pub(super) fn check(x: &Disk, out: &mut Faults) {
     required(x, out);
+    let mut next = x.backing_store.as_deref();
+    while let Some(backing) = next {
+        self::backing(backing, out);
+        next = backing.backing_store.as_deref();
+    }
     let Some(s) = &x.source else { return };
     if x.kind == StorageType::Network {
         network(s, out);
@@ -53,11 +58,58 @@ pub(super) fn check(x: &Disk, out: &mut Faults) {
     }
     if let Some(r) = &s.reservations
         && r.managed == xml::YesNo::No
-        && r.source.is_none()
     {
-        out.xml("domain.disk-reservations", "missing connection type for <reservations/>");
+        let part = |value: Option<&str>, what: &str, wanted: Option<&str>, out: &mut Faults| {
+            let words = match (value.filter(|v| !v.is_empty()), wanted) {
+                (None, _) => format!("missing {what} for <reservations/>"),
+                (Some(value), Some(wanted)) if value != wanted => {
+                    format!("unsupported {what} for <reservations/>: {value}")
+                }
+                _ => return,
+            };
+            out.xml("domain.disk-reservations", words);
+        };
+        let source = r.source.as_ref();
+        part(source.map(|s| s.kind.as_str()), "connection type", Some("unix"), out);
+        part(source.and_then(|s| s.path.as_deref()), "path", None, out);
+        part(source.and_then(|s| s.mode.as_deref()), "connection mode", Some("client"), out);
     }
     cookies(s, out);
+    labels(s, out);
+}
+
+/// Formats of images.
+const FORMATS: [&str; 17] = [
+    "none", "raw", "dir", "bochs", "cloop", "dmg", "iso", "vpc", "vdi", "fat", "vhd", "ploop",
+    "cow", "qcow", "qcow2", "qed", "vmdk",
+];
+
+/// An image that another one stands on.
+fn backing(b: &BackingStore, out: &mut Faults) {
+    let Some(kind) = b.kind else { return };
+    match b.format.as_ref().map(|format| format.kind.as_str()) {
+        None | Some("") => out.xml("domain.disk-backing", "missing disk backing store format"),
+        Some(format) if !FORMATS.contains(&format) => {
+            out.xml("domain.disk-backing", format!("unknown storage source format '{format}'"));
+        }
+        Some(_) => {}
+    }
+    let Some(s) = &b.source else {
+        out.xml("domain.disk-backing", "missing disk backing store source");
+        return;
+    };
+    if kind == StorageType::Network {
+        if s.protocol.is_none() {
+            out.xml(
+                "domain.disk-source",
+                "Missing required attribute 'protocol' in element 'source'",
+            );
+        }
+        network(s, out);
+    }
+    for e in s.encryption.iter() {
+        encryption(e, out);
+    }
     labels(s, out);
 }
 
@@ -115,21 +167,8 @@ fn required(x: &Disk, out: &mut Faults) {
     }
 }
 
-/// Protocols of network disks.
-const PROTOCOLS: [&str; 13] = [
-    "nbd", "rbd", "sheepdog", "gluster", "iscsi", "http", "https", "ftp", "ftps", "tftp", "ssh",
-    "vxhs", "nfs",
-];
-
 fn network(s: &DiskSource, out: &mut Faults) {
     let Some(protocol) = s.protocol.as_deref() else { return };
-    if !PROTOCOLS.contains(&protocol) {
-        out.xml(
-            "domain.disk-protocol",
-            format!("Invalid value for attribute 'protocol' in element 'source': '{protocol}'."),
-        );
-        return;
-    }
     if protocol != "nbd" && s.name.is_none() {
         out.xml("domain.disk-source", "missing name for disk source");
     }
@@ -148,13 +187,7 @@ fn network(s: &DiskSource, out: &mut Faults) {
         if !unix && h.name.is_none() {
             out.xml("domain.disk-host", "missing name for host");
         }
-        if let Some(port) = h.port.as_deref().filter(|p| p.parse::<u16>().is_err()) {
-            out.code(
-                "domain.disk-host",
-                ErrorCode::INVALID_ARG,
-                format!("failed to parse port number '{port}'"),
-            );
-        }
+        port(h, out);
     }
     if let Some(i) = &s.identity
         && protocol == "ssh"
@@ -168,9 +201,29 @@ fn network(s: &DiskSource, out: &mut Faults) {
     }
 }
 
+/// The port of a host: a number, or the name of a service.
+pub(super) fn port(h: &NetworkHost, out: &mut Faults) {
+    let Some(port) = h.port.as_deref() else { return };
+    let words = match port.parse::<u32>() {
+        Ok(0..=0xffff) => return,
+        Ok(_) => format!("port '{port}' out of range"),
+        Err(_) => format!("failed to parse port number '{port}'"),
+    };
+    out.code("domain.disk-host", ErrorCode::INVALID_ARG, words);
+}
+
 fn secret(s: &DiskSource, secret: &AuthSecret, out: &mut Faults) {
     if secret.uuid.is_some() == secret.usage.is_some() {
-        out.xml("domain.disk-auth", "either secret uuid or usage expected");
+        let neither = secret.uuid.is_none();
+        let words = if neither {
+            "missing secret uuid or usage attribute"
+        } else {
+            "either secret uuid or usage expected"
+        };
+        out.xml("domain.disk-auth", words);
+    }
+    if !["ceph", "iscsi", "volume", "tls", "vtpm"].contains(&secret.kind.as_str()) {
+        out.unsupported("domain.disk-auth", format!("unknown secret type '{}'", secret.kind));
     }
     let want = match s.protocol.as_deref() {
         Some("iscsi") => Some("iscsi"),
@@ -183,21 +236,19 @@ fn secret(s: &DiskSource, secret: &AuthSecret, out: &mut Faults) {
 }
 
 fn encryption(e: &Encryption, out: &mut Faults) {
-    if !["default", "qcow", "luks", "luks2", "luks-any"].contains(&e.format.as_str()) {
+    if e.format.is_empty() {
+        out.xml("domain.disk-encryption", "unknown volume encryption format");
+    } else if !["default", "qcow", "luks", "luks2", "luks-any"].contains(&e.format.as_str()) {
         let name = &e.format;
         out.unsupported(
             "domain.disk-encryption",
             format!("unknown volume encryption format type {name}"),
         );
     }
-    if let Some(engine) = e.engine.as_deref().filter(|n| !matches!(*n, "qemu" | "librbd")) {
-        out.xml(
-            "domain.disk-encryption",
-            format!("Invalid value for attribute 'engine' in element 'encryption': '{engine}'."),
-        );
-    }
     for s in &e.secrets {
-        if s.kind != "passphrase" {
+        if s.kind.is_empty() {
+            out.xml("domain.disk-encryption", "unknown volume encryption secret type");
+        } else if s.kind != "passphrase" {
             let kind = &s.kind;
             out.unsupported(
                 "domain.disk-encryption",
@@ -246,6 +297,12 @@ fn labels(s: &DiskSource, out: &mut Faults) {
     let mut models = std::collections::BTreeSet::new();
     for l in &s.seclabels {
         let model = l.model.as_deref().unwrap_or("(null)");
+        if l.relabel == Some(xml::YesNo::No) && l.label.is_some() {
+            out.xml(
+                "domain.disk-seclabel",
+                format!("Cannot specify a label if relabelling is turned off. model={model}"),
+            );
+        }
         if l.relabel == Some(xml::YesNo::Yes) && l.label.is_none() && l.label_skip.is_none() {
             out.xml(
                 "domain.disk-seclabel",

@@ -12,6 +12,13 @@ use crate::domain::devices::interface::TeamingType;
 pub(super) fn check(dev: &Devices, out: &mut Faults) {
     let mut seen = HashSet::new();
     for h in &dev.hostdevs {
+        if h.kind.is_none() {
+            out.xml(
+                "domain.hostdev-type",
+                "Missing required attribute 'type' in element 'hostdev'",
+            );
+            continue;
+        }
         let Some(s) = &h.source else {
             out.xml("domain.hostdev-source", "Missing <source> element in hostdev device");
             continue;
@@ -133,9 +140,9 @@ fn scsi(h: &Hostdev, s: &HostdevSource, out: &mut Faults) {
             }
             let secret = s.auth.as_ref().and_then(|a| a.secret.as_ref());
             if let Some(secret) = secret.filter(|secret| secret.kind != "iscsi") {
-                out.internal(
+                out.unsupported(
                     "domain.hostdev-iscsi",
-                    format!("hostdev invalid secret type '{}'", secret.kind),
+                    format!("invalid secret type {}", secret.kind),
                 );
             }
         }
@@ -174,9 +181,9 @@ fn scsi(h: &Hostdev, s: &HostdevSource, out: &mut Faults) {
                 }
             }
         }
-        Some(other) => out.unsupported(
+        Some(other) => out.xml(
             "domain.hostdev-scsi",
-            format!("Unknown SCSI subsystem protocol '{other}'"),
+            format!("Invalid value for attribute 'protocol' in element 'source': '{other}'."),
         ),
     }
 }
@@ -190,9 +197,9 @@ fn scsi_host(h: &Hostdev, s: &HostdevSource, out: &mut Faults) {
     }
     match s.protocol.as_deref() {
         Some("vhost") => {}
-        Some(other) => out.unsupported(
+        Some(other) => out.xml(
             "domain.hostdev-vhost",
-            format!("Unknown scsi_host subsystem protocol '{other}'"),
+            format!("Invalid value for attribute 'protocol' in element 'source': '{other}'."),
         ),
         None => out.xml("domain.hostdev-vhost", "missing scsi_host subsystem protocol"),
     }

@@ -8,6 +8,7 @@ use xml::YesNo;
 use super::super::Faults;
 use crate::domain::devices::Devices;
 use crate::domain::devices::interface::{Interface, InterfaceType, IpAddress, TeamingType};
+use crate::network::VirtualPortType;
 
 pub(super) fn check(dev: &Devices, out: &mut Faults) {
     for x in &dev.interfaces {
@@ -29,7 +30,8 @@ pub(super) fn check(dev: &Devices, out: &mut Faults) {
             );
         }
         source(x, out);
-        vlan(x, out);
+        virtual_port(x, out);
+        host_side(x, out);
         bandwidth(x, out);
         for ip in &x.ips {
             address(ip, out);
@@ -194,32 +196,46 @@ fn vhostuser(x: &Interface, there: bool, out: &mut Faults) {
     }
 }
 
-fn vlan(x: &Interface, out: &mut Faults) {
-    let Some(v) = &x.vlan else { return };
-    if v.tags.is_empty() {
+/// What a kind of switch must be told; who leaves the kind to a network says it there.
+fn virtual_port(x: &Interface, out: &mut Faults) {
+    let Some(port) = &x.virtual_port else { return };
+    let Some(kind) = port.kind else {
+        if x.kind != InterfaceType::Network {
+            out.xml("domain.nic-virtualport", "missing required virtualport type");
+        }
+        return;
+    };
+    let p = port.parameters.clone().unwrap_or_default();
+    let missing = match kind {
+        VirtualPortType::Qbg if p.manager_id.is_none() => "managerid",
+        VirtualPortType::Qbg if p.type_id.is_none() => "typeid",
+        VirtualPortType::Qbg if p.type_id_version.is_none() => "typeidversion",
+        VirtualPortType::Qbh if p.profile_id.is_none() => "profileid",
+        VirtualPortType::Midonet if p.interface_id.is_none() => "interfaceid",
+        _ => return,
+    };
+    // A network may still say it.
+    if x.kind != InterfaceType::Network {
         out.xml(
-            "domain.nic-vlan",
-            "missing tag id - each <vlan> must have at least one <tag id='n'/> subelement",
+            "domain.nic-virtualport",
+            format!("missing {missing} in <virtualport type='{kind}'>"),
         );
     }
-    if v.tags.len() > 1 && v.trunk == Some(YesNo::No) {
-        out.xml(
-            "domain.nic-vlan",
-            "invalid \"trunk='no'\" in <vlan> - trunk='yes' is required for more than one vlan tag",
+}
+
+/// Addresses and routes of the host's end.
+fn host_side(x: &Interface, out: &mut Faults) {
+    let Some(s) = &x.source else { return };
+    if x.kind != InterfaceType::Ethernet && !(s.ips.is_empty() && s.routes.is_empty()) {
+        out.unsupported(
+            "domain.nic-host-side",
+            format!(
+                "Invalid attempt to set network interface host-side IP route and/or address info \
+                 on interface of type '{}'. This is only supported on interfaces of type \
+                 'ethernet'",
+                x.kind.as_str()
+            ),
         );
-    }
-    for t in &v.tags {
-        if t.id > 4095 {
-            out.xml("domain.nic-vlan", format!("vlan tag id {} too large (maximum 4095)", t.id));
-        }
-        if let Some(mode) = &t.native_mode
-            && !matches!(mode.as_str(), "tagged" | "untagged")
-        {
-            out.xml(
-                "domain.nic-vlan",
-                format!("Invalid value for attribute 'nativeMode' in element 'tag': '{mode}'."),
-            );
-        }
     }
 }
 

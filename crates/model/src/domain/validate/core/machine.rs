@@ -182,6 +182,9 @@ fn redir_rule(f: &crate::domain::devices::redirdev::RedirRule, out: &mut Faults)
 fn audios(dev: &Devices, out: &mut Faults) {
     let mut ids = std::collections::BTreeSet::new();
     for a in &dev.audios {
+        if a.id.is_none() {
+            out.xml("domain.audio-id", "Missing required attribute 'id' in element 'audio'");
+        }
         if let Some(id) = a.id
             && !ids.insert(id)
         {
@@ -190,6 +193,12 @@ fn audios(dev: &Devices, out: &mut Faults) {
         let loose = |io: &AudioIo| {
             io.settings.is_some() && io.fixed_settings.is_none_or(|fixed| fixed == YesNo::No)
         };
+        let unmixed = |io: &AudioIo| {
+            io.fixed_settings == Some(YesNo::Yes) && io.mixing_engine != Some(YesNo::Yes)
+        };
+        if a.input.iter().chain(&a.output).any(unmixed) {
+            out.unsupported("domain.audio-settings", "fixed audio settings requires mixing engine");
+        }
         if a.input.iter().chain(&a.output).any(loose) {
             out.unsupported(
                 "domain.audio-settings",
@@ -232,6 +241,18 @@ fn videos(dev: &Devices, out: &mut Faults) {
             );
             if !scales {
                 out.xml("domain.video-resolution", "model resolution is not supported");
+            }
+        }
+        for (there, name) in [
+            (m.ram.is_some(), "ram"),
+            (m.vram64.is_some(), "vram64"),
+            (m.vgamem.is_some(), "vgamem"),
+        ] {
+            if there && m.kind != VideoType::Qxl {
+                out.unsupported(
+                    "domain.video-memory",
+                    format!("{name} attribute only supported for video type qxl"),
+                );
             }
         }
         if m.blob == Some(OnOff::On) && m.kind != VideoType::Virtio {

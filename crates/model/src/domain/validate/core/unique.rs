@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::Faults;
 use crate::domain::Domain;
 use crate::domain::address::Address;
+use crate::domain::defaults::Machine;
 
 /// What libvirt finds while it reads, before it asks what the emulator can do.
 pub(super) fn written(d: &Domain, out: &mut Faults) {
@@ -25,7 +26,11 @@ pub(super) fn check(d: &Domain, out: &mut Faults) {
     let mut aliases = BTreeSet::new();
     let mut orders = BTreeSet::new();
     let mut pci = BTreeMap::new();
+    for (slot, function) in chipset(&Machine::of(d)) {
+        pci.insert((0, 0, slot, function), ());
+    }
     let mut usb = BTreeSet::new();
+    let mut ccw = BTreeSet::new();
     let mut vio = BTreeSet::new();
     let mut serial_ports = BTreeSet::new();
     let classes_used = d.os.as_ref().is_some_and(|o| !o.boot.is_empty());
@@ -62,7 +67,10 @@ pub(super) fn check(d: &Domain, out: &mut Faults) {
             Some(Address::Pci(a)) => {
                 pci_range(a, out);
                 let key = (a.domain.0, a.bus.0, a.slot.0, a.function.0);
-                if key != (0, 0, 0, 0) && !console_copy && pci.insert(key, ()).is_some() {
+                if (key.0, key.1, key.2) != (0, 0, 0)
+                    && !console_copy
+                    && pci.insert(key, ()).is_some()
+                {
                     out.xml(
                         "domain.pci-duplicate",
                         format!(
@@ -93,6 +101,17 @@ pub(super) fn check(d: &Domain, out: &mut Faults) {
                     );
                 }
             }
+            Some(Address::Ccw(a)) if !console_copy => {
+                if let (Some(css), Some(ss), Some(dev)) = (a.cssid, a.ssid, a.devno)
+                    && !ccw.insert((css.0, ss.0, dev.0))
+                {
+                    let place = format!("{:x}.{:x}.{:04x}", css.0, ss.0, dev.0);
+                    out.xml(
+                        "domain.ccw-duplicate",
+                        format!("The CCW devno '{place}' is in use already"),
+                    );
+                }
+            }
             Some(Address::VirtioSerial(a)) => {
                 if let Some(p) = a.port
                     && !serial_ports.insert((a.controller, p))
@@ -117,12 +136,18 @@ pub(super) fn check(d: &Domain, out: &mut Faults) {
     }
 }
 
+/// Slots and functions of the first bus that the board has itself: bridges and power management.
+fn chipset(m: &Machine) -> [(u64, u64); 2] {
+    match () {
+        () if m.is_i440fx() => [(1, 0), (1, 3)],
+        () if m.is_q35() => [(0x1f, 0), (0x1f, 3)],
+        () => [(0, 0); 2],
+    }
+}
+
 fn pci_range(a: &crate::domain::address::PciAddress, out: &mut Faults) {
-    if a.domain.0 > 0xffff {
-        out.xml(
-            "domain.pci-range",
-            format!("Invalid PCI address domain='0x{:x}', must be <= 0xFFFF", a.domain.0),
-        );
+    if a.domain.0 == 0 && a.bus.0 == 0 && a.slot.0 == 0 {
+        return;
     }
     if a.bus.0 > 0xff {
         out.xml(

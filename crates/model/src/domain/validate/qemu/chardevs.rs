@@ -51,6 +51,9 @@ pub(super) fn check(dev: &Devices, m: &Machine, out: &mut Faults) {
         out.unsupported("domain.parallel-count", "this QEMU machine has at most 3 parallel ports");
     }
     for c in &dev.smartcards {
+        if let Some(kind) = c.source.kind {
+            without_spice(kind, spice, out);
+        }
         if c.address.as_ref().is_some_and(|a| address::kind(a) != "ccid") {
             out.unsupported(
                 "domain.smartcard-address",
@@ -73,14 +76,17 @@ fn source(s: &CharSource, spice: bool, out: &mut Faults) {
             format!("tcp chardev protocol '{}' not supported", p.kind.as_str()),
         );
     }
-    if s.kind == CharType::Spiceport && !spice {
+    without_spice(s.kind, spice, out);
+}
+
+/// What goes through the SPICE server needs one.
+fn without_spice(kind: CharType, spice: bool, out: &mut Faults) {
+    if matches!(kind, CharType::Spiceport | CharType::Spicevmc) && !spice {
+        let name = kind.as_str();
         out.unsupported(
             "domain.char-spice",
-            "chardev 'spiceport' not supported without spice graphics",
+            format!("chardev '{name}' not supported without spice graphics"),
         );
-    }
-    if s.kind == CharType::Nmdm {
-        out.unsupported("domain.char-type", "unsupported chardev 'nmdm'");
     }
 }
 

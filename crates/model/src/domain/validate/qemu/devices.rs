@@ -143,7 +143,8 @@ fn videos(d: &Domain, dev: &Devices, out: &mut Faults) {
                 format!("video type '{kind}' is only valid as primary video device"),
             );
         }
-        if m.heads.is_some_and(|n| n > 1) && !matches!(m.kind, VideoType::Qxl | VideoType::Virtio) {
+        if m.heads.is_some_and(|n| n != 1) && !matches!(m.kind, VideoType::Qxl | VideoType::Virtio)
+        {
             out.unsupported(
                 "domain.video-heads",
                 format!("video type '{kind}' doesn't support multiple 'heads'"),

@@ -68,9 +68,9 @@ mod tests {
 
     fn check_disk(text: &str, expected: &[&str]) {
         let disk: Disk = xml::read_str(text, "disk").value.expect("a disk");
-        let mut faults = Faults(Vec::new());
+        let mut faults = Faults::of_qemu();
         check(&disk, disk.target.bus.unwrap_or_default(), &mut faults);
-        let found: Vec<String> = faults.0.into_iter().map(|fault| fault.message).collect();
+        let found: Vec<String> = faults.list.into_iter().map(|fault| fault.message).collect();
         assert_eq!(found, expected);
     }
 

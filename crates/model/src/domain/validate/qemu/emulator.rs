@@ -12,8 +12,8 @@ use crate::domain::{Domain, VirtType};
 /// Checks the kind of guest and the number of its CPUs. `caps` are those of the domain's emulator,
 /// where they are known.
 pub fn validate_emulator(d: &Domain, caps: Option<&QemuCaps>, accel: Accel) -> Vec<Diagnostic> {
-    let mut out = Faults(Vec::new());
-    let Some(os) = &d.os else { return out.0 };
+    let mut out = Faults::of_qemu();
+    let Some(os) = &d.os else { return out.list };
     let emulator = d.devices.as_ref().and_then(|devices| devices.emulator.as_deref());
     let emulator = emulator.or(caps.map(|caps| caps.emulator.as_str()));
     let ours = matches!(d.kind, VirtType::Qemu | VirtType::Kvm);
@@ -32,7 +32,7 @@ pub fn validate_emulator(d: &Domain, caps: Option<&QemuCaps>, accel: Accel) -> V
             format!("Emulator '{emulator}' does not support os type '{name}'"),
         );
     }
-    let Some(caps) = caps else { return out.0 };
+    let Some(caps) = caps else { return out.list };
     if let Some(arch) = os.kind.arch.as_deref()
         && !runs(&caps.arch, arch)
     {
@@ -55,7 +55,7 @@ pub fn validate_emulator(d: &Domain, caps: Option<&QemuCaps>, accel: Accel) -> V
             format!("Maximum CPUs greater than specified machine type limit {most}"),
         );
     }
-    out.0
+    out.list
 }
 
 /// Whether an emulator of one architecture runs guests of another: the smaller one of its family.
@@ -73,7 +73,7 @@ fn runs(emulator: &str, guest: &str) -> bool {
 
 /// Checks what only the host can tell.
 pub fn validate_host(d: &Domain, facts: &HostFacts) -> Vec<Diagnostic> {
-    let mut out = Faults(Vec::new());
+    let mut out = Faults::of_qemu();
     for t in d.devices.iter().flat_map(|v| &v.tpms) {
         let version = t.backend.version.map(|v| v.as_str());
         // Where no emulator is installed, the start says so.
@@ -88,14 +88,16 @@ pub fn validate_host(d: &Domain, facts: &HostFacts) -> Vec<Diagnostic> {
             );
         }
     }
-    out.0
+    out.list
 }
 
 /// Checks that the emulator has the machine type. Libvirt does so last, after all that the document
 /// alone can tell.
 pub fn validate_machine(d: &Domain, caps: &QemuCaps, accel: Accel) -> Vec<Diagnostic> {
-    let mut out = Faults(Vec::new());
-    let Some(name) = d.os.as_ref().and_then(|os| os.kind.machine.as_deref()) else { return out.0 };
+    let mut out = Faults::of_qemu();
+    let Some(name) = d.os.as_ref().and_then(|os| os.kind.machine.as_deref()) else {
+        return out.list;
+    };
     let knows_machines = [Accel::Tcg, Accel::Kvm]
         .into_iter()
         .any(|accel| caps.accel(accel).is_some_and(|caps| !caps.machines.is_empty()));
@@ -105,5 +107,5 @@ pub fn validate_machine(d: &Domain, caps: &QemuCaps, accel: Accel) -> Vec<Diagno
             format!("Emulator '{}' does not support machine type '{name}'", caps.emulator),
         );
     }
-    out.0
+    out.list
 }

@@ -26,9 +26,12 @@ fn is_ours(d: &Domain) -> bool {
 /// Addresses, which libvirt looks at first.
 pub(super) fn addresses(d: &Domain, dev: &Devices, m: &Machine, out: &mut Faults) {
     if is_ours(d) {
+        let reporter = out.reporter.take();
         usb(d, dev, out);
         serial(d, dev, out);
         pci(d, dev, m, out);
+        out.reporter = reporter;
+        fixed(dev, m, out);
     }
 }
 
@@ -191,6 +194,33 @@ fn pci(d: &Domain, dev: &Devices, m: &Machine, out: &mut Faults) {
             _ => {}
         }
     });
+}
+
+/// Controllers that are part of the board, and so have one place.
+fn fixed(dev: &Devices, m: &Machine, out: &mut Faults) {
+    for c in &dev.controllers {
+        let index = c.index.unwrap_or(0);
+        let piix3 = c.model.as_deref() == Some("piix3-uhci");
+        let (what, slot, function) = match c.kind {
+            ControllerType::Ide if m.is_i440fx() && index == 0 => {
+                ("Primary IDE controller".to_owned(), 1, 1)
+            }
+            ControllerType::Usb if m.is_i440fx() && index == 0 && piix3 => {
+                (format!("PIIX3 USB controller at index {index}"), 1, 2)
+            }
+            ControllerType::Sata if m.is_q35() && index == 0 => {
+                ("Primary SATA controller".to_owned(), 0x1f, 2)
+            }
+            _ => continue,
+        };
+        let Some(Address::Pci(a)) = &c.address else { continue };
+        if (a.domain.0, a.bus.0, a.slot.0, a.function.0) != (0, 0, slot, function) {
+            out.internal(
+                "domain.fixed-place",
+                format!("{what} must have PCI address 0:0:{slot:x}.{function:x}"),
+            );
+        }
+    }
 }
 
 fn name(a: &PciAddress) -> String {

@@ -246,7 +246,7 @@ fn features(d: &Domain, m: &Machine, out: &mut Faults) {
     let off = |s: &Option<crate::domain::features::State>| {
         s.as_ref().is_some_and(|s| s.state == OnOff::On)
     };
-    if f.hpt.is_some() && !m.is_pseries() {
+    if f.hpt.as_ref().is_some_and(|hpt| *hpt != Default::default()) && !m.is_pseries() {
         refuse(out, "hpt");
     }
     if off(&f.htm) && !m.is_pseries() {

@@ -16,7 +16,7 @@ use crate::domain::scalar::CpuSet;
 /// Checks a domain that is about to start. `nodes` are the numbers of the host's NUMA nodes, where
 /// they are known.
 pub fn validate_start(d: &Domain, nodes: Option<&CpuSet>) -> Vec<Diagnostic> {
-    let mut out = Faults(Vec::new());
+    let mut out = Faults::of_qemu();
     if let Some(nodes) = nodes {
         numa(d, nodes, &mut out);
     }
@@ -24,7 +24,7 @@ pub fn validate_start(d: &Domain, nodes: Option<&CpuSet>) -> Vec<Diagnostic> {
         devices(dev, &Machine::of(d), &mut out);
         usb_buses(d, dev, &mut out);
     }
-    out.0
+    out.list
 }
 
 fn numa(d: &Domain, nodes: &CpuSet, out: &mut Faults) {

@@ -13,7 +13,7 @@ use crate::domain::devices::video::VideoType;
 
 /// Checks a domain against what its emulator offers. [`super::validate`] knows no emulator.
 pub fn validate_support(d: &Domain, support: &DeviceSupport) -> Vec<Diagnostic> {
-    let mut out = Faults(Vec::new());
+    let mut out = Faults::of_qemu();
     let ps2 = d.features.as_ref().and_then(|f| f.ps2.as_ref());
     if ps2.is_some() && !support.has("machine-i8042-opt") {
         out.unsupported(
@@ -21,7 +21,7 @@ pub fn validate_support(d: &Domain, support: &DeviceSupport) -> Vec<Diagnostic> 
             "ps2 feature state cannot be controlled with this QEMU binary",
         );
     }
-    let Some(dev) = &d.devices else { return out.0 };
+    let Some(dev) = &d.devices else { return out.list };
     for g in &dev.graphics {
         let flag = match g.kind {
             GraphicsType::Vnc => "vnc",
@@ -118,5 +118,5 @@ pub fn validate_support(d: &Domain, support: &DeviceSupport) -> Vec<Diagnostic> 
             );
         }
     }
-    out.0
+    out.list
 }
