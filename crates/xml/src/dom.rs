@@ -358,6 +358,22 @@ impl<'a> Element<'a> {
         out.unwrap_or(Cow::Borrowed(""))
     }
 
+    /// All text in it, that of the elements inside included: what XPath calls its string value, and
+    /// what libvirt takes for an element's content.
+    pub fn string_value(self) -> Cow<'a, str> {
+        let node = self.node();
+        if node.child_bits == 0 {
+            return self.text();
+        }
+        let mut all = String::new();
+        for id in self.id + 1..node.end {
+            if matches!(self.doc.nodes[id as usize].kind, Kind::Text | Kind::CData) {
+                all.push_str(self.doc.node_text(id));
+            }
+        }
+        Cow::Owned(all)
+    }
+
     /// The bytes of the element's text when it is one piece, else those of the start tag.
     pub fn text_span(self) -> Span {
         let mut only = None;

@@ -410,7 +410,7 @@ impl Reader {
     /// Reports a text that an element must not have.
     pub fn bad_text(&mut self, el: Element<'_>, e: &ValueError) {
         let what = format!("element '{}'", el.name());
-        self.bad_value(&what, el.text_span(), &el.text(), e);
+        self.bad_value(&what, el.text_span(), &el.string_value(), e);
     }
 
     /// Reports that a required attribute is missing.
@@ -558,7 +558,7 @@ impl Reader {
         rules: ValueRules,
     ) -> Option<Option<T>> {
         let Some(c) = self.child(el, name) else { return Some(None) };
-        let text = c.text();
+        let text = c.string_value();
         let value = if text.is_empty() {
             Some(None)
         } else {
@@ -638,7 +638,7 @@ impl Reader {
 
     /// The text of an element that holds nothing else, empty text being no value.
     fn text_value<T: XmlValue>(&mut self, el: Element<'_>) -> Option<Option<T>> {
-        let text = el.text();
+        let text = el.string_value();
         if text.is_empty() {
             return Some(None);
         }
