@@ -126,13 +126,17 @@ fn differences_and_when_they_take_effect() {
          devices/disk[target/@dev='vda'] (live)\n  - <disk type='file' device='disk'>\n  \
          -   <source file='/a'/>\n  -   <target dev='vda' bus='virtio'/>\n  - </disk>\n\n"
     );
-    assert_eq!(out.status.code(), Some(0));
+    assert_eq!(out.status.code(), Some(1));
     let out = xml(&files, &["-o", "json", "xml", "diff", "a.xml", "b.xml"], "");
+    assert_eq!(out.status.code(), Some(1));
     let data: serde_json::Value = serde_json::from_slice(&out.stdout).expect("JSON");
     assert_eq!(data[1]["path"], "vcpu/@current");
     assert_eq!(data[1]["takes-effect"], "live");
     let same = xml(&files, &["xml", "diff", "a.xml", "a.xml"], "");
     assert_eq!(text(&same.stdout), "No differences\n\n");
+    assert_eq!(same.status.code(), Some(0));
+    let last = xml(&files, &["xml diff a.xml b.xml; xml diff a.xml a.xml"], "");
+    assert_eq!(last.status.code(), Some(0), "the last command decides");
 }
 
 #[test]
@@ -149,7 +153,7 @@ fn what_cannot_be_compared_is_refused() {
         line.extend(args);
         let out = xml(&files, &line, "");
         assert!(text(&out.stderr).ends_with(expected), "{line:?}: {}", text(&out.stderr));
-        assert_eq!(out.status.code(), Some(1));
+        assert_eq!(out.status.code(), Some(2));
     }
     let out = xml(&[], &["xml", "chek", "a"], "");
     assert!(text(&out.stderr).contains("did you mean 'check'?"));

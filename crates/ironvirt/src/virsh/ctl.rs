@@ -42,6 +42,8 @@ pub struct Ctl {
     pub log: Option<std::fs::File>,
     /// `quit` was called.
     pub leaving: bool,
+    /// The exit status, where the last command has one that says more than whether it failed.
+    pub status: Option<i32>,
     conn: Option<Conn>,
     out: Out,
 }
@@ -102,6 +104,7 @@ impl Ctl {
             program,
             log: None,
             leaving: false,
+            status: None,
             conn: None,
             out: Out::default(),
         }
@@ -243,6 +246,7 @@ impl Ctl {
 
     /// Runs one command and prints what follows it; true when it succeeded.
     pub fn run(&mut self, cmd: &Cmd) -> bool {
+        self.status = None;
         for note in &cmd.notes {
             self.error(note);
         }

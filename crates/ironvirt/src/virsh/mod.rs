@@ -98,7 +98,7 @@ pub fn main(program: &str, args: Vec<OsString>) -> i32 {
     ctl.uri = global.uri;
     let ok = run(&mut ctl, &global.rest);
     ctl.disconnect();
-    i32::from(!ok)
+    ctl.status.unwrap_or(i32::from(!ok))
 }
 
 fn run(ctl: &mut Ctl, words: &[String]) -> bool {

@@ -17,8 +17,16 @@ struct Side {
     written: String,
 }
 
-/// Compares two files, or a domain with a file.
+/// Compares two files, or a domain with a file. The exit status is that of `diff`: 0 when they are
+/// equal, 1 when they differ, 2 when they could not be compared.
 pub fn run(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
+    ctl.status = Some(2);
+    let equal = compare(ctl, cmd)?;
+    ctl.status = Some(i32::from(!equal));
+    Ok(())
+}
+
+fn compare(ctl: &mut Ctl, cmd: &Cmd) -> Outcome<bool> {
     let names = files(cmd, 2, "diff")?;
     let [old, new] = names.as_slice() else {
         fail!("unexpected data '{}'", names.get(2).copied().unwrap_or_default());
@@ -45,7 +53,7 @@ pub fn run(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
             show(ctl, d, is_domain);
         }
     }
-    Ok(())
+    Ok(differences.is_empty())
 }
 
 /// A file, or what is stored of the domain of that name, id or UUID.

@@ -139,7 +139,10 @@ fn typed<T>(
     parsed: xml::Parsed<T>,
     write: impl Fn(&T) -> String,
 ) -> (Vec<Diagnostic>, Option<String>) {
-    (parsed.diagnostics, parsed.value.as_ref().map(write))
+    let mut diagnostics = parsed.diagnostics;
+    // A client is told libvirt's first fault first; who looks at a file reads from the top.
+    diagnostics.sort_by_key(|d| d.span.map_or(usize::MAX, |span| span.start));
+    (diagnostics, parsed.value.as_ref().map(write))
 }
 
 /// A network is checked as the driver does that is to run it.
@@ -151,6 +154,7 @@ fn network(text: &str) -> (Vec<Diagnostic>, Option<String>) {
     let mut found = validate(&network);
     place::find(text, &mut found);
     diagnostics.extend(found);
+    diagnostics.sort_by_key(|d| d.span.map_or(usize::MAX, |span| span.start));
     let flags = FormatFlags { inactive: true, ..FormatFlags::default() };
     (diagnostics, Some(format(&network, flags)))
 }

@@ -57,6 +57,7 @@ static COMMANDS: &[Command] = &[
             "check FILE... shows all that is wrong with documents of any kind of object.\n    \
          diff A B shows how two differ; A or B may be a domain. For domains it says of\n    \
          each difference whether a running guest could take it: live, next start, never.\n    \
+         Exit status of diff: 0 when they are equal, 1 when they differ, 2 on trouble.\n    \
          A file named - is standard input. No daemon is asked, but for a domain's XML.",
         ),
         opts: &[
