@@ -1,10 +1,11 @@
 //! What snapshots, checkpoints and backups share: the one before, and disks that have to fit those
 //! of the domain.
 
-use diag::VirError;
-use xml::Xml;
+use diag::{Diagnostic, ErrorCode, Severity, VirError};
+use xml::{Document, Parsed, Xml};
 
 use crate::domain::devices::disk::{Disk, StorageType};
+use crate::object;
 
 /// The snapshot or checkpoint before another.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Xml)]
@@ -19,6 +20,34 @@ impl Parent {
     pub fn named(name: &str) -> Self {
         Self { name: Some(name.to_owned()) }
     }
+}
+
+/// A part that must be there: the element, and libvirt's code and words where it is not.
+pub(crate) type Required = (&'static str, ErrorCode, &'static str);
+
+/// Asks for parts that a document about something of old must have. Libvirt does so before it reads
+/// the rest: of these faults there is one, and it comes first.
+pub(crate) fn require<T>(text: &str, parsed: &mut Parsed<T>, parts: &[Required]) {
+    let Ok(doc) = Document::parse(text) else { return };
+    if parsed.diagnostics.iter().any(|d| d.rule == "xml.root") {
+        return;
+    }
+    let names: Vec<&str> = parts.iter().map(|(name, ..)| *name).collect();
+    object::sort(text, &mut parsed.diagnostics, &names, &[]);
+    let root = doc.root();
+    let empty = |name: &str| root.child(name).is_none_or(|el| el.string_value().is_empty());
+    let Some((name, code, message)) = parts.iter().find(|(name, ..)| empty(name)) else { return };
+    parsed.value = None;
+    let missing = Diagnostic {
+        rule: "moment.required",
+        severity: Severity::Error,
+        code: *code,
+        span: Some(root.span()),
+        message: (*message).to_owned(),
+        domain: None,
+        hints: vec![format!("Add <{name}> inside <{}>.", root.name())],
+    };
+    parsed.diagnostics.insert(0, missing);
 }
 
 /// `<domain>` inside such a document.

@@ -45,6 +45,8 @@ fn read_root<T: Xml>(
     for d in &mut diagnostics {
         refine(el, d);
     }
+    // A schema is asked before anything is read.
+    diagnostics.sort_by_key(|d| d.code != ErrorCode::XML_INVALID_SCHEMA);
     let failed = diagnostics.iter().any(|d| d.severity == Severity::Error);
     Parsed { value: value.filter(|_| !failed), diagnostics }
 }
@@ -56,6 +58,17 @@ pub(crate) fn against_schema(d: &mut Diagnostic) {
         d.severity = Severity::Error;
         d.code = ErrorCode::XML_INVALID_SCHEMA;
     }
+}
+
+/// Whether a text is an absolute path as the schemas have it: of Windows too.
+pub(crate) fn is_absolute_path(path: &str) -> bool {
+    let windows = |path: &str| {
+        let mut bytes = path.bytes();
+        bytes.next().is_some_and(|c| c.is_ascii_alphabetic())
+            && bytes.next() == Some(b':')
+            && bytes.next() == Some(b'\\')
+    };
+    path.starts_with('/') || windows(path)
 }
 
 /// Whether a text may be the name of a guest's disk, such as `vda`.
@@ -115,6 +128,38 @@ pub(crate) fn refine(d: &mut Diagnostic, rules: &[Rule], name: &str) {
     let message = words.replace("{name}", name).replace("{}", fault.value);
     d.code = *code;
     d.message = message;
+}
+
+/// Brings what was found into the order in which libvirt looks: by the child of the root that it
+/// concerns, as listed; first what concerns the root itself, last the rules named in `late`.
+pub(crate) fn sort(
+    text: &str,
+    diagnostics: &mut [Diagnostic],
+    order: &[&str],
+    late: &[&'static str],
+) {
+    if diagnostics.len() < 2 {
+        return;
+    }
+    let Ok(doc) = Document::parse(text) else { return };
+    // Children in the order of the text: the one around a place is found by halving.
+    let children: Vec<(usize, Option<usize>)> = doc
+        .root()
+        .children()
+        .map(|c| (c.full_span().start, order.iter().position(|name| c.is(name, None))))
+        .collect();
+    diagnostics.sort_by_key(|d| {
+        let at = d.span.map_or(0, |span| span.start);
+        let rank = match children.partition_point(|(start, _)| *start <= at).checked_sub(1) {
+            None => 0,
+            Some(child) => {
+                let listed = children.get(child).and_then(|(_, place)| *place);
+                listed.map_or(order.len() + 1, |place| place + 1)
+            }
+        };
+        let late = late.iter().position(|rule| *rule == d.rule);
+        (d.rule == "xml.more", late.map_or(0, |place| place + 1), rank)
+    });
 }
 
 /// The element in which a diagnostic lies, and those around it, the outermost first.

@@ -270,7 +270,7 @@ const KINDS: &[Kind] = &[
     Kind {
         schema: "networkport.rng",
         read: |t| typed(model::network::parse_port(t), model::network::format_port),
-        variants: &[all(&["/inbound/@average", "/outbound/@average"])],
+        variants: &[all(&["/bandwidth/inbound", "/inbound/@average", "/outbound/@average"])],
     },
     Kind {
         schema: "nwfilter.rng",

@@ -9,6 +9,8 @@ mod align;
 #[cfg(test)]
 mod tests;
 
+use std::net::Ipv6Addr;
+
 use diag::ErrorCode;
 use xml::{Element, Parsed, Reader, WriteOptions, Xml, XmlEnum, YesNo};
 
@@ -221,7 +223,7 @@ pub fn format(backup: &Backup, internal: bool, options: &WriteOptions) -> String
 /// Formats a backup may be written in (`storageFormat` of the schema).
 const FORMATS: &[&str] = &[
     "raw", "dir", "bochs", "cloop", "dmg", "iso", "vpc", "vdi", "fat", "vhd", "ploop", "cow",
-    "qcow", "qcow2", "qed", "vmdk",
+    "qcow", "qcow2", "qed", "vmdk", "luks",
 ];
 
 fn refuse(cx: &mut Reader, el: Element<'_>, message: String) {
@@ -244,9 +246,13 @@ fn check(backup: &Backup, el: Element<'_>, cx: &mut Reader) {
         _ => {}
     }
     if let (Some(server), Some(el)) = (&backup.server, el.child("server")) {
-        let absolute = |path: &String| path.starts_with('/');
+        let host = |name: &str| {
+            let plain = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'-');
+            !name.is_empty() && name.bytes().all(plain) || name.parse::<Ipv6Addr>().is_ok()
+        };
+        let absolute = |path: &String| object::is_absolute_path(path);
         let needed = match server.transport {
-            Transport::Tcp if server.name.is_none() => Some("name"),
+            Transport::Tcp if !server.name.as_ref().is_some_and(|name| host(name)) => Some("name"),
             Transport::Unix if !server.socket.as_ref().is_some_and(absolute) => Some("socket"),
             Transport::Fd if server.fdgroup.is_none() => Some("fdgroup"),
             _ => None,
@@ -254,6 +260,13 @@ fn check(backup: &Backup, el: Element<'_>, cx: &mut Reader) {
         if let Some(attr) = needed {
             let transport = server.transport;
             refuse(cx, el, format!("transport '{transport}' of <server> needs attribute '{attr}'"));
+        }
+        if let (Transport::Unix, Some(socket)) = (server.transport, &server.socket)
+            && absolute(socket)
+            && !socket.starts_with('/')
+        {
+            let message = format!("backup socket path '{socket}' must be absolute");
+            fault(cx, el, "backup.socket", ErrorCode::XML_ERROR, message);
         }
         let stray = match server.transport {
             Transport::Tcp => server.socket.is_some() || server.fdgroup.is_some(),
@@ -282,15 +295,19 @@ fn check(backup: &Backup, el: Element<'_>, cx: &mut Reader) {
     }
     let elements = el.child("disks").into_iter().flat_map(|disks| disks.children());
     for (disk, el) in backup.disks.iter().flat_map(|disks| &disks.disks).zip(elements) {
-        if let Some(message) = disk.misfit(backup.mode) {
+        if let Some(message) = disk.misfit(backup.mode, el) {
             refuse(cx, el, message);
+        } else if disk.driver.as_ref().is_some_and(|driver| driver.kind == "luks") {
+            // The schema lists it, and nothing can write it.
+            let message = "unknown storage source format 'luks'";
+            fault(cx, el, "backup.format", ErrorCode::XML_ERROR, message);
         }
     }
 }
 
 impl BackupDisk {
     /// Why the schema does not allow it.
-    fn misfit(&self, mode: BackupMode) -> Option<String> {
+    fn misfit(&self, mode: BackupMode, el: Element<'_>) -> Option<String> {
         let pull = mode == BackupMode::Pull;
         if !object::is_disk_name(&self.name) {
             return Some(format!("'{}' is no name of a disk", self.name));
@@ -311,6 +328,27 @@ impl BackupDisk {
         if other.is_some() {
             return Some(format!("a disk of a backup with mode '{mode}' has a <{name}>"));
         }
+        let plain = self.kind.is_none() && store.is_none() && self.driver.is_none();
+        if self.backup == YesNo::No && !plain {
+            return Some("a disk with backup='no' has no type, driver and place".to_owned());
+        }
+        match (mode, self.kind) {
+            (BackupMode::Push, None) if !plain => {
+                return Some(format!("a disk with a <{name}> or <driver> has attribute 'type'"));
+            }
+            (BackupMode::Pull, None)
+                if self.backup == YesNo::Yes && el.attr("backup").is_some() =>
+            {
+                return Some("a disk with backup='yes' has attribute 'type'".to_owned());
+            }
+            (BackupMode::Pull, Some(StoreType::Block)) if store.is_none() => {
+                return Some(format!("a disk with type='block' has a <{name}>"));
+            }
+            (BackupMode::Pull, _) if self.driver.is_some() && store.is_none() => {
+                return Some(format!("a disk with a <driver> has a <{name}>"));
+            }
+            _ => {}
+        }
         if let Some(driver) = &self.driver {
             let known =
                 if pull { driver.kind == "qcow2" } else { FORMATS.contains(&driver.kind.as_str()) };
@@ -323,11 +361,19 @@ impl BackupDisk {
             StoreType::File => (&store.file, "file"),
             StoreType::Block => (&store.dev, "dev"),
         };
-        if !path.as_ref().is_some_and(|path| path.starts_with('/')) {
+        if !path.as_ref().is_some_and(|path| object::is_absolute_path(path)) {
             return Some(format!("attribute '{attr}' of <{name}> is an absolute path"));
         }
-        if store.encryption.as_ref().is_some_and(|encryption| encryption.format != "luks") {
-            return Some(format!("a <{name}> is encrypted with format 'luks' or not at all"));
+        if let Some(encryption) = &store.encryption {
+            if encryption.format != "luks" {
+                return Some(format!("a <{name}> is encrypted with format 'luks' or not at all"));
+            }
+            if encryption.secrets.len() != 1 {
+                return Some(format!("the <encryption> of a <{name}> has one <secret>"));
+            }
+            if encryption.cipher.is_some() != encryption.ivgen.is_some() {
+                return Some("<cipher> and <ivgen> stand together or not at all".to_owned());
+            }
         }
         None
     }

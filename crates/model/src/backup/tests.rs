@@ -92,6 +92,17 @@ fn what_the_schema_does_not_allow_is_refused() {
         ("push", "<disks><disk name='vda' type='file' exportname='x'/></disks>"),
         ("push", "<disks><disk name='vda' type='file'><target file='a'/></disk></disks>"),
         ("push", "<disks><disk name='vda' type='file'><scratch file='/a'/></disk></disks>"),
+        ("push", "<disks><disk name='vda'><target file='/a'/></disk></disks>"),
+        ("push", "<disks><disk name='vda' backup='no' type='file'/></disks>"),
+        (
+            "push",
+            "<disks><disk name='vda' type='file'><target file='/a'><encryption format='luks'/>\
+             </target></disk></disks>",
+        ),
+        ("pull", "<server name='a b'/>"),
+        ("pull", "<server name='a'/><disks><disk name='vda' type='block'/></disks>"),
+        ("pull", "<server name='a'/><disks><disk name='vda' backup='yes'/></disks>"),
+        ("pull", "<server name='a'/><disks><disk name='vda'><driver type='qcow2'/></disk></disks>"),
         (
             "pull",
             &format!(

@@ -97,6 +97,12 @@ pub struct Parsing {
     pub redefine: bool,
 }
 
+/// What a checkpoint that was there before must have.
+const REQUIRED: &[moment::Required] = &[
+    ("name", ErrorCode::XML_ERROR, "a redefined checkpoint must have a name"),
+    ("creationTime", ErrorCode::INTERNAL_ERROR, "missing creationTime from existing checkpoint"),
+];
+
 /// Reads a `<domaincheckpoint>` document.
 pub fn parse(text: &str, parsing: Parsing) -> Parsed<Checkpoint> {
     let refine = |root: Element<'_>, d: &mut diag::Diagnostic| {
@@ -106,9 +112,16 @@ pub fn parse(text: &str, parsing: Parsing) -> Parsed<Checkpoint> {
             object::against_schema(d);
         }
     };
-    object::read(text, "domaincheckpoint", refine, |checkpoint: &mut Checkpoint, el, cx| {
+    let complete = |checkpoint: &mut Checkpoint, el: Element<'_>, cx: &mut Reader| {
         complete(checkpoint, parsing, el, cx);
-    })
+    };
+    let mut parsed = object::read(text, "domaincheckpoint", refine, complete);
+    // What libvirt asks for first is said first, but after what its schema has to say.
+    if parsing.redefine {
+        moment::require(text, &mut parsed, REQUIRED);
+    }
+    parsed.diagnostics.sort_by_key(|d| d.code != ErrorCode::XML_INVALID_SCHEMA);
+    parsed
 }
 
 /// Writes a `<domaincheckpoint>` document.
@@ -128,6 +141,11 @@ fn complete(checkpoint: &mut Checkpoint, parsing: Parsing, el: Element<'_>, cx: 
             fault(cx, el, "checkpoint.name", ErrorCode::XML_INVALID_SCHEMA, message);
         }
     }
+    if checkpoint.creation_time.is_some_and(|time| time < 0) {
+        let message = "Invalid value for element 'creationTime': it is before 1970";
+        let at = el.child("creationTime").unwrap_or(el);
+        fault(cx, at, "checkpoint.time", ErrorCode::XML_INVALID_SCHEMA, message);
+    }
     if let (Some(list), Some(el)) = (&checkpoint.disks, el.child("disks"))
         && list.disks.is_empty()
     {
@@ -136,7 +154,7 @@ fn complete(checkpoint: &mut Checkpoint, parsing: Parsing, el: Element<'_>, cx: 
     }
     let disks = el.child("disks").into_iter().flat_map(|disks| disks.children());
     for (disk, el) in checkpoint.disks.iter().flat_map(|disks| &disks.disks).zip(disks) {
-        if !object::is_disk_name(&disk.name) && !disk.name.starts_with('/') {
+        if !object::is_disk_name(&disk.name) && !object::is_absolute_path(&disk.name) {
             let message = format!("'{}' is neither a disk nor a path", disk.name);
             fault(cx, el, "checkpoint.disk", ErrorCode::XML_INVALID_SCHEMA, message);
         }
@@ -149,14 +167,6 @@ fn complete(checkpoint: &mut Checkpoint, parsing: Parsing, el: Element<'_>, cx: 
         checkpoint.parent = None;
         checkpoint.creation_time = None;
         checkpoint.domain = Inside::None;
-        return;
-    }
-    if checkpoint.name.is_none() {
-        let message = "a redefined checkpoint must have a name";
-        fault(cx, el, "checkpoint.name", ErrorCode::XML_ERROR, message);
-    } else if checkpoint.creation_time.is_none() {
-        let message = "missing creationTime from existing checkpoint";
-        fault(cx, el, "checkpoint.time", ErrorCode::INTERNAL_ERROR, message);
     }
 }
 
@@ -180,6 +190,20 @@ impl Checkpoint {
                 disk.bitmap.clone_from(&self.name);
             }
         }
+    }
+
+    /// Brings the disks of a checkpoint that was there before in line with those that the domain had
+    /// then. A document without the domain is taken as it is.
+    ///
+    /// # Errors
+    /// As for [`Checkpoint::align`].
+    pub fn align_redefined(&mut self) -> Result<(), VirError> {
+        let Some(domain) = self.domain.full() else {
+            self.name_bitmaps();
+            return Ok(());
+        };
+        let disks = domain.devices.as_ref().map(|devices| devices.disks.clone());
+        self.align(&disks.unwrap_or_default())
     }
 
     /// Brings the disks in line with the domain's: by their names in the guest, in its order, all of

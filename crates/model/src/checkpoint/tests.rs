@@ -80,3 +80,44 @@ fn refusals_have_libvirts_codes() {
         assert_eq!(parsed.diagnostics[0].code, code, "{text}");
     }
 }
+
+#[test]
+fn what_was_there_before_is_brought_in_line_with_the_domain_of_then() {
+    let redefined = |more: &str| {
+        let text = format!(
+            "<domaincheckpoint><name>c</name><creationTime>5</creationTime>{more}\
+             </domaincheckpoint>"
+        );
+        let parsed = parse(&text, OLD);
+        let mut checkpoint =
+            parsed.value.unwrap_or_else(|| panic!("{text}: {:?}", parsed.diagnostics));
+        checkpoint.align_redefined().expect("they fit");
+        checkpoint.domain = crate::domain::Inside::None;
+        let written = format(&checkpoint, &WriteOptions::default());
+        written.lines().map(str::trim_start).filter(|l| l.starts_with("<disk ")).collect::<String>()
+    };
+    let domain = "<domain type='qemu'><name>a</name><memory>1</memory><os><type>hvm</type></os>\
+                  <devices><disk><source file='/a'/><target dev='vda'/></disk>\
+                  <disk><source file='/b'/><target dev='vdb'/></disk></devices></domain>";
+    let listed = "<disks><disk name='ioemu:hda'/></disks>";
+    assert_eq!(redefined(""), "");
+    assert_eq!(redefined(listed), "<disk name='ioemu:hda' checkpoint='bitmap' bitmap='c'/>");
+    assert_eq!(
+        redefined(&format!("<disks><disk name='vdb'/></disks>{domain}")),
+        "<disk name='vda' checkpoint='no'/><disk name='vdb' checkpoint='bitmap' bitmap='c'/>"
+    );
+}
+
+#[test]
+fn the_schema_is_asked_first() {
+    for (inner, code) in [
+        ("<foo/>", ErrorCode::XML_INVALID_SCHEMA),
+        ("<name>c</name><disks><disk name='x'/></disks>", ErrorCode::XML_INVALID_SCHEMA),
+        ("<name>c</name><creationTime>-1</creationTime>", ErrorCode::XML_INVALID_SCHEMA),
+        ("<disks><disk name='vda'/></disks>", ErrorCode::XML_ERROR),
+        ("<name>c</name><disks><disk name='a:\\b'/></disks>", ErrorCode::INTERNAL_ERROR),
+    ] {
+        let text = format!("<domaincheckpoint>{inner}</domaincheckpoint>");
+        assert_eq!(parse(&text, OLD).diagnostics[0].code, code, "{text}");
+    }
+}

@@ -129,10 +129,7 @@ pub fn check_range(
     network: Option<RangeNetwork>,
 ) -> Result<(), RangeError> {
     if start.is_v4() != end.is_v4() {
-        return Err(match network {
-            Some(n) => mismatch(start, end, n.address),
-            None => format!("mismatch of address family in range {start} - {end}"),
-        });
+        return Err(format!("mismatch of address family in range {start} - {end}"));
     }
     if let Some(RangeNetwork { address, prefix }) = network {
         if address.is_v4() != start.is_v4() {

@@ -165,9 +165,34 @@ pub struct FormatFlags {
     pub indent: usize,
 }
 
+/// The parts of a network in the order in which libvirt reads them.
+const ORDER: &[&str] = &[
+    "name",
+    "uuid",
+    "title",
+    "domain",
+    "bandwidth",
+    "vlan",
+    "port",
+    "bridge",
+    "mac",
+    "mtu",
+    "dns",
+    "virtualport",
+    "portgroup",
+    "ip",
+    "route",
+    "forward",
+];
+
+/// Rules across the parts, which come last.
+const LATE: &[&str] = &["network.gateway", "network.mode"];
+
 /// Reads a network's XML: all faults at once, defaults filled in.
 pub fn parse(text: &str) -> Parsed<Network> {
-    object::read(text, "network", words::refine, Network::complete)
+    let mut parsed = object::read(text, "network", words::refine, Network::complete);
+    object::sort(text, &mut parsed.diagnostics, ORDER, LATE);
+    parsed
 }
 
 /// Reads the network that stands inside another document.
@@ -270,7 +295,7 @@ impl Network {
         let mode = self.mode();
         let at = |child: &str| el.child(child).unwrap_or(el);
         let mut bad = |at: Element<'_>, message: String| {
-            fault(cx, at, "network.forward", ErrorCode::XML_ERROR, message);
+            fault(cx, at, "network.mode", ErrorCode::XML_ERROR, message);
         };
         let bridge = self.bridge.clone().unwrap_or_default();
         let forward = self.forward.clone().unwrap_or_default();
@@ -364,7 +389,7 @@ impl Network {
                     "unreachable static route gateway '{gateway}' specified for network \
                      '{{network}}'"
                 );
-                fault(cx, el, "network.route", ErrorCode::CONFIG_UNSUPPORTED, message);
+                fault(cx, el, "network.gateway", ErrorCode::CONFIG_UNSUPPORTED, message);
             }
         }
     }

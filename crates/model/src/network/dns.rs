@@ -170,11 +170,14 @@ impl Srv {
     fn check(&mut self, el: Element<'_>, cx: &mut Reader) {
         let mut bad = |message: String| fault(cx, el, RULE, ErrorCode::XML_DETAIL, message);
         let service = self.service.as_deref().unwrap_or_default();
-        if service.contains('.') {
-            bad(format!(
-                "invalid character in service attribute '{service}' in DNS SRV record of network \
-                 '{{network}}'"
-            ));
+        let protocol = self.protocol.as_deref().unwrap_or_default();
+        for (what, text, more) in [("service", service, "_-+/*"), ("protocol", protocol, "-+/")] {
+            if !text.chars().all(|c| c.is_ascii_alphanumeric() || more.contains(c)) {
+                bad(format!(
+                    "invalid character in {what} attribute '{text}' in DNS SRV record of network \
+                     '{{network}}'"
+                ));
+            }
         }
         if self.port == Some(0) {
             bad(format!(

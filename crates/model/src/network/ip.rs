@@ -305,7 +305,7 @@ impl Ip {
     fn check(&mut self, el: Element<'_>, cx: &mut Reader) {
         self.prefix = self.prefix.filter(|prefix| *prefix != 0);
         self.tftp = self.tftp.take().filter(|tftp| tftp.root.is_some());
-        if let Err(message) = self.check_address() {
+        if let Err(message) = self.check_address(el.attr("address").unwrap_or_default()) {
             return fault(cx, el, "network.ip", ErrorCode::CONFIG_UNSUPPORTED, message);
         }
         let family = self.family();
@@ -326,23 +326,24 @@ impl Ip {
         self.tidy();
     }
 
-    fn check_address(&self) -> Result<(), String> {
+    /// The address stands in messages as it was written.
+    fn check_address(&self, written: &str) -> Result<(), String> {
         let address = self.address;
         match self.family {
             None if !address.is_v4() => {
                 return Err(format!(
-                    "no family specified for non-IPv4 address '{address}' in network '{{network}}'"
+                    "no family specified for non-IPv4 address '{written}' in network '{{network}}'"
                 ));
             }
             Some(Family::Ipv4) if !address.is_v4() => {
                 return Err(format!(
-                    "ipv4 family specified for non-IPv4 address '{address}' in network \
+                    "ipv4 family specified for non-IPv4 address '{written}' in network \
                      '{{network}}'"
                 ));
             }
             Some(Family::Ipv6) if address.is_v4() => {
                 return Err(format!(
-                    "Family 'ipv6' specified for non-IPv6 address '{address}' in network \
+                    "Family 'ipv6' specified for non-IPv6 address '{written}' in network \
                      '{{network}}'"
                 ));
             }

@@ -182,7 +182,7 @@ mod mac_element {
 
     pub fn read(el: Element<'_>, cx: &mut Reader) -> Option<MacAddr> {
         let Some(child) = cx.child(el, "mac") else {
-            cx.error("network.port", MISSING.0, el.span(), MISSING.1, Vec::new());
+            cx.error("network.port-mac", MISSING.0, el.span(), MISSING.1, Vec::new());
             return None;
         };
         let rules = ValueRules {
@@ -209,9 +209,21 @@ mod mac_element {
     }
 }
 
+const RULES: &[object::Rule] =
+    &[("!networkport/owner", ErrorCode::INTERNAL_ERROR, "network port has no owner name")];
+
+/// The parts of a port in the order in which libvirt reads them.
+const ORDER: &[&str] = &["uuid", "owner", "virtualport", "mac"];
+
 /// Reads a port's XML.
 pub fn parse_port(text: &str) -> Parsed<NetworkPort> {
-    object::read(text, "networkport", words::refine_part, NetworkPort::complete)
+    let refine = |root: Element<'_>, d: &mut diag::Diagnostic| {
+        words::refine_part(root, d);
+        object::refine(d, RULES, "");
+    };
+    let mut parsed = object::read(text, "networkport", refine, NetworkPort::complete);
+    object::sort(text, &mut parsed.diagnostics, ORDER, &["network.port-mac"]);
+    parsed
 }
 
 /// A port's XML.
@@ -232,7 +244,7 @@ impl NetworkPort {
             let message = "floor attribute is not supported for this config";
             fault(cx, el, "network.port", ErrorCode::CONFIG_UNSUPPORTED, message);
         }
-        if el.children().next().is_none() && limits.class_id.is_none() {
+        if el.children().next().is_none() {
             self.bandwidth = None;
         }
     }

@@ -59,30 +59,32 @@ impl Route {
                 "Invalid value for attribute 'metric' in element 'route': Zero is not permitted";
             fault(cx, el, "network.route", ErrorCode::XML_ERROR, message);
         }
-        if let Err(message) = self.check_addresses() {
+        let written = |name: &str| el.attr(name).unwrap_or_default();
+        if let Err(message) = self.check_addresses(written("address"), written("gateway")) {
             let message = format!("{{network}}: {message}");
             fault(cx, el, "network.route", ErrorCode::XML_ERROR, message);
         }
     }
 
-    fn check_addresses(&self) -> Result<(), String> {
+    /// The addresses stand in messages as they were written.
+    fn check_addresses(&self, written: &str, over: &str) -> Result<(), String> {
         let Self { address, gateway, .. } = *self;
         let at = "in route definition";
         match self.family {
             Some(Family::Ipv6) => {
                 if address.is_v4() {
                     return Err(format!(
-                        "ipv6 family specified for non-IPv6 address '{address}' {at}"
+                        "ipv6 family specified for non-IPv6 address '{written}' {at}"
                     ));
                 }
                 if self.netmask.is_some() {
                     return Err(format!(
-                        "Specifying netmask invalid for IPv6 address '{address}' {at}"
+                        "Specifying netmask invalid for IPv6 address '{written}' {at}"
                     ));
                 }
                 if gateway.is_v4() {
                     return Err(format!(
-                        "ipv6 specified for non-IPv6 gateway address '{gateway}' {at}"
+                        "ipv6 specified for non-IPv6 gateway address '{over}' {at}"
                     ));
                 }
             }
@@ -90,10 +92,10 @@ impl Route {
                 let what =
                     if family.is_some() { "IPv4 family specified" } else { "No family specified" };
                 if !address.is_v4() {
-                    return Err(format!("{what} for non-IPv4 address '{address}' {at}"));
+                    return Err(format!("{what} for non-IPv4 address '{written}' {at}"));
                 }
                 if !gateway.is_v4() {
-                    return Err(format!("{what} for non-IPv4 gateway '{address}' {at}"));
+                    return Err(format!("{what} for non-IPv4 gateway '{written}' {at}"));
                 }
                 if self.netmask.is_some() && self.prefix.is_some() {
                     return Err("Route definition cannot have both a prefix and a netmask".into());
@@ -108,7 +110,7 @@ impl Route {
         }
         match self.effective_prefix() {
             Some(prefix) if address.network(prefix) == address => Ok(()),
-            _ => Err(format!("Address '{address}' {at} is not a network address")),
+            _ => Err(format!("Address '{written}' {at} is not a network address")),
         }
     }
 

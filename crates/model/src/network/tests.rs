@@ -184,7 +184,35 @@ fn ten_faults_are_ten_diagnostics_with_places() {
         .iter()
         .map(|d| text[..d.span.expect("a place").start].matches('\n').count())
         .collect();
-    assert_eq!(lines, [0, 1, 2, 3, 4, 5, 5, 6, 7, 8]);
+    // In libvirt's order: domain, vlan, port, bridge, mac, mtu, portgroup, ip, route.
+    assert_eq!(lines, [8, 6, 3, 2, 1, 0, 7, 4, 5, 5]);
+}
+
+#[test]
+fn the_first_fault_is_the_one_that_libvirt_meets_first() {
+    for (body, words) in [
+        ("<forward mode='nat'/><bandwidth classID='2'/>", "classID attribute not supported"),
+        ("<ip/><portgroup/>", "Missing required name attribute in portgroup"),
+        ("<forward mode='route'><nat/></forward><route/>", "Missing required address attribute"),
+        (
+            "<route address='10.5.0.0' prefix='24' gateway='10.6.0.1'/><forward mode='x'/>",
+            "unknown forwarding type 'x'",
+        ),
+    ] {
+        let found = messages(&network(body));
+        assert!(found[0].1.contains(words), "{body}: {found:?}");
+    }
+}
+
+#[test]
+fn addresses_stand_in_messages_as_they_were_written() {
+    for (body, words) in [
+        ("<ip address='fd00:0::1'/>", "non-IPv4 address 'fd00:0::1'"),
+        ("<route address='1500' prefix='24' gateway='10.0.0.1'/>", "Address '1500' in route"),
+    ] {
+        let found = messages(&network(body));
+        assert!(found.iter().any(|(_, m)| m.contains(words)), "{body}: {found:?}");
+    }
 }
 
 #[test]
@@ -193,11 +221,33 @@ fn the_driver_refuses_what_a_mode_has_no_use_for() {
         let value = parse(&network(body)).value.expect(body);
         validate(&value).into_iter().map(|d| d.message).collect()
     };
-    assert_eq!(validated("<portgroup name='a'/><domain name='d'/>"), Vec::<String>::new());
+    for body in [
+        "<portgroup name='a'/><domain name='d'/>",
+        "<forward mode='bridge'/><vlan><tag id='1'/></vlan>",
+        "<forward mode='bridge'/><virtualport type='802.1Qbh'/><portgroup name='a'>\
+         <vlan><tag id='1'/></vlan><virtualport type='openvswitch'/></portgroup>",
+        "<forward mode='hostdev'/><portgroup name='a'><vlan><tag id='1'/></vlan></portgroup>",
+        "<forward mode='bridge'/><dns><forwarder addr='10.0.0.1'/></dns>",
+    ] {
+        assert_eq!(validated(body), Vec::<String>::new(), "{body}");
+    }
     for (body, words) in [
         ("<forward mode='bridge'/><domain name='d'/>", "Unsupported <domain> element"),
         ("<forward mode='hostdev'><interface dev='e'/></forward>", "listed by PCI address"),
         ("<vlan><tag id='1'/></vlan>", "doesn't support vlan configuration"),
+        (
+            "<forward mode='bridge'/><virtualport type='802.1Qbh'/><vlan><tag id='1'/></vlan>",
+            "doesn't support vlan configuration",
+        ),
+        (
+            "<forward mode='passthrough'/><portgroup name='a'><vlan><tag id='1'/></vlan>\
+             <virtualport type='openvswitch'/></portgroup>",
+            "doesn't support vlan configuration",
+        ),
+        (
+            "<forward mode='vepa'><address type='pci' bus='1'/></forward>",
+            "lists a device by PCI address in the device pool",
+        ),
         ("<portgroup name='a'/><portgroup name='a'/>", "same name (a)"),
         (
             "<ip address='10.0.0.1'><dhcp><host name='a' ip='10.0.0.2'/></dhcp></ip>\

@@ -10,6 +10,7 @@ use super::definition::Network;
 use super::forward::ForwardMode;
 use super::ip::Ip;
 use super::portgroup::PortGroup;
+use super::virtualport::{VirtualPort, VirtualPortType};
 
 /// Checks a network that was read. An empty list means the driver takes it.
 pub fn validate(network: &Network) -> Vec<Diagnostic> {
@@ -70,7 +71,10 @@ fn own_bridge(network: &Network, faults: &mut Faults<'_>) {
 
 /// A network without: nothing that would need one.
 fn host_bridge(network: &Network, mode: ForwardMode, faults: &mut Faults<'_>) {
-    let dns = network.dns.as_ref().is_some_and(|dns| !dns.is_empty());
+    let dns = network
+        .dns
+        .as_ref()
+        .is_some_and(|d| !d.txts.is_empty() || !d.hosts.is_empty() || !d.srvs.is_empty());
     for (what, given) in [
         ("<mac> element", network.mac.is_some()),
         ("<ip> element", !network.ips.is_empty()),
@@ -93,9 +97,18 @@ fn limits(bandwidth: Option<&Bandwidth>) -> bool {
 
 /// Devices handed to guests are listed by address.
 fn pool(network: &Network, mode: ForwardMode, faults: &mut Faults<'_>) {
-    let (Some(forward), ForwardMode::Hostdev) = (&network.forward, mode) else { return };
-    if let Some(interface) = forward.interfaces.first() {
-        let (name, dev) = (faults.name, &interface.dev);
+    let Some(forward) = &network.forward else { return };
+    let name = faults.name;
+    if mode != ForwardMode::Hostdev && !forward.addresses.is_empty() {
+        faults.unsupported(format!(
+            "network '{name}' has forward mode '{mode}' but lists a device by PCI address in the \
+             device pool. This is only supported for networks with forward mode 'hostdev'"
+        ));
+    }
+    if mode == ForwardMode::Hostdev
+        && let Some(interface) = forward.interfaces.first()
+    {
+        let dev = &interface.dev;
         faults.unsupported(format!(
             "hostdev network '{name}' lists '{dev}' in the device pool, but hostdev networks \
              require all devices to be listed by PCI address, not network device name"
@@ -107,11 +120,20 @@ fn port_groups(network: &Network, mode: ForwardMode, faults: &mut Faults<'_>) {
     let name = faults.name;
     let mut seen: HashSet<&str> = HashSet::new();
     let mut default: Option<&str> = None;
-    // Tags need something that knows them: SR-IOV, or a bridge of the host.
-    let tagging =
-        matches!(mode, ForwardMode::Hostdev | ForwardMode::Passthrough | ForwardMode::Bridge);
+    // Tags need something that knows them: SR-IOV, Open vSwitch, or a plain bridge of the host. A
+    // profile of its own hides from a port group that the network is on SR-IOV.
+    let open_vswitch = |port: &VirtualPort| port.kind == Some(VirtualPortType::OpenVSwitch);
+    let bridge = mode == ForwardMode::Bridge;
+    let tagging = matches!(mode, ForwardMode::Hostdev | ForwardMode::Passthrough)
+        || bridge && network.virtual_port.as_ref().is_none_or(open_vswitch);
     let mut untaggable = network.vlan.is_some() && !tagging;
-    for PortGroup { name: group, default: is_default, vlan, .. } in &network.port_groups {
+    for PortGroup { name: group, default: is_default, vlan, virtual_port, .. } in
+        &network.port_groups
+    {
+        let tagging = match virtual_port {
+            Some(own) => bridge && open_vswitch(own),
+            None => tagging,
+        };
         if vlan.is_some() && !tagging {
             untaggable = true;
         }

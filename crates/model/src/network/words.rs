@@ -20,17 +20,22 @@ pub(super) fn name(d: &mut Diagnostic, network: &str) {
 pub(super) fn refine(root: Element<'_>, d: &mut Diagnostic) {
     refine_part(root, d);
     if d.message.contains(NETWORK) {
-        name(d, &root.child("name").map(|el| el.text()).unwrap_or_default());
+        name(d, &root.child("name").map(|el| el.string_value()).unwrap_or_default());
     }
 }
 
 /// Completes a diagnostic as far as the part that was read allows.
 pub(super) fn refine_part(root: Element<'_>, d: &mut Diagnostic) {
-    if d.rule != "xml.invalid-value" || !d.message.contains('{') {
+    let refined = |m: &str| m.contains('{') || m.ends_with("must be yes or no");
+    if d.rule != "xml.invalid-value" || !refined(&d.message) {
         return;
     }
     let path = path_to(root, d);
     let Some(el) = path.last() else { return };
+    if el.is("vlan", None) && el.children().filter(|c| c.is("tag", None)).count() > 1 {
+        let more = "trunk='yes' is required for more than one vlan tag";
+        d.message = d.message.replace("must be yes or no", more);
+    }
     if d.message.contains("{service}") {
         d.message = d.message.replace("{service}", el.attr("service").unwrap_or_default());
     }

@@ -69,6 +69,16 @@ pub enum Capability {
 impl Capability {
     /// Checks what was read and puts parts in libvirt's order.
     pub(super) fn complete(&mut self, name: &str, el: Element<'_>, cx: &mut Reader, new: bool) {
+        // Of these libvirt only tells; its numbers of them stand in the message.
+        let number = match self {
+            Self::ScsiGeneric(_) => Some(11),
+            Self::Vdpa(_) => Some(17),
+            _ => None,
+        };
+        if let (Some(number), true) = (number, new) {
+            let message = format!("unknown capability type '{number}' for '{name}'");
+            fault(cx, el, "nodedev.capability", ErrorCode::INTERNAL_ERROR, message);
+        }
         match self {
             Self::Pci(pci) => pci.complete(el, cx),
             Self::Net(net) => net.complete(),

@@ -166,6 +166,11 @@ pub fn parse_new(text: &str) -> Parsed<Device> {
     object::read(text, "device", refine, |device: &mut Device, el, cx| {
         device.name = NEW.to_owned();
         complete(device, el, cx, true);
+        let mediated = device.capabilities.iter().any(|c| matches!(c, Capability::Mdev(_)));
+        if mediated && device.parent.is_none() {
+            let code = ErrorCode::CONFIG_UNSUPPORTED;
+            fault(cx, el, "nodedev.no-parent", code, "missing parent device");
+        }
     })
 }
 

@@ -198,12 +198,23 @@ fn a_new_device_needs_no_name() {
         parsed.value.map(|device| device.name).ok_or_else(|| parsed.diagnostics[0].message.clone())
     };
     let new = Ok("new device".to_owned());
-    assert_eq!(first("<device><capability type='mdev'><type id='t'/></capability></device>"), new);
+    let mdev = "<capability type='mdev'><type id='t'/></capability>";
+    assert_eq!(first(&format!("<device><parent>p</parent>{mdev}</device>")), new);
     let hba = "<capability type='scsi_host'><capability type='fc_host'/></capability>";
     assert_eq!(first(&format!("<device><name>n</name>{hba}</device>")), new);
     assert!(parse(&format!("<device><name>n</name>{hba}</device>")).value.is_none());
     for (text, words) in [
         ("<device/>".to_owned(), "no device capabilities for 'new device'"),
+        (format!("<device>{mdev}</device>"), "missing parent device"),
+        (
+            "<device><capability type='vpd'/></device>".to_owned(),
+            "unknown capability type '21' for 'new device'",
+        ),
+        (
+            "<device><capability type='vdpa'><chardev>/c</chardev></capability></device>"
+                .to_owned(),
+            "unknown capability type '17' for 'new device'",
+        ),
         (
             "<device><capability type='mdev'/></device>".to_owned(),
             "missing type id attribute for 'new device'",

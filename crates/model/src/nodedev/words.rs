@@ -158,6 +158,9 @@ const RULES: &[(&str, &[Rule])] = &[
     ),
 ];
 
+/// Capabilities inside others, and libvirt's numbers of them, which stand in its messages.
+const INNER: &[(&str, u32)] = &[("fc_host", 9), ("vports", 10), ("mdev_types", 13), ("vpd", 21)];
+
 const CHANNEL: &[Rule] = &[
     ("state", U, "unknown state '{}' for '{name}'"),
     ("!capability/cssid", U, "missing cssid value for '{name}'"),
@@ -205,8 +208,13 @@ pub(super) fn refine(root: Element<'_>, d: &mut Diagnostic, name: &str) {
         return object::refine(d, MDEV_TYPES, kind.attr("id").unwrap_or_default());
     }
     // The types of outer capabilities have the mapping's own words.
-    let own = object::Fault::of(d).is_some_and(|fault| fault.key.ends_with("capability@type"));
-    if own && path.len() == 2 {
+    let fault = object::Fault::of(d).filter(|fault| fault.key.ends_with("capability@type"));
+    if let (Some(fault), 2) = (fault, path.len()) {
+        // Some are capabilities, but not of a device by themselves.
+        if let Some((_, number)) = INNER.iter().find(|(kind, _)| *kind == fault.value) {
+            d.code = I;
+            d.message = format!("unknown capability type '{number}' for '{name}'");
+        }
         return;
     }
     let rules = RULES.iter().find(|(kind, _)| Some(*kind) == outer.attr("type"));

@@ -13,10 +13,10 @@ use crate::object::{self, Rule};
 #[xml(open)]
 pub struct Secret {
     /// Kept in memory only.
-    #[xml(attr, default = YesNo::No)]
+    #[xml(attr, empty_absent, default = YesNo::No)]
     pub ephemeral: YesNo,
     /// Its value is never handed out.
-    #[xml(attr, default = YesNo::No)]
+    #[xml(attr, empty_absent, default = YesNo::No)]
     pub private: YesNo,
     /// Its UUID; one is made when there is none.
     #[xml(child_text)]

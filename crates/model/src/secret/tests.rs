@@ -80,6 +80,14 @@ fn refusals_have_libvirts_codes_and_words() {
 }
 
 #[test]
+fn an_empty_answer_is_none_and_text_is_all_text_inside() {
+    check(
+        "<secret ephemeral='' private=''><description>a<b>c</b>d</description></secret>",
+        "<secret ephemeral='no' private='no'>\n  <description>acd</description>\n</secret>\n",
+    );
+}
+
+#[test]
 fn all_faults_come_at_once() {
     let parsed =
         parse("<secret ephemeral='x' private='y'><uuid>z</uuid><usage type='q'/></secret>");

@@ -7,6 +7,7 @@ use crate::domain::canonical::keep_fields_of;
 use crate::domain::defaults::disks::fill_ports;
 use crate::domain::devices::disk::{DiskSource, MetadataCache, SnapshotMode, StorageType};
 use crate::domain::scalar::scale;
+use crate::domain::validate::check_image;
 use crate::object::{fault, hints};
 
 /// What became of a disk.
@@ -80,20 +81,22 @@ impl SnapshotDisk {
             for path in [&mut source.file, &mut source.dev, &mut source.name] {
                 *path = path.take().filter(|path| !path.is_empty());
             }
-            if kind == StorageType::Network {
-                let protocol = source.protocol.as_deref().unwrap_or_default();
-                if !protocol.is_empty() && !PROTOCOLS.contains(&protocol) {
-                    let message = format!(
-                        "Invalid value for attribute 'protocol' in element 'source': '{protocol}'."
-                    );
-                    cx.error(
-                        "snapshot.protocol",
-                        x,
-                        el.span(),
-                        message,
-                        hints(protocol, PROTOCOLS),
-                    );
+            let protocol = source.protocol.as_deref().unwrap_or_default();
+            if kind == StorageType::Network
+                && !protocol.is_empty()
+                && !PROTOCOLS.contains(&protocol)
+            {
+                let message = format!(
+                    "Invalid value for attribute 'protocol' in element 'source': '{protocol}'."
+                );
+                let hints = hints(protocol, PROTOCOLS);
+                cx.error("snapshot.protocol", x, el.span(), message, hints);
+            } else {
+                for found in check_image(kind, source) {
+                    cx.error(found.rule, found.code, el.span(), found.message, found.hints);
                 }
+            }
+            if kind == StorageType::Network {
                 fill_ports(source);
             }
         }

@@ -13,7 +13,7 @@ use xml::{Element, Parsed, Reader, WriteOptions, Xml, XmlEnum};
 use crate::domain::Inside;
 use crate::domain::devices::disk::SnapshotMode;
 use crate::domain::opaque::Opaque;
-use crate::moment::{Parent, domain_inside};
+use crate::moment::{self, Parent, domain_inside};
 use crate::object::{self, Rule, fault};
 
 pub use disk::{SnapshotDisk, SnapshotDriver};
@@ -130,6 +130,13 @@ const RULES: &[Rule] = &[
     ("!disk@name", ErrorCode::INTERNAL_ERROR, "missing name from disk snapshot element"),
 ];
 
+/// What a snapshot that was there before must have.
+const REQUIRED: &[moment::Required] = &[
+    ("name", ErrorCode::XML_ERROR, "a redefined snapshot must have a name"),
+    ("creationTime", ErrorCode::INTERNAL_ERROR, "missing creationTime from existing snapshot"),
+    ("state", ErrorCode::XML_ERROR, "missing state from existing snapshot"),
+];
+
 /// Reads a `<domainsnapshot>` document.
 pub fn parse(text: &str, parsing: Parsing) -> Parsed<Snapshot> {
     let refine = |root: Element<'_>, d: &mut diag::Diagnostic| {
@@ -138,9 +145,14 @@ pub fn parse(text: &str, parsing: Parsing) -> Parsed<Snapshot> {
             path.get(1).is_some_and(|el| el.is("domain", None) || el.is("inactiveDomain", None));
         if inside { Inside::refine(d) } else { object::refine(d, RULES, "") }
     };
-    object::read(text, "domainsnapshot", refine, |snapshot: &mut Snapshot, el, cx| {
+    let complete = |snapshot: &mut Snapshot, el: Element<'_>, cx: &mut Reader| {
         complete(snapshot, parsing, el, cx);
-    })
+    };
+    let mut parsed = object::read(text, "domainsnapshot", refine, complete);
+    if parsing.redefine {
+        moment::require(text, &mut parsed, REQUIRED);
+    }
+    parsed
 }
 
 /// Writes a `<domainsnapshot>` document; with `internal` the daemon's own form.
@@ -186,13 +198,6 @@ fn complete(snapshot: &mut Snapshot, parsing: Parsing, el: Element<'_>, cx: &mut
         snapshot.inactive_domain = Inside::None;
         snapshot.revert_disks = None;
         snapshot.cookie = None;
-    } else if snapshot.name.is_none() {
-        fault(cx, el, "snapshot.name", x, "a redefined snapshot must have a name");
-    } else if snapshot.creation_time.is_none() {
-        let message = "missing creationTime from existing snapshot";
-        fault(cx, el, "snapshot.time", ErrorCode::INTERNAL_ERROR, message);
-    } else if snapshot.state.is_none() {
-        fault(cx, el, "snapshot.state", x, "missing state from existing snapshot");
     }
     snapshot.parent = snapshot.parent.take().filter(|parent| parent.name.is_some());
     let at = el.child("memory").unwrap_or(el);

@@ -225,3 +225,28 @@ fn the_daemons_own_form() {
     assert!(!written(&snapshot).contains("active"));
     assert!(parse(&old("running", ""), parsing).value.is_none());
 }
+
+#[test]
+fn what_must_be_there_is_asked_for_first() {
+    let source = "<disks><disk name='vda' type='network'><source protocol='rbd'/></disk></disks>";
+    for (inner, words) in [
+        ("<disks><disk/></disks>", "a redefined snapshot must have a name"),
+        ("<name>a</name><disks><disk/></disks>", "missing creationTime from existing snapshot"),
+        (
+            "<name>a</name><creationTime>1</creationTime><memory snapshot='x'/>",
+            "missing state from existing snapshot",
+        ),
+        (
+            &format!("<state>off</state><name>a</name><creationTime>1</creationTime>{source}"),
+            "Invalid state 'off' in domain snapshot XML",
+        ),
+        (
+            &format!("<state>shutoff</state><name>a</name><creationTime>1</creationTime>{source}"),
+            "missing name for disk source",
+        ),
+    ] {
+        let parsed = parse(&format!("<domainsnapshot>{inner}</domainsnapshot>"), OLD);
+        assert!(parsed.value.is_none(), "{inner}");
+        assert_eq!(parsed.diagnostics[0].message, words, "{inner}");
+    }
+}

@@ -7,7 +7,7 @@ use xml::{Document, Parsed, Reader, WriteOptions, Xml, XmlEnum, YesNo};
 use super::path::sanitize;
 use super::permissions::Permissions;
 use super::size::Size;
-use super::source::{AdapterType, Auth, DirPath, Source, Typed};
+use super::source::{Adapter, AdapterType, Auth, DirPath, Source, Typed};
 use super::types::{PoolType, TargetRule};
 
 /// A storage pool.
@@ -340,6 +340,13 @@ impl Pool {
         if self.name.contains('/') {
             faults.xml(format!("name {} cannot contain '/'", self.name));
         }
+        let has_cow =
+            |features: &Features| features.cow.as_ref().is_some_and(|c| c.state.is_some());
+        self.features = self.features.take().filter(has_cow);
+        if self.features.is_some() && !matches!(self.kind, PoolType::Dir | PoolType::Fs) {
+            let message = "cow feature may only be used for 'fs' and 'dir' pools".to_owned();
+            faults.push(ErrorCode::NO_SUPPORT, message, Vec::new());
+        }
         let rule = kind.source();
         if rule.name && self.source.name.is_none() {
             self.source.name = Some(self.name.clone());
@@ -404,6 +411,9 @@ impl Pool {
         if let Some(auth) = &mut source.auth {
             check_auth(auth, faults);
         }
+        if let Some(adapter) = &source.adapter {
+            read_adapter(adapter, faults);
+        }
         source.protocol = source.protocol.take().filter(|protocol| protocol.ver.is_some());
         source.vendor = source.vendor.take().filter(|vendor| vendor.name.is_some());
         source.product = source.product.take().filter(|product| product.name.is_some());
@@ -420,12 +430,6 @@ impl Pool {
         let kind = match adapter.kind {
             Some(kind) => kind,
             None => {
-                if adapter.wwnn.is_some() || adapter.wwpn.is_some() || adapter.parent.is_some() {
-                    return faults.xml(
-                        "Use of 'wwnn', 'wwpn', and 'parent' attributes requires use of the \
-                         adapter 'type'",
-                    );
-                }
                 if adapter.name.is_none() {
                     return faults.xml("missing storage pool source adapter");
                 }
@@ -441,9 +445,6 @@ impl Pool {
                             "Either 'name' or 'parent' must be specified for the 'scsi_host' \
                              adapter",
                         );
-                    }
-                    Some(addr) if addr.unique_id.is_none() => {
-                        return faults.xml("Missing or invalid scsi adapter 'unique_id' value");
                     }
                     Some(addr) if addr.address.is_none() => {
                         return faults.xml("Missing scsi_host PCI address element");
@@ -527,13 +528,6 @@ impl Pool {
     }
 
     fn complete_extras(&mut self, faults: &mut Faults) {
-        let has_cow =
-            |features: &Features| features.cow.as_ref().is_some_and(|c| c.state.is_some());
-        self.features = self.features.take().filter(has_cow);
-        if self.features.is_some() && !matches!(self.kind, PoolType::Dir | PoolType::Fs) {
-            let message = "cow feature may only be used for 'fs' and 'dir' pools".to_owned();
-            faults.push(ErrorCode::NO_SUPPORT, message, Vec::new());
-        }
         let refresh = self
             .refresh
             .take()
@@ -586,9 +580,32 @@ impl Pool {
     }
 }
 
+/// What an adapter must say, whether or not the type of pool has any use for it.
+fn read_adapter(adapter: &Adapter, faults: &mut Faults) {
+    let needs = |what: &str| format!("Use of {what} requires use of the adapter 'type'");
+    match (adapter.kind, &adapter.parent_addr) {
+        (None, _)
+            if adapter.wwnn.is_some() || adapter.wwpn.is_some() || adapter.parent.is_some() =>
+        {
+            faults.xml(needs("'wwnn', 'wwpn', and 'parent' attributes"));
+        }
+        (None, Some(_)) => faults.xml(needs("'parentaddr' element")),
+        (Some(AdapterType::ScsiHost), Some(addr)) if addr.unique_id.is_none() => {
+            faults.xml("Missing or invalid scsi adapter 'unique_id' value");
+        }
+        _ => {}
+    }
+}
+
 fn check_auth(auth: &mut Auth, faults: &mut Faults) {
     if auth.username.is_none() {
         return faults.xml("missing username for auth");
+    }
+    if let Some(other) = auth.kind.as_deref()
+        && !matches!(other, "none" | "chap" | "ceph")
+    {
+        let message = format!("unknown auth type '{other}'");
+        return faults.unsupported(message, other, &["chap", "ceph"]);
     }
     let Some(secret) = &mut auth.secret else {
         return faults.xml("Missing <secret> element in auth");
@@ -602,15 +619,8 @@ fn check_auth(auth: &mut Auth, faults: &mut Faults) {
         },
         (None, Some(_)) => {}
     }
-    match auth.kind.as_deref() {
-        Some("chap" | "ceph") => {}
-        Some("none") | None => {
-            let message = "storage pool missing auth type".to_owned();
-            faults.push(ErrorCode::CONFIG_UNSUPPORTED, message, Vec::new());
-        }
-        Some(other) => {
-            let message = format!("unknown auth type '{other}'");
-            faults.unsupported(message, other, &["chap", "ceph"]);
-        }
+    if matches!(auth.kind.as_deref(), Some("none") | None) {
+        let message = "storage pool missing auth type".to_owned();
+        faults.push(ErrorCode::CONFIG_UNSUPPORTED, message, Vec::new());
     }
 }

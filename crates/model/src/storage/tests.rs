@@ -224,6 +224,40 @@ fn all_faults_come_at_once() {
 }
 
 #[test]
+fn what_is_asked_of_every_type() {
+    let target = "<target><path>/p</path></target>";
+    for (kind, more, code, words) in [
+        (
+            "netfs",
+            "<features><cow state='no'/></features>",
+            ErrorCode::NO_SUPPORT,
+            "cow feature may only be used for 'fs' and 'dir' pools",
+        ),
+        (
+            "dir",
+            "<source><adapter><parentaddr unique_id='1'/></adapter></source>",
+            ErrorCode::XML_ERROR,
+            "Use of 'parentaddr' element requires use of the adapter 'type'",
+        ),
+        (
+            "dir",
+            "<source><adapter type='scsi_host'><parentaddr/></adapter></source>",
+            ErrorCode::XML_ERROR,
+            "Missing or invalid scsi adapter 'unique_id' value",
+        ),
+        (
+            "dir",
+            "<source><auth type='x' username='a'><secret uuid='x'/></auth></source>",
+            ErrorCode::CONFIG_UNSUPPORTED,
+            "unknown auth type 'x'",
+        ),
+    ] {
+        let text = format!("<pool type='{kind}'><name>p</name>{more}{target}</pool>");
+        refused_pool(&text, code, words);
+    }
+}
+
+#[test]
 fn a_state_file_is_read_back() {
     let text = "<pool type='dir'><name>p</name><target><path>/x</path></target></pool>";
     let pool = Pool::parse(text).value.expect("a pool");

@@ -16,6 +16,7 @@ pub use qemu::support::validate_support;
 
 use super::Domain;
 use super::alias::VirtioDriver;
+use super::devices::disk::{DiskSource, StorageType};
 
 /// Collects faults.
 pub(crate) struct Faults {
@@ -30,6 +31,13 @@ const MOST_FAULTS: usize = 1000;
 /// Words of the QEMU driver for what is asked for every driver here.
 const OF_QEMU: &[&str] =
     &["shmem size must be a power of 2", "need at least one serial port to use BIOS serial output"];
+
+/// What is wrong with an image by itself, such as one that a snapshot names; no places.
+pub(crate) fn check_image(kind: StorageType, source: &DiskSource) -> Vec<Diagnostic> {
+    let mut faults = Faults::new();
+    core::disk_image(kind, source, &mut faults);
+    faults.list
+}
 
 impl Faults {
     /// None yet; those that come are of the part that reads domains.

@@ -113,6 +113,13 @@ fn backing(b: &BackingStore, out: &mut Faults) {
     labels(s, out);
 }
 
+/// What can be wrong with an image by itself, such as one that a snapshot names.
+pub(in super::super) fn disk_image(kind: StorageType, source: &DiskSource, out: &mut Faults) {
+    let disk =
+        Disk { kind, device: DiskDevice::Lun, source: Some(source.clone()), ..Disk::default() };
+    check(&disk, out);
+}
+
 /// What each kind of storage must name.
 fn required(x: &Disk, out: &mut Faults) {
     let s = x.source.as_ref();

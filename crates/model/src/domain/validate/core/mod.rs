@@ -15,6 +15,8 @@ mod unique;
 use super::Faults;
 use crate::domain::Domain;
 
+pub(super) use disk_source::disk_image;
+
 /// Checks a domain whose type defaults are filled in.
 pub(super) fn check(d: &Domain, out: &mut Faults) {
     guest::check(d, out);
