@@ -26,6 +26,9 @@ const FURTHER_FAULTS: usize = 100;
 /// have the same code.
 const SYNTAX_RULE: &str = "xml.syntax";
 
+/// The rule of a document whose root is another element.
+const ROOT_RULE: &str = "xml.root";
+
 impl VirError {
     /// An error of the QEMU driver (the most frequent reporter).
     pub fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
@@ -67,7 +70,10 @@ impl VirError {
     /// The whole text clients print: "Domain not found: no domain with matching name 'x'".
     pub fn message(&self) -> String {
         // Where libvirt has no detail, the reader of a document has put the short text there.
-        let whole = self.verbatim || self.detail == self.code.short_message();
+        // Further faults may follow it.
+        let short = self.code.short_message();
+        let rest = self.detail.strip_prefix(short);
+        let whole = self.verbatim || rest.is_some_and(|r| r.is_empty() || r.starts_with('\n'));
         if whole { self.detail.clone() } else { self.code.message(&self.detail) }
     }
 
@@ -84,9 +90,9 @@ impl VirError {
     }
 
     /// The error for a refused input. Code and first line are those of the first error, as libvirt
-    /// would have met it; all further errors follow on lines of their own in the detail. A text that
-    /// is no XML at all is reported by [`ErrorDomain::XML`], everything else by the fault's own
-    /// reporter or by `domain`.
+    /// would have met it; all further errors follow on lines of their own in the detail. It is
+    /// reported by the fault's own reporter, for a document of another kind by
+    /// [`ErrorDomain::XML`], else by `domain`.
     pub fn from_diagnostics(
         domain: ErrorDomain,
         diagnostics: Vec<Diagnostic>,
@@ -99,6 +105,7 @@ impl VirError {
             return e;
         };
         let syntax = first.rule == SYNTAX_RULE;
+        let reporter = if first.rule == ROOT_RULE { ErrorDomain::XML } else { domain };
         let mut detail = match (first.span, source) {
             (Some(span), Some(source)) if syntax => {
                 render::parser_detail(&first.message, span, source)
@@ -120,7 +127,7 @@ impl VirError {
         }
         Self {
             code: first.code,
-            domain: if syntax { ErrorDomain::XML } else { first.reporter().unwrap_or(domain) },
+            domain: first.reporter().unwrap_or(reporter),
             detail,
             verbatim: false,
             hints: first.hints.clone(),
@@ -202,7 +209,26 @@ mod tests {
         assert_eq!(plain.message(), "Start tag expected");
         d.rule = SYNTAX_RULE;
         let e = VirError::from_diagnostics(ErrorDomain::DOMAIN, vec![d], Some(&source));
-        assert_eq!(e.domain, ErrorDomain::XML);
+        assert_eq!(e.domain, ErrorDomain::DOMAIN);
         assert_eq!(e.message(), "at line 1: Start tag expected\nfoo\n^");
+    }
+
+    #[test]
+    fn a_document_of_another_kind_is_a_matter_of_xml() {
+        let mut d = diagnostic(Severity::Error, ErrorCode::XML_ERROR, 0, "expecting root element");
+        d.rule = ROOT_RULE;
+        let e = VirError::from_diagnostics(ErrorDomain::DOMAIN, vec![d], None);
+        assert_eq!(e.domain, ErrorDomain::XML);
+    }
+
+    #[test]
+    fn a_text_of_its_own_is_not_said_twice_when_more_follows() {
+        let short = ErrorCode::NO_NAME.short_message();
+        let found = vec![
+            diagnostic(Severity::Error, ErrorCode::NO_NAME, 0, short),
+            diagnostic(Severity::Error, ErrorCode::XML_ERROR, 0, "second"),
+        ];
+        let e = VirError::from_diagnostics(ErrorDomain::DOMAIN, found, None);
+        assert_eq!(e.message(), format!("{short}\nsecond"));
     }
 }

@@ -40,17 +40,29 @@ fn rpc(detail: impl Into<String>) -> VirError {
 /// detail, nothing, -1, -1, no network.
 pub fn encode(out: &mut Vec<u8>, error: &VirError) {
     let template = template(error);
+    // libvirt tells which argument of which function it refuses.
+    let argument = refused_flags(error);
     put_word(out, error.code.0);
     put_word(out, error.domain.0);
     put_optional(out, Some(&message(error)));
     put_word(out, 2);
     put_word(out, 0);
-    put_optional(out, Some(&template));
-    put_optional(out, Some(&error.detail));
+    let (str1, str2, number) = match argument {
+        Some(function) => (function, "flags", 0),
+        None => (template.as_str(), error.detail.as_str(), u32::MAX),
+    };
+    put_optional(out, Some(str1));
+    put_optional(out, Some(str2));
     put_optional(out, None);
-    put_word(out, u32::MAX);
-    put_word(out, u32::MAX);
+    put_word(out, number);
+    put_word(out, number);
     put_word(out, 0);
+}
+
+/// The function that refuses unknown flags, if that is the error.
+fn refused_flags(error: &VirError) -> Option<&str> {
+    let rest = error.detail.strip_prefix("unsupported flags (").filter(|_| error.verbatim)?;
+    rest.split_once(") in function ").map(|(_, function)| function)
 }
 
 /// The whole text that clients show: libvirt's sentence first, for scripts that look for it, then what to do about it,
@@ -110,6 +122,19 @@ mod tests {
         assert_eq!(out.len() % 4, 0);
         let tail = &out[out.len() - 16..];
         assert_eq!(tail, [0, 0, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn refused_flags_name_the_function_and_the_argument() {
+        let detail = "unsupported flags (0x8) in function qemuDomainReset";
+        let error = VirError::new(ErrorCode::INVALID_ARG, detail).verbatim();
+        let mut out = Vec::new();
+        encode(&mut out, &error);
+        let mut tail = Vec::new();
+        put_optional(&mut tail, Some("qemuDomainReset"));
+        put_optional(&mut tail, Some("flags"));
+        tail.extend_from_slice(&[0; 16]);
+        assert!(out.ends_with(&tail), "{}", String::from_utf8_lossy(&out));
     }
 
     #[test]

@@ -25,15 +25,7 @@ impl<'s> Parser<'s> {
         let plain = self.plain_name();
         let b = plain.unwrap_or_else(|| self.name_end());
         if a == b || !spaced {
-            let at = self.doc.nodes[node as usize].start as usize;
-            let message =
-                if a == b { "error parsing attribute name" } else { "attributes construct error" };
-            let hint = if a == b {
-                format!("The start tag of line {} does not end before this.", self.line(at))
-            } else {
-                "Put white space between attributes.".to_owned()
-            };
-            return self.hard(a, a, message, &hint);
+            return self.no_attribute(node, a, spaced || self.is_first(first, decls), a == b);
         }
         let (from, to, owned) = match self.plain_value(b) {
             Some((from, to)) => (from, to, None),
@@ -82,6 +74,31 @@ impl<'s> Parser<'s> {
             prefix_len,
         });
         Ok(())
+    }
+
+    /// Whether the tag has no attribute and no declaration yet.
+    fn is_first(&self, attrs: usize, decls: usize) -> bool {
+        self.doc.attrs.len() == attrs && self.doc.decls.len() == decls
+    }
+
+    /// What stands at `at` is no attribute of `node`, or not `apart` from the one before.
+    #[cold]
+    fn no_attribute(&mut self, node: u32, at: usize, apart: bool, nameless: bool) -> Step {
+        let n = &self.doc.nodes[node as usize];
+        let (name, start) = (self.doc.str(n.a, n.b).to_owned(), n.start as usize);
+        let line = self.line(start);
+        let ended = at >= self.b.len();
+        let message = match (apart, ended, nameless) {
+            (false, ..) => "attributes construct error".to_owned(),
+            (true, true, _) => format!("Couldn't find end of Start Tag {name} line {line}"),
+            _ => "error parsing attribute name".to_owned(),
+        };
+        let hint = if nameless {
+            format!("The start tag of line {line} does not end before this.")
+        } else {
+            "Put white space between attributes.".to_owned()
+        };
+        self.hard(at, at, &message, &hint)
     }
 
     /// The place of a value that follows the name at once, needs nothing resolved and ends well:

@@ -240,8 +240,7 @@ impl<'s> Parser<'s> {
         let b = plain.unwrap_or_else(|| self.name_end());
         if a == b {
             let hint = "Write a literal '<' as &lt;.";
-            let message = if self.open.is_empty() { NO_START_TAG } else { BAD_START_TAG };
-            return self.hard(start, a, message, hint);
+            return self.hard(start, a, BAD_START_TAG, hint);
         }
         self.pos = b;
         if self.open.len() >= MAX_DEPTH {

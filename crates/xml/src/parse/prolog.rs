@@ -9,8 +9,7 @@ impl<'s> Parser<'s> {
         }
         if self.starts("<?xml") && self.b.get(self.pos + 5).is_some_and(u8::is_ascii_whitespace) {
             self.declaration()?;
-        }
-        if self.pos >= self.b.len() {
+        } else if self.b.len() <= self.pos {
             return self.hard(self.pos, self.pos, "Document is empty", "");
         }
         self.misc()?;
