@@ -20,6 +20,8 @@ pub mod procedure {
     pub const DOMAIN_SET_AUTOSTART: u32 = 29;
     /// Stops a domain's virtual CPUs.
     pub const DOMAIN_SUSPEND: u32 = 34;
+    /// For whom the client acts.
+    pub const CONNECT_SET_IDENTITY: u32 = 419;
     /// The list of authentication methods.
     pub const AUTH_LIST: u32 = 66;
 }

@@ -128,11 +128,17 @@ fn stored_files_that_are_cut_short_stay_and_are_reported() {
     std::fs::write(file("cut"), &cut).unwrap();
     std::fs::write(file("garbage"), b"\x00\xff not xml").unwrap();
     std::fs::write(file("empty"), b"").unwrap();
+    std::fs::create_dir(file("folder")).unwrap();
+    // Somebody who opens a pipe waits, unless told not to: also behind a link.
+    let pipe = daemon.path("pipe");
+    let made = Command::new("mkfifo").arg(&pipe).status().expect("mkfifo runs");
+    assert!(made.success());
+    std::os::unix::fs::symlink(&pipe, file("piped")).unwrap();
     daemon.launch();
 
     assert_eq!(daemon.virsh("list --all --name").ok().trim(), "good");
     let log = daemon.log();
-    for name in ["cut.xml", "garbage.xml", "empty.xml"] {
+    for name in ["cut.xml", "garbage.xml", "empty.xml", "folder.xml", "piped.xml"] {
         assert!(log.contains(name), "{name} is not in the log:\n{log}");
     }
     let file = |name: &str| daemon.path(&format!("etc/libvirt/qemu/{name}.xml"));

@@ -196,3 +196,15 @@ fn qemu_ends_with_the_guest_and_not_with_the_client() {
     wait::until("QEMU's end", || daemon.qemus().is_empty().then_some(()));
     daemon.virsh("undefine stays").ok();
 }
+
+#[test]
+fn the_shell_keeps_its_connection_when_another_fails() {
+    let daemon = Daemon::start();
+    daemon.define(&domains::minimal("kept")).ok();
+    let typed = "connect\nlist --all --name\nconnect test+nonsense:///x\nlist --all --name\n";
+    for program in [std::path::Path::new("virsh"), tests::paths::ironvirt()] {
+        let said = tests::tool(program, &["-c", &daemon.uri()], typed).stdout;
+        assert_eq!(said.matches("kept").count(), 2, "{}: {said}", program.display());
+    }
+    domains::discard(&daemon, "kept");
+}

@@ -48,6 +48,23 @@ fn an_unknown_program_or_procedure_gets_an_error() {
 }
 
 #[test]
+fn an_identity_of_unknown_parts_is_refused() {
+    let daemon = Daemon::start();
+    let mut stream = wire::open(daemon.socket(), daemon.session());
+    let identity = |name: &str| {
+        // One parameter, a string (kind 7), no flags.
+        let (one, kind) = ([0, 0, 0, 1], [0, 0, 0, 7]);
+        [one.as_slice(), &wire::string(name), &kind, &wire::string("x"), &[0; 4]].concat()
+    };
+    let (status, body) =
+        wire::ask(&mut stream, procedure::CONNECT_SET_IDENTITY, 3, &identity("shoe-size"));
+    let text = String::from_utf8_lossy(&body).into_owned();
+    assert!(status == 1 && text.contains("parameter 'shoe-size' not supported"), "{text}");
+    let known = identity("user-name");
+    assert_eq!(wire::ask(&mut stream, procedure::CONNECT_SET_IDENTITY, 4, &known).0, 0);
+}
+
+#[test]
 fn nothing_is_answered_before_authentication() {
     let daemon = Daemon::start();
     let mut stream = wire::connect(daemon.socket());

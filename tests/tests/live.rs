@@ -149,3 +149,18 @@ fn limits_of_a_definition_are_the_guests_limits() {
     assert!(left.is_empty(), "{left:?}");
     daemon.virsh("undefine limited").ok();
 }
+
+#[test]
+fn json_has_an_element_for_each_of_several() {
+    let daemon = Daemon::start();
+    let three = domains::minimal("three").replace("<os>", "<vcpu>3</vcpu><os>");
+    daemon.define(&three).ok();
+    let data = |line: &str| -> serde_json::Value {
+        serde_json::from_str(&daemon.ironvirt(&format!("-o json {line} three")).ok()).expect("JSON")
+    };
+    let cpus = data("vcpuinfo");
+    let numbers: Vec<_> = cpus.as_array().expect("a list").iter().map(|c| &c["vcpu"]).collect();
+    assert_eq!(numbers, ["0", "1", "2"]);
+    assert_eq!(data("iothreadinfo"), serde_json::json!([]));
+    domains::discard(&daemon, "three");
+}

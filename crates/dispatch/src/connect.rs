@@ -135,7 +135,9 @@ pub(crate) fn call<'a, 'b>(
         Procedure::ConnectRegisterCloseCallback | Procedure::ConnectUnregisterCloseCallback => {
             Outcome::Reply
         }
-        Procedure::ConnectSetIdentity => now::<procs::ConnectSetIdentity>(request, |_| Ok(())),
+        Procedure::ConnectSetIdentity => {
+            now::<procs::ConnectSetIdentity>(request, |args| set_identity(&args))
+        }
         Procedure::ConnectDomainEventCallbackRegisterAny => {
             let outcome = now::<procs::ConnectDomainEventCallbackRegisterAny>(request, |args| {
                 let only = args.dom.map(|dom| Uuid(dom.uuid));
@@ -246,6 +248,31 @@ fn supports(feature: i32) -> i32 {
 /// Refuses flags where none is known.
 pub(crate) fn no_flags(flags: u32) -> Result<(), VirError> {
     if flags == 0 { Ok(()) } else { Err(unknown_flags(flags)) }
+}
+
+/// A client says for whom it acts. There is no access control by identity yet; what libvirt does not
+/// know is refused as there.
+fn set_identity(args: &remote::ConnectSetIdentityArgs) -> Result<(), VirError> {
+    no_flags(args.flags)?;
+    const KNOWN: [&str; 9] = [
+        "user-name",
+        "unix-user-id",
+        "group-name",
+        "unix-group-id",
+        "process-id",
+        "process-time",
+        "sasl-user-name",
+        "x509-distinguished-name",
+        "selinux-context",
+    ];
+    match args.params.iter().find(|param| !KNOWN.contains(&param.field.as_str())) {
+        Some(param) => Err(VirError::new(
+            ErrorCode::ARGUMENT_UNSUPPORTED,
+            format!("parameter '{}' not supported", param.field),
+        )
+        .from_domain(ErrorDomain::NONE)),
+        None => Ok(()),
+    }
 }
 
 /// Refuses flags other than `known`.

@@ -420,7 +420,8 @@ async fn all_stats(
         }
     }
     domains.retain(|domain| filter.admits(&domain.snapshot()));
-    let stats = engine.domain_stats(domains, groups).await;
+    let nowait = args.flags & STATS_NOWAIT != 0;
+    let stats = engine.domain_stats(domains, groups, nowait).await;
     let record = |entry: engine::domain::stats::DomainStats| remote::DomainStatsRecord {
         dom: wire_domain(&entry.domain),
         params: crate::params::to_wire(entry.stats),

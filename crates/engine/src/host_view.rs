@@ -3,7 +3,7 @@
 use crate::caps::CapsStore;
 use crate::engine::Engine;
 use crate::layout::Layout;
-use diag::{ErrorCode, VirError};
+use diag::{ErrorCode, ErrorDomain, VirError};
 use host::facts;
 use lifecycle::Status;
 use model::capabilities::host::{
@@ -283,10 +283,9 @@ impl Engine {
     pub fn node_cpu_stats(&self, cpu: Option<u32>) -> Result<Vec<(&'static str, u64)>, VirError> {
         let times = facts::cpu_times(Path::new(ROOT));
         let Some((_, times)) = times.into_iter().find(|(id, _)| *id == cpu) else {
-            return Err(VirError::invalid_arg(format!(
-                "Invalid cpuNum in {}",
-                cpu.map_or_else(|| "all".to_owned(), |cpu| cpu.to_string())
-            )));
+            return Err(VirError::invalid_arg("Invalid cpuNum in virHostCPUGetStatsLinux")
+                .verbatim()
+                .from_domain(ErrorDomain::NONE));
         };
         Ok(vec![
             ("kernel", times.system + times.irq + times.softirq),
@@ -316,11 +315,14 @@ impl Engine {
                 ])
             }
             Some(id) => {
-                let cell = facts::numa_cells(root).into_iter().find(|cell| cell.id == id);
-                let cell = cell.ok_or_else(|| {
+                let cells = facts::numa_cells(root);
+                let last = cells.iter().map(|cell| cell.id).max().unwrap_or(0);
+                let cell = cells.into_iter().find(|cell| cell.id == id).ok_or_else(|| {
                     VirError::invalid_arg(format!(
-                        "cellNum in virNodeGetMemoryStats must be an existing NUMA node, not {id}"
+                        "cellNum in virHostMemGetStats must be less than or equal to {last}"
                     ))
+                    .verbatim()
+                    .from_domain(ErrorDomain::NONE)
                 })?;
                 Ok(vec![("total", cell.total / 1024), ("free", cell.free / 1024)])
             }
@@ -344,7 +346,7 @@ impl Engine {
         let cells = facts::numa_cells(Path::new(ROOT));
         let last = i32::try_from(cells.len()).unwrap_or(0) - 1;
         if start < 0 || start > last {
-            return Err(VirError::internal(format!("start cell {start} out of range (0-{last})")));
+            return Err(no_cell(start, last));
         }
         let take = usize::try_from(count).unwrap_or(0);
         let skip = usize::try_from(start).unwrap_or(0);
@@ -364,7 +366,8 @@ impl Engine {
             let id = i64::from(start) + i64::from(index);
             let cell = cells.iter().find(|cell| i64::from(cell.id) == id);
             if cell.is_none() && id != -1 {
-                return Err(VirError::failed("start cell out of range".to_owned()));
+                let last = i32::try_from(cells.len()).unwrap_or(0) - 1;
+                return Err(no_cell(start, last));
             }
             for size in sizes {
                 let size = u64::from(*size);
@@ -381,8 +384,9 @@ impl Engine {
                     Some(pages) => counts.push(pages.free),
                     None => {
                         return Err(VirError::failed(format!(
-                            "page size {size} is not available on this host"
-                        )));
+                            "page size {size} is not available on node {id}"
+                        ))
+                        .from_domain(ErrorDomain::NONE));
                     }
                 }
             }
@@ -531,4 +535,9 @@ impl Engine {
         let emulator = self.default_emulator()?;
         Some(self.caps.known(&emulator)?.version_number())
     }
+}
+/// libvirt's error for a NUMA node that the host does not have.
+fn no_cell(start: i32, last: i32) -> VirError {
+    VirError::internal(format!("start cell {start} out of range (0-{last})"))
+        .from_domain(ErrorDomain::NONE)
 }

@@ -88,18 +88,21 @@ struct Row {
 }
 
 impl Engine {
-    /// Statistics of `domains`, those of `groups` only.
+    /// Statistics of `domains`, those of `groups` only. With `nowait`, a guest whose job somebody
+    /// holds is not asked: what is known without its monitor is told.
     pub async fn domain_stats(
         self: &Arc<Self>,
         domains: Vec<Arc<Domain>>,
         groups: StatsGroups,
+        nowait: bool,
     ) -> Vec<DomainStats> {
         let mut rows = Vec::with_capacity(domains.len());
         let mut asked = Vec::new();
         for domain in domains {
             let snapshot = domain.snapshot();
             let vm = domain.vm().filter(|_| snapshot.live.is_some());
-            if let (Some(vm), Some(live)) = (&vm, &snapshot.live) {
+            let busy = nowait && domain.gate.held_for().is_some();
+            if let (false, Some(vm), Some(live)) = (busy, &vm, &snapshot.live) {
                 asked.push((rows.len(), ask(vm, &live.definition, groups)));
             }
             rows.push(Row { domain, snapshot, vm, answers: Answers::default() });

@@ -161,13 +161,16 @@ impl Store {
         for entry in fs::read_dir(&self.folder).map_err(read)? {
             let entry = entry.map_err(read)?;
             let path = entry.path();
-            let Some(name) = definition_name(&path) else { continue };
-            let kind = entry.file_type().map_err(read)?;
-            if kind.is_dir() {
+            if path.extension() != Some(OsStr::new("xml")) {
                 continue;
             }
+            // A domain's name may begin with a dot. What is half written ends differently.
+            let Some(name) = path.file_stem().and_then(OsStr::to_str).map(str::to_owned) else {
+                tracing::error!(file = %path.display(), "its name is not UTF-8: left alone");
+                continue;
+            };
+            let kind = entry.file_type().map_err(read)?;
             if !kind.is_file() && !kind.is_symlink() {
-                // Opening a named pipe would wait for somebody to write into it.
                 tracing::error!(file = %path.display(), "not a regular file: left alone");
                 continue;
             }
@@ -259,8 +262,15 @@ impl Store {
 /// UTF-8.
 pub fn read_text(path: &Path, max: u64) -> io::Result<String> {
     use std::io::Read;
-    let file = fs::File::open(path)?;
-    let length = file.metadata()?.len();
+    use std::os::unix::fs::OpenOptionsExt;
+    // Opening a named pipe (a link may lead to one) would wait for somebody to write into it.
+    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let file = fs::File::options().read(true).custom_flags(nonblocking).open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "not a regular file"));
+    }
+    let length = metadata.len();
     let mut text = String::with_capacity(usize::try_from(length.min(max)).unwrap_or(0));
     file.take(max + 1).read_to_string(&mut text)?;
     if text.len() as u64 > max {
@@ -268,14 +278,6 @@ pub fn read_text(path: &Path, max: u64) -> io::Result<String> {
         return Err(io::Error::new(io::ErrorKind::InvalidData, message));
     }
     Ok(text)
-}
-
-fn definition_name(path: &Path) -> Option<String> {
-    if path.extension() != Some(OsStr::new("xml")) {
-        return None;
-    }
-    // A domain's name may begin with a dot. What is half written ends differently.
-    Some(path.file_stem()?.to_str()?.to_owned())
 }
 
 fn remove_if_there(path: &Path) -> Result<(), StoreError> {

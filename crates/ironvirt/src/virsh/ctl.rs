@@ -77,6 +77,8 @@ impl Escape {
 struct Out {
     text: String,
     data: Option<serde_json::Value>,
+    /// Complete elements of a result that is a list.
+    records: Vec<serde_json::Value>,
 }
 
 /// Prints a formatted result.
@@ -183,6 +185,15 @@ impl Ctl {
         };
     }
 
+    /// Makes the members set since the last call an element of the list that is the JSON result.
+    pub fn end_record(&mut self) {
+        use serde_json::Value;
+        if let Some(record @ Value::Object(_)) = &self.out.data {
+            self.out.records.push(record.clone());
+            self.out.data = None;
+        }
+    }
+
     /// Writes what was printed so far.
     pub fn flush(&mut self) {
         if !self.json() {
@@ -198,6 +209,7 @@ impl Ctl {
         let out = std::mem::take(&mut self.out);
         let text = out.text.trim_matches('\n');
         let value = match out.data {
+            None if !out.records.is_empty() => serde_json::Value::Array(out.records),
             Some(v) => v,
             None if text.is_empty() => return,
             None => serde_json::json!({ "output": text }),
@@ -242,6 +254,15 @@ impl Ctl {
     /// Ends the connection.
     pub fn disconnect(&mut self) {
         self.conn = None;
+    }
+
+    /// Connects anew, elsewhere when a name is given. What was open stays when that fails.
+    pub fn reconnect(&mut self, name: Option<String>, readonly: bool) -> Outcome {
+        let uri = name.or_else(|| self.uri.clone());
+        let conn = Conn::open(uri.as_deref(), readonly, self.keepalive)
+            .ctx("failed to connect to the hypervisor")?;
+        (self.uri, self.readonly, self.conn) = (uri, readonly, Some(conn));
+        Ok(())
     }
 
     /// Runs one command and prints what follows it; true when it succeeded.

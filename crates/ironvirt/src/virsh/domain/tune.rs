@@ -116,7 +116,8 @@ pub fn cmd_memtune(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
         ("min-guarantee", "min_guarantee"),
     ] {
         let Some(text) = cmd.raw(option) else { continue };
-        let kib = if text == "-1" {
+        // Every number below zero is "unlimited" for virsh.
+        let kib = if text.parse::<i64>().is_ok_and(|n| n < 0) {
             UNLIMITED
         } else {
             match crate::virsh::cmd::scaled_int(text, 1024, u64::MAX) {

@@ -124,9 +124,7 @@ pub fn cmd_vcpuinfo(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
                 }
                 let map = one(&v.cpumaps, maplen, i);
                 ctl.pair("CPU Affinity:", affinity(map, maxcpu, pretty));
-                if i + 1 < v.info.len() {
-                    put!(ctl, "\n");
-                }
+                next_record(ctl, i + 1 == v.info.len());
             }
             return Ok(());
         }
@@ -150,11 +148,17 @@ pub fn cmd_vcpuinfo(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
         ctl.pair("CPU time", "N/A");
         let map = one(&maps.cpumaps, maplen, i);
         ctl.pair("CPU Affinity:", affinity(map, maxcpu, pretty));
-        if i + 1 < n {
-            put!(ctl, "\n");
-        }
+        next_record(ctl, i + 1 == n);
     }
     Ok(())
+}
+
+/// Ends the lines of one CPU: an empty line before the next, an element of the list in JSON.
+fn next_record(ctl: &mut Ctl, last: bool) {
+    if !last {
+        put!(ctl, "\n");
+    }
+    ctl.end_record();
 }
 
 fn cpu_text(cpu: i32) -> String {
@@ -295,6 +299,7 @@ pub fn cmd_iothreadinfo(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
         .info;
     if info.is_empty() {
         ctl.say("No IOThreads found for the domain");
+        ctl.data(serde_json::json!([]));
         return Ok(());
     }
     let mut table = Table::new(["IOThread ID", "CPU Affinity"]);

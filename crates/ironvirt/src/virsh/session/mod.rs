@@ -71,10 +71,7 @@ pub fn cmd_cd(_: &mut Ctl, cmd: &Cmd) -> Outcome {
 /// `connect`
 pub fn cmd_connect(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     let name = cmd.str("name")?.map(str::to_owned);
-    ctl.disconnect();
-    ctl.readonly = cmd.has("readonly");
-    ctl.uri = name;
-    ctl.conn().map(|_| ())
+    ctl.reconnect(name, cmd.has("readonly"))
 }
 
 /// `echo`
