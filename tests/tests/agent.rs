@@ -200,3 +200,11 @@ fn an_agent_that_does_not_answer_is_in_the_way_of_nothing_else() {
     }
     domains::discard(&daemon, "silent");
 }
+
+#[test]
+fn python_takes_a_linux_through_all_that_a_guest_can_do() {
+    let daemon = Daemon::start();
+    let xml = daemon.write("whole.xml", domains::linux_with_agent(&daemon, "whole"));
+    let (xml, folder) = (xml.to_string_lossy(), daemon.path("images"));
+    python("whole", &[daemon.uri().as_str(), "whole", &xml, &folder.to_string_lossy()]).ok();
+}

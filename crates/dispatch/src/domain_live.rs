@@ -304,8 +304,9 @@ pub(crate) fn call<'a, 'b>(
                 ("user_time", times.0),
                 ("system_time", times.1),
             ];
-            let nparams = int(all.len());
             let wanted = usize::try_from(args.nparams).unwrap_or(0);
+            // Who asks for fewer than there are is told of no more: clients refuse that.
+            let nparams = int(if wanted == 0 { all.len() } else { wanted.min(all.len()) });
             let params = all.into_iter().take(wanted);
             let params = params.map(|(name, value)| TypedParam::new(name, value)).collect();
             Ok(remote::DomainGetCpuStatsRet { params, nparams })

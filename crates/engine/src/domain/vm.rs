@@ -94,6 +94,8 @@ enum Message {
     Port { alias: String, open: bool },
     /// How long answers of the agent are waited for was changed.
     AgentPatience,
+    /// The guest gave a virtual processor back, which no event told.
+    VcpuGone(u32),
     /// End QEMU.
     End { why: EndReason, graceful: bool },
 }
@@ -253,6 +255,11 @@ impl Vm {
     /// Notes whether the guest holds its end of a channel.
     pub(super) fn port(&self, alias: &str, open: bool) {
         let _ = self.inbox.send(Message::Port { alias: alias.to_owned(), open });
+    }
+
+    /// Notes that the guest gave a virtual processor back, which no event told.
+    pub(super) fn vcpu_is_gone(&self, number: u32) {
+        let _ = self.inbox.send(Message::VcpuGone(number));
     }
 
     /// Has it written down how long answers of the agent are waited for.
@@ -571,6 +578,7 @@ impl Actor {
             }
             Message::Tell(event) => self.tell(event),
             Message::Port { alias, open } => self.port_changed(&alias, open).await,
+            Message::VcpuGone(number) => self.vcpu_removed(number).await,
             Message::AgentPatience => {
                 let seconds = self.domain.agent_patience().to_seconds();
                 self.status_file.set_agent_seconds(seconds);

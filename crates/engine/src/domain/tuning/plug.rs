@@ -2,7 +2,7 @@
 
 use super::super::affect::{self, Affect, exclusive};
 use super::super::limits;
-use super::super::power::execute;
+use super::super::power::{execute, monitor_error};
 use super::super::record::Domain;
 use super::super::threads::set_affinity;
 use super::super::vcpus::{
@@ -14,8 +14,8 @@ use crate::engine::Engine;
 use crate::events::{DomainEvent, Event};
 use diag::{ErrorCode, ErrorDomain, VirError};
 use host::cgroup::Part;
+use host::monitor::MonitorError;
 use model::domain::Domain as Definition;
-
 use model::domain::tune::{VcpuEntry, VcpuList};
 use qmp::reply::HotpluggableCpu;
 use qmp::{Value, cmd};
@@ -27,8 +27,11 @@ use xml::YesNo;
 /// How long a guest may take to give a virtual CPU back.
 const UNPLUG_PATIENCE: Duration = Duration::from_secs(5);
 
-/// How often the definition is looked at meanwhile.
-const LOOK: Duration = Duration::from_millis(20);
+/// How long it is looked for after that, with nobody waiting.
+const LATE: Duration = Duration::from_secs(300);
+
+/// How often the definition and QEMU are looked at meanwhile.
+const LOOK: Duration = Duration::from_millis(100);
 
 impl Engine {
     /// Sets how many virtual CPUs there are, or with [`VCPU_MAXIMUM`] how many there may be.
@@ -235,21 +238,29 @@ impl Engine {
                 let _ = refusals.send(());
             }
         }));
-        execute(vm, cmd::device_del(&alias)).await?;
-        let gone = async {
-            // The actor changes the definition when the guest lets go.
-            while live_definition(domain).is_ok_and(|live| online_vcpus(&live).contains(&number)) {
-                tokio::time::sleep(LOOK).await;
+        match vm.monitor.execute(cmd::device_del(&alias)).await {
+            // The guest let go after somebody had given up waiting.
+            Err(MonitorError::Qmp(error)) if error.class == "DeviceNotFound" => {
+                vm.vcpu_is_gone(number);
+                vm.sync().await;
+                return Ok(());
             }
-        };
+            other => other.map(|_| ()).map_err(|error| monitor_error(&error))?,
+        }
         tokio::select! {
-            () = gone => Ok(()),
+            () = let_go(domain, vm, number) => Ok(()),
             _ = refused.recv() => Err(VirError::failed("vcpu unplug request was rejected by the guest")),
-            () = tokio::time::sleep(UNPLUG_PATIENCE) => Err(VirError::new(
-                ErrorCode::OPERATION_TIMEOUT,
-                "vcpu unplug request timed out. Unplug result must be manually inspected in the \
-                 domain",
-            )),
+            () = tokio::time::sleep(UNPLUG_PATIENCE) => {
+                let (domain, vm) = (Arc::clone(domain), Arc::clone(vm));
+                self.runtime().spawn(async move {
+                    let _ = tokio::time::timeout(LATE, let_go(&domain, &vm, number)).await;
+                });
+                Err(VirError::new(
+                    ErrorCode::OPERATION_TIMEOUT,
+                    "vcpu unplug request timed out. Unplug result must be manually inspected in \
+                     the domain",
+                ))
+            }
         }
     }
 
@@ -339,6 +350,24 @@ pub(in crate::domain) fn numbers_of(map: &str) -> Result<Vec<u32>, VirError> {
 /// The number in the name of a virtual CPU that is a device.
 pub(in crate::domain) fn vcpu_of(alias: &str) -> Option<u32> {
     alias.strip_prefix("vcpu")?.parse().ok()
+}
+
+/// Waits until the guest gave a virtual CPU back. QEMU announces it where it can; some boards'
+/// CPUs just go, which its list of them shows.
+async fn let_go(domain: &Domain, vm: &Vm, number: u32) {
+    while live_definition(domain).is_ok_and(|live| online_vcpus(&live).contains(&number)) {
+        tokio::time::sleep(LOOK).await;
+        match vm.monitor.execute(cmd::query_hotpluggable_cpus()).await {
+            Ok(places) if place_of(&places, number).is_some() => {
+                vm.vcpu_is_gone(number);
+                vm.sync().await;
+                return;
+            }
+            Ok(_) => {}
+            // QEMU is gone, and all its CPUs.
+            Err(_) => return,
+        }
+    }
 }
 
 /// Where a virtual CPU goes. QEMU lists the last one first, and one place may hold several.
