@@ -133,3 +133,35 @@ fn the_daemon_tells_of_itself() {
     });
     assert_eq!(told, ["daemon - reload begin SIGHUP"]);
 }
+
+/// What a saved guest goes on with passes through the scripts, each of which may change it.
+#[test]
+fn a_restore_is_filtered() {
+    let daemon = Daemon::start();
+    if daemon.is_external() {
+        return;
+    }
+    daemon.define(&domains::boot_sector(&daemon, "guest")).ok();
+    for (name, script) in [
+        ("qemu", "#!/bin/sh\n[ $2 != restore ] || sed 's,</name>,&<title>one</title>,'\n"),
+        ("qemu.d/10-silent", "#!/bin/sh\ncat >/dev/null\n"),
+        ("qemu.d/20-more", "#!/bin/sh\n[ $2 != restore ] || sed \"s,>one<,>one and $3<,\"\n"),
+    ] {
+        let path = daemon.write(&format!("etc/libvirt/hooks/{name}"), script);
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("ours");
+    }
+    let image = daemon.path("image").display().to_string();
+    daemon.virsh("start guest").ok();
+    daemon.virsh(&format!("save guest {image}")).ok();
+    daemon.virsh(&format!("restore {image}")).ok();
+    let title = || daemon.virsh("desc guest --title").ok().trim().to_owned();
+    assert_eq!(title(), "one and begin");
+    daemon.virsh("managedsave guest").ok();
+    // One that fails keeps the guest in its image.
+    let hook = daemon.path("etc/libvirt/hooks/qemu");
+    std::fs::write(&hook, "#!/bin/sh\n[ $2 != restore ] || exit 9\n").expect("ours");
+    daemon.virsh("start guest").fails_with(&["guest restore begin -) unexpected exit status 9"]);
+    std::fs::write(&hook, "#!/bin/sh\nexit 0\n").expect("ours");
+    daemon.virsh("start guest").ok();
+    assert_eq!(daemon.virsh("domstate --reason guest").ok().trim(), "running (restored)");
+}

@@ -93,6 +93,42 @@ impl Engine {
         self.call(scripts, arguments, xml).await
     }
 
+    /// Has the scripts look at the definition that a saved guest is about to go on with; they are a
+    /// filter each. None: all leave it as it is.
+    ///
+    /// # Errors
+    /// The first script's failure; then the guest is not to be restored.
+    pub(crate) async fn restore_hook(
+        self: &Arc<Self>,
+        definition: &Definition,
+    ) -> Result<Option<String>, VirError> {
+        let scripts = scripts(&self.layout.hooks, "qemu");
+        if scripts.is_empty() {
+            return Ok(None);
+        }
+        // What comes back takes the place of all of it, passwords included.
+        let flags = FormatFlags { live: false, secure: true, migratable: false };
+        let mut xml = model::domain::format(definition, flags);
+        let engine = Arc::clone(self);
+        let name = definition.name.clone();
+        crate::blocking(move || {
+            let mut changed = false;
+            for script in scripts {
+                let said = engine.run_script(&script, &[&name, "restore", "begin", "-"], &xml)?;
+                if !said.trim_ascii().is_empty() {
+                    xml = String::from_utf8(said).map_err(|_| {
+                        let words = format!("'{}' printed no UTF-8 text", script.display());
+                        VirError::new(ErrorCode::HOOK_SCRIPT_FAILED, words)
+                            .from_domain(ErrorDomain::HOOK)
+                    })?;
+                    changed = true;
+                }
+            }
+            Ok(changed.then_some(xml))
+        })
+        .await
+    }
+
     /// Calls the scripts for a turning point of the daemon; failures are logged.
     pub async fn daemon_hook(self: &Arc<Self>, hook: DaemonHook) {
         let words = match hook {
@@ -122,7 +158,6 @@ impl Engine {
                 let outcome =
                     engine.run_script(&script, &arguments.each_ref().map(String::as_str), &input);
                 if let Err(error) = outcome {
-                    tracing::error!(script = %script.display(), error = %error.message(), "hook");
                     result = result.and(Err(error));
                 }
             }
@@ -131,7 +166,8 @@ impl Engine {
         .await
     }
 
-    fn run_script(&self, script: &Path, args: &[&str], input: &str) -> Result<(), VirError> {
+    /// What a script printed.
+    fn run_script(&self, script: &Path, args: &[&str], input: &str) -> Result<Vec<u8>, VirError> {
         let env = self.script_environment();
         let program = script.to_string_lossy();
         let call = Call {
@@ -141,9 +177,10 @@ impl Engine {
             input: input.as_bytes(),
             deadline: DEADLINE,
         };
-        script::run(&call).map(drop).map_err(|error| {
+        script::run(&call).map_err(|error| {
             // libvirt's words, with the inner error's title in them.
             let message = format!("internal error: {error}");
+            tracing::error!(script = %script.display(), error = message, "hook");
             VirError::new(ErrorCode::HOOK_SCRIPT_FAILED, message).from_domain(ErrorDomain::HOOK)
         })
     }

@@ -6,6 +6,7 @@ use model::save_image::SaveFormat;
 use plan::Ids;
 use plan::qemu::{Settings, TlsSettings};
 use std::path::Path;
+use std::time::Duration;
 
 /// User and group names of the machine, for settings that name them.
 pub trait Accounts {
@@ -25,6 +26,8 @@ pub struct EngineSettings {
     pub kvm: KvmPolicy,
     /// For saving and dumping guests.
     pub save: SaveSettings,
+    /// `auto_start_delay`: between two domains that start with the host.
+    pub auto_start_delay: Duration,
     /// `stdio_handler`: what guests say goes through the log daemon, not straight to files.
     pub log_daemon: bool,
 }
@@ -140,7 +143,9 @@ pub fn load(
         Some("file") => false,
         Some(_) => return Err(conf.invalid("stdio_handler", "expected \"logd\" or \"file\"")),
     };
-    Ok(EngineSettings { qemu, kvm, save, log_daemon })
+    let delay = conf.number("auto_start_delay")?.and_then(|delay| u64::try_from(delay).ok());
+    let auto_start_delay = Duration::from_millis(delay.unwrap_or(0));
+    Ok(EngineSettings { qemu, kvm, save, auto_start_delay, log_daemon })
 }
 
 fn save(conf: &ConfFile, layout: &Layout) -> Result<SaveSettings, ConfError> {

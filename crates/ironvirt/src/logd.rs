@@ -141,11 +141,16 @@ fn run(args: Args, words: Vec<OsString>, state: Option<Vec<u8>>) -> Result<(), S
         Some(resume) if at == resume || at == resume + 1 => None,
         _ => Some(word.clone()),
     }));
+    let mut activated = daemon::activated_sockets();
+    // The clients' socket goes first.
+    activated.retain(|(name, _)| name.starts_with("virtlogd-"));
+    activated.sort_by_key(|(name, _)| name.contains("admin"));
+    let activated = activated.into_iter().map(|(_, fd)| fd).collect();
     let config = Config {
         socket: layout.run.join("virtlogd-sock"),
         admin_socket: layout.run.join("virtlogd-admin-sock"),
         pid_file: layout.pid_file.clone(),
-        activated: daemon::activated_sockets(),
+        activated,
         guest,
         max_clients,
         timeout: args.timeout,

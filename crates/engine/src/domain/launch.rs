@@ -339,6 +339,14 @@ impl Launch {
             }
             None => String::new(),
         };
+        let said = match image_in_use(&said) {
+            Some(path) => {
+                let (engine, path) = (Arc::clone(&self.engine), path.to_owned());
+                let holders = crate::blocking(move || Ok(engine.holders(&path))).await;
+                format!("{said}\n{}", holders.unwrap_or_default())
+            }
+            None => said,
+        };
         let detail = match (error, said.is_empty()) {
             (MonitorError::Closed | MonitorError::Io(_), true) => {
                 format!("QEMU unexpectedly closed the monitor (vm='{}')", self.name)
@@ -351,6 +359,13 @@ impl Launch {
         };
         VirError::internal(detail)
     }
+}
+
+/// The image that QEMU could not lock, from its words.
+fn image_in_use(said: &str) -> Option<&str> {
+    said.contains("Failed to get ").then_some(())?;
+    let (_, rest) = said.split_once("Is another process using the image [")?;
+    rest.split_once("]?").map(|(path, _)| path)
 }
 
 /// The command of a plan as the codec's.

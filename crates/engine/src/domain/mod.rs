@@ -18,6 +18,7 @@ mod grants;
 mod guest_events;
 pub mod guest_info;
 mod guest_log;
+mod holders;
 pub mod input;
 pub mod job;
 mod keycodes;

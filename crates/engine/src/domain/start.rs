@@ -137,17 +137,21 @@ impl Engine {
             }
         });
         let client: Arc<str> = Arc::from("autostart");
+        let mut first = true;
         for domain in wanted {
             let snapshot = domain.snapshot();
             let options = StartOptions {
                 bypass_cache: self.settings.save.auto_start_bypass_cache,
                 ..StartOptions::default()
             };
-            if !snapshot.is_active()
-                && let Err(error) = self.start(&domain, options, &client).await
-            {
-                let name = &snapshot.name;
-                tracing::error!(domain = %name, error = %error.message(), "not autostarted");
+            if !snapshot.is_active() {
+                if !std::mem::take(&mut first) {
+                    tokio::time::sleep(self.settings.auto_start_delay).await;
+                }
+                if let Err(error) = self.start(&domain, options, &client).await {
+                    let name = &snapshot.name;
+                    tracing::error!(domain = %name, error = %error.message(), "not autostarted");
+                }
             }
             if snapshot.autostart_once
                 && let Err(error) = self.set_autostart_once(&domain, false, &client).wait().await

@@ -104,6 +104,7 @@ async fn serve(args: &Args, handle: tokio::runtime::Handle) -> Result<(), String
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
     let mut hangup = signal(SignalKind::hangup()).map_err(|error| error.to_string())?;
+    let activated = activated_sockets();
     let layout = paths::layout(args)?;
     let settings = read_settings(&layout)?;
     let conf = paths::daemon_conf(&layout, args)?;
@@ -136,7 +137,7 @@ async fn serve(args: &Args, handle: tokio::runtime::Handle) -> Result<(), String
             tracing::error!(%error, "leftovers were not removed");
         }
     }
-    let servers = open_doors(&engine, &layout, args, &conf, handle)?;
+    let servers = open_doors(&engine, &layout, args, &conf, handle, activated)?;
     engine.daemon_hook(DaemonHook::Start).await;
     // Most of what the start ran is not run again.
     host::process::forget_code();
@@ -232,6 +233,7 @@ fn open_doors(
     args: &Args,
     conf: &paths::DaemonConf,
     handle: tokio::runtime::Handle,
+    activated: Vec<(String, std::os::fd::OwnedFd)>,
 ) -> Result<Servers, String> {
     let shards = Shards::start(None).map_err(|error| error.to_string())?;
     let service = Libvirt::new(Arc::clone(engine));
@@ -241,10 +243,15 @@ fn open_doors(
         max_queued: conf.max_queued.unwrap_or(config.max_queued),
         ..config.clone()
     };
-    let door = |kind, path: PathBuf, mode| {
+    let mut activated = activated;
+    let mut door = |kind, path: PathBuf, mode| {
         let owner = rustix::process::geteuid().as_raw();
         let group = conf.socket_group;
-        let spec = ListenerSpec::path(kind, path, mode);
+        let made = activated.iter().position(|(name, _)| path.ends_with(name));
+        let spec = match made.map(|at| activated.remove(at)) {
+            Some((_, fd)) => ListenerSpec::fd(kind, fd),
+            None => ListenerSpec::path(kind, path, mode),
+        };
         let spec = match group {
             Some(gid) if kind != ListenerKind::Admin => spec.group(gid),
             _ => spec,
@@ -283,14 +290,25 @@ pub fn tell_manager(state: &str) {
 }
 
 /// The sockets that a service manager made for us (sd_listen_fds(3)), if one did.
-pub fn activated_sockets() -> Vec<std::os::fd::OwnedFd> {
+/// Each comes with the name of its file, which tells what it is for.
+pub fn activated_sockets() -> Vec<(String, std::os::fd::OwnedFd)> {
     let (Ok(pid), Ok(count)) = (std::env::var("LISTEN_PID"), std::env::var("LISTEN_FDS")) else {
         return Vec::new();
     };
-    host::notify::take_listen_fds(&pid, &count).unwrap_or_else(|error| {
+    let taken = host::notify::take_listen_fds(&pid, &count).unwrap_or_else(|error| {
         tracing::error!(%error, "the service manager's sockets cannot be used");
         Vec::new()
-    })
+    });
+    let named = taken.into_iter().filter_map(|fd| Some((socket_name(&fd)?, fd)));
+    named.collect()
+}
+
+/// The last part of the path that a socket is bound to.
+fn socket_name(fd: &std::os::fd::OwnedFd) -> Option<String> {
+    let address = rustix::net::getsockname(fd).ok()?;
+    let address = rustix::net::SocketAddrUnix::try_from(address).ok()?;
+    let path = address.path()?.to_string_lossy().into_owned();
+    path.rsplit('/').next().map(str::to_owned)
 }
 
 /// Tells whoever waits that clients may come: service managers, scripts, and people.

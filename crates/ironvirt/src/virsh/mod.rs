@@ -13,6 +13,7 @@ pub mod domain;
 pub mod edit;
 pub mod explain;
 pub mod fail;
+pub mod guests;
 mod handlers;
 pub mod help;
 pub mod hostcmds;

@@ -147,6 +147,21 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// The definition that the guest of an image goes on with, after the administrator's scripts
+    /// have looked at it.
+    pub(super) async fn filtered(
+        self: &Arc<Self>,
+        image: &Image,
+        definition: Definition,
+    ) -> Result<Definition, VirError> {
+        match self.restore_hook(&definition).await? {
+            Some(changed) => self.definition_in(image, Some(changed)).await,
+            None => Ok(definition),
+        }
+    }
+}
+
 /// A guest that has run with `own` can go on with `other`: it sees no difference.
 pub(super) fn check_same_guest(own: &Definition, other: &Definition) -> Result<(), VirError> {
     abi::check(own, other).map_err(|error| error.to_vir())

@@ -134,6 +134,7 @@ impl Engine {
             ))
             .hint("managedsave-remove removes the image, start --force-boot too"));
         }
+        let definition = self.filtered(&image, definition).await?;
         let mut incoming = Incoming::of(image, None, options.bypass_cache)?;
         incoming.managed = true;
         Ok(Some((definition, incoming)))

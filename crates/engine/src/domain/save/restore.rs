@@ -81,6 +81,7 @@ impl Engine {
             self.capabilities_ready(xml).await?;
         }
         let definition = self.definition_in(&image, options.xml).await?;
+        let definition = self.filtered(&image, definition).await?;
         let mut incoming = Incoming::of(image, options.channels, options.bypass_cache)?;
         incoming.running = options.running;
         let start = StartOptions { reset_nvram: options.reset_nvram, ..StartOptions::default() };

@@ -2,6 +2,7 @@
 
 use super::{Command, Complete, Group, HIDDEN, NO_CONNECT, Opt};
 use crate::virsh::document::cmd_xml;
+use crate::virsh::guests::cmd_guests;
 use crate::virsh::reasons::cmd_explain;
 use crate::virsh::session::cmd_self_test;
 use crate::virsh::shell::cmd_complete;
@@ -33,6 +34,27 @@ static COMMANDS: &[Command] = &[
                 .complete(Complete::File),
         ],
         run: cmd_explain,
+        flags: NO_CONNECT,
+    },
+    Command {
+        name: "guests",
+        help: "start or stop all guests with their host",
+        desc: Some(
+            "stop saves or shuts down all running guests and notes which they were; start starts\n    \
+             those; status tells what runs and what is noted. Settings are libvirt-guests':\n    \
+             URIS, ON_BOOT, START_DELAY, ON_SHUTDOWN, PARALLEL_SHUTDOWN, SHUTDOWN_TIMEOUT,\n    \
+             BYPASS_CACHE, SYNC_TIME, PERSISTENT_ONLY, in /etc/default/libvirt-guests or\n    \
+             /etc/sysconfig/libvirt-guests. Guests are stopped in the reverse order of their start.",
+        ),
+        opts: &[
+            Opt::str("action", "start, stop or status")
+                .required()
+                .positional()
+                .complete(Complete::Words(&["start", "stop", "status"])),
+            Opt::str("config", "file with the settings").complete(Complete::File),
+            Opt::str("note", "file that notes which guests ran").complete(Complete::File),
+        ],
+        run: cmd_guests,
         flags: NO_CONNECT,
     },
     Command {
