@@ -24,6 +24,7 @@ use lifecycle::{
     ShutoffReason, Status, StoppedDetail, on_guest_event,
 };
 use model::domain::Domain as Definition;
+use model::domain::devices::watchdog::WatchdogAction;
 use plan::Undo;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -417,7 +418,16 @@ impl Actor {
             | qmp::EventKind::SuspendDisk => self.vm.agent.sign(),
             _ => {}
         }
+        let stopped_by_disk =
+            matches!(&kind, qmp::EventKind::BlockIoError { action, .. } if action == "stop");
         let translated = meaning(kind, &mut self.vm.lock_intent());
+        if stopped_by_disk && let Status::Paused(reason) = self.domain.snapshot().status {
+            // QEMU 10 holds the second error of a second back: the stop it explains is over.
+            self.vm.lock_intent().pause = None;
+            if reason == PausedReason::Unknown {
+                self.publish(Status::Paused(PausedReason::IoError)).await;
+            }
+        }
         // What the event used up is over; the status that follows is written with it.
         let fake = self.vm.lock_intent().fake_reboot;
         self.status_file.set_fake_reboot(fake);
@@ -432,6 +442,11 @@ impl Actor {
             }
             if let DomainEvent::BalloonChange { actual_kib } = told {
                 self.balloon_changed(actual_kib).await;
+            }
+            if matches!(told, DomainEvent::Watchdog { .. }) && self.watchdog_dumps() {
+                let (engine, domain) = (Arc::clone(&self.engine), Arc::clone(&self.domain));
+                let dump = super::save::watchdog_dump(engine, domain, Arc::clone(&self.vm));
+                self.engine.runtime().spawn(dump);
             }
             if self.device_event(&told) {
                 self.tell(told);
@@ -451,6 +466,14 @@ impl Actor {
         for event in threshold::passed(&live.definition, node, threshold, excess, indexed) {
             self.tell(event);
         }
+    }
+
+    /// The guest's watchdog is to have its memory dumped: QEMU itself only stops it.
+    fn watchdog_dumps(&self) -> bool {
+        let snapshot = self.domain.snapshot();
+        let devices = snapshot.live.as_ref().and_then(|live| live.definition.devices.as_ref());
+        let first = devices.and_then(|devices| devices.watchdogs.first());
+        first.is_some_and(|watchdog| watchdog.action == WatchdogAction::Dump)
     }
 
     /// The guest gave a virtual processor back.

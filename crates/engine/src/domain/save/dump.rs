@@ -256,6 +256,9 @@ async fn check_format(vm: &Vm, format: &str) -> Result<(), VirError> {
     }
 }
 
+/// How long the stop after a watchdog's event may take.
+const STOP_PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
+
 /// Dumps the memory of a guest that crashed to where such dumps are kept, then ends it or starts it
 /// over. Where the dump fails, the guest stays as it is: it is all that is left of what happened.
 pub(in crate::domain) async fn auto_dump(
@@ -264,6 +267,44 @@ pub(in crate::domain) async fn auto_dump(
     vm: Arc<Vm>,
     restart: bool,
 ) {
+    if !dump_unasked(&engine, &domain, &vm, "a crash of the guest").await {
+        return;
+    }
+    if restart {
+        vm.reset_and_run().await;
+    } else {
+        vm.end(EndReason::Crashed, false);
+    }
+}
+
+/// Dumps the memory of a guest whose watchdog fired, then lets it run on, as `action='dump'` asks:
+/// QEMU has stopped it. Where the dump fails, it stays paused for inspection.
+pub(in crate::domain) async fn watchdog_dump(
+    engine: Arc<Engine>,
+    domain: Arc<Domain>,
+    vm: Arc<Vm>,
+) {
+    // That it is stopped comes as an event of its own.
+    let paused = || domain.snapshot().status == Status::Paused(PausedReason::Watchdog);
+    let begun = tokio::time::Instant::now();
+    while !paused() && begun.elapsed() < STOP_PATIENCE {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    if dump_unasked(&engine, &domain, &vm, "the watchdog").await && paused() {
+        vm.announce_run(RunningReason::Unpaused);
+        if let Err(error) = vm.monitor.execute(qmp::cmd::cont()).await {
+            tracing::error!(domain = %domain.snapshot().name, %error, "stays paused");
+        }
+    }
+}
+
+/// Dumps a guest's memory to where dumps go that nobody asked for; false if that failed.
+async fn dump_unasked(
+    engine: &Arc<Engine>,
+    domain: &Arc<Domain>,
+    vm: &Arc<Vm>,
+    cause: &str,
+) -> bool {
     let name = domain.snapshot().name.clone();
     let folder = PathBuf::from(&engine.settings.save.auto_dump_path);
     let file = format!(
@@ -272,30 +313,28 @@ pub(in crate::domain) async fn auto_dump(
         crate::domain::qemu_log::file_time(SystemTime::now())
     );
     let path = folder.join(file);
-    let client: Arc<str> = Arc::from("a crash of the guest");
+    let client: Arc<str> = Arc::from(cause);
     let dump = async {
         if identity(&folder).is_none() {
             let made = host::files::make_folder(&folder, 0o755);
             made.map_err(|error| VirError::failed(error.to_string()))?;
         }
-        let _job = acquire(&domain, Request::Save, "dump", &client).await?;
+        let _job = acquire(domain, Request::Save, "dump", &client).await?;
         let options = DumpOptions {
             memory_only: true,
             bypass_cache: engine.settings.save.auto_dump_bypass_cache,
             ..DumpOptions::default()
         };
-        engine.dump_as_job(&domain, path.clone(), options, "elf").await
+        engine.dump_as_job(domain, path.clone(), options, "elf").await
     };
     match dump.await {
-        Ok(()) => tracing::warn!(domain = %name, file = %path.display(), "crashed; dumped"),
-        Err(error) => {
-            tracing::error!(domain = %name, error = %error.detail, "crashed; not dumped");
-            return;
+        Ok(()) => {
+            tracing::warn!(domain = %name, cause, file = %path.display(), "dumped");
+            true
         }
-    }
-    if restart {
-        vm.reset_and_run().await;
-    } else {
-        vm.end(EndReason::Crashed, false);
+        Err(error) => {
+            tracing::error!(domain = %name, cause, error = %error.detail, "not dumped");
+            false
+        }
     }
 }

@@ -19,7 +19,7 @@ mod stream;
 mod target;
 
 pub use dump::DumpOptions;
-pub(super) use dump::auto_dump;
+pub(super) use dump::{auto_dump, watchdog_dump};
 pub(super) use note::SaveNote;
 pub use progress::{ActiveJob, JobNumbers, Jobs, Operation};
 pub(super) use recover::{forget_unfinished, go_on};
