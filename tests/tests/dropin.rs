@@ -214,3 +214,77 @@ fn images_of_either_are_restored_by_the_other() {
         daemon.stop();
     });
 }
+
+/// Devices that either plugged are known to the other, who takes them out again.
+#[test]
+fn plugged_devices_change_hands() {
+    on_libvirts_paths("plugged_devices_change_hands", || {
+        let folder = std::path::Path::new("/var/lib/libvirt/images");
+        std::fs::create_dir_all(folder).expect("a folder");
+        let disk = |name: &str, dev: &str| {
+            let image = folder.join(name);
+            std::fs::write(&image, vec![0; 1 << 16]).expect("an image");
+            let xml = format!(
+                "<disk type='file'><driver name='qemu' type='raw'/><source file='{}'/>\
+                 <target dev='{dev}' bus='usb'/></disk>",
+                image.display()
+            );
+            let file = folder.join(format!("{name}.xml"));
+            std::fs::write(&file, xml).expect("a file");
+            file.display().to_string()
+        };
+        let (first, second, third) = (disk("a", "sda"), disk("b", "sdb"), disk("c", "sdc"));
+        let channel = folder.join("channel.xml").display().to_string();
+        let xml = "<channel type='unix'><target type='virtio' name='a.b'/></channel>";
+        std::fs::write(&channel, xml).expect("a file");
+        let plug = |verb: &str, file: &str| {
+            virsh(&format!("{verb} passed-on {file} --live")).ok();
+        };
+        // Index numbers of images, aliases and addresses too. Whether somebody listens to a channel
+        // libvirtd asks only when it starts.
+        let shown = || virsh("dumpxml passed-on").ok().replace(" state='disconnected'", "");
+        let daemon = Running::libvirtd();
+        let xml = domains::minimal("passed-on").replace(
+            "<devices/>",
+            "<devices><controller type='usb' model='qemu-xhci'/>\
+             <controller type='virtio-serial'/></devices>",
+        );
+        let file = folder.join("passed-on.xml");
+        std::fs::write(&file, xml).expect("a file");
+        virsh(&format!("define {}", file.display())).ok();
+        virsh("start passed-on").ok();
+        plug("attach-device", &first);
+        let theirs = shown();
+        daemon.stop();
+
+        let daemon = Running::ours();
+        assert_eq!(shown(), theirs);
+        plug("attach-device", &second);
+        plug("attach-device", &channel);
+        plug("detach-device", &first);
+        let ours = shown();
+        assert!(!ours.contains("'sda'") && ours.contains("'sdb'") && ours.contains("'a.b'"));
+        daemon.stop();
+
+        let daemon = Running::libvirtd();
+        assert_eq!(shown(), ours);
+        plug("attach-device", &third);
+        plug("detach-device", &second);
+        // It knows channels by their sockets, or by name.
+        virsh("detach-device-alias passed-on channel0 --live").ok();
+        wait::until("the channel to be gone", || (!shown().contains("'a.b'")).then_some(()));
+        assert!(virsh("domblklist passed-on").ok().contains("sdc"));
+        let theirs = shown();
+        daemon.stop();
+
+        let daemon = Running::ours();
+        assert_eq!(shown(), theirs);
+        plug("detach-device", &third);
+        virsh("destroy passed-on").ok();
+        for name in ["a", "b", "c"] {
+            let owner = std::fs::metadata(folder.join(name)).expect("there");
+            assert_eq!(std::os::unix::fs::MetadataExt::uid(&owner), 0, "{name} is given back");
+        }
+        daemon.stop();
+    });
+}

@@ -227,6 +227,18 @@ pub fn set_mac(name: &str, mac: [u8; 6]) -> Result<(), NetdevError> {
         .map_err(fault(format!("Cannot set interface MAC on '{name}'")))
 }
 
+/// Makes an interface a port of `bridge` instead of what it was a port of.
+///
+/// # Errors
+/// One of them is not there, or it cannot be.
+pub fn move_to_bridge(name: &str, bridge: &str) -> Result<(), NetdevError> {
+    let missing = || io::Error::from(io::ErrorKind::NotFound);
+    let action = || format!("Unable to add bridge {bridge} port {name}");
+    let number = index(name).ok_or_else(missing).map_err(fault(action()))?;
+    let master = index(bridge).ok_or_else(missing).map_err(fault(action()))?;
+    netlink::set_master(number, master).map_err(fault(action()))
+}
+
 fn switch_on(name: &str) -> Result<(), NetdevError> {
     host_sys::set_interface_up(name, true)
         .map_err(fault(format!("Cannot set interface flags on '{name}'")))

@@ -24,6 +24,7 @@ const NLA_F_NESTED: u16 = 0x8000;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_LINK: u16 = 5;
+const IFLA_MASTER: u16 = 10;
 const IFLA_PROTINFO: u16 = 12;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_INFO_KIND: u16 = 1;
@@ -100,6 +101,17 @@ pub fn delete_link(index: u32) -> io::Result<()> {
 /// It is no bridge's port, or no right to it.
 pub fn isolate_port(index: u32) -> io::Result<()> {
     exchange(&isolate_message(index))
+}
+
+/// Makes the interface numbered `index` a port of the bridge numbered `bridge`, at once: what it was
+/// a port of before, it leaves.
+///
+/// # Errors
+/// The second is no bridge, or no right to either.
+pub fn set_master(index: u32, bridge: u32) -> io::Result<()> {
+    let mut message = Message::link(RTM_SETLINK, 0, AF_UNSPEC, index);
+    message.attribute(IFLA_MASTER, &bridge.to_ne_bytes());
+    exchange(&message)
 }
 
 fn macvtap_message(name: &str, lower: u32, mode: MacvtapMode, mac: Option<[u8; 6]>) -> Message {

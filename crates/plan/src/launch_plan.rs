@@ -1,6 +1,7 @@
 //! The plan of one start of a guest.
 
-use crate::step::{Action, Exec, QmpCommand, ResultName, Step, Undo, UndoWhen};
+use crate::step::{Action, Arg, Exec, QmpCommand, ResultName, Step, Undo, UndoWhen};
+use std::collections::BTreeSet;
 
 /// How the daemon reaches QEMU's monitor.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -45,6 +46,17 @@ impl LaunchPlan {
             Action::Exec(exec) => Some(exec),
             _ => None,
         })
+    }
+
+    /// The names of the devices that QEMU is started with: parts of the board have none in it.
+    pub fn device_names(&self) -> BTreeSet<String> {
+        let args = self.exec().map_or(&[][..], |exec| exec.args.as_slice());
+        let options = args.windows(2).filter_map(|pair| match pair {
+            [option, value] if *option == Arg::text("-device") => Some(value),
+            _ => None,
+        });
+        let names = options.map(|value| crate::qemu::hotplug::member(value, "id"));
+        names.filter(|name| !name.is_empty()).collect()
     }
 
     /// Gives the guest a fresh variable store, whether it has one or not.

@@ -74,6 +74,19 @@ pub(super) fn make_tap(
     Ok(())
 }
 
+/// Connects a guest's interface to another bridge.
+///
+/// # Errors
+/// There is no such bridge, or the kernel refuses.
+pub(super) fn move_to_bridge(guest: &str, port: &str, bridge: &str) -> Result<(), VirError> {
+    if netdev::index(bridge).is_none() {
+        let text =
+            format!("cannot add domain {guest} device {port} to nonexistent bridge {bridge}");
+        return Err(VirError::new(ErrorCode::OPERATION_FAILED, text));
+    }
+    netdev::move_to_bridge(port, bridge).map_err(words)
+}
+
 fn tap_spec(tap: &Tap) -> Result<TapSpec, VirError> {
     Ok(TapSpec {
         name: String::new(),

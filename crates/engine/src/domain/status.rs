@@ -4,6 +4,7 @@
 
 use super::save::SaveNote;
 use super::teardown::Made;
+use super::view::aliases;
 use crate::layout::Layout;
 use diag::Severity;
 use host::access::FileId;
@@ -16,7 +17,7 @@ use model::domain::status::{
     StatusPath, VcpuPid, VcpuPids,
 };
 use plan::{LaunchPlan, Undo};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -52,6 +53,9 @@ pub(super) struct StatusContent {
     pub memory_dir: String,
     pub vcpu_threads: Vec<i32>,
     pub flags: Vec<String>,
+    /// The names of devices that QEMU has. Libvirtd takes what is here and not in QEMU for gone: a
+    /// part of the board would be lost.
+    pub devices: BTreeSet<String>,
     /// The CPU as configured, where the live definition is more precise.
     pub configured_cpu: Option<Cpu>,
     pub fake_reboot: bool,
@@ -101,6 +105,7 @@ impl StatusFile {
                 channel_dir: folder.join("channel").join(&short).display().to_string(),
                 memory_dir: layout.qemu_lib().join("ram").join(&short).display().to_string(),
                 vcpu_threads: Vec::new(),
+                devices: plan.device_names(),
                 flags: plan.flags.iter().map(|flag| (*flag).to_owned()).collect(),
                 configured_cpu: plan.configured_cpu.clone(),
                 fake_reboot: false,
@@ -173,7 +178,13 @@ impl StatusFile {
 
     /// Sets the live definition.
     pub fn set_definition(&mut self, definition: &Definition) {
-        Arc::make_mut(&mut self.content).definition.clone_from(definition);
+        let content = Arc::make_mut(&mut self.content);
+        let before = aliases(&content.definition);
+        let now = aliases(definition);
+        // What came was plugged into QEMU.
+        content.devices.retain(|name| now.contains(name) || !before.contains(name));
+        content.devices.extend(now.difference(&before).cloned());
+        content.definition.clone_from(definition);
     }
 
     /// Sets the threads of the virtual CPUs, in the order of their numbers.
@@ -263,10 +274,8 @@ impl StatusContent {
         let threads: Vec<_> = threads
             .map(|(id, pid)| VcpuPid { id: u32::try_from(id).unwrap_or(0), pid: i64::from(*pid) })
             .collect();
-        let aliases: Vec<_> = super::view::aliases(&self.definition)
-            .into_iter()
-            .map(|alias| DeviceAlias { alias })
-            .collect();
+        let aliases = self.devices.iter().map(|alias| DeviceAlias { alias: alias.clone() });
+        let aliases: Vec<_> = aliases.collect();
         let flags = self.flags.iter().map(|name| CapsFlag { name: name.clone() }).collect();
         let file = DomStatus {
             state: self.status.state_word().to_owned(),
@@ -318,6 +327,11 @@ impl StatusContent {
                 .qemu_caps
                 .take()
                 .map(|caps| caps.flags.into_iter().map(|flag| flag.name).collect())
+                .unwrap_or_default(),
+            devices: file
+                .device_aliases
+                .take()
+                .map(|devices| devices.list.into_iter().map(|device| device.alias).collect())
                 .unwrap_or_default(),
             configured_cpu: file.cpu.take(),
             fake_reboot: file.fake_reboot,

@@ -125,8 +125,13 @@ pub(super) fn perform(
             Ok(())
         }
         Action::VhostVsock { path, cid } => {
-            let (device, cid) = host::vsock::open(Path::new(path), *cid)
-                .map_err(|error| system("failed to set guest cid", &error))?;
+            let (device, cid) =
+                host::vsock::open(Path::new(path), *cid).map_err(|error| match error.kind() {
+                    std::io::ErrorKind::NotFound => {
+                        VirError::config("unable to open vhost-vsock device")
+                    }
+                    _ => system("failed to set guest cid", &error),
+                })?;
             if let Some(name) = &step.result {
                 results.cids.insert(name.clone(), cid);
             }
@@ -164,6 +169,15 @@ pub(super) fn unsupported(steps: &[Step]) -> Option<VirError> {
 }
 
 fn cannot_assign(device: &HostDevice) -> VirError {
+    // Without an IOMMU the kernel hands no device over, whoever asks.
+    let groups = fs::read_dir("/sys/kernel/iommu_groups").ok();
+    if groups.is_none_or(|mut groups| groups.next().is_none()) {
+        return VirError::config(match device {
+            HostDevice::Pci { .. } => "host doesn't support passthrough of host PCI devices",
+            HostDevice::Mdev { .. } => "Mediated host device assignment requires VFIO support",
+        })
+        .hint("the kernel has no IOMMU groups: is the IOMMU enabled in firmware and kernel?");
+    }
     VirError::new(
         ErrorCode::CONFIG_UNSUPPORTED,
         format!("assigning host devices to guests is not supported yet ({device})"),

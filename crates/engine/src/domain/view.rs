@@ -6,6 +6,7 @@ use model::domain::devices::chardev::Serial;
 use model::domain::devices::disk::Disk;
 use model::domain::lifecycle::LifecycleAction;
 use model::domain::{Domain as Definition, FormatFlags};
+use std::collections::BTreeSet;
 
 impl Summary {
     /// The facts of a definition.
@@ -113,18 +114,11 @@ pub fn agent_path(definition: &Definition) -> Option<&str> {
     channel.source.sources.iter().find_map(|source| source.path.as_deref())
 }
 
-/// The names of all devices, as QEMU knows them.
-pub fn aliases(definition: &Definition) -> Vec<String> {
-    // Every device carries its name in an <alias> of its own, whatever kind it is.
-    let text = model::domain::format(
-        definition,
-        FormatFlags { live: true, secure: false, migratable: false },
-    );
-    text.match_indices("<alias name='")
-        .filter_map(|(start, open)| {
-            let name = text.get(start + open.len()..)?;
-            let name = name.split('\'').next()?;
-            (!name.starts_with("input") || name.contains('-')).then(|| name.to_owned())
-        })
-        .collect()
+/// The names of all devices, parts of the board too.
+pub fn aliases(definition: &Definition) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    model::domain::walk::look_at_each(definition, &mut |info| {
+        names.extend(info.alias.as_ref().map(|alias| alias.name.clone()));
+    });
+    names
 }

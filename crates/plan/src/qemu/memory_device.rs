@@ -23,7 +23,12 @@ impl Build<'_> {
             };
             self.need(flag, &format!("<memory model='{}'>", device.model.as_str()));
             // Modules come in the units that machines add memory in.
-            let unit = if self.is_power() { 256 << 10 } else { 2048 };
+            let unit = match device.model {
+                // It is as long as its file.
+                MemoryModel::VirtioPmem => 1,
+                _ if self.is_power() => 256 << 10,
+                _ => 2048,
+            };
             let kib = device.target.size.0.div_ceil(unit) * unit;
             if device.model == MemoryModel::SgxEpc {
                 let props = Props::object("memory-backend-epc", &backend)

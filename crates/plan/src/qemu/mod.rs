@@ -70,7 +70,7 @@ pub use hotplug::{InUse, last_node, medium, plug, settle_device, show_volumes, u
 pub use launch::{Inputs, launch, short_name};
 pub use memlock::{MemoryLock, memory_lock};
 pub use model::domain::firmware::{NoFirmware, select as select_firmware};
-pub use observe::{Observed, ResultValue, Results, observe, observe_plugged, verify};
+pub use observe::{Observed, ResultValue, Results, is_observed, observe, observe_plugged, verify};
 pub use resources::cgroup_settings;
 pub use settings::{GraphicsSettings, Settings, TlsSettings};
 pub use update::update;

@@ -210,6 +210,11 @@ fn ports(domain: &mut Domain, results: &Results) {
     }
 }
 
+/// Whether the answer to a question asked after a device came is of use to [`observe_plugged`].
+pub fn is_observed(result: &ResultName) -> bool {
+    result.0 == "qmp.memory-devices"
+}
+
 /// Puts what bringing a device to a running guest yielded into the definition.
 pub fn observe_plugged(domain: &mut Domain, place: Place, results: &Results) {
     super::disk::restore_volumes(domain);

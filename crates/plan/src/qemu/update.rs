@@ -6,7 +6,8 @@ use model::domain::hotplug::update::Change;
 use serde_json::{Value, json};
 
 /// The commands that carry out a change of the device named `alias`; `now` is the time in seconds
-/// of the epoch. A change of medium is no plain list of commands and yields none.
+/// of the epoch. A change of medium is no plain list of commands and one of the bridge is not QEMU's:
+/// they yield none.
 pub fn update(change: &Change, alias: &str, settings: &Settings, now: u64) -> Vec<QmpCommand> {
     let command = |name: &str, arguments: Value, secret: bool| QmpCommand {
         result: None,
@@ -34,7 +35,8 @@ pub fn update(change: &Change, alias: &str, settings: &Settings, now: u64) -> Ve
                 command("expire_password", json!({"protocol": protocol, "time": time}), false),
             ]
         }
-        Change::Medium => Vec::new(),
+        // On the host alone, or no plain list.
+        Change::Medium | Change::Bridge { .. } => Vec::new(),
         Change::Link { up } => vec![command("set_link", json!({"name": alias, "up": up}), false)],
         Change::RequestedSize { bytes } => {
             let path = format!("/machine/peripheral/{alias}");

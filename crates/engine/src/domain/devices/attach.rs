@@ -6,14 +6,24 @@ use crate::domain::record::Domain;
 use crate::engine::Engine;
 use diag::VirError;
 use model::domain::Domain as Definition;
+use model::domain::devices::disk::DiskDevice;
 use model::domain::devices::interface::{InterfaceMac, MacType};
+use model::domain::hotplug::update::{self, Updated};
 use model::domain::hotplug::{self, Device, support};
 use std::sync::Arc;
 
 /// What attaching a device does, worked out before anything is done.
 struct Prepared {
-    live: Option<Coming>,
+    live: Option<Live>,
     config: Option<Definition>,
+}
+
+/// What a running guest gets.
+enum Live {
+    /// A device.
+    Device(Box<Coming>),
+    /// A medium: the drive is there.
+    Medium(Box<Updated>),
 }
 
 impl Engine {
@@ -36,13 +46,21 @@ impl Engine {
                 let (engine, domain) = (Arc::clone(&engine), Arc::clone(&domain));
                 crate::blocking(move || engine.prepare_attach(&domain, &xml, affect)).await?
             };
-            if let Some(coming) = prepared.live
-                && let Err(Refused { error, unsettled }) = engine.plug_coming(&domain, coming).await
-            {
-                if let Some(unsettled) = unsettled {
-                    engine.settle_later(&domain, *unsettled, job);
+            match prepared.live {
+                None => {}
+                Some(Live::Medium(updated)) => {
+                    engine.update_running(&domain, *updated, false).await?;
                 }
-                return Err(error);
+                Some(Live::Device(coming)) => {
+                    if let Err(Refused { error, unsettled }) =
+                        engine.plug_coming(&domain, *coming).await
+                    {
+                        if let Some(unsettled) = unsettled {
+                            engine.settle_later(&domain, *unsettled, job);
+                        }
+                        return Err(error);
+                    }
+                }
             }
             if let Some(definition) = prepared.config {
                 engine.store_definition(&domain, definition).await?;
@@ -61,6 +79,7 @@ impl Engine {
     ) -> Result<Prepared, VirError> {
         let snapshot = domain.snapshot();
         let mut device = self.read_device(xml, false)?;
+        device.guess_bus();
         let mut prepared = Prepared { live: None, config: None };
         if let (true, Some(config)) = (affect.config, &snapshot.config) {
             let stored = self.definition_of(config)?;
@@ -76,14 +95,26 @@ impl Engine {
         if let (true, Some(live)) = (affect.live, &snapshot.live) {
             let definition = &live.definition;
             running(domain)?;
+            if is_medium(definition, &device) {
+                let updated = update::running(definition, &device)?;
+                prepared.live = Some(Live::Medium(Box::new(updated)));
+                return Ok(prepared);
+            }
             self.identify(definition, &mut device)?;
+            if support::running(support::Verb::Attach, device.kind()).is_err() {
+                // What is wrong with it is told even of a kind that never comes.
+                let mut whole = definition.clone();
+                device.clone().append(whole.devices_mut());
+                self.refuse_new_faults(definition, &whole)?;
+            }
             // The kind before its place, and what is wrong in itself before both.
             support::can_plug(definition, &device)?;
             let attached = self
                 .in_context(definition, |context| hotplug::attach(definition, device, context))?
                 .map_err(super::inputs::refused)?;
             self.refuse_new_faults(definition, &attached.domain)?;
-            prepared.live = Some(self.plan_attached(domain, attached)?);
+            let coming = self.plan_attached(domain, attached)?;
+            prepared.live = Some(Live::Device(Box::new(coming)));
         }
         Ok(prepared)
     }
@@ -115,4 +146,15 @@ impl Engine {
         })
         .await
     }
+}
+
+/// Whether what is attached is a medium for a drive that is there: clients of old change media so.
+fn is_medium(definition: &Definition, device: &Device) -> bool {
+    let Device::Disk(wanted) = device else { return false };
+    let removable = |kind| matches!(kind, DiskDevice::Cdrom | DiskDevice::Floppy);
+    let disks = definition.devices.iter().flat_map(|devices| &devices.disks);
+    removable(wanted.device)
+        && disks
+            .into_iter()
+            .any(|there| there.target.dev == wanted.target.dev && removable(there.device))
 }

@@ -63,7 +63,9 @@ impl Engine {
         if let Some(device) = definition.devices.as_ref().and_then(|devices| place.get(devices)) {
             device.append(alone.devices_mut());
         }
-        self.look_up(&alone)
+        let mut found = self.look_up(&alone)?;
+        found.chains = self.chains(&alone, &found)?;
+        Ok(found)
     }
 
     fn faults_of(&self, definition: &Definition) -> Vec<Diagnostic> {

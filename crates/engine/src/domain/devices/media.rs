@@ -36,6 +36,10 @@ impl Engine {
         let place = updated.place;
         let before = live.definition.clone();
         let mut definition = before.clone();
+        let format = match &updated.device {
+            Device::Disk(disk) => disk.driver.as_ref().and_then(|driver| driver.kind.clone()),
+            _ => None,
+        };
         place.put(definition.devices_mut(), updated.device);
         let (old, _) = self.plan_medium(&before, place, None).await?;
         let (new, definition) = self.plan_medium(&definition, place, Some(vm.last_node())).await?;
@@ -75,6 +79,12 @@ impl Engine {
         teardown::take_all_back(self, &name, gone.clone(), vm.made().await).await;
         let mut definition = definition;
         plan::qemu::show_volumes(&mut definition);
+        // An empty drive keeps the format that it had.
+        if let Some(disk) = definition.devices_mut().disks.get_mut(place.index)
+            && disk.source.is_none()
+        {
+            disk.driver.get_or_insert_default().kind = format;
+        }
         vm.change(Change { definition, publish: true, drop: gone, ..Change::default() }).await;
         Ok(())
     }

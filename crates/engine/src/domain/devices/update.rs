@@ -1,14 +1,16 @@
 //! A device changes.
 
-use super::{Change, FORCE};
+use super::FORCE;
 use crate::domain::affect::{Affect, not_running, running};
 use crate::domain::launch::parse_command;
+use crate::domain::links;
 use crate::domain::record::Domain;
 use crate::engine::Engine;
 use diag::{Severity, VirError};
 use model::domain::Domain as Definition;
 use model::domain::defaults;
-use model::domain::hotplug::update::{self, Updated};
+use model::domain::hotplug::update::{self, Change, Updated};
+use model::domain::hotplug::{Device, find};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -61,6 +63,7 @@ impl Engine {
         let mut prepared = Prepared { live: None, config: None };
         if let (true, Some(config)) = (affect.config, &snapshot.config) {
             let stored = self.definition_of(config)?;
+            self.refuse_faulty(&stored, &device)?;
             let place = update::stored(&stored, &device)?;
             let mut whole = stored.clone();
             let replacement = update::replacement(&stored, place, device.clone());
@@ -79,6 +82,7 @@ impl Engine {
         if let (true, Some(live)) = (affect.live, &snapshot.live) {
             running(domain)?;
             let definition = &live.definition;
+            self.refuse_faulty(definition, &device)?;
             let updated = update::running(definition, &device)?;
             let mut whole = definition.clone();
             updated.place.put(whole.devices_mut(), updated.device.clone());
@@ -88,7 +92,22 @@ impl Engine {
         Ok(prepared)
     }
 
-    async fn update_running(
+    /// What is wrong with a device by itself comes before whether it can change.
+    fn refuse_faulty(&self, definition: &Definition, device: &Device) -> Result<(), VirError> {
+        let mut whole = definition.clone();
+        match find::running(definition, device) {
+            Ok(place) => {
+                let replacement = update::replacement(definition, place, device.clone());
+                place.put(whole.devices_mut(), replacement);
+            }
+            Err(_) => {
+                device.clone().append(whole.devices_mut());
+            }
+        }
+        self.refuse_new_faults(definition, &whole)
+    }
+
+    pub(super) async fn update_running(
         self: &Arc<Self>,
         domain: &Arc<Domain>,
         updated: Updated,
@@ -100,10 +119,14 @@ impl Engine {
         let alias = updated.place.alias(&definition).unwrap_or_default();
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let now = now.map_or(0, |since| since.as_secs());
-        if updated.changes.contains(&update::Change::Medium) {
+        if updated.changes.contains(&Change::Medium) {
             return self.change_medium(domain, updated, force).await;
         }
         for change in &updated.changes {
+            if let Change::Bridge { port, to, .. } = change {
+                let (name, port, to) = (definition.name.clone(), port.clone(), to.clone());
+                crate::blocking(move || links::move_to_bridge(&name, &port, &to)).await?;
+            }
             for command in plan::qemu::update(change, &alias, &self.settings.qemu, now) {
                 let parsed = parse_command(&command)?;
                 let name = parsed.name().to_owned();
@@ -114,7 +137,7 @@ impl Engine {
             }
         }
         updated.place.put(definition.devices_mut(), updated.device);
-        vm.change(Change { definition, publish: true, ..Change::default() }).await;
+        vm.change(super::Change { definition, publish: true, ..Default::default() }).await;
         Ok(())
     }
 }

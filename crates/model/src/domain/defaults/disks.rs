@@ -123,7 +123,7 @@ fn engine(e: &mut crate::domain::devices::disk::Encryption) {
 }
 
 /// The bus a target name implies.
-pub(super) fn bus_of_name(dev: &str) -> DiskBus {
+pub(crate) fn bus_of_name(dev: &str) -> DiskBus {
     for (prefix, bus) in [
         ("hd", DiskBus::Ide),
         ("sd", DiskBus::Scsi),

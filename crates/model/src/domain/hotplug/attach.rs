@@ -6,6 +6,7 @@ use crate::domain::alias::Alias;
 use crate::domain::assign_aliases;
 use crate::domain::defaults::{self, DefaultsContext, fault};
 use crate::domain::devices::controller::{Controller, ControllerType};
+use crate::domain::devices::memory::MemoryModel;
 use crate::domain::live::USER_ALIAS_PREFIX;
 use crate::domain::scalar::Kib;
 use crate::domain::{Domain, devices::Devices};
@@ -91,6 +92,7 @@ pub fn attach(
     ctx: &mut DefaultsContext<'_>,
 ) -> Result<Attached, Vec<Diagnostic>> {
     let mut whole = domain.clone();
+    let device = round_up(domain, device);
     let size = memory_size(&device);
     let place = complete(&mut whole, device, ctx)?;
     let nothing = Devices::default();
@@ -133,9 +135,14 @@ pub fn attach(
     for controller in scsi {
         defaults::insert_controller(&mut live, controller);
     }
+    // A guest is given what such a device has only when it asks for it.
+    let later = matches!(&device, Device::Memory(memory) if memory.model == MemoryModel::VirtioMem);
     let place = insert(&mut live, device);
     assign_aliases(&mut live);
     grow(&mut live, domain, size);
+    if later {
+        live.current_memory = domain.current_memory;
+    }
     let list = &live.devices_mut().controllers;
     let controllers = indexes.into_iter().filter_map(|index| {
         let found = list.iter().position(|c| c.kind == ControllerType::Scsi && c.index == index)?;
@@ -175,6 +182,19 @@ pub(super) fn memory_size(device: &Device) -> u64 {
     }
 }
 
+/// A memory module of a running guest has a whole number of the units in which machines add memory.
+pub(super) fn round_up(domain: &Domain, mut device: Device) -> Device {
+    let arch = domain.os.as_ref().and_then(|os| os.kind.arch.as_deref()).unwrap_or_default();
+    let unit = if arch.starts_with("ppc64") { 256 << 10 } else { 2 << 10 };
+    if let Device::Memory(memory) = &mut device
+        && memory.model == MemoryModel::Dimm
+        && let Some(size) = memory.target.size.0.checked_next_multiple_of(unit)
+    {
+        memory.target.size.0 = size;
+    }
+    device
+}
+
 /// Makes the guest `kib` larger than `before`.
 fn grow(domain: &mut Domain, before: &Domain, kib: u64) {
     if kib == 0 {
@@ -190,13 +210,20 @@ fn grow(domain: &mut Domain, before: &Domain, kib: u64) {
 
 /// Takes a device out of a definition, with the memory that it brought.
 pub fn take_out(domain: &mut Domain, place: Place) {
-    let size = domain.devices.as_ref().and_then(|devices| place.get(devices));
-    let size = size.map_or(0, |device| memory_size(&device));
+    let device = domain.devices.as_ref().and_then(|devices| place.get(devices));
+    let size = device.as_ref().map_or(0, memory_size);
+    // Of a device that gives memory when asked, the guest had what it was given.
+    let given = match &device {
+        Some(Device::Memory(memory)) if memory.model == MemoryModel::VirtioMem => {
+            memory.target.current.map_or(0, |current| current.0)
+        }
+        _ => size,
+    };
     place.remove(domain.devices_mut());
     if let Some(memory) = &mut domain.memory {
         memory.size = Kib(memory.size.0.saturating_sub(size));
         if let Some(current) = &mut domain.current_memory {
-            *current = Kib(current.0.saturating_sub(size).min(memory.size.0));
+            *current = Kib(current.0.saturating_sub(given).min(memory.size.0));
         }
     }
 }

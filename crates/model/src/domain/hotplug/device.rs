@@ -235,6 +235,17 @@ impl Device {
         .unwrap_or(kept)
     }
 
+    /// Fills in the bus that a disk's target stands for, where it names none.
+    pub fn guess_bus(&mut self) {
+        if let Self::Disk(disk) = self
+            && disk.target.bus.is_none()
+        {
+            let floppy = disk.device == disk::DiskDevice::Floppy;
+            let of_name = crate::domain::defaults::disks::bus_of_name(&disk.target.dev);
+            disk.target.bus = Some(if floppy { disk::DiskBus::Fdc } else { of_name });
+        }
+    }
+
     /// Its name, where it has one.
     pub fn alias(&self) -> Option<String> {
         let mut name = None;

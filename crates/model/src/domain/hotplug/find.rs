@@ -37,7 +37,8 @@ enum Side {
 /// # Errors
 /// libvirt's words for none, or for several.
 pub fn running(domain: &Domain, wanted: &Device) -> Result<Place, VirError> {
-    find(domain, wanted, Side::Running)
+    let wanted = super::attach::round_up(domain, wanted.clone());
+    find(domain, &wanted, Side::Running)
 }
 
 /// Finds the device of a stored definition that `wanted` describes.
@@ -248,7 +249,10 @@ fn interface(devices: &Devices, wanted: &Interface) -> Result<Place, VirError> {
         }
         _ => Err(error(
             ErrorCode::OPERATION_FAILED,
-            format!("multiple devices matching MAC address {mac_text} found"),
+            match mac {
+                Some(_) => format!("multiple devices matching MAC address {mac_text} found"),
+                None => "multiple matching devices found".to_owned(),
+            },
         )),
     }
 }

@@ -1,11 +1,13 @@
 //! Which devices can come to a domain, leave it or be changed: by kind, bus and model.
 
-use super::device::{Device, DeviceKind};
+use super::device::{Device, DeviceKind, Place};
 use super::error;
 use crate::domain::Domain;
 use crate::domain::devices::controller::ControllerType;
 use crate::domain::devices::disk::{Disk, DiskBus, DiskDevice};
 use crate::domain::devices::input::{InputBus, InputType};
+use crate::domain::devices::interface::InterfaceType;
+use crate::domain::devices::watchdog::WatchdogModel;
 use diag::{ErrorCode, VirError};
 
 /// What is done with a device.
@@ -105,6 +107,12 @@ pub fn running(verb: Verb, kind: DeviceKind) -> Result<(), VirError> {
 /// libvirt's words for the kind, its bus or model.
 pub fn can_plug(domain: &Domain, device: &Device) -> Result<(), VirError> {
     running(Verb::Attach, device.kind())?;
+    if let Some(name) = device.alias()
+        && Place::of_alias(domain, &name).is_some()
+    {
+        let text = format!("non unique alias detected: {name}");
+        return Err(error(ErrorCode::CONFIG_UNSUPPORTED, text));
+    }
     match device {
         Device::Disk(disk) => {
             let there = domain.devices.iter().flat_map(|devices| &devices.disks);
@@ -127,7 +135,8 @@ pub fn can_plug(domain: &Domain, device: &Device) -> Result<(), VirError> {
                 return Err(unsupported(format!("disk bus '{bus}' cannot be hotplugged.")));
             }
             if disk.device == DiskDevice::Cdrom && bus == DiskBus::Virtio {
-                let text = "disk type of 'vda' does not support ejectable media";
+                let dev = &disk.target.dev;
+                let text = format!("disk type of '{dev}' does not support ejectable media");
                 return Err(error(ErrorCode::CONFIG_UNSUPPORTED, text));
             }
         }
@@ -159,11 +168,34 @@ pub fn can_plug(domain: &Domain, device: &Device) -> Result<(), VirError> {
             }
         }
         Device::Watchdog(watchdog) => {
+            if is_board_watchdog(watchdog.model) {
+                let model = watchdog.model.as_str();
+                let text = format!("hotplug of watchdog model '{model}' is not supported");
+                return Err(unsupported(text));
+            }
             // The action is the guest's, not the device's.
             let there = domain.devices.iter().flat_map(|devices| &devices.watchdogs);
             if there.into_iter().any(|there| there.action != watchdog.action) {
                 let text = "watchdogs with different actions are not supported with this QEMU \
                             binary";
+                return Err(error(ErrorCode::CONFIG_UNSUPPORTED, text));
+            }
+        }
+        Device::Interface(nic) if !can_plug_interface(nic.kind) => {
+            let kind = nic.kind.as_str();
+            let text = format!("hotplug of interface type of {kind} is not implemented yet");
+            return Err(unsupported(text));
+        }
+        Device::Memory(memory) => {
+            let now = domain.memory.as_ref().map_or(0, |memory| memory.size.0);
+            let size = memory.target.size.0;
+            if let Some(most) = domain.max_memory.as_ref().map(|most| most.size.0)
+                && now.saturating_add(size) > most
+            {
+                let text = format!(
+                    "Attaching memory device with size '{size}' would exceed domain's maxMemory \
+                     config size '{most}'"
+                );
                 return Err(error(ErrorCode::CONFIG_UNSUPPORTED, text));
             }
         }
@@ -206,6 +238,10 @@ pub fn can_unplug(domain: &Domain, device: &Device) -> Result<(), VirError> {
                 let text = "disk device type 'floppy' cannot be detached";
                 return Err(unsupported(text));
             }
+            if device == DiskDevice::Cdrom {
+                let text = "disk device type 'cdrom' cannot be detached";
+                return Err(unsupported(text));
+            }
             Err(unsupported(format!("This type of disk cannot be hot unplugged: bus '{name}'")))
         }
         Device::Controller(controller) => {
@@ -227,15 +263,31 @@ pub fn can_unplug(domain: &Domain, device: &Device) -> Result<(), VirError> {
             }
             Ok(())
         }
+        Device::Watchdog(watchdog) if is_board_watchdog(watchdog.model) => {
+            let model = watchdog.model.as_str();
+            let text = format!("hot unplug of watchdog of model {model} is not supported");
+            Err(unsupported(text))
+        }
         _ => Ok(()),
     }
+}
+
+/// Whether a watchdog is a part of the board.
+fn is_board_watchdog(model: WatchdogModel) -> bool {
+    matches!(model, WatchdogModel::Ib700 | WatchdogModel::Itco)
+}
+
+/// Whether an interface of this type can come to a running guest.
+fn can_plug_interface(kind: InterfaceType) -> bool {
+    use InterfaceType::*;
+    !matches!(kind, Server | Client | Mcast | Udp | Internal | Null | Vds)
 }
 
 /// Where a disk's image is, as messages tell it.
 fn source_text(disk: &Disk) -> &str {
     let source = disk.source.as_ref();
     let place = source.and_then(|s| s.file.as_deref().or(s.dev.as_deref()).or(s.name.as_deref()));
-    place.unwrap_or("(null)")
+    place.unwrap_or("<null>")
 }
 
 fn default_bus(kind: InputType) -> InputBus {

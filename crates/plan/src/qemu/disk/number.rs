@@ -19,19 +19,27 @@ pub(in crate::qemu) fn number_images(domain: &mut Domain, found: &Found) {
         next = number_disk(disk, next);
     }
     for disk in devices.disks.iter_mut().rev().filter(numbered) {
-        let Some(chain) = found.chains.get(&disk.target.dev) else { continue };
-        let mut end = &mut disk.backing_store;
-        while end.as_ref().is_some_and(|store| store.source.is_some()) {
-            let Some(store) = end else { break };
-            end = &mut store.backing_store;
-        }
-        let mut below = Some(end.insert(Box::new(chain.clone())));
-        while let Some(store) = below.filter(|store| store.source.is_some()) {
+        let Some(mut below) = add_chain(disk, found) else { continue };
+        while below.source.is_some() {
             next += 1;
-            store.index = Some(next);
-            below = store.backing_store.as_mut();
+            below.index = Some(next);
+            let Some(store) = below.backing_store.as_deref_mut() else { break };
+            below = store;
         }
     }
+}
+
+/// Puts what was found below the images of a disk in its place; the uppermost of it.
+pub(in crate::qemu) fn add_chain<'a>(
+    disk: &'a mut Disk,
+    found: &Found,
+) -> Option<&'a mut BackingStore> {
+    let chain = found.chains.get(&disk.target.dev)?;
+    let mut end = &mut disk.backing_store;
+    while end.as_ref().is_some_and(|store| store.source.is_some()) {
+        end = &mut end.as_mut()?.backing_store;
+    }
+    Some(end.insert(Box::new(chain.clone())))
 }
 
 /// The greatest number that [`number_images`] gives.

@@ -14,6 +14,10 @@ pub(super) fn running(devices: &Devices, wanted: &Disk) -> Result<Updated, VirEr
     let Some((index, old)) = found.and_then(|i| Some((i, devices.disks.get(i)?))) else {
         return Err(error(ErrorCode::INTERNAL_ERROR, format!("disk '{target}' not found")));
     };
+    if let Some(limit) = changed_limit(old, wanted) {
+        let text = format!("cannot modify field 'blkdeviotune {limit}' of the disk");
+        return Err(unsupported(text));
+    }
     if let Some(field) = changed_field(old, wanted) {
         return Err(unsupported(format!("cannot modify field '{field}' of the disk")));
     }
@@ -88,6 +92,8 @@ fn changed_field(old: &Disk, wanted: &Disk) -> Option<&'static str> {
         (said(wanted.vendor.is_some(), old.vendor == wanted.vendor), "vendor"),
         (said(wanted.product.is_some(), old.product == wanted.product), "product"),
         (old.blockio != wanted.blockio, "blockio"),
+        (!old.readonly && wanted.readonly, "readonly"),
+        (!old.shareable && wanted.shareable, "shared"),
         (was.cache != is.cache, "cache"),
         (was.error_policy != is.error_policy, "error_policy"),
         (was.rerror_policy != is.rerror_policy, "rerror_policy"),
@@ -106,4 +112,37 @@ fn changed_field(old: &Disk, wanted: &Disk) -> Option<&'static str> {
         (old.transient != wanted.transient, "transient"),
     ];
     checks.into_iter().find_map(|(changed, field)| changed.then_some(field))
+}
+
+/// The first limit that `wanted` names otherwise: a verb of its own changes limits.
+fn changed_limit(old: &Disk, wanted: &Disk) -> Option<&'static str> {
+    let (was, is) = (old.iotune.clone().unwrap_or_default(), wanted.iotune.as_ref()?);
+    macro_rules! first_of {
+        ($($field:ident)*) => {
+            [$((stringify!($field), was.$field, is.$field),)*]
+        };
+    }
+    let limits = first_of!(
+        total_bytes_sec
+        read_bytes_sec
+        write_bytes_sec
+        total_iops_sec
+        read_iops_sec
+        write_iops_sec
+        total_bytes_sec_max
+        read_bytes_sec_max
+        write_bytes_sec_max
+        total_iops_sec_max
+        read_iops_sec_max
+        write_iops_sec_max
+        size_iops_sec
+        total_bytes_sec_max_length
+        read_bytes_sec_max_length
+        write_bytes_sec_max_length
+        total_iops_sec_max_length
+        read_iops_sec_max_length
+        write_iops_sec_max_length
+    );
+    let differs = |(_, was, is): &(&str, Option<u64>, Option<u64>)| is.is_some() && was != is;
+    limits.into_iter().find(differs).map(|(name, ..)| name)
 }

@@ -23,9 +23,18 @@ pub(super) fn running(
         return Err(unsupported(text));
     }
     let up = |nic: &Interface| nic.link.as_ref().is_none_or(|link| link.state == LinkState::Up);
-    let changes =
-        if up(old) == up(wanted) { Vec::new() } else { vec![Change::Link { up: up(wanted) }] };
+    let mut changes: Vec<_> = other_bridge(old, wanted).into_iter().collect();
+    if up(old) != up(wanted) {
+        changes.push(Change::Link { up: up(wanted) });
+    }
+    let source = if changes.iter().any(|change| matches!(change, Change::Bridge { .. })) {
+        wanted.source.clone()
+    } else {
+        old.source.clone()
+    };
     let device = Interface {
+        source,
+        teaming: wanted.teaming.clone(),
         link: wanted.link.clone(),
         trust_guest_rx_filters: wanted.trust_guest_rx_filters,
         ..old.clone()
@@ -108,7 +117,7 @@ fn refusal(old: &Interface, wanted: &Interface) -> Option<String> {
     }
     // The host's end: nobody here changes it while it is used.
     for (same, what) in [
-        (source(old) == source(wanted), "source"),
+        (source(old) == source(wanted) || other_bridge(old, wanted).is_some(), "source"),
         (old.bandwidth == wanted.bandwidth, "bandwidth"),
         (old.vlan == wanted.vlan, "vlan"),
         (old.virtual_port == wanted.virtual_port, "virtualport"),
@@ -124,6 +133,17 @@ fn refusal(old: &Interface, wanted: &Interface) -> Option<String> {
         }
     }
     None
+}
+
+/// The move to another bridge, where that alone is other about the source.
+fn other_bridge(old: &Interface, wanted: &Interface) -> Option<Change> {
+    let bridge = |nic: &Interface| source(nic).and_then(|source| source.bridge);
+    let (from, to) = (bridge(old)?, bridge(wanted)?);
+    let mut same = source(wanted)?;
+    same.bridge = Some(from.clone());
+    let only = old.kind == InterfaceType::Bridge && Some(same) == source(old) && from != to;
+    let port = old.target.as_ref()?.dev.clone()?;
+    only.then_some(Change::Bridge { port, from, to })
 }
 
 /// Where it is connected, without what only a running guest's has.

@@ -34,6 +34,15 @@ pub enum Change {
         /// It is plugged in.
         up: bool,
     },
+    /// An interface is connected to another bridge.
+    Bridge {
+        /// The host's end of the interface.
+        port: String,
+        /// The bridge that it leaves.
+        from: String,
+        /// The bridge that it joins.
+        to: String,
+    },
     /// The memory that a device is to have.
     RequestedSize {
         /// In bytes.
