@@ -38,8 +38,10 @@ impl Change {
         made.created.extend(more.created);
         made.ports.extend(more.ports);
         made.links.extend(more.links);
-        if let Some(lent) = more.lent {
-            made.lent.get_or_insert_default().extend(lent);
+        // Of a guest that libvirtd started nobody knows which files were lent: that stays so, or its
+        // other disks would count as never lent.
+        if let (Some(known), Some(lent)) = (&mut made.lent, more.lent) {
+            known.extend(lent);
         }
         changed |= before != undo.len();
         changed
