@@ -281,3 +281,49 @@ fn a_linux_guest_lets_go_of_what_it_is_asked_for() {
     }
     domains::discard(&daemon, "gives");
 }
+
+#[test]
+fn a_dry_run_tells_and_changes_nothing() {
+    let daemon = Daemon::start();
+    if daemon.is_external() {
+        return;
+    }
+    empty_guest(&daemon, "dry");
+    let file = image(&daemon, "dry.img");
+    let xml = format!(
+        "<disk type='file'><driver name='qemu' type='raw'/><source file='{}'/>\
+         <target dev='sdb' bus='usb'/></disk>",
+        file.display()
+    );
+    let path = daemon.write("dry.xml", xml);
+    let path = path.display();
+    let before = (live(&daemon, "dry"), stored(&daemon, "dry"));
+    let told = |line: &str, parts: &[&str]| {
+        let said = daemon.ironvirt(line).ok();
+        for part in parts {
+            assert!(said.contains(part), "{line}: no {part:?} in\n{said}");
+        }
+    };
+    let disk =
+        ["host  require ", "QEMU  blockdev-add ", "QEMU  device_add ", "guest sees a device"];
+    told(&format!("attach-device dry {path} --live --dry-run"), &disk);
+    let both = ["QEMU  device_add ", "file  write "];
+    told(&format!("attach-device dry {path} --live --config --dry-run"), &both);
+    told(&format!("attach-disk dry {} sdc --targetbus usb --dry-run", file.display()), &disk);
+    told("destroy dry --dry-run", &["host  end QEMU, process ", "guest loses its power"]);
+    told("undefine dry --dry-run", &["file  remove ", "/dry.xml", "guest runs on"]);
+    daemon
+        .ironvirt(&format!("detach-device dry {path} --live --dry-run"))
+        .fails_with(&["error: device not found: disk sdb not found"]);
+    assert_eq!((live(&daemon, "dry"), stored(&daemon, "dry")), before);
+    assert!(!in_qemu(&daemon, "dry").contains("usb-disk1"));
+    daemon.ironvirt(&format!("attach-device dry {path} --live")).ok();
+    let gone = ["QEMU  device_del usb-disk1", "guest is asked", "blockdev-del"];
+    told(&format!("detach-device dry {path} --live --dry-run"), &gone);
+    told("detach-device-alias dry usb-disk1 --dry-run", &gone);
+    assert!(in_qemu(&daemon, "dry").contains("usb-disk1"));
+    daemon.ironvirt("destroy dry").ok();
+    told("start dry --dry-run", &["host  ", "QEMU  ", "guest boots"]);
+    daemon.wait_for_state("dry", "shut off (destroyed)");
+    domains::discard(&daemon, "dry");
+}

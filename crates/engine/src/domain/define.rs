@@ -11,6 +11,7 @@ use lifecycle::{LifecycleEvent, Request};
 use model::capabilities::qemu::Accel;
 use model::domain::devices::graphics::GraphicsType;
 use model::domain::{Domain as Definition, ParseOptions, validate, validate_machine};
+use std::path::PathBuf;
 use std::sync::Arc;
 use units::Uuid;
 
@@ -230,7 +231,7 @@ impl Engine {
     }
 
     /// The variable store of an inactive definition, if it has one that exists.
-    fn nvram_of(&self, config: &Config) -> Option<String> {
+    pub(super) fn nvram_of(&self, config: &Config) -> Option<String> {
         if !config.xml.contains("<nvram") {
             return None;
         }
@@ -239,12 +240,16 @@ impl Engine {
         std::path::Path::new(&path).exists().then_some(path)
     }
 
-    fn check_leftovers(
+    /// The managed save image that goes with the definition.
+    ///
+    /// # Errors
+    /// Something is left that the options do not name.
+    pub(super) fn leftover_image(
         &self,
         name: &str,
         nvram: Option<&str>,
         options: UndefineOptions,
-    ) -> Result<(), VirError> {
+    ) -> Result<Option<PathBuf>, VirError> {
         let saved = self.managed_image(name);
         if saved.exists() && !options.managed_save {
             return Err(VirError::invalid_state(
@@ -256,7 +261,16 @@ impl Engine {
             return Err(VirError::invalid_state("cannot undefine domain with nvram")
                 .hint("undefine --nvram removes it, --keep-nvram leaves it"));
         }
-        if saved.exists() {
+        Ok(saved.exists().then_some(saved))
+    }
+
+    fn check_leftovers(
+        &self,
+        name: &str,
+        nvram: Option<&str>,
+        options: UndefineOptions,
+    ) -> Result<(), VirError> {
+        if let Some(saved) = self.leftover_image(name, nvram, options)? {
             std::fs::remove_file(&saved).map_err(|error| {
                 VirError::failed(format!(
                     "Failed to remove domain managed save image: {}",

@@ -37,6 +37,7 @@ mod query;
 mod reattach;
 pub mod record;
 pub mod registry;
+pub mod rehearse;
 mod results;
 pub mod save;
 mod start;

@@ -226,6 +226,9 @@ impl Engine {
         if format == super::why::FORMAT {
             return Ok(self.why(xml.trim()).await?.to_string());
         }
+        if format == super::rehearse::FORMAT {
+            return Ok(self.rehearse(&xml).await?.to_string());
+        }
         if format != "qemu-argv" {
             return Err(VirError::invalid_arg(format!("unsupported config type {format}")));
         }

@@ -85,6 +85,8 @@ enum Message {
     Devices(Box<Change>, oneshot::Sender<()>),
     /// Tell what was made for the guest.
     Made(oneshot::Sender<teardown::Made>),
+    /// Tell what will be taken back when the guest stops.
+    Undo(oneshot::Sender<Vec<Undo>>),
     /// Write down whether the next power-off stands for a reboot.
     FakeReboot(oneshot::Sender<()>),
     /// Write down what a save, dump or restore is about to do.
@@ -239,6 +241,15 @@ impl Vm {
         let (done, wait) = oneshot::channel();
         if self.inbox.send(Message::Made(done)).is_err() {
             return teardown::Made::default();
+        }
+        wait.await.unwrap_or_default()
+    }
+
+    /// What will be taken back when the guest stops, first step first.
+    pub(super) async fn undo(&self) -> Vec<Undo> {
+        let (done, wait) = oneshot::channel();
+        if self.inbox.send(Message::Undo(done)).is_err() {
+            return Vec::new();
         }
         wait.await.unwrap_or_default()
     }
@@ -595,6 +606,9 @@ impl Actor {
             Message::Devices(change, done) => {
                 self.devices_change(*change).await;
                 let _ = done.send(());
+            }
+            Message::Undo(done) => {
+                let _ = done.send(self.undo.clone());
             }
             Message::Made(done) => {
                 let _ = done.send(self.made.clone());

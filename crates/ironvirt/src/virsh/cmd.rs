@@ -18,6 +18,11 @@ pub struct Cmd {
 
 impl Cmd {
     /// The option was given.
+    pub fn is_dry_run(&self) -> bool {
+        self.values.iter().any(|(name, _)| *name == super::dry::OPTION.name)
+    }
+
+    /// Whether the option was given.
     pub fn has(&self, name: &str) -> bool {
         debug_assert!(
             self.def.opts.iter().any(|o| o.name == name),

@@ -10,6 +10,7 @@ pub mod conn;
 pub mod ctl;
 pub mod document;
 pub mod domain;
+pub mod dry;
 pub mod edit;
 pub mod explain;
 pub mod fail;

@@ -13,13 +13,13 @@ use model::domain::hotplug::{self, Device, support};
 use std::sync::Arc;
 
 /// What attaching a device does, worked out before anything is done.
-struct Prepared {
-    live: Option<Live>,
+pub(super) struct Prepared {
+    pub live: Option<Live>,
     config: Option<Definition>,
 }
 
 /// What a running guest gets.
-enum Live {
+pub(super) enum Live {
     /// A device.
     Device(Box<Coming>),
     /// A medium: the drive is there.
@@ -71,7 +71,7 @@ impl Engine {
         .await
     }
 
-    fn prepare_attach(
+    pub(super) fn prepare_attach(
         &self,
         domain: &Domain,
         xml: &str,

@@ -20,13 +20,13 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const PATIENCE_POWER: Duration = Duration::from_secs(10);
 
 /// What detaching a device does, worked out before anything is done.
-struct Prepared {
-    live: Option<(Place, UnplugPlan)>,
+pub(super) struct Prepared {
+    pub live: Option<(Place, UnplugPlan)>,
     config: Option<Definition>,
 }
 
 /// How a client names a device.
-enum Wanted {
+pub(super) enum Wanted {
     /// By a document like its own.
     Document(String),
     /// By its name.
@@ -91,7 +91,7 @@ impl Engine {
         .await
     }
 
-    fn prepare_detach(
+    pub(super) fn prepare_detach(
         &self,
         domain: &Domain,
         wanted: &Wanted,

@@ -13,6 +13,7 @@ mod inputs;
 mod media;
 mod plug;
 mod recover;
+mod rehearse;
 mod removal;
 mod settle;
 mod update;

@@ -183,7 +183,7 @@ impl Engine {
         crate::blocking(move || engine.plan_plug(definition, place, in_use)).await
     }
 
-    fn plan_plug(
+    pub(super) fn plan_plug(
         &self,
         mut definition: Definition,
         place: Place,

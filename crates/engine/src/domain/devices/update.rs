@@ -15,8 +15,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 /// What updating a device does, worked out before anything is done.
-struct Prepared {
-    live: Option<Updated>,
+pub(super) struct Prepared {
+    pub live: Option<Updated>,
     config: Option<Definition>,
 }
 
@@ -52,7 +52,7 @@ impl Engine {
         .await
     }
 
-    fn prepare_update(
+    pub(super) fn prepare_update(
         &self,
         domain: &Domain,
         xml: &str,

@@ -3,6 +3,7 @@
 use super::block::elements;
 use super::*;
 use crate::virsh::ctl::{put, say};
+use crate::virsh::dry;
 use crate::virsh::fail::{Context, fail};
 use crate::virsh::util::{escape, parse_xml, read_file};
 use crate::virsh::xpath::verbatim;
@@ -23,20 +24,30 @@ fn device_flags(ctl: &mut Ctl, cmd: &Cmd, dom: &Dom) -> Outcome<u32> {
     Ok(flags)
 }
 
-fn attach(ctl: &mut Ctl, dom: Dom, xml: String, flags: u32) -> Outcome {
-    if flags == 0 {
-        call!(ctl, DomainAttachDevice { dom, xml })
-    } else {
-        call!(ctl, DomainAttachDeviceFlags { dom, xml, flags })
+/// Attaches a device; false where it was only told what that would do.
+fn attach(ctl: &mut Ctl, cmd: &Cmd, dom: Dom, xml: String, flags: u32) -> Outcome<bool> {
+    if dry::told(ctl, cmd, &dom, "attach-device", &xml, flags)? {
+        return Ok(false);
     }
+    if flags == 0 {
+        call!(ctl, DomainAttachDevice { dom, xml })?;
+    } else {
+        call!(ctl, DomainAttachDeviceFlags { dom, xml, flags })?;
+    }
+    Ok(true)
 }
 
-fn detach(ctl: &mut Ctl, dom: Dom, xml: String, flags: u32) -> Outcome {
-    if flags == 0 {
-        call!(ctl, DomainDetachDevice { dom, xml })
-    } else {
-        call!(ctl, DomainDetachDeviceFlags { dom, xml, flags })
+/// Detaches a device; false where it was only told what that would do.
+fn detach(ctl: &mut Ctl, cmd: &Cmd, dom: Dom, xml: String, flags: u32) -> Outcome<bool> {
+    if dry::told(ctl, cmd, &dom, "detach-device", &xml, flags)? {
+        return Ok(false);
     }
+    if flags == 0 {
+        call!(ctl, DomainDetachDevice { dom, xml })?;
+    } else {
+        call!(ctl, DomainDetachDeviceFlags { dom, xml, flags })?;
+    }
+    Ok(true)
 }
 
 /// `attach-device`
@@ -45,8 +56,9 @@ pub fn cmd_attach_device(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     let flags = device_flags(ctl, cmd, &dom)?;
     let from = cmd.req("file")?.to_owned();
     let xml = read_file(&from)?;
-    attach(ctl, dom, xml, flags).ctx(format!("Failed to attach device from {from}"))?;
-    say!(ctl, "Device attached successfully\n");
+    if attach(ctl, cmd, dom, xml, flags).ctx(format!("Failed to attach device from {from}"))? {
+        say!(ctl, "Device attached successfully\n");
+    }
     Ok(())
 }
 
@@ -56,8 +68,9 @@ pub fn cmd_detach_device(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     let flags = device_flags(ctl, cmd, &dom)?;
     let from = cmd.req("file")?.to_owned();
     let xml = read_file(&from)?;
-    detach(ctl, dom, xml, flags).ctx(format!("Failed to detach device from {from}"))?;
-    say!(ctl, "Device detached successfully\n");
+    if detach(ctl, cmd, dom, xml, flags).ctx(format!("Failed to detach device from {from}"))? {
+        say!(ctl, "Device detached successfully\n");
+    }
     Ok(())
 }
 
@@ -66,6 +79,9 @@ pub fn cmd_detach_device_alias(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     let flags = cmd.affect()?;
     let dom = domain(ctl, cmd)?;
     let alias = cmd.req("alias")?.to_owned();
+    if dry::told(ctl, cmd, &dom, "detach-device-alias", &alias, flags)? {
+        return Ok(());
+    }
     call!(ctl, DomainDetachDeviceAlias { dom, alias: alias.clone(), flags })
         .ctx(format!("Failed to detach device with alias {alias}"))?;
     say!(ctl, "Device detach request sent successfully\n");
@@ -80,6 +96,9 @@ pub fn cmd_update_device(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     let xml = read_file(&from)?;
     if cmd.has("force") {
         flags |= 4;
+    }
+    if dry::told(ctl, cmd, &dom, "update-device", &xml, flags)? {
+        return Ok(());
     }
     call!(ctl, DomainUpdateDeviceFlags { dom, xml, flags })
         .ctx(format!("Failed to update device from {from}"))?;
@@ -104,8 +123,9 @@ pub fn cmd_attach_disk(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     }
     let dom = domain(ctl, cmd)?;
     let flags = device_flags(ctl, cmd, &dom)?;
-    attach(ctl, dom, xml, flags).ctx("Failed to attach disk")?;
-    say!(ctl, "Disk attached successfully\n");
+    if attach(ctl, cmd, dom, xml, flags).ctx("Failed to attach disk")? {
+        say!(ctl, "Disk attached successfully\n");
+    }
     Ok(())
 }
 
@@ -229,8 +249,9 @@ pub fn cmd_attach_interface(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     }
     let dom = domain(ctl, cmd)?;
     let flags = device_flags(ctl, cmd, &dom)?;
-    attach(ctl, dom, xml, flags).ctx("Failed to attach interface")?;
-    say!(ctl, "Interface attached successfully\n");
+    if attach(ctl, cmd, dom, xml, flags).ctx("Failed to attach interface")? {
+        say!(ctl, "Interface attached successfully\n");
+    }
     Ok(())
 }
 
@@ -320,8 +341,9 @@ pub fn cmd_detach_disk(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
         put!(ctl, "{element}");
         return Ok(());
     }
-    detach(ctl, dom, element, flags).ctx("Failed to detach disk")?;
-    say!(ctl, "Disk detached successfully\n");
+    if detach(ctl, cmd, dom, element, flags).ctx("Failed to detach disk")? {
+        say!(ctl, "Disk detached successfully\n");
+    }
     Ok(())
 }
 
@@ -359,8 +381,9 @@ pub fn cmd_detach_interface(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
         put!(ctl, "{element}");
         return Ok(());
     }
-    detach(ctl, dom, element, flags).map_err(failed)?;
-    say!(ctl, "Interface detached successfully\n");
+    if detach(ctl, cmd, dom, element, flags).map_err(failed)? {
+        say!(ctl, "Interface detached successfully\n");
+    }
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::virsh::ctl::{put, say};
+use crate::virsh::dry;
 use crate::virsh::explain;
 use crate::virsh::fail::{Context, fail};
 use crate::virsh::util::{read_file, uuid_text};
@@ -76,6 +77,9 @@ pub fn cmd_start(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
         ("force-boot", 1 << 3),
         ("reset-nvram", 1 << 5),
     ]);
+    if dry::told(ctl, cmd, &dom, "start", "", flags)? {
+        return Ok(());
+    }
     let name = dom.name.clone();
     let started = if !fds.is_empty() {
         fds::duplicates(&fds).and_then(|fds| {
@@ -102,6 +106,9 @@ pub fn cmd_destroy(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     let dom = domain(ctl, cmd)?;
     let name = dom.name.clone();
     let flags = cmd.flags(&[("graceful", 1), ("remove-logs", 2)]);
+    if dry::told(ctl, cmd, &dom, "destroy", "", flags)? {
+        return Ok(());
+    }
     let done = if flags == 0 {
         call!(ctl, DomainDestroy { dom })
     } else {
@@ -227,6 +234,9 @@ pub fn cmd_undefine(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     }
     let dom = domain(ctl, cmd)?;
     let name = dom.name.clone();
+    if dry::told(ctl, cmd, &dom, "undefine", "", flags)? {
+        return Ok(());
+    }
     let volumes = storage_of(ctl, cmd, &dom)?;
     // As clients do, the call with flags is tried first and the old one where it is not known.
     let done = match call!(ctl, DomainUndefineFlags { dom: dom.clone(), flags }) {
