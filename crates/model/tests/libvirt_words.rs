@@ -183,7 +183,25 @@ fn refused_in_libvirts_words() {
             10,
             "Primary SATA controller must have PCI address 0:0:1f.2",
         ),
+        (
+            disk("<source pool='p'/>").replace("<disk>", "<disk type='volume'>"),
+            27,
+            20,
+            "'pool' and 'volume' must be specified together for 'pool' type source",
+        ),
         // Others.
+        (
+            "<channel type='pty'><target name='x'/></channel>".to_owned(),
+            67,
+            20,
+            "unknown target type '(null)' specified for character device",
+        ),
+        (
+            "<input type='evdev'><source evdev='/a'/></input>".to_owned(),
+            27,
+            20,
+            "Missing evdev path for input device",
+        ),
         ("<redirdev bus='usb'/>".to_owned(), 1, 20, "missing type in redirdev"),
         (
             "<channel type='spicevmc'><target type='virtio'/></channel>".to_owned(),

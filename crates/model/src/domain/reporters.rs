@@ -56,6 +56,14 @@ const REPORTERS: &[(&str, ErrorDomain)] = &[
     ("chardev reconnect source timeout", ErrorDomain::QEMU),
     ("No emulator found for arch '", ErrorDomain::QEMU),
     ("Emulator '", ErrorDomain::QEMU),
+    ("CPU topology doesn't match maximum vcpu count", ErrorDomain::QEMU),
+    ("Memory size must be specified via", ErrorDomain::DOMAIN),
+    ("Multiple '", ErrorDomain::DOMAIN),
+    ("Duplicate USB controllers", ErrorDomain::DOMAIN),
+    ("Can't add another USB controller", ErrorDomain::DOMAIN),
+    ("unknown driver format value", ErrorDomain::DOMAIN),
+    ("<virtualport> element unsupported", ErrorDomain::DOMAIN),
+    ("address of type '", ErrorDomain::DOMAIN),
 ];
 
 /// Notes who reports it.

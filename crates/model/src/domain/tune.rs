@@ -389,7 +389,7 @@ pub struct IoThreadPin {
     #[xml(attr)]
     pub iothread: u32,
     /// Attribute `cpuset`.
-    #[xml(attr)]
+    #[xml(attr, missing = (ErrorCode::INTERNAL_ERROR, "missing cpuset for iothreadpin"))]
     pub cpuset: CpuSet,
 }
 
@@ -408,7 +408,7 @@ pub struct EmulatorSched {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct VcpuSched {
     /// Attribute `vcpus`.
-    #[xml(attr)]
+    #[xml(attr, fault = (ErrorCode::INVALID_ARG, "Failed to parse bitmap '{}'"))]
     pub vcpus: CpuSet,
     /// Attribute `scheduler`.
     #[xml(attr)]
@@ -422,7 +422,7 @@ pub struct VcpuSched {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct IoThreadSched {
     /// Attribute `iothreads`.
-    #[xml(attr)]
+    #[xml(attr, fault = (ErrorCode::INVALID_ARG, "Failed to parse bitmap '{}'"))]
     pub iothreads: CpuSet,
     /// Attribute `scheduler`.
     #[xml(attr)]

@@ -1,8 +1,7 @@
 //! Interfaces: of every kind just what that kind has.
 
 use crate::domain::devices::interface::{
-    BandwidthLimit, HostAddress, Interface, InterfaceSource, InterfaceType, IpAddress,
-    NetBackendType, Route,
+    HostAddress, Interface, InterfaceSource, InterfaceType, IpAddress, NetBackendType, Route,
 };
 use crate::domain::seclabel::DeviceSeclabel;
 use core::net::IpAddr;
@@ -58,9 +57,7 @@ fn one(i: &mut Interface) {
     i.backend = i.backend.take().filter(|b| *b != Default::default());
     if let Some(b) = i.bandwidth.as_mut() {
         for limit in [&mut b.inbound, &mut b.outbound] {
-            *limit = limit
-                .take()
-                .filter(|l| *l != BandwidthLimit { average: Some(0), ..BandwidthLimit::default() });
+            *limit = limit.take().filter(|l| l.average != Some(0) || l.floor.is_some());
         }
     }
     i.bandwidth = i.bandwidth.take().filter(|b| *b != Default::default());

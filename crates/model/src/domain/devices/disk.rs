@@ -364,7 +364,7 @@ pub struct DiskDriver {
     #[xml(attr)]
     pub discard_no_unref: Option<OnOff>,
     /// Attribute `iothread`.
-    #[xml(attr)]
+    #[xml(attr, nonzero)]
     pub iothread: Option<u32>,
     /// Attribute `detect_zeroes`.
     #[xml(attr)]

@@ -273,7 +273,7 @@ pub struct Bandwidth {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct BandwidthLimit {
     /// Attribute `average`.
-    #[xml(attr, zero_absent)]
+    #[xml(attr)]
     pub average: Option<u64>,
     /// Attribute `peak`.
     #[xml(attr, zero_absent)]

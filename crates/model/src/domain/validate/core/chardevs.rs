@@ -24,9 +24,13 @@ pub(super) fn check(dev: &Devices, out: &mut Faults) {
         let virtio = target.is_some_and(|t| t.kind == Some(CharTargetType::Virtio));
         source(c.source.kind, &c.source.sources, virtio, out);
         match target.and_then(|t| t.kind) {
-            None => {
+            None if target.is_none() => {
                 out.xml("domain.channel-target", "target type must be specified for channel device")
             }
+            None => out.unsupported(
+                "domain.channel-target",
+                "unknown target type '(null)' specified for character device",
+            ),
             Some(CharTargetType::Guestfwd) => {
                 let address = target.and_then(|t| t.address.as_deref());
                 if address.is_none() {

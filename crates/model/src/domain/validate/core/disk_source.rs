@@ -94,10 +94,7 @@ fn backing(b: &BackingStore, out: &mut Faults) {
         }
         Some(_) => {}
     }
-    let Some(s) = &b.source else {
-        out.xml("domain.disk-backing", "missing disk backing store source");
-        return;
-    };
+    let Some(s) = &b.source else { return };
     if kind == StorageType::Network {
         if s.protocol.is_none() {
             out.xml(
@@ -136,6 +133,9 @@ fn required(x: &Disk, out: &mut Faults) {
                 out.xml("domain.disk-source", "missing 'type' attribute to disk source");
                 return;
             };
+            if let Some(kind) = s.kind.as_deref().filter(|kind| *kind != "pci") {
+                out.xml("domain.disk-source", format!("unsupported source type '{kind}'"));
+            }
             match s.namespace {
                 None => out.xml("domain.disk-source", missing("namespace")),
                 Some(0) => out.unsupported("domain.disk-nvme", "NVMe namespace can't be zero"),
@@ -157,6 +157,12 @@ fn required(x: &Disk, out: &mut Faults) {
                 out.xml("domain.disk-source", "invalid 'type' attribute for vhostuser disk source")
             }
         },
+        StorageType::Volume if s.is_some_and(|s| s.pool.is_some() != s.volume.is_some()) => {
+            out.xml(
+                "domain.disk-source",
+                "'pool' and 'volume' must be specified together for 'pool' type source",
+            );
+        }
         StorageType::Vhostvdpa if s.is_none_or(|s| s.dev.is_none()) => {
             out.xml("domain.disk-source", missing("dev"));
         }

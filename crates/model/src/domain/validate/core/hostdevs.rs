@@ -81,6 +81,15 @@ fn pci(h: &Hostdev, s: &HostdevSource, out: &mut Faults) {
         return;
     };
     let hex = |text: &str| <crate::domain::scalar::Hex<2> as xml::XmlValue>::parse(text).ok();
+    if let Some(bad) = a.bus.as_deref().filter(|bus| hex(bus).is_none()) {
+        out.xml(
+            "domain.hostdev-address",
+            format!(
+                "Invalid value for attribute 'bus' in element 'address': '{bad}'. Expected \
+                 non-negative integer value"
+            ),
+        );
+    }
     let bus = a.bus.as_deref().and_then(hex).map_or(0, |b| b.0);
     let slot = a.slot.map_or(0, |s| s.0);
     if bus > 0xff {
@@ -147,7 +156,7 @@ fn scsi(h: &Hostdev, s: &HostdevSource, out: &mut Faults) {
             }
         }
         Some("adapter") | None => {
-            if s.adapter.is_none() {
+            if s.adapter.as_ref().is_none_or(|adapter| adapter.name.is_empty()) {
                 out.xml(
                     "domain.hostdev-scsi",
                     "'adapter' name must be specified for scsi hostdev source",

@@ -26,6 +26,14 @@ pub(super) fn check(d: &Domain, dev: &Devices, out: &mut Faults) {
                 format!("ps2 bus does not support {} input device", i.kind.as_str()),
             );
         }
+        let pathless = i.source.as_ref().is_some_and(|s| match i.kind {
+            InputType::Passthrough => s.evdev.is_none(),
+            InputType::Evdev => s.dev.is_none(),
+            _ => false,
+        });
+        if pathless {
+            out.xml("domain.input-evdev", "Missing evdev path for input device");
+        }
         if i.kind == InputType::Evdev && i.bus.is_some() {
             out.unsupported("domain.input-bus", "input evdev doesn't support bus element");
         }
@@ -98,6 +106,12 @@ pub(super) fn check(d: &Domain, dev: &Devices, out: &mut Faults) {
     }
     for m in &dev.memories {
         memory(m, out);
+        if m.target.block.is_some_and(|block| !block.0.is_power_of_two()) {
+            out.detail("domain.memory-block", "block size must be a power of two");
+        }
+    }
+    if dev.pstores.iter().any(|p| p.size.0 == 0) {
+        out.xml("domain.pstore-size", "invalid size of ACPI ERST pstore device");
     }
     for c in &dev.controllers {
         let chassis = c.target.as_ref().and_then(|t| t.chassis_nr);
