@@ -1,6 +1,6 @@
 //! Bad input in files and in what a guest needs: a clear error, and nothing changed.
 
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::Command;
 
 use tests::{Daemon, Options, domains, namespace, paths, wait};
@@ -78,6 +78,40 @@ fn a_missing_emulator_is_named() {
     // libvirt refuses it when it is defined, as it cannot ask it for its machines.
     daemon.define(&xml).fails_with(&["/nonexistent/qemu-system-x86_64"]);
     assert!(!daemon.virsh("list --all --name").ok().contains("noqemu"));
+}
+
+#[test]
+fn what_the_emulator_lacks_is_named_before_anything_is_touched() {
+    let daemon = Daemon::start();
+    if daemon.is_external() {
+        return;
+    }
+    let disk = daemon.write("images/lacking.img", "x");
+    let before = std::fs::metadata(&disk).unwrap();
+    let devices = format!(
+        "<disk type='file'><source file='{}'/><target dev='vda' bus='virtio'/></disk>\
+         <crypto model='virtio' type='qemu'><backend model='builtin'/></crypto>",
+        disk.display()
+    );
+    let xml = domains::minimal("lacking")
+        .replace("<devices/>", &format!("<devices>{devices}</devices>"))
+        .replace(
+            "</domain>",
+            "<capabilities xmlns='http://libvirt.org/schemas/domain/qemu/1.0'>\
+             <del capability='virtio-crypto'/></capabilities></domain>",
+        );
+    daemon.define(&xml).ok();
+    daemon.virsh("start lacking").fails_with(&[
+        "<crypto model='virtio'>",
+        "'virtio-crypto'",
+        "qemu-system-x86_64 (version ",
+    ]);
+    daemon.wait_for_state("lacking", "shut off (failed)");
+    let after = std::fs::metadata(&disk).unwrap();
+    let touched = |m: &std::fs::Metadata| (m.uid(), m.gid(), m.mode(), m.ctime(), m.ctime_nsec());
+    assert_eq!(touched(&after), touched(&before));
+    assert!(daemon.qemus().is_empty());
+    daemon.virsh("undefine lacking").ok();
 }
 
 #[test]

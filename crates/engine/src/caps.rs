@@ -26,6 +26,22 @@ const CACHE_MAX: usize = 64 << 20;
 /// Where distributions put emulators.
 const EMULATOR_FOLDERS: &[&str] = &["/usr/bin", "/usr/local/bin"];
 
+/// Where distributions put the parts of QEMU that it loads when they are there: displays, sound,
+/// some devices.
+const MODULE_FOLDERS: &[&str] = &["/usr/lib/qemu", "/usr/lib64/qemu", "/usr/local/lib/qemu"];
+
+fn nanoseconds(seconds: i64, rest: i64) -> i64 {
+    seconds.saturating_mul(1_000_000_000).saturating_add(rest)
+}
+
+/// When a part of QEMU last came or went: the latest change of their folders; 0 without any.
+fn modules_changed() -> i64 {
+    let of_arch = format!("/usr/lib/{}-linux-gnu/qemu", std::env::consts::ARCH);
+    let folders = MODULE_FOLDERS.iter().copied().chain([of_arch.as_str()]);
+    let found = folders.filter_map(|folder| std::fs::metadata(folder).ok());
+    found.map(|found| nanoseconds(found.mtime(), found.mtime_nsec())).max().unwrap_or(0)
+}
+
 /// What is known of one binary. Looked up once for a call and handed on, because each look asks the
 /// file system whether the binary is still the same.
 #[derive(Debug)]
@@ -182,7 +198,9 @@ impl CapsStore {
         Ok(CacheKey {
             path: emulator.to_owned(),
             size: metadata.size(),
-            mtime_ns: metadata.mtime().saturating_mul(1_000_000_000) + metadata.mtime_nsec(),
+            mtime_ns: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
+            ctime_ns: nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
+            modules_ns: modules_changed(),
             writer: env!("CARGO_PKG_VERSION").to_owned(),
             host: self.host.clone(),
         })
@@ -206,7 +224,14 @@ impl CapsStore {
                 return None;
             }
         };
-        QemuCaps::from_cache(std::str::from_utf8(&bytes).ok()?, key).ok()
+        let text = std::str::from_utf8(&bytes).ok()?;
+        match QemuCaps::from_cache(text, key) {
+            Ok(caps) => Some(caps),
+            Err(error) => {
+                tracing::info!(file = %file.display(), %error, "the emulator is asked again");
+                None
+            }
+        }
     }
 
     fn probe(&self, key: &CacheKey) -> Result<QemuCaps, VirError> {
@@ -373,7 +398,10 @@ fn arch_in(xml: &str) -> Option<&str> {
 }
 
 #[cfg(test)]
-mod tests {
+mod tests;
+
+#[cfg(test)]
+mod hints {
     use super::*;
 
     #[test]

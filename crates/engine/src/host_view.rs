@@ -13,6 +13,7 @@ use model::capabilities::qemu::QemuCaps;
 use model::capabilities::resctrl::Resctrl;
 use model::capabilities::vhost_user::VhostUserBackend;
 use model::capabilities::{GuestCaps, SecModel, capabilities_xml};
+use model::domain::sysinfo::Sysinfo;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -454,6 +455,21 @@ impl Engine {
             VirError::config("Host SMBIOS information is not available".to_owned())
         })?;
         Ok(sysinfo_xml(&smbios))
+    }
+
+    /// What guests may show of it as their own: the names of the firmware and of the machine, but not
+    /// the host's identity.
+    ///
+    /// # Errors
+    /// When the firmware tells nothing.
+    pub(crate) fn sysinfo_for_guests(&self) -> Result<Sysinfo, VirError> {
+        let text = self.sysinfo()?;
+        let read: Option<Sysinfo> = xml::read_str(&text, "sysinfo").value;
+        let mut read = read.ok_or_else(|| VirError::internal("the host's sysinfo is no XML"))?;
+        if let Some(block) = &mut read.system {
+            block.entries.retain(|entry| entry.name != "uuid");
+        }
+        Ok(Sysinfo { bios: read.bios, system: read.system, kind: read.kind, ..Sysinfo::default() })
     }
 
     /// How many domains run.

@@ -19,11 +19,14 @@ const RECORD: &str = include_str!("../tests/data/qemu-10.0-x86_64.json");
 fn key_of(text: &str) -> Option<CacheKey> {
     let file: serde_json::Value = serde_json::from_str(text).ok()?;
     let key = file.get("key")?;
+    let time = |name: &str| key.get(name).and_then(serde_json::Value::as_i64).unwrap_or(0);
     let word = |name: &str| key.get(name)?.as_str().map(str::to_owned);
     Some(CacheKey {
         path: word("path")?,
         size: key.get("size")?.as_u64()?,
-        mtime_ns: key.get("mtime_ns")?.as_i64()?,
+        mtime_ns: time("mtime_ns"),
+        ctime_ns: time("ctime_ns"),
+        modules_ns: time("modules_ns"),
         writer: word("writer")?,
         host: word("host")?,
     })

@@ -5,6 +5,7 @@ use diag::{ErrorCode, VirError};
 use model::domain::Domain as Definition;
 use model::domain::devices::disk::{Disk, DiskSource, StartupPolicy, StorageType};
 use model::domain::devices::hostdev::Hostdev;
+use model::domain::os::SmbiosMode;
 use model::storage::{Volume, VolumeType};
 use plan::qemu::{Found, FoundVolume};
 use std::path::Path;
@@ -18,7 +19,11 @@ impl Engine {
     /// libvirt's, of the last disk first: a pool that is not there or not active, a volume that is
     /// not there, unless the disk may be missing.
     pub(super) fn look_up(&self, definition: &Definition) -> Result<Found, VirError> {
-        let mut found = Found::default();
+        let mut found = Found { virtiofsd_without_locks: true, ..Found::default() };
+        let smbios = definition.os.as_ref().and_then(|os| os.smbios.as_ref());
+        if smbios.is_some_and(|smbios| smbios.mode == SmbiosMode::Host) {
+            found.host_sysinfo = Some(self.sysinfo_for_guests()?);
+        }
         let Some(devices) = &definition.devices else { return Ok(found) };
         for disk in devices.disks.iter().rev().filter(|disk| disk.kind == StorageType::Volume) {
             let Some(source) = &disk.source else { continue };

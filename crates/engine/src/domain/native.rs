@@ -11,7 +11,8 @@ use plan::{Action, Arg, LaunchPlan, Piece, ResultName, Step};
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 
-/// Makes every interface one that needs nothing of this host.
+/// Makes every interface one that needs nothing of this host: nothing but its model and hardware
+/// address stays, its place and name are given anew.
 pub(super) fn without_host(definition: &mut Definition) {
     let Some(devices) = definition.devices.as_mut() else { return };
     for interface in &mut devices.interfaces {
@@ -19,8 +20,6 @@ pub(super) fn without_host(definition: &mut Definition) {
             kind: InterfaceType::Ethernet,
             mac: interface.mac.take(),
             model: interface.model.take(),
-            alias: interface.alias.take(),
-            address: interface.address.take(),
             ..Interface::default()
         };
     }

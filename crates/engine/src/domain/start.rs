@@ -188,7 +188,11 @@ impl Engine {
             .is_some_and(|clock| clock.offset == model::domain::clock::ClockOffset::Variable);
         // Only a clock that is set off from now needs to know when that is.
         let dated = variable.then(|| crate::host_view::dated(&self.facts));
-        let settings = self.labelled(definition)?;
+        let settings = match self.labelled(definition) {
+            // Labels are of the running guest; a command line says nothing of them.
+            Err(_) if id < 0 => std::borrow::Cow::Borrowed(&self.settings.qemu),
+            settings => settings?,
+        };
         let mut found = self.look_up(definition)?;
         if id >= 0 {
             // An explanation is of the definition alone: its files need not be there.
@@ -237,7 +241,13 @@ impl Engine {
         crate::blocking(move || {
             let (mut definition, _) = engine.read_definition(&xml, false)?;
             super::native::without_host(&mut definition);
+            let of = definition.clone();
+            let faults = engine.in_context(&of, |context| {
+                model::domain::defaults::assign_places(&mut definition, context)
+            })?;
+            let mut definition = super::refuse_faults(Some(definition), &faults, "")?;
             let plan = engine.plan_start(&mut definition, -1, StartOptions::default())?;
+            super::steps::check_secrets(&engine, &plan.steps)?;
             Ok(super::native::text(&plan, &definition, &engine.environment))
         })
         .await

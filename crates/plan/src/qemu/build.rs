@@ -441,8 +441,8 @@ impl<'a> Build<'a> {
             _ => "pci",
         };
         let flavour = match model {
-            Some(DiskModel::VirtioTransitional) if suffix == "pci" => "-transitional",
-            Some(DiskModel::VirtioNonTransitional) if suffix == "pci" => "-non-transitional",
+            Some(DiskModel::VirtioTransitional) if suffix != "device" => "-transitional",
+            Some(DiskModel::VirtioNonTransitional) if suffix != "device" => "-non-transitional",
             _ => "",
         };
         format!("{base}-{suffix}{flavour}")

@@ -40,7 +40,8 @@ impl Build<'_> {
                 {
                     self.opt("-global", "kvm-pit.lost_tick_policy=delay");
                 }
-                (TimerName::Pit, Some(TickPolicy::Discard)) => {
+                // Only PCs have this timer.
+                (TimerName::Pit, Some(TickPolicy::Discard)) if self.x86() => {
                     self.need("kvm-pit-lost-tick-policy", "<timer name='pit'>");
                     self.opt("-global", "kvm-pit.lost_tick_policy=discard");
                 }

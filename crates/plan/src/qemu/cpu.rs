@@ -3,6 +3,7 @@
 use super::build::{Build, Switch};
 use super::words::OnOff;
 use crate::step::{QmpCommand, ResultName};
+use diag::ErrorCode;
 use model::capabilities::cpu::X86Map;
 use model::capabilities::qemu::Accel;
 use model::domain::Domain;
@@ -48,6 +49,9 @@ impl Build<'_> {
     /// Name of the model when the domain names none.
     fn default_model(&self) -> Option<String> {
         let machine = self.caps.machine(self.accel, &self.machine)?;
+        if !model::domain::defaults::has_default_cpu(&self.arch) {
+            return None;
+        }
         self.caps.default_cpu(self.accel, machine).map(str::to_string)
     }
 
@@ -84,7 +88,19 @@ impl Build<'_> {
                     self.check_model(&cpu, &model);
                     out.push_str(&model);
                 }
-                None => return,
+                None => {
+                    // Where nothing else is asked of the CPU, the emulator chooses.
+                    self.cpu_timers(&mut out);
+                    self.cpu_features(&mut out);
+                    if !out.is_empty() {
+                        let text = format!(
+                            "CPU flags requested but can't determine default CPU for arch {}",
+                            self.arch
+                        );
+                        self.fail("qemu.cpu-default", text);
+                    }
+                    return;
+                }
             },
         }
         if let Some(vendor) = cpu.model.as_ref().and_then(|model| model.vendor_id.as_ref()) {
@@ -160,11 +176,23 @@ impl Build<'_> {
             return;
         }
         let fallback = cpu.model.as_ref().and_then(|model| model.fallback);
-        let mut message = format!("CPU model '{model}' is unknown to {}", self.caps.emulator);
-        if fallback == Some(CpuFallback::Forbid) {
-            message.push_str(", and <model fallback='forbid'> allows no other");
+        let (code, message) = match fallback {
+            Some(CpuFallback::Forbid) => (
+                ErrorCode::CONFIG_UNSUPPORTED,
+                format!("CPU model {model} is not supported by hypervisor"),
+            ),
+            _ => (
+                ErrorCode::NO_SUPPORT,
+                format!("cannot translate CPU model {model} to a supported model"),
+            ),
+        };
+        self.fail_with("qemu.cpu-model", code, message);
+        let (major, minor, micro) = self.caps.version;
+        let hint =
+            format!("{} (version {major}.{minor}.{micro}) does not have it", self.caps.emulator);
+        if let Some(fault) = self.faults.last_mut() {
+            fault.hints.push(hint);
         }
-        self.fail("qemu.cpu-model", message);
     }
 
     /// Clock sources that are CPU properties.
@@ -232,7 +260,8 @@ impl Build<'_> {
                 out.push_str(",kvm-pv-ipi=off");
             }
         }
-        if let Some(state) = features.pmu {
+        // The CPUs of POWER have none that could be switched.
+        if let Some(state) = features.pmu.filter(|_| !is_power(&self.arch)) {
             let on = state.state.is_none_or(Switch::on);
             out.push_str(if on { ",pmu=on" } else { ",pmu=off" });
         }

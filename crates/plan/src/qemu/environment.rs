@@ -1,6 +1,7 @@
 //! QEMU's whole environment: nothing of the daemon's own gets through but what is named here.
 
 use super::build::Build;
+use model::domain::clock::ClockOffset;
 use model::domain::devices::audio::AudioType;
 use model::domain::devices::graphics::GraphicsType;
 
@@ -22,6 +23,11 @@ impl Build<'_> {
             ("XDG_CACHE_HOME".into(), Some(format!("{dir}/.cache"))),
             ("XDG_CONFIG_HOME".into(), Some(format!("{dir}/.config"))),
         ];
+        // The clock's option has no words for a zone: QEMU's library looks here.
+        let zone = self.d.clock.as_ref().filter(|clock| clock.offset == ClockOffset::Timezone);
+        if let Some(zone) = zone.and_then(|clock| clock.timezone.clone()) {
+            env.push(("TZ".into(), Some(zone)));
+        }
         self.audio_environment(&mut env);
         self.graphics_environment(&mut env);
         for own in self.d.qemu_commandline.iter().flat_map(|own| &own.envs) {

@@ -5,9 +5,6 @@ use super::chardev::{Backend, Socket, SocketAddress};
 use crate::step::{Access, Action, Helper, Step, Undo};
 use model::domain::devices::filesystem::*;
 
-/// Where virtiofsd lies unless the domain names one.
-const VIRTIOFSD: &str = "/usr/libexec/virtiofsd";
-
 impl Build<'_> {
     /// All folders.
     pub(super) fn filesystems(&mut self) {
@@ -122,6 +119,19 @@ impl Build<'_> {
         let socket = format!("{}/{id}-fs.sock", self.private_dir);
         let pid_file = format!("{}/{id}-fs.pid", self.private_dir);
         let binary = fs.binary.clone().unwrap_or_default();
+        let found = self.host.vhost_user.iter().find(|backend| backend.kind == "fs");
+        let program = binary.path.clone().or(found.map(|backend| backend.binary.clone()));
+        if program.is_none() {
+            let text = "Unable to find a satisfying virtiofsd";
+            self.fail_with("qemu.virtiofsd", diag::ErrorCode::OPERATION_FAILED, text);
+        }
+        if self.found.virtiofsd_without_locks
+            && binary.lock.is_some_and(|lock| lock.posix.is_some() || lock.flock.is_some())
+        {
+            // Only the first virtiofsd, of QEMU 5 to 7, had a choice.
+            let text = "locking options are not supported by this virtiofsd";
+            self.fail("qemu.virtiofsd", text);
+        }
         let mut args = vec![format!("--socket-path={socket}"), format!("--shared-dir={dir}")];
         if let Some(cache) = &binary.cache {
             let mode = if cache.mode == "none" { "never" } else { cache.mode.as_str() };
@@ -142,8 +152,15 @@ impl Build<'_> {
         if fs.readonly {
             args.push("--readonly".into());
         }
+        let map = fs.idmap.clone().unwrap_or_default();
+        for (option, ranges) in [("uid", &map.uids), ("gid", &map.gids)] {
+            for range in ranges {
+                let (start, target, count) = (range.start, range.target, range.count);
+                args.push(format!("--{option}-map=:{start}:{target}:{count}:"));
+            }
+        }
         let helper = Helper {
-            program: binary.path.clone().unwrap_or_else(|| VIRTIOFSD.into()),
+            program: program.unwrap_or_default(),
             args: args.into_iter().map(Into::into).collect(),
             owner: None,
             pid_file: Some(pid_file.clone()),

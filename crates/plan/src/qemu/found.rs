@@ -2,6 +2,7 @@
 
 use model::domain::devices::disk::{BackingStore, DiskSource, StorageType};
 use model::domain::devices::interface::Interface;
+use model::domain::sysinfo::Sysinfo;
 use std::collections::BTreeMap;
 
 /// What was looked up outside the guest's definition: storage volumes, network ports, descriptors
@@ -24,6 +25,10 @@ pub struct Found {
     pub scsi_generic: BTreeMap<(String, u32, u32, u32), String>,
     /// A server for RDP runs beside QEMU, on its D-Bus display.
     pub rdp: bool,
+    /// virtiofsd is of the kind that lets nobody choose how it locks, as all are since QEMU 8.
+    pub virtiofsd_without_locks: bool,
+    /// What the host's firmware tells of the host, for guests that are to show the same.
+    pub host_sysinfo: Option<Sysinfo>,
     /// nbdkit, where it is to be used.
     pub nbdkit: Option<Nbdkit>,
 }

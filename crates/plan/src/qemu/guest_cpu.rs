@@ -15,7 +15,15 @@ use model::domain::{Domain, VirtType};
 const NEVER_GUESTS: [&str; 5] = ["cmt", "mbm_total", "mbm_local", "osxsave", "ospke"];
 
 fn fault(rule: &'static str, code: ErrorCode, message: String) -> Diagnostic {
-    Diagnostic { rule, severity: Severity::Error, code, span: None, message, domain: None, hints: Vec::new() }
+    Diagnostic {
+        rule,
+        severity: Severity::Error,
+        code,
+        span: None,
+        message,
+        domain: None,
+        hints: Vec::new(),
+    }
 }
 
 fn unanswered(error: &CpuError) -> Diagnostic {
@@ -38,6 +46,17 @@ pub fn resolve(
     let arch = arch.unwrap_or_else(|| caps.arch.clone());
     let kind = if domain.kind == VirtType::Kvm { "kvm" } else { "qemu" };
     let Some(cpu) = domain.cpu.as_mut() else { return Ok(()) };
+    if cpu.mode == Some(CpuMode::Maximum) && !caps.has("cpu-max") {
+        let text = "maximum CPU is not supported by QEMU binary";
+        return Err(fault("qemu.cpu-mode", ErrorCode::CONFIG_UNSUPPORTED, text.to_owned()));
+    }
+    if !is_described(&arch) {
+        let text = format!("'{arch}' architecture is not supported by CPU driver");
+        return Err(fault("qemu.cpu-arch", ErrorCode::NO_SUPPORT, text));
+    }
+    if cpu.mode == Some(CpuMode::HostModel) && !runs_natively(&facts.arch, &arch) {
+        return Err(no_host_model(&arch, kind, &facts.arch));
+    }
     known_features(&arch, cpu)?;
     let named = cpu.model.as_ref().is_some_and(|model| model.name.is_some());
     match cpu.mode {
@@ -52,15 +71,7 @@ pub fn resolve(
         if cpu.mode != Some(CpuMode::HostModel) || is_power(&arch) {
             return Ok(());
         }
-        return Err(fault(
-            "qemu.cpu-host-model",
-            ErrorCode::CONFIG_UNSUPPORTED,
-            format!(
-                "CPU mode 'host-model' for {arch} {kind} domain on {} host is not supported by \
-                 hypervisor",
-                facts.arch
-            ),
-        ));
+        return Err(no_host_model(&arch, kind, &facts.arch));
     };
     if is_power(&arch) {
         // Only a compatibility mode has to fit; a model of its own is emulated or refused by KVM.
@@ -85,6 +96,39 @@ pub fn resolve(
         nameable_features(cpu, accel_caps.and_then(|caps| caps.host_model.as_ref()));
     }
     Ok(())
+}
+
+/// Architectures of which anything but the emulator's own choice of a CPU is understood.
+fn is_described(arch: &str) -> bool {
+    is_power(arch)
+        || matches!(
+            arch,
+            "x86_64"
+                | "i686"
+                | "aarch64"
+                | "armv7l"
+                | "armv6l"
+                | "s390x"
+                | "s390"
+                | "riscv64"
+                | "riscv32"
+                | "loongarch64"
+        )
+}
+
+/// Whether a CPU of the host's kind is one that guests of `arch` can have.
+fn runs_natively(host: &str, arch: &str) -> bool {
+    host == arch
+        || matches!((host, arch), ("x86_64", "i686") | ("aarch64", "armv7l" | "armv6l"))
+        || is_power(host) && is_power(arch)
+}
+
+fn no_host_model(arch: &str, kind: &str, host: &str) -> Diagnostic {
+    let text = format!(
+        "CPU mode 'host-model' for {arch} {kind} domain on {host} host is not supported by \
+         hypervisor"
+    );
+    fault("qemu.cpu-host-model", ErrorCode::CONFIG_UNSUPPORTED, text)
 }
 
 /// Is it just a model, of which the emulator itself says that it can be had here?

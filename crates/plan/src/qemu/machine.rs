@@ -78,7 +78,8 @@ impl Build<'_> {
         out.extend(self.speaker().map(|audio| format!("pcspk-audiodev={audio}")));
         let acpi = self.caps.machine(self.accel, &self.machine).and_then(|m| m.acpi) == Some(true);
         if acpi
-            && (self.x86() || matches!(self.arch.as_str(), "aarch64" | "riscv64" | "loongarch64"))
+            && (self.x86()
+                || matches!(self.arch.as_str(), "aarch64" | "armv7l" | "riscv64" | "loongarch64"))
         {
             out.push(format!("acpi={}", if features.acpi { "on" } else { "off" }));
         }
@@ -99,6 +100,7 @@ impl Build<'_> {
         let mut on_off = |key: &str, state: Option<OnOff>| {
             out.extend(state.map(|state| format!("{key}={}", state.word())));
         };
+        let key_wrap = self.d.key_wrap.is_some() && !self.arch.starts_with("s390");
         on_off("vmport", features.vmport.as_ref().map(|vmport| vmport.state));
         on_off("smm", features.smm.as_ref().map(|smm| smm.state.unwrap_or(OnOff::On)));
         for cipher in self.d.key_wrap.iter().flat_map(|wrap| &wrap.ciphers) {
@@ -108,6 +110,10 @@ impl Build<'_> {
             };
             on_off(key, Some(cipher.state));
         }
+        if key_wrap {
+            let text = "'aes-key-wrap'/'dea-key-wrap' is not available on this architecture";
+            self.fail("qemu.key-wrap", text);
+        }
         if let Some(ioapic) = &features.ioapic {
             let mode = match ioapic.driver {
                 IoApicDriver::Qemu => "split",
@@ -116,6 +122,10 @@ impl Build<'_> {
             out.push(format!("kernel_irqchip={mode}"));
         }
         if let Some(version) = features.gic.as_ref().and_then(|gic| gic.version.as_ref()) {
+            if self.arch != "aarch64" {
+                let text = "gic-version option is not available with this QEMU binary";
+                self.fail("qemu.gic", text);
+            }
             out.push(format!("gic-version={version}"));
         }
         if self.dev.iommus.iter().any(|iommu| iommu.model == IommuModel::Smmuv3) {

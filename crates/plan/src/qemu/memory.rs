@@ -7,6 +7,18 @@ use model::domain::memory::{AllocationMode, MemoryAccess, MemorySourceType};
 use model::domain::tune::{NumaMode, VcpuPlacement};
 
 impl Build<'_> {
+    /// Refuses huge pages of `size` KiB (0: of any size) that no mounted hugetlbfs has.
+    fn no_huge_pages(&mut self, size: u64) {
+        let rule = "qemu.hugepages";
+        if self.set.hugetlbfs.is_empty() {
+            let text = "hugetlbfs filesystem is not mounted or disabled by administrator config";
+            self.fail_with(rule, diag::ErrorCode::INTERNAL_ERROR, text);
+        } else {
+            let text = format!("Unable to find any usable hugetlbfs mount for {size} KiB");
+            self.fail_with(rule, diag::ErrorCode::INTERNAL_ERROR, text);
+        }
+    }
+
     /// Memory in KiB without what memory devices add, in whole units of the architecture.
     fn initial_memory(&self) -> u64 {
         self.aligned(self.exact_memory())
@@ -199,10 +211,7 @@ impl Build<'_> {
                 .find(|(_, size)| page == 0 || *size == page)
                 .map(|(path, _)| path.clone());
             let Some(mount) = mount else {
-                self.fail(
-                    "qemu.hugepages",
-                    format!("<hugepages> of {page} KiB: no hugetlbfs of that page size is mounted"),
-                );
+                self.no_huge_pages(page);
                 return Props::default();
             };
             let mut props = Props::object("memory-backend-file", id)

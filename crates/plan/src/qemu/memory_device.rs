@@ -87,9 +87,11 @@ impl Build<'_> {
             }
         }
         if virtio_mem {
+            // Nothing is what the device begins with.
+            let requested = target.requested.as_ref().filter(|requested| requested.0 > 0);
             props = props
                 .opt("block-size", target.block.map(|block| block.0 * 1024))
-                .opt("requested-size", target.requested.map(|requested| requested.0 * 1024));
+                .opt("requested-size", requested.map(|requested| requested.0 * 1024));
         }
         props = props.set("memdev", backend);
         if virtio_mem && prealloc && self.has("virtio-mem-pci.prealloc") {

@@ -73,13 +73,18 @@ impl Build<'_> {
         match mode {
             Some(SmbiosMode::Sysinfo) => {
                 let infos = self.d.sysinfo.clone();
-                for info in infos.iter().filter(|info| info.kind == SysinfoType::Smbios) {
-                    self.smbios_tables(info);
-                }
+                let mut tables = infos.iter().filter(|info| info.kind == SysinfoType::Smbios);
+                let Some(info) = tables.next() else {
+                    let text = format!("Domain '{}' sysinfo are not available", self.d.name);
+                    self.fail_with("qemu.smbios", diag::ErrorCode::XML_ERROR, text);
+                    return;
+                };
+                self.smbios_tables(info);
             }
-            Some(SmbiosMode::Host) => {
-                self.fail("qemu.smbios", "Host SMBIOS information is not available");
-            }
+            Some(SmbiosMode::Host) => match &self.found.host_sysinfo {
+                Some(info) => self.smbios_tables(info),
+                None => self.fail("qemu.smbios", "Host SMBIOS information is not available"),
+            },
             _ => {}
         }
         let infos = self.d.sysinfo.clone();

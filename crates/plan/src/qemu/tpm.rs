@@ -59,9 +59,8 @@ impl Build<'_> {
             }
         }
         let driver = match tpm.model.unwrap_or_default() {
-            TpmModel::TpmTis if self.arch == "aarch64" || self.arch == "riscv64" => {
-                "tpm-tis-device"
-            }
+            // Only PCs have the bus of the other one.
+            TpmModel::TpmTis if !self.x86() => "tpm-tis-device",
             TpmModel::TpmTis => "tpm-tis",
             TpmModel::TpmCrb => "tpm-crb",
             TpmModel::TpmSpapr => "tpm-spapr",

@@ -39,7 +39,8 @@ impl Build<'_> {
         let connection = format!("char-vu-{id}.fd");
         let backend = self.host.vhost_user.iter().find(|backend| backend.kind == "gpu");
         let Some(binary) = backend.map(|backend| backend.binary.clone()) else {
-            self.fail("qemu.vhost-user-gpu", "Unable to find a satisfying vhost-user-gpu");
+            let text = "Unable to find a satisfying vhost-user-gpu";
+            self.fail_with("qemu.vhost-user-gpu", diag::ErrorCode::OPERATION_FAILED, text);
             return connection;
         };
         let base = format!("{}/{id}-vhost-user-gpu", self.private_dir);

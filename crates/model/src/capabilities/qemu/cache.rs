@@ -15,6 +15,13 @@ pub struct CacheKey {
     pub size: u64,
     /// Its modification time, nanoseconds since the epoch.
     pub mtime_ns: i64,
+    /// When it last was changed in any way, nanoseconds since the epoch: a package may set the other
+    /// time back.
+    #[serde(default)]
+    pub ctime_ns: i64,
+    /// When the folder of what it loads (displays, devices) last changed; 0 where there is none.
+    #[serde(default)]
+    pub modules_ns: i64,
     /// Version of the program that wrote the file.
     pub writer: String,
     /// Kernel release and whether `/dev/kvm` works, as the answers depend on both.

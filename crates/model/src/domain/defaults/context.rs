@@ -8,12 +8,13 @@ use std::collections::BTreeSet;
 pub struct DeviceSupport {
     flags: BTreeSet<String>,
     kvm_gic: Vec<u8>,
+    emulator: String,
 }
 
 impl DeviceSupport {
     /// From flag names.
     pub fn new<S: Into<String>>(flags: impl IntoIterator<Item = S>) -> Self {
-        Self { flags: flags.into_iter().map(Into::into).collect(), kvm_gic: Vec::new() }
+        Self { flags: flags.into_iter().map(Into::into).collect(), ..Self::default() }
     }
 
     /// With the versions of the ARM interrupt controller that KVM offers.
@@ -21,6 +22,18 @@ impl DeviceSupport {
     pub fn with_kvm_gic(mut self, versions: impl IntoIterator<Item = u8>) -> Self {
         self.kvm_gic = versions.into_iter().collect();
         self
+    }
+
+    /// That of the emulator at `path`, of the given version.
+    #[must_use]
+    pub fn of(mut self, path: &str, (major, minor, micro): (u32, u32, u32)) -> Self {
+        self.emulator = format!("{path} (version {major}.{minor}.{micro})");
+        self
+    }
+
+    /// The emulator's path and version, for people; empty where it is not known.
+    pub fn emulator(&self) -> &str {
+        &self.emulator
     }
 
     /// The newest ARM interrupt controller that KVM offers.

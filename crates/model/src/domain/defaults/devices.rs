@@ -81,7 +81,7 @@ pub(super) fn apply(d: &mut Domain, m: &Machine, ctx: &mut DefaultsContext<'_>) 
     for t in &mut dev.tpms {
         t.model.get_or_insert(if m.is_pseries() { TpmModel::TpmSpapr } else { TpmModel::TpmTis });
         if t.backend.kind == TpmBackendType::Emulator {
-            let tis = t.model == Some(TpmModel::TpmTis) && !m.is_arm();
+            let tis = t.model == Some(TpmModel::TpmTis) && (m.is_x86() || m.is_ppc64());
             t.backend.version.get_or_insert(if tis { TpmVersion::V12 } else { TpmVersion::V20 });
         }
     }
@@ -93,15 +93,16 @@ pub(super) fn apply(d: &mut Domain, m: &Machine, ctx: &mut DefaultsContext<'_>) 
         }
     }
     for p in &mut dev.panics {
-        p.model.get_or_insert(if m.is_pseries() {
-            PanicModel::Pseries
+        let usual = if m.is_pseries() {
+            Some(PanicModel::Pseries)
         } else if m.is_s390() {
-            PanicModel::S390
-        } else if m.is_virt() {
-            PanicModel::Pvpanic
+            Some(PanicModel::S390)
+        } else if m.is_arm_virt() {
+            Some(PanicModel::Pvpanic)
         } else {
-            PanicModel::Isa
-        });
+            m.is_x86().then_some(PanicModel::Isa)
+        };
+        p.model = p.model.or(usual);
     }
     for s in &mut dev.shmems {
         s.model.get_or_insert(ShmemModel { kind: ShmemModelName::Ivshmem });

@@ -17,9 +17,10 @@ impl EmulatorDefaults {
     pub fn new(caps: &QemuCaps, accel: Accel) -> Self {
         let known = if caps.accel(accel).is_some() { accel } else { Accel::Tcg };
         // Elsewhere QEMU's default is a model that only emulation can run.
-        let usable = accel == Accel::Tcg
-            || matches!(caps.arch.as_str(), "i686" | "x86_64" | "s390" | "s390x")
-            || caps.arch.starts_with("ppc64");
+        let usable = has_default_cpu(&caps.arch)
+            && (accel == Accel::Tcg
+                || matches!(caps.arch.as_str(), "i686" | "x86_64" | "s390" | "s390x")
+                || caps.arch.starts_with("ppc64"));
         let preferred = caps.default_machine(known).map(|machine| machine.name.as_str());
         let machines = caps.accel(known).map_or_else(Vec::new, |all| {
             all.machines
@@ -36,9 +37,17 @@ impl EmulatorDefaults {
                 .collect()
         });
         let gic = caps.gic.iter().filter(|gic| gic.kernel).map(|gic| gic.version);
-        let devices = DeviceSupport::new(caps.flags.iter().cloned()).with_kvm_gic(gic);
+        let devices = DeviceSupport::new(caps.flags.iter().cloned())
+            .with_kvm_gic(gic)
+            .of(&caps.emulator, caps.version);
         Self { machines, devices }
     }
+}
+
+/// Whether a guest of `arch` that names no CPU shows the one it gets. Elsewhere the emulator's choice
+/// stays its own.
+pub fn has_default_cpu(arch: &str) -> bool {
+    !matches!(arch, "ppc" | "alpha" | "m68k" | "sh4" | "sh4eb")
 }
 
 /// A CPU model as libvirt spells it: the generations of POWER in capitals.

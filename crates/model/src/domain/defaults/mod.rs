@@ -27,7 +27,7 @@ mod usb;
 
 pub use context::{DefaultsContext, DeviceSupport, HostPciAddress, MachineInfo, Settings};
 pub use disks::target_index;
-pub use emulator::EmulatorDefaults;
+pub use emulator::{EmulatorDefaults, has_default_cpu};
 pub(crate) use implied::insert_controller;
 pub use machine::Machine;
 pub(crate) use pci_fit::pci_fit;
@@ -79,6 +79,15 @@ pub fn apply(d: &mut Domain, ctx: &mut DefaultsContext<'_>) -> Vec<Diagnostic> {
     if ctx.abi_update {
         usb::assign(d);
     }
+    out
+}
+
+/// Finds a place for each device that has none, in a domain whose defaults are there otherwise.
+pub fn assign_places(d: &mut Domain, ctx: &mut DefaultsContext<'_>) -> Vec<Diagnostic> {
+    let mut out = Vec::new();
+    let machine = Machine::of(d);
+    simple_addresses::assign(d, &machine, &mut out);
+    pci::assign(d, &machine, ctx, &mut out);
     out
 }
 

@@ -522,14 +522,15 @@ fn numa(n: &mut crate::domain::cpu::Numa, vcpus: Option<u32>) {
 }
 
 fn features(d: &mut Domain, ctx: &DefaultsContext<'_>) {
-    if super::Machine::of(d).is_s390()
+    let machine = super::Machine::of(d);
+    if machine.is_s390()
         && !ctx.abi_update
         && let Some(f) = d.features.as_mut()
     {
         // It was let through for years, and meant nothing.
         f.acpi = false;
     }
-    if super::Machine::of(d).is_arm_virt() {
+    if machine.is_arm_virt() && machine.arch == "aarch64" {
         // KVM's newest interrupt controller; emulation stays with the one that every QEMU does well.
         let kvm = (d.kind == VirtType::Kvm).then(|| ctx.devices.newest_kvm_gic()).flatten();
         d.features

@@ -13,9 +13,8 @@ use crate::domain::scalar::Hex;
 
 /// Assigns what the machine's own bus takes.
 pub(super) fn assign(d: &mut Domain, m: &Machine, out: &mut Vec<Diagnostic>) {
-    if m.is_pseries() {
-        spapr(d);
-    }
+    // Devices of this bus get their places on every board; one without the bus refuses them.
+    spapr(d, m.is_pseries());
     if m.is_ccw() {
         ccw(d, out);
     } else if needs_mmio(d, m) {
@@ -40,9 +39,9 @@ fn needs_mmio(d: &mut Domain, m: &Machine) -> bool {
     chosen
 }
 
-/// Calls `f` with the address of every virtio device, and with those of host devices that sit on the
-/// channel bus when asked to, in libvirt's order.
-fn for_each_virtio(d: &mut Domain, hostdevs: bool, f: &mut dyn FnMut(&mut Option<Address>)) {
+/// Calls `f` with the address of every virtio device, and with those of what else sits on the bus if
+/// that is one of channels, in libvirt's order.
+fn for_each_virtio(d: &mut Domain, channels: bool, f: &mut dyn FnMut(&mut Option<Address>)) {
     use crate::domain::devices::disk::DiskBus;
     use crate::domain::devices::hostdev::HostdevType;
     use crate::domain::devices::input::InputBus;
@@ -57,15 +56,17 @@ fn for_each_virtio(d: &mut Domain, hostdevs: bool, f: &mut dyn FnMut(&mut Option
             f(&mut x.address);
         }
     }
+    for x in &mut dev.sounds {
+        if x.model == crate::domain::devices::sound::SoundModel::Virtio {
+            f(&mut x.address);
+        }
+    }
     for h in &mut dev.hostdevs {
         let ccw = h.kind == Some(HostdevType::Mdev) && h.model.as_deref() == Some("vfio-ccw")
             || h.kind == Some(HostdevType::ScsiHost);
-        if ccw && hostdevs {
+        if ccw && channels {
             f(&mut h.address);
         }
-    }
-    for x in &mut dev.filesystems {
-        f(&mut x.address);
     }
     for x in &mut dev.videos {
         if x.model
@@ -76,10 +77,14 @@ fn for_each_virtio(d: &mut Domain, hostdevs: bool, f: &mut dyn FnMut(&mut Option
         }
     }
     for x in &mut dev.controllers {
-        let virtio = x.kind == ControllerType::VirtioSerial
-            || x.kind == ControllerType::Scsi
-                && x.model.as_deref().is_some_and(|m| m.starts_with("virtio"));
-        if virtio {
+        // On the channel bus a SCSI controller of any model gets a place.
+        let scsi = |model: &str| channels || model.starts_with("virtio");
+        let wanted = match x.kind {
+            ControllerType::VirtioSerial => true,
+            ControllerType::Scsi => x.model.as_deref().is_some_and(scsi),
+            _ => false,
+        };
+        if wanted {
             f(&mut x.address);
         }
     }
@@ -87,6 +92,9 @@ fn for_each_virtio(d: &mut Domain, hostdevs: bool, f: &mut dyn FnMut(&mut Option
         if x.bus == Some(InputBus::Virtio) {
             f(&mut x.address);
         }
+    }
+    for x in &mut dev.filesystems {
+        f(&mut x.address);
     }
     for x in &mut dev.memballoons {
         if x.model != crate::domain::devices::memballoon::BalloonModel::None {
@@ -155,7 +163,7 @@ fn ccw(d: &mut Domain, out: &mut Vec<Diagnostic>) {
 
 /// sPAPR VIO registers: each device kind has a first number, further devices follow in steps of
 /// 0x1000.
-fn spapr(d: &mut Domain) {
+fn spapr(d: &mut Domain, pseries: bool) {
     let mut taken: HashSet<u64> = HashSet::new();
     crate::domain::walk::for_each_info(d, &mut |i| {
         if let Some(Address::SpaprVio(a)) = i.address
@@ -195,13 +203,14 @@ fn spapr(d: &mut Domain) {
         give(&mut x.address, 0x3000_0000, wanted);
     }
     for x in &mut dev.nvrams {
-        give(&mut x.address, 0x3000, true);
+        give(&mut x.address, 0x3000, pseries);
     }
     for x in &mut dev.tpms {
         let wanted = x.model == Some(crate::domain::devices::tpm::TpmModel::TpmSpapr);
         give(&mut x.address, 0x4000, wanted);
     }
-    if let (Some(s), Some(c)) = (dev.serials.first(), dev.consoles.first_mut())
+    if pseries
+        && let (Some(s), Some(c)) = (dev.serials.first(), dev.consoles.first_mut())
         && c.target.as_ref().and_then(|t| t.kind) == Some(CharTargetType::Serial)
     {
         c.address.clone_from(&s.address);

@@ -16,7 +16,12 @@ impl Build<'_> {
     ) -> Option<Props> {
         let Some(Address::Drive(drive)) = &disk.address else {
             if disk.address.is_none() {
-                self.fail("qemu.address", format!("{element} has no address"));
+                if bus == DiskBus::Xen {
+                    let text = "unsupported disk bus 'xen' with device setup";
+                    self.fail_with("qemu.disk-bus", diag::ErrorCode::INTERNAL_ERROR, text);
+                } else {
+                    self.fail("qemu.address", format!("{element} has no address"));
+                }
                 return None;
             }
             return Some(self.place(&disk.address, element));

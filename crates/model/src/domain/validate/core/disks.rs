@@ -7,7 +7,9 @@ use super::disk_source;
 use crate::domain::address::{self, Address};
 use crate::domain::defaults::target_index;
 use crate::domain::devices::Devices;
-use crate::domain::devices::disk::{Disk, DiskBus, DiskDevice, ErrorPolicy, SgIo, StorageType};
+use crate::domain::devices::disk::{
+    Disk, DiskBus, DiskDevice, ErrorPolicy, SgIo, StorageType, TrayState,
+};
 use crate::domain::tune::IoTune;
 
 pub(super) fn check(dev: &Devices, out: &mut Faults) {
@@ -25,7 +27,7 @@ fn name_of_source(x: &Disk) -> &str {
     s.and_then(|s| {
         s.file.as_deref().or(s.dev.as_deref()).or(s.dir.as_deref()).or(s.name.as_deref())
     })
-    .unwrap_or("(null)")
+    .unwrap_or("<null>")
 }
 
 /// Names, addresses and WWNs are there only once.
@@ -94,7 +96,7 @@ fn one(x: &Disk, out: &mut Faults) {
         _ => {}
     }
     let removable = matches!(x.device, DiskDevice::Cdrom | DiskDevice::Floppy);
-    if x.target.tray.is_some() && !removable {
+    if x.target.tray == Some(TrayState::Open) && !removable {
         out.unsupported("domain.disk-tray", "tray is only valid for cdrom and floppy");
     }
     let virtio_model = x.model.is_some_and(|m| m.as_str().starts_with("virtio"));

@@ -289,13 +289,14 @@ fn tpms(dev: &Devices, m: &Machine, out: &mut Faults) {
     for t in &dev.tpms {
         let b = &t.backend;
         if b.version == Some(TpmVersion::V12) {
-            if t.model == Some(TpmModel::TpmCrb) {
+            if let Some(model @ (TpmModel::TpmCrb | TpmModel::TpmSpapr)) = t.model {
                 out.unsupported(
                     "domain.tpm-version",
-                    "unsupported interface 'tpm-crb' for TPM 1.2",
+                    format!("TPM 1.2 is not supported for model '{}'", model.as_str()),
                 );
             }
-            if m.is_arm() {
+            let old = m.is_x86() || m.is_ppc64();
+            if !old {
                 out.unsupported(
                     "domain.tpm-version",
                     format!("TPM 1.2 is not supported on architecture '{}'", m.arch),

@@ -70,9 +70,9 @@ fn iothreads(d: &Domain, out: &mut Faults) {
     }
     pools.extend(d.default_io_thread.iter().map(|t| (t.thread_pool_min, t.thread_pool_max)));
     for pool in pools {
-        if let (Some(min), Some(max)) = pool
-            && max >= 0
-            && min > max
+        // What is left out counts as -1: a least number alone is always too large.
+        if let (Some(min), max) = pool
+            && min > max.unwrap_or(-1)
         {
             out.unsupported(
                 "domain.iothread-pool",

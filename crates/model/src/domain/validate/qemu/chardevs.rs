@@ -20,6 +20,12 @@ pub(super) fn check(dev: &Devices, m: &Machine, out: &mut Faults) {
     for s in &dev.serials {
         serial(s, m, out);
     }
+    for c in dev.consoles.iter().skip(1) {
+        if c.target.as_ref().and_then(|t| t.kind) == Some(CharTargetType::Serial) {
+            let text = "Only the first console can be a serial port";
+            out.unsupported("domain.console-target", text);
+        }
+    }
     for c in consoles {
         let kind = c.target.as_ref().and_then(|t| t.kind);
         let foreign = matches!(
@@ -105,7 +111,6 @@ const MODELS: [(&str, CharTargetType); 9] = [
 
 fn serial(s: &Serial, m: &Machine, out: &mut Faults) {
     let Some(t) = &s.target else { return };
-    let Some(kind) = t.kind else { return };
     let model = t.model.as_ref().map_or("", |m| m.name.as_str());
     match MODELS.iter().find(|(name, _)| *name == model) {
         None if !model.is_empty() => {
@@ -115,7 +120,7 @@ fn serial(s: &Serial, m: &Machine, out: &mut Faults) {
             );
             return;
         }
-        Some((_, wanted)) if *wanted != kind => {
+        Some((_, wanted)) if t.kind != Some(*wanted) => {
             out.unsupported(
                 "domain.serial-model",
                 format!("Target model '{model}' requires target type '{}'", wanted.as_str()),
@@ -123,6 +128,12 @@ fn serial(s: &Serial, m: &Machine, out: &mut Faults) {
             return;
         }
         _ => {}
+    }
+    let Some(kind) = t.kind else { return };
+    if kind == CharTargetType::IsaDebug && !m.is_x86() {
+        let text = "isa-debug serial type only valid on x86 architecture";
+        out.unsupported("domain.serial-machine", text);
+        return;
     }
     let fits = match kind {
         CharTargetType::IsaSerial | CharTargetType::IsaDebug => {

@@ -88,6 +88,12 @@ fn usb(c: &Controller, out: &mut Faults) {
             "USB controller model type 'qusb1' or 'qusb2' is not supported in qemu",
         );
     }
+    if c.ports.is_some() && !matches!(model, "" | "qemu-xhci" | "nec-xhci") {
+        out.unsupported(
+            "domain.usb-ports",
+            format!("usb controller type '{model}' doesn't support 'ports' with this QEMU binary"),
+        );
+    }
     if matches!(model, "qemu-xhci" | "nec-xhci") && c.ports.is_some_and(|p| p > 15) {
         out.unsupported(
             "domain.usb-ports",

@@ -40,7 +40,7 @@ pub(super) fn check(d: &Domain, dev: &Devices, m: &Machine, out: &mut Faults) {
         panics(p, m, out);
     }
     shmems(dev, out);
-    if !dev.nvrams.is_empty() && !m.is_ppc64() {
+    if !dev.nvrams.is_empty() && !m.is_pseries() {
         out.unsupported("domain.nvram", "nvram device is only supported for PPC64");
     }
     for c in &dev.cryptos {
@@ -136,7 +136,14 @@ fn videos(d: &Domain, dev: &Devices, out: &mut Faults) {
                 format!("video type '{kind}' is not supported with QEMU"),
             );
         }
-        let first_only = matches!(m.kind, VideoType::Vga | VideoType::Cirrus | VideoType::Vmvga);
+        let first_only = matches!(
+            m.kind,
+            VideoType::Vga
+                | VideoType::Cirrus
+                | VideoType::Vmvga
+                | VideoType::Bochs
+                | VideoType::Ramfb
+        );
         if i > 0 && first_only {
             out.unsupported(
                 "domain.video-secondary",
@@ -235,7 +242,11 @@ fn watchdogs(dev: &Devices, m: &Machine, out: &mut Faults) {
 }
 
 fn panics(p: &Panic, m: &Machine, out: &mut Faults) {
-    let model = p.model.unwrap_or_default();
+    let Some(model) = p.model else {
+        let text = "no panic model provided, and no default for the architecture and machine type";
+        out.unsupported("domain.panic-model", text);
+        return;
+    };
     let found = p.address.as_ref().map(address::kind);
     let fixed = matches!(model, PanicModel::Pseries | PanicModel::Hyperv | PanicModel::S390);
     match model {

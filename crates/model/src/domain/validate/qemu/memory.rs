@@ -33,6 +33,17 @@ pub(super) fn check(d: &Domain, out: &mut Faults) {
         );
     }
     let Some(dev) = &d.devices else { return };
+    // What is plugged is part of <memory>; something must be left to boot with.
+    let plugged = dev.memories.iter().try_fold(0_u64, |sum, x| sum.checked_add(x.target.size.0));
+    if plugged.is_none_or(|plugged| plugged > total) {
+        let text = "Total size of memory devices exceeds the total memory size";
+        out.xml("domain.memory-devices", text);
+    } else if plugged == Some(total) && total > 0 {
+        out.xml(
+            "domain.memory-missing",
+            "Memory size must be specified via <memory> or in the <numa> configuration",
+        );
+    }
     let slots = d.max_memory.as_ref().map(|m| m.slots.unwrap_or(0));
     let mut taken = std::collections::BTreeSet::new();
     for x in &dev.memories {

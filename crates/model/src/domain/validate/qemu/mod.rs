@@ -1,5 +1,6 @@
 //! What libvirt's QEMU driver does not take.
 
+mod board;
 mod chardevs;
 mod controllers;
 mod devices;
@@ -17,21 +18,25 @@ pub(super) mod support;
 mod usb;
 
 use super::Faults;
-use crate::domain::Domain;
 use crate::domain::defaults::Machine;
+use crate::domain::{Domain, VirtType};
 pub(crate) use controllers::duplicates as duplicate_controllers;
 
 /// Checks a domain whose defaults are filled in.
 pub(super) fn check(d: &Domain, out: &mut Faults) {
     let m = Machine::of(d);
     platform::check(d, &m, out);
+    board::check(d, &m, out);
     memory::check(d, out);
     if let Some(dev) = &d.devices {
         pci::check(d, dev, &m, out);
         places::addresses(d, dev, &m, out);
         controllers::check(d, dev, &m, out);
-        places::drives(d, dev, &m, out);
-        usb::check(dev, out);
+        places::drives(d, dev, out);
+        if matches!(d.kind, VirtType::Qemu | VirtType::Kvm | VirtType::Hvf) {
+            board::devices(dev, &m, out);
+        }
+        usb::check(d, dev, out);
         disks::check(d, dev, out);
         interfaces::check(d, dev, out);
         chardevs::check(dev, &m, out);

@@ -34,6 +34,7 @@ fn one(c: &Controller, m: &Machine, cells: usize, out: &mut Faults) {
         && let Some(want) = m.implied_pci_root()
         && model != want
     {
+        let model = if model.is_empty() { "(null)" } else { model };
         out.xml(
             "domain.pci-root",
             format!(

@@ -36,27 +36,9 @@ pub(super) fn addresses(d: &Domain, dev: &Devices, m: &Machine, out: &mut Faults
 }
 
 /// Disks and the controllers they are driven through.
-pub(super) fn drives(d: &Domain, dev: &Devices, m: &Machine, out: &mut Faults) {
-    if !is_ours(d) {
-        return;
-    }
-    disks(dev, out);
-    if m.is_q35() && dev.controllers.iter().any(|c| c.kind == ControllerType::Ide) {
-        out.unsupported(
-            "domain.ide-controller",
-            "IDE controllers are unsupported for this QEMU binary or machine type",
-        );
-    }
-    if m.is_i440fx()
-        && dev
-            .controllers
-            .iter()
-            .any(|c| c.kind == ControllerType::Ide && c.index.is_some_and(|index| index > 0))
-    {
-        out.unsupported(
-            "domain.ide-controller",
-            "Only a single IDE controller is supported for this machine type",
-        );
+pub(super) fn drives(d: &Domain, dev: &Devices, out: &mut Faults) {
+    if is_ours(d) {
+        disks(dev, out);
     }
 }
 

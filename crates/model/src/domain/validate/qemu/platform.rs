@@ -141,7 +141,10 @@ fn firmware(d: &Domain, m: &Machine, out: &mut Faults) {
         );
     }
     let serials = d.devices.as_ref().map_or(0, |devices| devices.serials.len());
-    if os.bios.as_ref().is_some_and(|b| b.use_serial == Some(YesNo::Yes)) && serials == 0 {
+    if os.bios.as_ref().is_some_and(|b| b.use_serial == Some(YesNo::Yes))
+        && serials == 0
+        && m.is_x86()
+    {
         out.xml("domain.bios-serial", "need at least one serial port to use BIOS serial output");
     }
 }
@@ -273,9 +276,6 @@ fn features(d: &Domain, m: &Machine, out: &mut Faults) {
     }
     if f.gic.is_some() && !m.is_arm_virt() {
         refuse(out, "gic");
-    }
-    if f.smm.is_some() && !m.is_x86() {
-        refuse(out, "smm");
     }
     if let Some(t) = f.smm.as_ref().and_then(|s| s.tseg.as_ref()) {
         if !m.is_q35() {

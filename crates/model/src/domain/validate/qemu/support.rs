@@ -1,45 +1,186 @@
 //! What the emulator at hand lacks.
 
 use diag::Diagnostic;
-use xml::OnOff;
+use xml::{OnOff, YesNo};
 
 use super::Faults;
 use crate::domain::Domain;
-use crate::domain::defaults::DeviceSupport;
-use crate::domain::devices::disk::{DiskBus, DiskDevice};
+use crate::domain::defaults::{DeviceSupport, Machine};
+use crate::domain::devices::Devices;
+use crate::domain::devices::controller::{Controller, ControllerType};
+use crate::domain::devices::disk::{Disk, DiskBus, DiskDevice, StorageType};
 use crate::domain::devices::graphics::GraphicsType;
-use crate::domain::devices::tpm::{TpmBackendType, TpmModel};
-use crate::domain::devices::video::VideoType;
+use crate::domain::devices::input::{InputBus, InputType};
+use crate::domain::devices::memory::MemoryModel;
+use crate::domain::devices::panic::PanicModel;
+use crate::domain::devices::shmem::ShmemModelName;
+use crate::domain::devices::sound::{Sound, SoundModel};
+use crate::domain::devices::tpm::{Tpm, TpmBackendType, TpmModel};
+use crate::domain::devices::video::{Video, VideoType};
 
 /// Checks a domain against what its emulator offers. [`super::validate`] knows no emulator.
 pub fn validate_support(d: &Domain, support: &DeviceSupport) -> Vec<Diagnostic> {
-    let mut out = Faults::of_qemu();
-    let ps2 = d.features.as_ref().and_then(|f| f.ps2.as_ref());
-    if ps2.is_some() && !support.has("machine-i8042-opt") {
-        out.unsupported(
-            "domain.support-ps2",
-            "ps2 feature state cannot be controlled with this QEMU binary",
-        );
-    }
-    let Some(dev) = &d.devices else { return out.list };
-    for g in &dev.graphics {
-        let flag = match g.kind {
-            GraphicsType::Vnc => "vnc",
-            GraphicsType::Sdl => "sdl",
-            GraphicsType::Spice => "spice",
-            GraphicsType::EglHeadless => "egl-headless",
-            GraphicsType::Dbus => "display-dbus",
-            _ => continue,
-        };
-        if !support.has(flag) {
-            out.unsupported(
-                "domain.support-graphics",
-                format!("{} graphics are not supported with this QEMU", g.kind.as_str()),
-            );
+    let mut check = Check { support, out: Faults::of_qemu() };
+    if let Some(features) = &d.features {
+        if features.ps2.is_some() && Machine::of(d).is_x86() {
+            let text = "ps2 feature state cannot be controlled with this QEMU binary";
+            check.need("machine-i8042-opt", "domain.support-ps2", text);
+        }
+        if features.vmport.is_some() {
+            let text = "vmport is not available with this QEMU binary";
+            check.need("machine-vmport-opt", "domain.support-vmport", text);
         }
     }
-    for v in dev.videos.iter().filter_map(|v| v.model.as_ref()) {
-        let flags: &[&str] = match v.kind {
+    if let Some(dev) = &d.devices {
+        check.devices(dev, d.max_memory.is_some());
+    }
+    check.out.list
+}
+
+/// The faults found so far, and what to compare with.
+struct Check<'a> {
+    support: &'a DeviceSupport,
+    out: Faults,
+}
+
+impl Check<'_> {
+    /// Refuses, in libvirt's words, what needs one of `flags`; says beside which emulator lacks what.
+    fn need_any(&mut self, flags: &[&str], rule: &'static str, text: impl Into<String>) {
+        if flags.iter().any(|flag| self.support.has(flag)) {
+            return;
+        }
+        self.out.unsupported(rule, text);
+        let emulator = self.support.emulator();
+        if !emulator.is_empty() {
+            let lacks: Vec<String> = flags.iter().map(|flag| format!("'{flag}'")).collect();
+            self.out.hint(format!("{emulator} lacks {}", lacks.join(" and ")));
+        }
+    }
+
+    fn need(&mut self, flag: &str, rule: &'static str, text: impl Into<String>) {
+        self.need_any(&[flag], rule, text);
+    }
+
+    /// `room`: memory devices may be plugged.
+    fn devices(&mut self, dev: &Devices, room: bool) {
+        dev.disks.iter().for_each(|disk| self.disk(disk));
+        dev.controllers.iter().for_each(|controller| self.controller(controller));
+        for input in &dev.inputs {
+            if input.kind == InputType::Passthrough && input.bus == Some(InputBus::Virtio) {
+                let text = "virtio-input-host is not supported by this QEMU binary";
+                self.need("virtio-input-host", "domain.support-input", text);
+            }
+        }
+        dev.sounds.iter().for_each(|sound| self.sound(sound));
+        dev.videos.iter().for_each(|video| self.video(video));
+        for graphics in &dev.graphics {
+            let flag = match graphics.kind {
+                GraphicsType::Vnc => "vnc",
+                GraphicsType::Sdl => "sdl",
+                GraphicsType::Spice => "spice",
+                GraphicsType::EglHeadless => "egl-headless",
+                GraphicsType::Dbus => "display-dbus",
+                _ => continue,
+            };
+            let kind = graphics.kind.as_str();
+            let text = format!("{kind} graphics are not supported with this QEMU");
+            self.need(flag, "domain.support-graphics", text);
+        }
+        // Without room for any, that is what is wrong.
+        for memory in dev.memories.iter().filter(|_| room) {
+            self.memory(memory.model);
+        }
+        for panic in &dev.panics {
+            let (flag, name) = match panic.model {
+                Some(PanicModel::Isa) => ("pvpanic", "ISA panic"),
+                Some(PanicModel::Pvpanic) => ("pvpanic-pci", "PCI pvpanic"),
+                _ => continue,
+            };
+            let text = format!("the QEMU binary does not support the {name} device");
+            self.need(flag, "domain.support-panic", text);
+        }
+        for shmem in &dev.shmems {
+            let flag = match shmem.model.as_ref().map(|model| model.kind) {
+                Some(ShmemModelName::IvshmemPlain) => "ivshmem-plain",
+                Some(ShmemModelName::IvshmemDoorbell) => "ivshmem-doorbell",
+                _ => continue,
+            };
+            let text = format!("shmem model '{flag}' is not supported by this QEMU binary");
+            self.need(flag, "domain.support-shmem", text);
+        }
+        if !dev.pstores.is_empty() {
+            let text = "acpi-erst backend of pstore device is not supported";
+            self.need("acpi-erst", "domain.support-pstore", text);
+        }
+        dev.tpms.iter().for_each(|tpm| self.tpm(tpm));
+    }
+
+    fn disk(&mut self, disk: &Disk) {
+        let virtio = disk.target.bus == Some(DiskBus::Virtio);
+        if disk.device == DiskDevice::Lun && virtio {
+            let text = "This QEMU doesn't support SCSI emulation with 'virtio-blk' device";
+            self.need("virtio-blk-pci.scsi", "domain.support-lun", text);
+        }
+        if disk.kind == StorageType::Vhostvdpa {
+            let text = "vhostvdpa disk is not supported with this QEMU binary";
+            self.need("virtio-blk-vhost-vdpa", "domain.support-disk", text);
+        }
+        let Some(source) = &disk.source else { return };
+        if source.encryption.as_ref().is_some_and(|e| e.format == "luks-any") {
+            let text = "luks-any encryption is not supported by this QEMU binary";
+            self.need("rbd-encryption-luks-any", "domain.support-encryption", text);
+        }
+        if source.tls_hostname.is_some() {
+            let text = "'tlsHostname' field is not supported by this QEMU";
+            self.need("blockdev.nbd.tls-hostname", "domain.support-tls", text);
+        }
+    }
+
+    fn controller(&mut self, controller: &Controller) {
+        let (flag, what) = match (controller.kind, controller.model.as_deref()) {
+            (ControllerType::Sata, _) => {
+                let text = "SATA is not supported with this QEMU binary";
+                return self.need("ich9-ahci", "domain.support-sata", text);
+            }
+            (ControllerType::Scsi, Some("lsilogic")) => ("lsi", "LSI 53C895A SCSI"),
+            (ControllerType::Scsi, Some("lsisas1068")) => {
+                ("mptsas1068", "LSI SAS1068 (MPT Fusion)")
+            }
+            (ControllerType::Scsi, Some("lsisas1078")) => ("megasas", "LSI SAS1078 (MegaRAID)"),
+            (ControllerType::Scsi, Some("vmpvscsi")) => {
+                ("pvscsi", "pvscsi (VMware paravirtual SCSI)")
+            }
+            _ => return,
+        };
+        let text = format!("This QEMU doesn't support the {what} controller");
+        self.need(flag, "domain.support-scsi", text);
+    }
+
+    fn sound(&mut self, sound: &Sound) {
+        let rule = "domain.support-sound";
+        if sound.model == SoundModel::Ich9 {
+            let text = "The ich9-intel-hda audio controller is not supported in this QEMU binary";
+            self.need("ich9-intel-hda", rule, text);
+        }
+        if !matches!(sound.model, SoundModel::Ich6 | SoundModel::Ich9) {
+            return;
+        }
+        for codec in &sound.codecs {
+            let flag = match codec.kind.as_str() {
+                "duplex" => "hda-duplex",
+                "micro" => "hda-micro",
+                "output" => "hda-output",
+                _ => continue,
+            };
+            self.need(flag, rule, format!("{flag} not supported in this QEMU binary"));
+        }
+    }
+
+    fn video(&mut self, video: &Video) {
+        let Some(model) = &video.model else { return };
+        let kind = model.kind.as_str();
+        let rule = "domain.support-video";
+        let flags: &[&str] = match model.kind {
             VideoType::Vga => &["VGA"],
             VideoType::Cirrus => &["cirrus-vga"],
             VideoType::Vmvga => &["vmware-svga"],
@@ -47,76 +188,55 @@ pub fn validate_support(d: &Domain, support: &DeviceSupport) -> Vec<Diagnostic> 
             VideoType::Virtio => &["virtio-gpu", "virtio-gpu-ccw", "virtio-vga"],
             VideoType::Bochs => &["bochs-display"],
             VideoType::Ramfb => &["ramfb"],
-            _ => continue,
+            _ => return,
         };
-        if !flags.iter().any(|f| support.has(f)) {
-            out.unsupported(
-                "domain.support-video",
-                format!("domain configuration does not support video model '{}'", v.kind.as_str()),
-            );
+        let text = format!("domain configuration does not support video model '{kind}'");
+        self.need_any(flags, rule, text);
+        if model.blob == Some(OnOff::On) {
+            let text = format!("video type '{kind}' does not support blob resources");
+            self.need("virtio-gpu.blob", rule, text);
         }
-        if v.blob == Some(OnOff::On) && !support.has("virtio-gpu.blob") {
-            out.unsupported(
-                "domain.support-video",
-                format!("video type '{}' does not support blob resources", v.kind.as_str()),
-            );
-        }
-    }
-    for x in &dev.disks {
-        if x.device == DiskDevice::Lun
-            && x.target.bus == Some(DiskBus::Virtio)
-            && !support.has("virtio-blk-pci.scsi")
-        {
-            out.unsupported(
-                "domain.support-lun",
-                "This QEMU doesn't support SCSI emulation with 'virtio-blk' device",
-            );
-        }
-        let Some(s) = &x.source else { continue };
-        if s.encryption.as_ref().is_some_and(|e| e.format == "luks-any")
-            && !support.has("rbd-encryption-luks-any")
-        {
-            out.unsupported(
-                "domain.support-encryption",
-                "luks-any encryption is not supported by this QEMU binary",
-            );
-        }
-        if s.tls_hostname.is_some() && !support.has("blockdev.nbd.tls-hostname") {
-            out.unsupported(
-                "domain.support-tls",
-                "'tlsHostname' field is not supported by this QEMU",
-            );
+        // With a helper of its own it is the helper that draws.
+        let helper = video.driver.as_ref().and_then(|driver| driver.name.as_deref());
+        let drawn = model.acceleration.as_ref().and_then(|a| a.accel3d) == Some(YesNo::Yes);
+        if drawn && model.kind == VideoType::Virtio && helper != Some("vhostuser") {
+            let text = "3d acceleration is not supported by this QEMU binary";
+            self.need_any(&["virtio-gpu-gl-pci", "virtio-vga-gl"], rule, text);
         }
     }
-    for t in &dev.tpms {
-        let flag = match t.backend.kind {
+
+    fn memory(&mut self, model: MemoryModel) {
+        let (flags, what): (&[&str], _) = match model {
+            MemoryModel::VirtioPmem => (&["virtio-pmem-pci"], "virtio-pmem"),
+            MemoryModel::VirtioMem => (&["virtio-mem-pci", "virtio-mem-ccw"], "virtio-mem"),
+            MemoryModel::SgxEpc => (&["sgx-epc"], "sgx epc"),
+            MemoryModel::Dimm => (&["pc-dimm"], "memory hotplug"),
+            MemoryModel::Nvdimm => (&["nvdimm"], "nvdimm"),
+        };
+        let text = format!("{what} isn't supported by this QEMU binary");
+        self.need_any(flags, "domain.support-memory", text);
+    }
+
+    fn tpm(&mut self, tpm: &Tpm) {
+        let rule = "domain.support-tpm";
+        let refused = |what: &str, name: &str, support: &DeviceSupport| {
+            let path = support.emulator().split(" (").next().unwrap_or_default();
+            let path = if path.is_empty() { String::new() } else { format!(" {path}") };
+            format!("The QEMU executable{path} does not support TPM {what} {name}")
+        };
+        let flag = match tpm.backend.kind {
             TpmBackendType::Passthrough => "tpm-passthrough",
             TpmBackendType::Emulator | TpmBackendType::External => "tpm-emulator",
         };
-        if !support.has(flag) {
-            out.unsupported(
-                "domain.support-tpm",
-                format!(
-                    "The QEMU executable does not support TPM backend type {}",
-                    t.backend.kind.as_str()
-                ),
-            );
-        }
-        let flag = match t.model {
-            Some(TpmModel::TpmTis) => "tpm-tis",
-            Some(TpmModel::TpmCrb) => "tpm-crb",
-            Some(TpmModel::TpmSpapr) => "tpm-spapr",
-            _ => continue,
+        let text = refused("backend type", tpm.backend.kind.as_str(), self.support);
+        self.need(flag, rule, text);
+        let Some(model) = tpm.model else { return };
+        let flags: &[&str] = match model {
+            TpmModel::TpmTis => &["tpm-tis"],
+            TpmModel::TpmCrb => &["tpm-crb"],
+            TpmModel::TpmSpapr => &["tpm-spapr"],
+            TpmModel::SpaprTpmProxy => &["spapr-tpm-proxy"],
         };
-        if !support.has(flag) && !support.has("tpm-tis-device") {
-            out.unsupported(
-                "domain.support-tpm",
-                format!(
-                    "The QEMU executable does not support TPM model {}",
-                    t.model.map_or("", |m| m.as_str())
-                ),
-            );
-        }
+        self.need_any(flags, rule, refused("model", model.as_str(), self.support));
     }
-    out.list
 }
