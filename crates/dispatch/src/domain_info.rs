@@ -97,8 +97,8 @@ pub(crate) fn call<'a, 'b>(
         }),
         Procedure::DomainGetMessages => now::<procs::DomainGetMessages>(request, |args| {
             only_flags(args.flags, 7)?;
-            find(engine, &args.dom)?;
-            Ok(remote::DomainGetMessagesRet { msgs: Vec::new() })
+            let domain = find(engine, &args.dom)?;
+            Ok(remote::DomainGetMessagesRet { msgs: engine.messages(&domain, args.flags) })
         }),
         Procedure::DomainGetLaunchSecurityInfo => {
             now::<procs::DomainGetLaunchSecurityInfo>(request, |args| {

@@ -14,7 +14,7 @@ use engine::Engine;
 use engine::domain::block::DiskError;
 use engine::domain::memory::MEM_MAXIMUM;
 use engine::domain::metadata::MetadataKind;
-use engine::domain::stats::StatsGroups;
+use engine::domain::stats::{StatsGroups, StatsWanted};
 use engine::domain::vcpus::{VCPU_GUEST, VCPU_HOTPLUGGABLE, VCPU_MAXIMUM};
 use engine::domain::{Domain, ListFilter, affect};
 use protocol::TypedParam;
@@ -421,11 +421,15 @@ async fn all_stats(
         }
     }
     domains.retain(|domain| filter.admits(&domain.snapshot()));
-    let nowait = args.flags & STATS_NOWAIT != 0;
-    let stats = engine.domain_stats(domains, groups, nowait).await;
-    let record = |entry: engine::domain::stats::DomainStats| remote::DomainStatsRecord {
-        dom: wire_domain(&entry.domain),
-        params: crate::params::to_wire(entry.stats),
+    let wanted = StatsWanted {
+        groups,
+        backing: args.flags & STATS_BACKING != 0,
+        no_wait: args.flags & STATS_NOWAIT != 0,
     };
-    Ok(remote::ConnectGetAllDomainStatsRet { ret_stats: stats.into_iter().map(record).collect() })
+    let stats = engine.domain_stats(domains, wanted).await;
+    let record = |entry: &engine::domain::stats::DomainStats| remote::DomainStatsRecord {
+        dom: wire_domain(&entry.domain),
+        params: crate::params::to_wire(entry.stats.clone()),
+    };
+    Ok(remote::ConnectGetAllDomainStatsRet { ret_stats: stats.iter().map(record).collect() })
 }

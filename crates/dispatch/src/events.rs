@@ -507,6 +507,15 @@ fn domain_message(
                 },
             )
         }
+        (20, DomainEvent::MigrationIteration { iteration }) => {
+            message::<events::DomainEventCallbackMigrationIteration>(
+                &remote::DomainEventCallbackMigrationIterationMsg {
+                    callback_id: id,
+                    dom,
+                    iteration: *iteration,
+                },
+            )
+        }
         (21, DomainEvent::JobCompleted(numbers)) => {
             let params = crate::domain_save::job_params(numbers);
             message::<events::DomainEventCallbackJobCompleted>(

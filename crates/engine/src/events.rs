@@ -119,6 +119,11 @@ pub enum DomainEvent {
         /// How far beyond.
         excess: u64,
     },
+    /// QEMU begins to go over the guest's memory once more, to save or to move it.
+    MigrationIteration {
+        /// How often, this time included.
+        iteration: i32,
+    },
     /// A save or dump came to its end.
     JobCompleted(Box<crate::domain::save::JobNumbers>),
     /// Memory of the guest failed.

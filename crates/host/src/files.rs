@@ -93,6 +93,15 @@ pub fn write_atomic(path: &Path, content: &[u8], how: WriteMode) -> Result<(), F
     Ok(())
 }
 
+/// Whether a folder is on a file system that is all in memory, so that what is written there waits
+/// for no disk and no network.
+pub fn in_memory(folder: &Path) -> bool {
+    const TMPFS: u32 = 0x0102_1994;
+    const RAMFS: u32 = 0x8584_58f6;
+    // The type's width differs by platform; the magic numbers have 32 bits.
+    rustix::fs::statfs(folder).is_ok_and(|fs| matches!(fs.f_type as u32, TMPFS | RAMFS))
+}
+
 /// A file with the content and without a name, which leaves nothing behind whatever happens. None
 /// where the file system has no such files.
 fn write_nameless(

@@ -1,8 +1,9 @@
 //! A client of QEMU's monitor on tokio.
 //!
-//! One task for each monitor owns the socket; it sleeps until QEMU speaks or a command comes. There
-//! is no timer but the one of a command that waits. [`Monitor`] is a cheap handle to it; any number
-//! of tasks may use it at once, and their commands are pipelined.
+//! One task for each monitor owns the socket; it sleeps until QEMU speaks or a command comes. It
+//! has one timer, for the command whose time ends first; the timer is left alone when the answer
+//! comes and looks once more when it fires, so that a quick command costs none. [`Monitor`] is a
+//! cheap handle to it; any number of tasks may use it at once, and their commands are pipelined.
 //!
 //! No event is ever lost, because losing one (a SHUTDOWN, say) would leave a wrong state. QEMU itself
 //! limits the events that a guest can provoke at will to one a second each; a QEMU that a guest took
@@ -13,6 +14,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::time::Duration;
 
 use qmp::{Command, CommandId, Event, Greeting, Output, ProtocolError, QmpError, Session, Value};
@@ -20,7 +22,7 @@ use serde::de::DeserializeOwned;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 
 use crate::scm;
 
@@ -63,11 +65,14 @@ pub enum MonitorError {
     },
 }
 
-/// What a monitor tells unasked.
-#[derive(Clone, Debug)]
+/// What a monitor tells whoever listens to it, in QEMU's order.
+#[derive(Debug)]
 pub enum MonitorEvent {
     /// Something happened in QEMU.
     Event(Event),
+    /// The answer to a command of [`Monitor::execute_after_events`]: to be delivered once the events
+    /// before it are dealt with.
+    Answer(AnswerInOrder),
     /// The connection ended; nothing follows.
     Closed(MonitorError),
 }
@@ -89,10 +94,34 @@ const READS: usize = 4;
 
 type Answer = oneshot::Sender<Result<Value, MonitorError>>;
 
+/// The answer to a command that was asked for in order with the events.
+#[derive(Debug)]
+pub struct AnswerInOrder {
+    answer: Answer,
+    result: Result<Value, MonitorError>,
+}
+
+impl AnswerInOrder {
+    /// Gives the answer to whoever asked.
+    pub fn deliver(self) {
+        let _ = self.answer.send(self.result);
+    }
+}
+
 struct Request {
     command: Command,
     fds: Vec<OwnedFd>,
+    waiting: Waiting,
+}
+
+/// Who waits for an answer, and until when.
+struct Waiting {
     answer: Answer,
+    timeout: Duration,
+    deadline: Instant,
+    /// The answer follows the events that came before it.
+    in_order: bool,
+    command: String,
 }
 
 /// A handle to a monitor. When the last one is dropped, the connection is closed.
@@ -169,6 +198,7 @@ impl Monitor {
             events: event_sender,
             greeted: Some(greeted),
             turn_over: false,
+            timer: None,
         };
         tokio::spawn(task.run(inbox));
         let monitor = Self { requests, timeout: DEFAULT_TIMEOUT };
@@ -210,17 +240,42 @@ impl Monitor {
         fds: Vec<OwnedFd>,
     ) -> Result<R, MonitorError> {
         let name = command.name().to_owned();
-        let value = self.submit(command.with_reply(), fds).wait(self.timeout).await?;
+        let value = self.submit(command.with_reply(), fds).wait().await?;
+        Ok(qmp::decode(&name, value)?)
+    }
+
+    /// As [`Monitor::execute`], but the answer takes its place behind the events that QEMU sent
+    /// before it: whoever receives the events delivers it when they are dealt with
+    /// ([`MonitorEvent::Answer`]). Only for monitors whose events are received.
+    ///
+    /// # Errors
+    /// As [`Monitor::execute`].
+    pub async fn execute_after_events<R: DeserializeOwned>(
+        &self,
+        command: Command<R>,
+    ) -> Result<R, MonitorError> {
+        let name = command.name().to_owned();
+        let value = self.request(command.with_reply(), Vec::new(), true).wait().await?;
         Ok(qmp::decode(&name, value)?)
     }
 
     /// Queues a command without waiting, so that several go out in a row whatever becomes of the caller.
     pub fn submit(&self, command: Command, fds: Vec<OwnedFd>) -> PendingReply {
+        self.request(command, fds, false)
+    }
+
+    fn request(&self, command: Command, fds: Vec<OwnedFd>, in_order: bool) -> PendingReply {
         let (answer, receiver) = oneshot::channel();
-        let name = command.name().to_owned();
+        let waiting = Waiting {
+            answer,
+            timeout: self.timeout,
+            deadline: Instant::now() + self.timeout,
+            in_order,
+            command: command.name().to_owned(),
+        };
         // If the task is gone, the receiver learns it by the sender's drop.
-        let _ = self.requests.send(Request { command, fds, answer });
-        PendingReply { name, receiver }
+        let _ = self.requests.send(Request { command, fds, waiting });
+        PendingReply { receiver }
     }
 
     /// Whether the connection has ended.
@@ -232,23 +287,16 @@ impl Monitor {
 /// The answer to come of a command that is on its way.
 #[derive(Debug)]
 pub struct PendingReply {
-    name: String,
     receiver: oneshot::Receiver<Result<Value, MonitorError>>,
 }
 
 impl PendingReply {
-    /// Waits for the answer.
+    /// Waits for the answer, as long as the monitor that was asked waits.
     ///
     /// # Errors
     /// As [`Monitor::execute`].
-    pub async fn wait(self, timeout: Duration) -> Result<Value, MonitorError> {
-        match tokio::time::timeout(timeout, self.receiver).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(MonitorError::Closed),
-            Err(_) => {
-                Err(MonitorError::Timeout { command: self.name, seconds: timeout.as_secs_f64() })
-            }
-        }
+    pub async fn wait(self) -> Result<Value, MonitorError> {
+        self.receiver.await.unwrap_or(Err(MonitorError::Closed))
     }
 }
 
@@ -256,6 +304,13 @@ fn io_error(error: io::Error) -> MonitorError {
     match error.kind() {
         io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => MonitorError::Closed,
         _ => MonitorError::Io(error.to_string()),
+    }
+}
+
+async fn fires(timer: &mut Option<Pin<Box<Sleep>>>) {
+    match timer {
+        Some(timer) => timer.as_mut().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -268,12 +323,14 @@ struct Outgoing {
 struct Task {
     stream: UnixStream,
     session: Session,
-    answers: HashMap<CommandId, Answer>,
+    answers: HashMap<CommandId, Waiting>,
     outgoing: VecDeque<Outgoing>,
     events: mpsc::Sender<MonitorEvent>,
     greeted: Option<oneshot::Sender<Result<Greeting, MonitorError>>>,
     /// There may be more to read, but others come first.
     turn_over: bool,
+    /// Fires when the first of those who wait has waited long enough, or before.
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Task {
@@ -292,6 +349,7 @@ impl Task {
             tokio::select! {
                 // An error means that nobody listens any more, which is room enough.
                 _ = room.reserve_many(EVENTS_ROOM), if full => {}
+                () = fires(&mut self.timer), if self.timer.is_some() => self.expire(),
                 request = inbox.recv() => match request {
                     Some(request) => {
                         self.accept(request);
@@ -320,8 +378,8 @@ impl Task {
         if let Some(greeted) = self.greeted.take() {
             let _ = greeted.send(Err(error.clone()));
         }
-        for (_, answer) in self.answers.drain() {
-            let _ = answer.send(Err(error.clone()));
+        for (_, waiting) in self.answers.drain() {
+            let _ = waiting.answer.send(Err(error.clone()));
         }
         let _ = self.events.send(MonitorEvent::Closed(error)).await;
     }
@@ -331,12 +389,39 @@ impl Task {
     }
 
     fn accept(&mut self, request: Request) {
-        if request.answer.is_closed() {
+        if request.waiting.answer.is_closed() {
             return; // Its caller gave up before it was sent.
         }
         let (id, bytes) = self.session.submit(&request.command);
-        self.answers.insert(id, request.answer);
+        self.wake_by(request.waiting.deadline);
+        self.answers.insert(id, request.waiting);
         self.outgoing.push_back(Outgoing { bytes, sent: 0, fds: request.fds });
+    }
+
+    fn wake_by(&mut self, deadline: Instant) {
+        match &mut self.timer {
+            Some(timer) if timer.deadline() <= deadline => {}
+            Some(timer) => timer.as_mut().reset(deadline),
+            None => self.timer = Some(Box::pin(tokio::time::sleep_until(deadline))),
+        }
+    }
+
+    /// Tells those who have waited long enough.
+    fn expire(&mut self) {
+        self.timer = None;
+        let now = Instant::now();
+        let over = |(id, waiting): (&CommandId, &Waiting)| (waiting.deadline <= now).then_some(*id);
+        let expired: Vec<_> = self.answers.iter().filter_map(over).collect();
+        for id in expired {
+            self.session.forget(id);
+            if let Some(Waiting { answer, timeout, command, .. }) = self.answers.remove(&id) {
+                let seconds = timeout.as_secs_f64();
+                let _ = answer.send(Err(MonitorError::Timeout { command, seconds }));
+            }
+        }
+        if let Some(next) = self.answers.values().map(|waiting| waiting.deadline).min() {
+            self.wake_by(next);
+        }
     }
 
     fn write(&mut self) -> Result<(), MonitorError> {
@@ -394,8 +479,15 @@ impl Task {
                 }
             }
             Output::Reply { id, result } => {
-                if let Some(answer) = self.answers.remove(&id) {
-                    let _ = answer.send(result.map_err(MonitorError::Qmp));
+                let Some(Waiting { answer, in_order, .. }) = self.answers.remove(&id) else {
+                    return;
+                };
+                let result = result.map_err(MonitorError::Qmp);
+                if in_order {
+                    let answer = AnswerInOrder { answer, result };
+                    drop(self.events.try_send(MonitorEvent::Answer(answer)));
+                } else {
+                    let _ = answer.send(result);
                 }
             }
             // Nobody may be listening for events; that is the caller's choice.

@@ -409,3 +409,28 @@ async fn no_monitor() {
     assert!(matches!(error, MonitorError::Protocol(_)), "{error:?}");
     peer.join().unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn an_answer_in_order_follows_the_events_before_it() {
+    let Guest { process, mut connected, .. } = qemu(&["-machine", "none"]).await;
+    let monitor = connected.monitor.clone();
+    let asking = tokio::spawn(async move {
+        monitor.execute_after_events(cmd::cont()).await.unwrap();
+        monitor.execute_after_events(cmd::stop()).await.unwrap();
+        monitor.execute_after_events(cmd::quit()).await
+    });
+    let mut seen = Vec::new();
+    while let Some(event) = connected.events.recv().await {
+        match event {
+            MonitorEvent::Event(event) => seen.push(event.name),
+            MonitorEvent::Answer(answer) => {
+                seen.push("answer".to_owned());
+                answer.deliver();
+            }
+            MonitorEvent::Closed(_) => break,
+        }
+    }
+    assert_eq!(seen.first_chunk(), Some(&["RESUME", "answer", "STOP", "answer"].map(String::from)));
+    asking.await.unwrap().unwrap();
+    assert_eq!(process.exited().await.unwrap(), Exit::Code(0));
+}

@@ -117,7 +117,7 @@ pub fn on_guest_event(status: Status, policy: PowerPolicy, event: GuestEvent) ->
         GuestEvent::Shutdown { by_guest, .. } => shutdown_actions(policy.poweroff, by_guest),
         GuestEvent::Reset { by_guest } => match (policy.reboot, by_guest) {
             // A reset button pressed from outside is no reboot of the guest's own.
-            (OnEvent::Destroy, Some(true) | None) => vec![Action::EmitReboot, Action::EndQemu],
+            (OnEvent::Destroy, Some(true) | None) => shutdown_actions(OnEvent::Destroy, by_guest),
             _ => vec![Action::EmitReboot],
         },
         GuestEvent::Panicked => {
@@ -205,7 +205,14 @@ mod tests {
     fn a_reboot_with_destroy_ends_qemu_but_a_reset_from_outside_does_not() {
         let destroy = PowerPolicy { reboot: OnEvent::Destroy, ..DEFAULT };
         let by = |by_guest| on_guest_event(RUNNING, destroy, GuestEvent::Reset { by_guest });
-        assert_eq!(by(Some(true)), vec![Action::EmitReboot, Action::EndQemu]);
+        assert_eq!(
+            by(Some(true)),
+            vec![
+                Action::Publish(Status::Shutdown(ShutdownReason::Unknown)),
+                Action::Emit(LifecycleEvent::ShutdownFinished { by_guest: Some(true) }),
+                Action::EndQemu,
+            ]
+        );
         assert_eq!(by(Some(false)), vec![Action::EmitReboot]);
     }
 

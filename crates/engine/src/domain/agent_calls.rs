@@ -4,6 +4,7 @@ use super::affect::{acquire, running};
 use super::agent_link::{AgentPatience, Turn};
 use super::power::monitor_error;
 use super::record::Domain;
+use super::taint::Taint;
 use crate::engine::Engine;
 use diag::{ErrorCode, VirError};
 use host::monitor::MonitorError;
@@ -66,9 +67,10 @@ impl Engine {
         patience: AgentPatience,
         client: &Arc<str>,
     ) -> Result<Option<String>, VirError> {
-        running(domain)?;
+        let vm = running(domain)?;
         let verb = "qemu-agent-command";
         let mut turn = Turn::take(domain, verb, client).await?;
+        vm.taint(Taint::CustomGaCommand);
         let value: Value = serde_json::from_str(text).map_err(|error| {
             let why = if error.is_eof() { "continue" } else { "unexpected character" };
             VirError::internal(format!("failed to parse JSON: {why}")).hint(error.to_string())
@@ -133,6 +135,7 @@ impl Engine {
             command = command.name(),
             "a raw monitor command: the guest is tainted"
         );
+        vm.taint(Taint::CustomMonitor);
         self.detached(async move {
             let _job = job;
             let monitor = vm.monitor.with_timeout(MONITOR_DEADLINE);

@@ -3,9 +3,10 @@
 use super::affect::{acquire, not_running, running};
 use super::power::monitor_error;
 use super::record::Domain;
+use super::stats::{is_remote, node_sizes};
 use super::view::source_path;
 use crate::engine::Engine;
-use diag::VirError;
+use diag::{ErrorDomain, VirError};
 use host::files::FileError;
 use lifecycle::Request;
 use model::domain::Domain as Definition;
@@ -228,6 +229,13 @@ impl Engine {
     /// # Errors
     /// When there is no such disk, it has no source, or that cannot be read.
     pub async fn block_info(&self, domain: &Domain, name: &str) -> Result<BlockInfo, VirError> {
+        let remote = self.with_side(domain, 0, |definition, live| {
+            let disk = disk(definition, name)?;
+            Ok(is_remote(disk).then(|| (disk.clone(), live)))
+        })?;
+        if let Some((disk, live)) = remote {
+            return remote_info(domain, &disk, live).await;
+        }
         let (path, qcow2, alias, live) = self.with_side(domain, 0, |definition, live| {
             let disk = disk(definition, name)?;
             let path = source_path(disk).ok_or_else(|| {
@@ -253,6 +261,26 @@ impl Engine {
         }
         Ok(info)
     }
+}
+
+/// Sizes of an image that is on no file system of this host: QEMU knows them, while there is one.
+async fn remote_info(domain: &Domain, disk: &Disk, live: bool) -> Result<BlockInfo, VirError> {
+    let source = disk.source.as_ref();
+    let protocol = source.and_then(|source| source.protocol.as_deref());
+    let Some(vm) = domain.vm().filter(|_| live) else {
+        let what = protocol.map(|name| format!("network files using {name} protocol"));
+        let what = what.as_deref().unwrap_or("the image");
+        // virsh knows this one by its domain.
+        return Err(VirError::internal(format!("missing storage backend for {what}"))
+            .from_domain(ErrorDomain::STORAGE));
+    };
+    let nodes = vm.monitor.execute(cmd::query_named_block_nodes(true)).await;
+    let nodes = Value::Array(nodes.map_err(|error| monitor_error(&error))?);
+    let sizes = source.and_then(|source| node_sizes(&nodes, source.index?));
+    let (capacity, stored) = sizes.ok_or_else(|| {
+        VirError::internal(format!("cannot find statistics for device '{}'", alias_of(disk)))
+    })?;
+    Ok(BlockInfo { capacity, allocation: stored, physical: stored })
 }
 
 /// The definition says that the disk's image is a qcow2 one.

@@ -64,13 +64,14 @@ pub fn meaning(kind: EventKind, intent: &mut Intent) -> Meaning {
             }
             tell(DomainEvent::Watchdog { action: watchdog_action(&action) })
         }
-        EventKind::BlockIoError { device, action, nospace, .. } => {
+        EventKind::BlockIoError { device, node_name, action, nospace, .. } => {
             if action == "stop" {
                 intent.pause = Some(PausedReason::IoError);
             }
+            // The actor finds the disk by the node's name, for older QEMUs by the drive's.
             tell(DomainEvent::IoError {
                 source: String::new(),
-                alias: device,
+                alias: node_name.unwrap_or(device),
                 action: io_error_action(&action),
                 reason: if nospace { "enospc".to_owned() } else { String::new() },
             })
@@ -88,6 +89,9 @@ pub fn meaning(kind: EventKind, intent: &mut Intent) -> Meaning {
         EventKind::DeviceUnplugGuestError { device: Some(alias), .. } => {
             tell(DomainEvent::DeviceRemovalFailed { alias })
         }
+        EventKind::MigrationPass { pass } => tell(DomainEvent::MigrationIteration {
+            iteration: i32::try_from(pass).unwrap_or(i32::MAX),
+        }),
         EventKind::MemoryFailure { recipient, action, action_required, recursive } => {
             tell(DomainEvent::MemoryFailure {
                 recipient: i32::from(recipient == "guest"),

@@ -254,12 +254,13 @@ impl Launch {
         monitor: &Monitor,
         commands: &[QmpCommand],
     ) -> Result<(), VirError> {
+        let monitor = monitor.with_timeout(GREETING_DEADLINE);
         let pending: Vec<_> = commands
             .iter()
             .map(|command| Ok(monitor.submit(parse_command(command)?, Vec::new())))
             .collect::<Result<_, VirError>>()?;
         for (command, reply) in commands.iter().zip(pending) {
-            match reply.wait(GREETING_DEADLINE).await {
+            match reply.wait().await {
                 Ok(value) => {
                     if let Some(name) = &command.result {
                         self.results.values.insert(name.clone(), value);

@@ -46,6 +46,7 @@ mod status;
 mod steps;
 pub mod store;
 mod sweep;
+mod taint;
 mod teardown;
 mod threads;
 mod tpm;

@@ -52,8 +52,7 @@ impl Engine {
         let vm = running(domain)?;
         self.detached(async move {
             vm.announce_pause(PausedReason::User);
-            let result = vm.monitor.execute(qmp::cmd::stop()).await;
-            vm.sync().await;
+            let result = vm.carry_out(qmp::cmd::stop()).await;
             drop(job);
             result.map(|_| ()).map_err(|error| monitor_error(&error))
         })
@@ -73,8 +72,7 @@ impl Engine {
         let vm = running(domain)?;
         self.detached(async move {
             vm.announce_run(RunningReason::Unpaused);
-            let result = vm.monitor.execute(qmp::cmd::cont()).await;
-            vm.sync().await;
+            let result = vm.carry_out(qmp::cmd::cont()).await;
             drop(job);
             result.map(|_| ()).map_err(|error| {
                 VirError::new(
@@ -166,8 +164,7 @@ impl Engine {
         let job = domain.gate.acquire(Request::Reset, "reset", client).await?;
         let vm = running(domain)?;
         self.detached(async move {
-            let result = vm.monitor.execute(qmp::cmd::system_reset()).await;
-            vm.sync().await;
+            let result = vm.carry_out(qmp::cmd::system_reset()).await;
             drop(job);
             result.map(|_| ()).map_err(|error| monitor_error(&error))
         })

@@ -23,7 +23,7 @@ pub fn words(text: &str) -> String {
         // Our own head is an environment and a command line, each line of which goes on.
         if line.is_empty() || line.ends_with(" \\") || line.contains("starting up ironvirt") {
             said.clear();
-        } else {
+        } else if !(line.contains("+0000: Domain id=") && line.contains(" is tainted: ")) {
             said.push(line);
         }
     }

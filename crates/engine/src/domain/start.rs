@@ -336,6 +336,9 @@ impl Engine {
         };
         let mut status = StatusFile::new(&self.layout, &name, &plan.live, &plan);
         status.set_status(Status::Paused(PausedReason::StartingUp));
+        for taint in self.taints_of(&plan.live) {
+            status.add_taint(taint);
+        }
         let undo: Vec<_> = plan.teardown().into_iter().cloned().collect();
         let resume = plan.resume.clone();
         let write_down: WriteDown = {
@@ -489,6 +492,11 @@ impl Engine {
         }
         text.push_str(&command_lines(plan));
         text.push('\n');
+        let time = qemu_log::timestamp(SystemTime::now());
+        let deprecations = self.deprecations(&plan.live);
+        for taint in self.taints_of(&plan.live) {
+            text.push_str(&format!("{time}: {}\n", taint.log_line(plan.id, &deprecations)));
+        }
         let uuid = plan.live.uuid.map_or([0; 16], |uuid| uuid.0);
         self.append_to_log(&plan.domain, uuid, &text);
     }

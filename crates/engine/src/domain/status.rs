@@ -3,6 +3,7 @@
 //! `NAME.ivirt`.
 
 use super::save::SaveNote;
+use super::taint::Taint;
 use super::teardown::Made;
 use super::view::aliases;
 use crate::layout::Layout;
@@ -21,8 +22,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// Largest status file that is read.
 const FILE_MAX: usize = 16 << 20;
@@ -36,6 +37,8 @@ const SIDECAR: &str = "ivirt";
 pub(super) struct StatusFile {
     path: PathBuf,
     pid_file: Option<PathBuf>,
+    /// Its folder is on a file system in memory, where writing waits for no disk.
+    in_memory: bool,
     content: Arc<StatusContent>,
     /// The text that was written last, as a hash.
     written: Arc<AtomicU64>,
@@ -62,6 +65,9 @@ pub(super) struct StatusContent {
     pub definition: Definition,
     /// What libvirt records beyond this; its parts that have a field here are empty.
     rest: Arc<DomStatus>,
+    /// The file's text before and behind the opening tag of its root, which tells state and reason:
+    /// a guest that is stopped and run again needs no more than that formatted.
+    around: OnceLock<Arc<(Box<str>, Box<str>)>>,
 }
 
 /// What only our own daemon keeps.
@@ -89,6 +95,7 @@ impl StatusFile {
             .unwrap_or(name)
             .to_owned();
         Self {
+            in_memory: files::in_memory(&folder),
             path: folder.join(format!("{name}.xml")),
             // A guest named "driver" cannot be started: that name's pid file is the daemon's own lock,
             // which must not be removed after the attempt.
@@ -111,6 +118,7 @@ impl StatusFile {
                 fake_reboot: false,
                 definition: definition.clone(),
                 rest: Arc::new(nothing_else(plan::qemu::last_node(definition))),
+                around: OnceLock::new(),
             }),
             written: Arc::default(),
         }
@@ -119,7 +127,21 @@ impl StatusFile {
     /// A status that was read from `path`.
     pub fn found(path: PathBuf, content: StatusContent) -> Self {
         let pid_file = path.with_extension("pid");
-        Self { path, pid_file: Some(pid_file), content: Arc::new(content), written: Arc::default() }
+        let in_memory = path.parent().is_some_and(files::in_memory);
+        let (content, written) = (Arc::new(content), Arc::default());
+        Self { path, pid_file: Some(pid_file), in_memory, content, written }
+    }
+
+    /// Whether writing waits for no disk.
+    pub fn in_memory(&self) -> bool {
+        self.in_memory
+    }
+
+    /// The content to be changed.
+    fn edit(&mut self) -> &mut StatusContent {
+        let content = Arc::make_mut(&mut self.content);
+        content.around.take();
+        content
     }
 
     /// What it says now.
@@ -129,6 +151,7 @@ impl StatusFile {
 
     /// Sets state and reason.
     pub fn set_status(&mut self, status: Status) {
+        // Not part of the text that is kept.
         Arc::make_mut(&mut self.content).status = status;
     }
 
@@ -137,13 +160,13 @@ impl StatusFile {
         if self.content.fake_reboot == fake {
             return false;
         }
-        Arc::make_mut(&mut self.content).fake_reboot = fake;
+        self.edit().fake_reboot = fake;
         true
     }
 
     /// Sets the process id.
     pub fn set_pid(&mut self, pid: u32) {
-        Arc::make_mut(&mut self.content).pid = pid;
+        self.edit().pid = pid;
     }
 
     /// The greatest number that an image of the guest has or had.
@@ -154,7 +177,7 @@ impl StatusFile {
 
     /// Notes that an image got this number: libvirtd, too, gives none twice.
     pub fn note_node(&mut self, number: u32) {
-        let content = Arc::make_mut(&mut self.content);
+        let content = self.edit();
         let rest = Arc::make_mut(&mut content.rest);
         let noted = rest.nodename.get_or_insert(StatusIndex { index: 0 });
         noted.index = noted.index.max(number.into());
@@ -167,8 +190,7 @@ impl StatusFile {
 
     /// Sets that.
     pub fn set_agent_seconds(&mut self, seconds: i32) {
-        let content = Arc::make_mut(&mut self.content);
-        Arc::make_mut(&mut content.rest).agent_timeout = Some(seconds);
+        Arc::make_mut(&mut self.edit().rest).agent_timeout = Some(seconds);
     }
 
     /// The live definition.
@@ -176,9 +198,26 @@ impl StatusFile {
         &self.content.definition
     }
 
+    /// What makes support harder.
+    pub fn taints(&self) -> BTreeSet<Taint> {
+        let words = self.content.rest.taints.iter();
+        words.filter_map(|taint| Taint::from_word(&taint.flag)).collect()
+    }
+
+    /// Adds to what makes support harder; tells whether that is news.
+    pub fn add_taint(&mut self, taint: Taint) -> bool {
+        if self.taints().contains(&taint) {
+            return false;
+        }
+        let rest = Arc::make_mut(&mut self.edit().rest);
+        rest.taints.push(model::domain::status::Taint { flag: taint.word().to_owned() });
+        rest.taints.sort_by_key(|taint| Taint::from_word(&taint.flag));
+        true
+    }
+
     /// Sets the live definition.
     pub fn set_definition(&mut self, definition: &Definition) {
-        let content = Arc::make_mut(&mut self.content);
+        let content = self.edit();
         let before = aliases(&content.definition);
         let now = aliases(definition);
         // What came was plugged into QEMU.
@@ -189,7 +228,7 @@ impl StatusFile {
 
     /// Sets the threads of the virtual CPUs, in the order of their numbers.
     pub fn set_vcpu_threads(&mut self, threads: Vec<i32>) {
-        Arc::make_mut(&mut self.content).vcpu_threads = threads;
+        self.edit().vcpu_threads = threads;
     }
 
     /// Writes the file: whole or not at all, and not again what it says already.
@@ -269,6 +308,24 @@ fn greatest_node(definition: &Definition) -> u32 {
 impl StatusContent {
     /// The whole file. What libvirtd recorded and we have no word of our own for stays as it was.
     fn text(&self) -> String {
+        // A newline, which no guest's name has, so that the comment above it cannot be meant.
+        let tag = format!(
+            "\n<domstatus state='{}' reason='{}' pid='{}'>",
+            self.status.state_word(),
+            self.status.reason_word(),
+            self.pid
+        );
+        if let Some(around) = self.around.get() {
+            return [&*around.0, &tag, &*around.1].concat();
+        }
+        let text = self.whole_text();
+        if let Some((before, behind)) = text.split_once(&tag) {
+            let _ = self.around.set(Arc::new((before.into(), behind.into())));
+        }
+        text
+    }
+
+    fn whole_text(&self) -> String {
         let word = |text: &str| (!text.is_empty()).then(|| StatusPath { path: text.to_owned() });
         let threads = self.vcpu_threads.iter().enumerate();
         let threads: Vec<_> = threads
@@ -337,6 +394,7 @@ impl StatusContent {
             fake_reboot: file.fake_reboot,
             definition,
             rest: Arc::new(file),
+            around: OnceLock::new(),
         })
     }
 }
@@ -500,6 +558,27 @@ mod tests {
         for text in ["<domain/>", "<domstatus state='running' reason='booted'/>", "", "<domst"] {
             assert!(StatusContent::parse(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_text_that_is_kept_tells_the_state_of_the_day() {
+        let text = "<domstatus state='running' reason='booted' pid='7'>\
+            <monitor path='/x/m' type='unix'/><vcpus><vcpu id='0' pid='8'/></vcpus>\
+            <domain type='qemu' id='3'><name>a</name><memory>1</memory></domain></domstatus>";
+        let content = StatusContent::parse(text).expect("libvirt's format");
+        let mut file = StatusFile::found(PathBuf::from("/nowhere/a.xml"), content);
+        let states = [
+            Status::Running(lifecycle::RunningReason::Booted),
+            Status::Paused(PausedReason::User),
+            Status::Running(lifecycle::RunningReason::Unpaused),
+        ];
+        for status in states {
+            file.set_status(status);
+            assert_eq!(file.content().text(), file.content().whole_text(), "{status:?}");
+            assert!(file.content().around.get().is_some());
+        }
+        file.set_vcpu_threads(vec![9]);
+        assert!(file.content().text().contains("<vcpu id='0' pid='9'/>"));
     }
 
     #[test]

@@ -77,13 +77,24 @@ pub fn power_policy(definition: &Definition) -> PowerPolicy {
     }
 }
 
-/// Alias and source path of the disk that QEMU names `drive` in an event; empty where unknown.
+/// The number of the image whose node this is, where it is one of ours.
+pub fn number_of_node(node: &str) -> Option<u32> {
+    let rest = node.strip_prefix("libvirt-")?;
+    let (number, layer) = rest.split_once('-')?;
+    matches!(layer, "storage" | "format" | "slice-sto").then(|| number.parse().ok())?
+}
+
+/// Alias and source path of the disk that an event names by a node of one of its images or, as older
+/// QEMUs do, by the drive; empty where unknown.
 pub fn disk_of_drive(definition: &Definition, drive: &str) -> (String, String) {
     let wanted = drive.trim_start_matches("drive-");
+    let number = number_of_node(drive);
     let disks = definition.devices.iter().flat_map(|devices| &devices.disks);
     for disk in disks {
         let alias = disk.alias.as_ref().map_or("", |alias| alias.name.as_str());
-        if alias == wanted {
+        let images = || super::tuning::threshold::images(disk);
+        let by_node = number.is_some_and(|n| images().iter().any(|(index, _)| *index == n));
+        if by_node || alias == wanted {
             return (alias.to_owned(), source_path(disk).unwrap_or_default().to_owned());
         }
     }

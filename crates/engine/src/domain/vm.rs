@@ -3,7 +3,9 @@
 //! The actor waits for three things: events of the monitor, messages of the verbs, and the end of
 //! QEMU's process. It never waits for the guest: verbs talk to the monitor themselves (holding
 //! the domain's job) and tell the actor what came of it. The order of every change is: status
-//! file, snapshot, event, reply.
+//! file, snapshot, event, reply. One exception: whether the virtual CPUs run is known to QEMU
+//! itself, and a daemon that takes the guest over asks it; of such a change the file keeps no more
+//! than the reason. So the order there is: snapshot, event, status file, reply.
 
 use super::agent_link::AgentLink;
 use super::devices::{Answer, Change, Waiting};
@@ -12,12 +14,13 @@ use super::ports::{PortChange, Ports};
 use super::record::{Domain, Live};
 use super::save::SaveNote;
 use super::status::{Sidecar, StatusFile};
+use super::taint::Taint;
 use super::teardown;
 use super::tuning::{perf, plug, threshold};
 use crate::engine::Engine;
 use crate::events::{DomainEvent, Event};
 use diag::VirError;
-use host::monitor::{Events, Monitor, MonitorEvent};
+use host::monitor::{Events, Monitor, MonitorError, MonitorEvent};
 use host::process::Process;
 use lifecycle::{
     Action, GuestEvent, LifecycleEvent, PausedReason, Phase, PowerPolicy, RunningReason,
@@ -26,11 +29,11 @@ use lifecycle::{
 use model::domain::Domain as Definition;
 use model::domain::devices::watchdog::WatchdogAction;
 use plan::Undo;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// How long QEMU may take to end after SIGTERM before SIGKILL follows.
@@ -57,6 +60,11 @@ pub struct Vm {
     raw_commands: AtomicU64,
     /// Images whose thresholds were set by their number, not by their disk's name.
     indexed: Mutex<BTreeSet<String>>,
+    /// Whether thresholds were set, which only QEMU can tell of a guest that was taken over: a
+    /// number of [`NodesWanted`].
+    nodes_wanted: AtomicU8,
+    /// QEMU did not answer in time when it was last asked for statistics.
+    silent: AtomicBool,
     /// Events that the kernel counts for it.
     pub(super) counters: perf::Counters,
     /// The state of the migration, as QEMU told it last.
@@ -69,6 +77,10 @@ pub struct Vm {
     pub(super) waiting: Waiting,
     /// The line to its agent.
     pub(super) agent: AgentLink,
+    /// What makes support harder.
+    taints: Mutex<BTreeSet<Taint>>,
+    /// The last error of each image, by its number.
+    io_errors: Mutex<BTreeMap<u32, IoError>>,
     inbox: mpsc::UnboundedSender<Message>,
 }
 
@@ -83,6 +95,8 @@ enum Message {
     Redefine(Box<Definition>, oneshot::Sender<()>),
     /// The guest's devices change.
     Devices(Box<Change>, oneshot::Sender<()>),
+    /// Something makes support harder from now on.
+    Taint(Taint),
     /// Tell what was made for the guest.
     Made(oneshot::Sender<teardown::Made>),
     /// Tell what will be taken back when the guest stops.
@@ -101,6 +115,23 @@ enum Message {
     VcpuGone(u32),
     /// End QEMU.
     End { why: EndReason, graceful: bool },
+}
+
+/// A request to an image that failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IoError {
+    /// When QEMU said so.
+    pub at: SystemTime,
+    /// In words.
+    pub reason: String,
+}
+
+/// Whether statistics need QEMU's list of its nodes.
+#[derive(Clone, Copy, Debug)]
+enum NodesWanted {
+    Unknown,
+    No,
+    Yes,
 }
 
 /// Why QEMU ends.
@@ -166,9 +197,66 @@ impl Vm {
         }
     }
 
+    /// Whether statistics need QEMU's list of its nodes.
+    pub(super) fn are_nodes_wanted(&self) -> bool {
+        self.nodes_wanted.load(Ordering::Relaxed) != NodesWanted::No as u8
+    }
+
+    /// A threshold was set for one of them.
+    pub(super) fn nodes_wanted(&self) {
+        self.nodes_wanted.store(NodesWanted::Yes as u8, Ordering::Relaxed);
+    }
+
+    /// What QEMU says of a guest of which nothing was known.
+    pub(super) fn nodes_found(&self, thresholds: bool) {
+        let found = if thresholds { NodesWanted::Yes } else { NodesWanted::No };
+        let (order, before) = (Ordering::Relaxed, NodesWanted::Unknown as u8);
+        // Already known otherwise: somebody has just set one.
+        let _ = self.nodes_wanted.compare_exchange(before, found as u8, order, order);
+    }
+
+    /// QEMU did not answer in time when it was last asked for statistics.
+    pub(super) fn is_silent(&self) -> bool {
+        self.silent.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether it answered.
+    pub(super) fn note_silence(&self, silent: bool) {
+        self.silent.store(silent, Ordering::Relaxed);
+    }
+
+    /// What makes support harder, in libvirt's order.
+    pub fn taints(&self) -> Vec<Taint> {
+        self.taints.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
+    }
+
+    /// Something makes support harder from now on; that is written down soon.
+    pub fn taint(&self, taint: Taint) {
+        if self.taints.lock().unwrap_or_else(PoisonError::into_inner).insert(taint) {
+            let _ = self.inbox.send(Message::Taint(taint));
+        }
+    }
+
+    /// The last error of each image, by its number.
+    pub(super) fn io_errors(&self) -> BTreeMap<u32, IoError> {
+        self.io_errors.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// An id as libvirt puts into the answers to raw commands: no two are alike for one guest.
     pub fn raw_id(&self) -> String {
         format!("libvirt-{}", self.raw_commands.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// Has QEMU carry out a command, and returns when the actor has dealt with everything that QEMU
+    /// said before it answered.
+    ///
+    /// # Errors
+    /// Those of [`Monitor::execute`].
+    pub(super) async fn carry_out<R: serde::de::DeserializeOwned>(
+        &self,
+        command: qmp::Command<R>,
+    ) -> Result<R, MonitorError> {
+        self.monitor.execute_after_events(command).await
     }
 
     /// Waits until the actor has dealt with everything that was sent and received before.
@@ -221,8 +309,8 @@ impl Vm {
     }
 
     /// Presses the reset button and lets the guest run.
-    pub async fn reset_and_run(&self) {
-        self.announce_run(RunningReason::Unpaused);
+    pub async fn reset_and_run(&self, why: RunningReason) {
+        self.announce_run(why);
         let reset = self.monitor.execute(qmp::cmd::system_reset()).await;
         let run = self.monitor.execute(qmp::cmd::cont()).await;
         if let Err(error) = reset.and(run) {
@@ -322,12 +410,16 @@ pub(super) fn spawn(parts: ActorParts) -> Arc<Vm> {
         intent: Mutex::new(Intent { fake_reboot: parts.fake_reboot, ..Intent::default() }),
         raw_commands: AtomicU64::new(0),
         indexed: Mutex::default(),
+        nodes_wanted: AtomicU8::new(NodesWanted::Unknown as u8),
+        silent: AtomicBool::new(false),
         counters: perf::Counters::default(),
         migration: watch::channel(String::new()).0,
         dump: watch::channel(None).0,
         last_node: AtomicU32::new(parts.status_file.last_node()),
         waiting: Waiting::default(),
         agent: AgentLink::default(),
+        taints: Mutex::new(parts.status_file.taints()),
+        io_errors: Mutex::default(),
         inbox,
     });
     if let Some(live) = &parts.domain.snapshot().live {
@@ -386,6 +478,10 @@ impl Actor {
                         in_a_row += 1;
                         self.guest_event(&event).await;
                     }
+                    Some(MonitorEvent::Answer(answer)) => {
+                        in_a_row += 1;
+                        answer.deliver();
+                    }
                     Some(MonitorEvent::Closed(_)) | None => {
                         monitor_open = false;
                         self.monitor_lost();
@@ -399,8 +495,12 @@ impl Actor {
         }
         // What QEMU said last tells why it ended.
         let drain = async {
-            while let Some(MonitorEvent::Event(event)) = events.recv().await {
-                self.guest_event(&event).await;
+            loop {
+                match events.recv().await {
+                    Some(MonitorEvent::Event(event)) => self.guest_event(&event).await,
+                    Some(MonitorEvent::Answer(answer)) => answer.deliver(),
+                    Some(MonitorEvent::Closed(_)) | None => break,
+                }
             }
         };
         let _ = tokio::time::timeout(LAST_EVENTS, drain).await;
@@ -419,10 +519,15 @@ impl Actor {
             qmp::EventKind::DumpCompleted { error, .. } => {
                 self.vm.dump.send_replace(error.clone());
             }
+            qmp::EventKind::BlockIoError { node_name: Some(node), reason, .. } => {
+                self.image_failed(node, reason.clone(), event.timestamp);
+            }
+            // Our own doing, of a guest whose end was told already.
+            qmp::EventKind::Shutdown { .. } if self.end == Some(EndReason::Shutdown) => return,
             qmp::EventKind::BlockWriteThreshold { node_name, amount_exceeded, write_threshold } => {
                 self.threshold_passed(node_name, *write_threshold, *amount_exceeded);
             }
-            qmp::EventKind::VserportChange { id, open } => self.port_changed(id, *open).await,
+            qmp::EventKind::VserportChange { id, open } => self.port_changed(id, *open, true).await,
             qmp::EventKind::Shutdown { .. }
             | qmp::EventKind::Reset { .. }
             | qmp::EventKind::Suspend
@@ -465,8 +570,18 @@ impl Actor {
         }
         let Some(guest_event) = translated.lifecycle else { return };
         let status = self.domain.snapshot().status;
+        let mut unwritten = false;
         for action in on_guest_event(status, self.policy, guest_event) {
-            self.act(action).await;
+            match action {
+                Action::Publish(status @ (Status::Running(_) | Status::Paused(_))) => {
+                    self.show(status);
+                    unwritten = true;
+                }
+                action => self.act(action).await,
+            }
+        }
+        if unwritten {
+            self.write_status().await;
         }
     }
 
@@ -487,6 +602,29 @@ impl Actor {
         first.is_some_and(|watchdog| watchdog.action == WatchdogAction::Dump)
     }
 
+    /// A request to an image failed.
+    fn image_failed(&self, node: &str, reason: String, at: qmp::Timestamp) {
+        let Some(number) = super::view::number_of_node(node) else { return };
+        let micros = u64::try_from(at.seconds).unwrap_or(0).saturating_mul(1_000_000);
+        let micros = micros.saturating_add(u64::try_from(at.microseconds).unwrap_or(0));
+        let at = UNIX_EPOCH + Duration::from_micros(micros);
+        let mut errors = self.vm.io_errors.lock().unwrap_or_else(PoisonError::into_inner);
+        errors.insert(number, IoError { at, reason });
+    }
+
+    /// Something makes support harder from now on.
+    async fn tainted(&mut self, taint: Taint) {
+        if !self.status_file.add_taint(taint) {
+            return;
+        }
+        self.write_status().await;
+        let snapshot = self.domain.snapshot();
+        let (engine, uuid) = (Arc::clone(&self.engine), *self.domain.uuid.as_bytes());
+        let line = taint.log_line(self.vm.id, &[]);
+        let note = move || engine.note_in_log(&snapshot.name, uuid, &line);
+        let _ = tokio::task::spawn_blocking(note).await;
+    }
+
     /// The guest gave a virtual processor back.
     async fn vcpu_removed(&mut self, number: u32) {
         let Some(live) = self.domain.snapshot().live.clone() else { return };
@@ -498,8 +636,9 @@ impl Actor {
         let _ = group.map(|group| group.remove(host::cgroup::Part::Vcpu(number)));
     }
 
-    /// The guest opened or closed its end of a channel.
-    async fn port_changed(&mut self, alias: &str, open: bool) {
+    /// The guest opened or closed its end of a channel. `said`: QEMU said so unasked, which is told
+    /// of an agent even where it is no news, as after a restore.
+    async fn port_changed(&mut self, alias: &str, open: bool, said: bool) {
         let Some(live) = self.domain.snapshot().live.clone() else { return };
         let mut definition = live.definition.clone();
         let agent = super::view::agent_channel(&definition);
@@ -510,12 +649,14 @@ impl Actor {
                 self.engine.runtime().spawn(async move { vm.agent.hold(&path).await });
             }
         }
+        let agent = super::view::agent_channel(&definition);
+        let agent = agent.and_then(|channel| channel.alias.as_ref());
+        let agent = agent.is_some_and(|own| own.name == alias);
         let change = self.ports.note(&mut definition, alias, open);
-        if change == PortChange::Nothing {
-            return;
+        if change != PortChange::Nothing {
+            self.keep(definition).await;
         }
-        self.keep(definition).await;
-        if change == PortChange::Agent {
+        if change == PortChange::Agent || (said && agent) {
             // By an event of the channel.
             self.tell(DomainEvent::AgentLifecycle { state: if open { 1 } else { 2 }, reason: 2 });
         }
@@ -526,11 +667,11 @@ impl Actor {
         self.ports.show_in(&mut definition);
         self.status_file.set_definition(&definition);
         self.write(None).await;
-        self.show(definition);
+        self.show_live(definition);
     }
 
     /// Publishes the live definition, which is written down.
-    fn show(&self, definition: Definition) {
+    fn show_live(&self, definition: Definition) {
         let live = Live::new(definition, self.vm.process.pid());
         let live =
             Arc::new(live.with_configured_cpu(self.status_file.content().configured_cpu.clone()));
@@ -562,7 +703,11 @@ impl Actor {
             Action::ResetAndRun => {
                 // A child task: the monitor's answer must not keep the actor from its events.
                 let vm = Arc::clone(&self.vm);
-                self.engine.runtime().spawn(async move { vm.reset_and_run().await });
+                let why = match self.domain.snapshot().status {
+                    Status::Crashed(_) => RunningReason::Crashed,
+                    _ => RunningReason::Unpaused,
+                };
+                self.engine.runtime().spawn(async move { vm.reset_and_run(why).await });
             }
             Action::DumpCore { restart } => {
                 let (engine, domain) = (Arc::clone(&self.engine), Arc::clone(&self.domain));
@@ -610,11 +755,12 @@ impl Actor {
             Message::Undo(done) => {
                 let _ = done.send(self.undo.clone());
             }
+            Message::Taint(taint) => self.tainted(taint).await,
             Message::Made(done) => {
                 let _ = done.send(self.made.clone());
             }
             Message::Tell(event) => self.tell(event),
-            Message::Port { alias, open } => self.port_changed(&alias, open).await,
+            Message::Port { alias, open } => self.port_changed(&alias, open, false).await,
             Message::VcpuGone(number) => self.vcpu_removed(number).await,
             Message::AgentPatience => {
                 let seconds = self.domain.agent_patience().to_seconds();
@@ -638,7 +784,7 @@ impl Actor {
         self.status_file.set_definition(&change.definition);
         self.write(sidecar).await;
         if change.publish {
-            self.show(change.definition);
+            self.show_live(change.definition);
         }
     }
 
@@ -675,6 +821,12 @@ impl Actor {
     async fn publish(&mut self, status: Status) {
         self.status_file.set_status(status);
         self.write_status().await;
+        self.show(status);
+    }
+
+    /// What everybody may see; the status file is written by the caller.
+    fn show(&mut self, status: Status) {
+        self.status_file.set_status(status);
         self.domain.publish(|snapshot| snapshot.status = status);
         if self.end.is_none() {
             self.domain.gate.set_phase(Phase::Active(status));
@@ -695,13 +847,18 @@ impl Actor {
     /// Writes the status file, what only we keep first, if that changed.
     async fn write(&self, sidecar: Option<Sidecar>) {
         let status = self.status_file.clone();
+        let in_memory = status.in_memory();
         let write = move || {
             if let Some(sidecar) = sidecar {
                 status.write_sidecar(&sidecar)?;
             }
             status.write()
         };
-        let written = tokio::task::spawn_blocking(write).await;
+        // In memory there is nothing to wait for: quicker done than handed to another thread.
+        let written = match in_memory {
+            true => Ok(write()),
+            false => tokio::task::spawn_blocking(write).await,
+        };
         if let Ok(Err(error)) = written {
             // The guest goes on; what is lost is only what a restarted daemon would know.
             tracing::error!(domain = %self.domain.snapshot().name, %error, "status not written");

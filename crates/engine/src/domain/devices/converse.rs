@@ -6,7 +6,7 @@ use crate::domain::power::monitor_error;
 use crate::domain::results::Results;
 use crate::domain::vm::Vm;
 use diag::VirError;
-use host::monitor::{DEFAULT_TIMEOUT, MonitorError, PendingReply};
+use host::monitor::{MonitorError, PendingReply};
 use plan::{HotCommand, PlugPlan, QmpCommand};
 use qmp::Value;
 use std::collections::BTreeMap;
@@ -90,7 +90,7 @@ async fn row<'a>(
         }
     }
     for (command, reply) in sent {
-        match reply.wait(DEFAULT_TIMEOUT).await {
+        match reply.wait().await {
             Ok(value) => {
                 done.push(command);
                 if let Some(result) = &command.result {
@@ -108,7 +108,7 @@ async fn row<'a>(
         }
     }
     for (command, name, reply) in questions {
-        match reply.wait(DEFAULT_TIMEOUT).await {
+        match reply.wait().await {
             Ok(value) => {
                 if let Some(result) = &command.result {
                     results.values.insert(result.clone(), value);
@@ -150,7 +150,7 @@ pub(super) async fn take_back(vm: &Vm, commands: &[&QmpCommand]) {
         sent.push((name, vm.monitor.submit(parsed, Vec::new())));
     }
     for (command, reply) in sent {
-        match reply.wait(DEFAULT_TIMEOUT).await {
+        match reply.wait().await {
             Ok(_) => {}
             Err(error @ MonitorError::Timeout { .. }) => {
                 tracing::warn!(id = vm.id, command, %error, "not taken back");

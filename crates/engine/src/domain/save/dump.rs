@@ -271,7 +271,7 @@ pub(in crate::domain) async fn auto_dump(
         return;
     }
     if restart {
-        vm.reset_and_run().await;
+        vm.reset_and_run(RunningReason::Crashed).await;
     } else {
         vm.end(EndReason::Crashed, false);
     }

@@ -299,8 +299,7 @@ fn portable_xml(live: &crate::domain::record::Live) -> String {
 /// QEMU's.
 pub(super) async fn stop(vm: &Vm, job: &ActiveJob, why: PausedReason) -> Result<(), VirError> {
     vm.announce_pause(why);
-    let stopped = vm.monitor.execute(qmp::cmd::stop()).await;
-    vm.sync().await;
+    let stopped = vm.carry_out(qmp::cmd::stop()).await;
     stopped.map_err(|error| outgoing::refused("stop", &error))?;
     job.guest_stopped();
     Ok(())
@@ -351,10 +350,9 @@ pub(super) async fn go_on_after(vm: &Vm, changed: Changed, run: bool, why: Runni
     outgoing::put_back(vm, changed).await;
     if run {
         vm.announce_run(why);
-        if let Err(error) = vm.monitor.execute(qmp::cmd::cont()).await {
+        if let Err(error) = vm.carry_out(qmp::cmd::cont()).await {
             tracing::error!(id = vm.id, %error, "the guest could not be let run again");
         }
-        vm.sync().await;
     }
     if let Err(error) = vm.note(None).await {
         tracing::warn!(id = vm.id, error = %error.detail, "the note of a save stays");

@@ -40,6 +40,7 @@ impl Engine {
                 .arg("node-name", node.clone())
                 .arg("write-threshold", threshold);
             execute(&vm, command).await?;
+            vm.nodes_wanted();
             vm.threshold_named(&node, device.ends_with(']'));
             Ok(())
         })
@@ -63,7 +64,7 @@ fn image<'a>(definition: &'a Definition, device: &str) -> Option<(&'a Disk, u32)
 }
 
 /// Numbers and paths of the images of a disk, the top first.
-fn images(disk: &Disk) -> Vec<(u32, Option<String>)> {
+pub(in crate::domain) fn images(disk: &Disk) -> Vec<(u32, Option<String>)> {
     let path = |source: &model::domain::devices::disk::DiskSource| {
         source.file.clone().or(source.dev.clone())
     };

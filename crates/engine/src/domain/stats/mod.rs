@@ -4,21 +4,32 @@
 //! the first answer is waited for, and only questions whose answers are wanted. What the host
 //! knows (processor time, memory, network counters, image sizes) is not asked of QEMU at all. A
 //! guest that does not answer lacks what only it could have told; the others do not wait for it
-//! longer than the deadline.
+//! longer than the deadline, and only briefly as long as it stays silent.
 
-use super::block::{BlockCounters, alias_of, disks, disks_in, entry_of, image_info, is_qcow2};
+mod block;
+mod gather;
+mod images;
+mod nics;
+
+pub(crate) use block::{is_remote, node_sizes};
+pub(crate) use gather::Gatherings;
+pub(crate) use images::Images;
+pub use nics::NicCounters;
+pub(crate) use nics::nic_counters;
+
+use self::block::{Answered, block_group};
+use self::nics::net_group;
+use super::block::{disks, disks_in};
 use super::memory::balloon;
 use super::record::{Domain, Live, Snapshot};
 use super::vcpus::{io_thread_ids, online_vcpus, thread_names, vcpu_thread};
-use super::view::source_path;
 use super::vm::Vm;
 use crate::engine::Engine;
 use crate::events::DomainRef;
 pub use crate::typed::Value as StatValue;
 use diag::{ErrorDomain, VirError};
 use host::cgroup::{Controller, Part};
-use host::monitor::PendingReply;
-use model::domain::devices::disk::Disk;
+use host::monitor::{MonitorError, PendingReply};
 use model::domain::devices::interface::InterfaceType;
 use model::domain::{Domain as Definition, VirtType};
 use qmp::{Command, Value, cmd};
@@ -28,6 +39,9 @@ use std::time::Duration;
 
 /// How long a guest's QEMU may take to answer.
 const DEADLINE: Duration = Duration::from_secs(5);
+
+/// The same for one that did not answer the last time, and for callers who do not want to wait.
+const SHORT_DEADLINE: Duration = Duration::from_millis(100);
 
 /// The groups of statistics (`virDomainStatsTypes`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +66,17 @@ impl StatsGroups {
     }
 }
 
+/// What is wanted of domains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StatsWanted {
+    /// These groups.
+    pub groups: StatsGroups,
+    /// Of disks all images of their chains, not only the top ones.
+    pub backing: bool,
+    /// Only what is to be had without waiting for a guest that is busy.
+    pub no_wait: bool,
+}
+
 /// The statistics of one domain, by libvirt's names and in its order.
 #[derive(Clone, Debug)]
 pub struct DomainStats {
@@ -66,6 +91,7 @@ pub struct DomainStats {
 struct Asked {
     balloon: Option<PendingReply>,
     block: Option<PendingReply>,
+    nodes: Option<PendingReply>,
     iothreads: Option<PendingReply>,
     dirty_rate: Option<PendingReply>,
 }
@@ -75,6 +101,7 @@ struct Asked {
 struct Answers {
     balloon: Value,
     block: Value,
+    nodes: Value,
     iothreads: Value,
     dirty_rate: Value,
 }
@@ -88,40 +115,53 @@ struct Row {
 }
 
 impl Engine {
-    /// Statistics of `domains`, those of `groups` only. With `nowait`, a guest whose job somebody
-    /// holds is not asked: what is known without its monitor is told.
+    /// Statistics of `domains`. Calls for the same that come while such statistics are gathered
+    /// share the next gathering: no answer is older than its call.
     pub async fn domain_stats(
         self: &Arc<Self>,
         domains: Vec<Arc<Domain>>,
-        groups: StatsGroups,
-        nowait: bool,
+        wanted: StatsWanted,
+    ) -> Arc<Vec<DomainStats>> {
+        self.gatherings.join(self, domains, wanted).await
+    }
+
+    async fn gather(
+        self: &Arc<Self>,
+        domains: &[Arc<Domain>],
+        wanted: StatsWanted,
     ) -> Vec<DomainStats> {
         let mut rows = Vec::with_capacity(domains.len());
         let mut asked = Vec::new();
         for domain in domains {
             let snapshot = domain.snapshot();
             let vm = domain.vm().filter(|_| snapshot.live.is_some());
-            let busy = nowait && domain.gate.held_for().is_some();
+            // With `no_wait`, a guest whose job somebody holds is not asked at all.
+            let busy = wanted.no_wait && domain.gate.held_for().is_some();
             if let (false, Some(vm), Some(live)) = (busy, &vm, &snapshot.live) {
-                asked.push((rows.len(), ask(vm, &live.definition, groups)));
+                asked.push((rows.len(), ask(vm, &live.definition, wanted)));
             }
+            let domain = Arc::clone(domain);
             rows.push(Row { domain, snapshot, vm, answers: Answers::default() });
         }
         for (index, questions) in asked {
-            let answers = questions.answers().await;
-            if let Some(row) = rows.get_mut(index) {
-                row.answers = answers;
+            if let Some(row) = rows.get_mut(index)
+                && let Some(vm) = &row.vm
+            {
+                row.answers = questions.answers(vm).await;
             }
         }
         let engine = Arc::clone(self);
         // Reading files and definitions of thousands of domains keeps a thread busy.
-        tokio::task::spawn_blocking(move || {
-            let nics =
-                if groups.has(StatsGroups::INTERFACE) { nic_counters() } else { HashMap::new() };
-            rows.iter().map(|row| engine.collect(row, groups, &nics)).collect()
+        images::patiently(rows, move |rows| {
+            let nics = match wanted.groups.has(StatsGroups::INTERFACE) {
+                true => nic_counters(),
+                false => HashMap::new(),
+            };
+            let engine = Arc::clone(&engine);
+            let collect = move |row: &Row| engine.collect(row, wanted, &nics);
+            (rows, collect)
         })
         .await
-        .unwrap_or_default()
     }
 
     /// Counters of a running guest's network device, named by the host's end or by the guest's
@@ -178,9 +218,10 @@ impl Engine {
     fn collect(
         &self,
         row: &Row,
-        groups: StatsGroups,
+        wanted: StatsWanted,
         nics: &HashMap<String, NicCounters>,
     ) -> DomainStats {
+        let StatsWanted { groups, backing, .. } = wanted;
         let snapshot = &row.snapshot;
         let mut out = Out(Vec::with_capacity(16));
         let live = snapshot.live.as_ref().filter(|_| row.vm.is_some());
@@ -212,11 +253,16 @@ impl Engine {
         if groups.has(StatsGroups::BLOCK) {
             match live {
                 Some(live) => {
-                    block_group(&mut out, disks(&live.definition), Some(&row.answers.block));
+                    let answered = Answered::new(&row.answers.block, &row.answers.nodes);
+                    let disks = disks(&live.definition);
+                    if let (Some(vm), true) = (&row.vm, answered.knows_nodes()) {
+                        vm.nodes_found(answered.has_thresholds());
+                    }
+                    block_group(&mut out, disks, Some(&answered), backing, &self.images);
                 }
                 None => {
                     let text = snapshot.config.as_ref().map_or("", |config| &config.xml);
-                    block_group(&mut out, &disks_in(text), None);
+                    block_group(&mut out, &disks_in(text), None, backing, &self.images);
                 }
             }
         }
@@ -237,8 +283,14 @@ impl Engine {
     }
 }
 
-fn ask(vm: &Vm, definition: &Definition, groups: StatsGroups) -> Asked {
-    let submit = |command: Command| vm.monitor.submit(command, Vec::new());
+fn ask(vm: &Vm, definition: &Definition, wanted: StatsWanted) -> Asked {
+    let groups = wanted.groups;
+    let patience = match wanted.no_wait || vm.is_silent() {
+        true => SHORT_DEADLINE,
+        false => DEADLINE,
+    };
+    let monitor = vm.monitor.with_timeout(patience);
+    let submit = |command: Command| monitor.submit(command, Vec::new());
     let mut asked = Asked::default();
     // A balloon that does not collect numbers has none to give.
     if let (true, Some(balloon)) = (groups.has(StatsGroups::BALLOON), balloon(definition))
@@ -249,6 +301,10 @@ fn ask(vm: &Vm, definition: &Definition, groups: StatsGroups) -> Asked {
     }
     if groups.has(StatsGroups::BLOCK) && !disks(definition).is_empty() {
         asked.block = Some(submit(cmd::query_blockstats().with_reply()));
+        // What QEMU need not be asked for is read from the images, without its main loop.
+        if vm.are_nodes_wanted() || disks(definition).iter().any(block::is_remote) {
+            asked.nodes = Some(submit(cmd::query_named_block_nodes(true).with_reply()));
+        }
     }
     if groups.has(StatsGroups::IOTHREAD) && !io_thread_ids(definition).is_empty() {
         asked.iothreads = Some(submit(cmd::query_iothreads().with_reply()));
@@ -260,14 +316,24 @@ fn ask(vm: &Vm, definition: &Definition, groups: StatsGroups) -> Asked {
 }
 
 impl Asked {
-    async fn answers(self) -> Answers {
+    async fn answers(self, vm: &Vm) -> Answers {
         let wait = async |reply: Option<PendingReply>| match reply {
-            Some(reply) => reply.wait(DEADLINE).await.unwrap_or(Value::Null),
+            Some(reply) => match reply.wait().await {
+                Ok(answer) => {
+                    vm.note_silence(false);
+                    answer
+                }
+                Err(error) => {
+                    vm.note_silence(matches!(error, MonitorError::Timeout { .. }));
+                    Value::Null
+                }
+            },
             None => Value::Null,
         };
         Answers {
             balloon: wait(self.balloon).await,
             block: wait(self.block).await,
+            nodes: wait(self.nodes).await,
             iothreads: wait(self.iothreads).await,
             dirty_rate: wait(self.dirty_rate).await,
         }
@@ -379,115 +445,6 @@ fn scheduling(pid: u32, thread: u32) -> (u64, u64) {
     (wait.unwrap_or(0), delay.unwrap_or(0))
 }
 
-/// Counters of a network device of the host.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct NicCounters {
-    /// Received: bytes, packets, errors, dropped.
-    pub rx: [u64; 4],
-    /// Sent: bytes, packets, errors, dropped.
-    pub tx: [u64; 4],
-}
-
-impl NicCounters {
-    /// Seen from the other end of the cable: what a tap device receives, its guest has sent.
-    #[must_use]
-    pub fn swapped(self) -> Self {
-        Self { rx: self.tx, tx: self.rx }
-    }
-}
-
-/// Counters of all network devices, by name (`/proc/net/dev`).
-pub(crate) fn nic_counters() -> HashMap<String, NicCounters> {
-    parse_net_dev(&std::fs::read_to_string("/proc/net/dev").unwrap_or_default())
-}
-
-fn parse_net_dev(text: &str) -> HashMap<String, NicCounters> {
-    text.lines()
-        .filter_map(|line| {
-            let (name, rest) = line.split_once(':')?;
-            let mut fields = rest.split_ascii_whitespace().map(|field| field.parse().ok());
-            let mut numbers = [0_u64; 16];
-            for number in &mut numbers {
-                *number = fields.next()??;
-            }
-            let [rb, rp, re, rd, _, _, _, _, tb, tp, te, td, ..] = numbers;
-            let counters = NicCounters { rx: [rb, rp, re, rd], tx: [tb, tp, te, td] };
-            Some((name.trim().to_owned(), counters))
-        })
-        .collect()
-}
-
-fn net_group(out: &mut Out, definition: &Definition, nics: &HashMap<String, NicCounters>) {
-    let interfaces = definition.devices.as_ref().map_or(&[][..], |devices| &devices.interfaces);
-    if interfaces.is_empty() {
-        return;
-    }
-    out.count("net.count", interfaces.len());
-    for (index, interface) in interfaces.iter().enumerate() {
-        let Some(name) = interface.target.as_ref().and_then(|target| target.dev.as_deref()) else {
-            continue;
-        };
-        out.add(format!("net.{index}.name"), name.to_owned());
-        let Some(counters) = nics.get(name) else { continue };
-        // A macvtap is the guest's own end, a tap the host's.
-        let own_end = interface.kind == InterfaceType::Direct;
-        let counters = if own_end { *counters } else { counters.swapped() };
-        for (way, numbers) in [("rx", counters.rx), ("tx", counters.tx)] {
-            for (what, number) in ["bytes", "pkts", "errs", "drop"].into_iter().zip(numbers) {
-                out.add(format!("net.{index}.{way}.{what}"), number);
-            }
-        }
-    }
-}
-
-/// `answer`: of `query-blockstats`, for a running guest.
-fn block_group(out: &mut Out, disks: &[Disk], answer: Option<&Value>) {
-    if disks.is_empty() && answer.is_none() {
-        return;
-    }
-    out.count("block.count", disks.len());
-    for (index, disk) in disks.iter().enumerate() {
-        let name = |what: &str| format!("block.{index}.{what}");
-        out.add(name("name"), disk.target.dev.clone());
-        let source = source_path(disk);
-        if let Some(path) = source {
-            out.add(name("path"), path.to_owned());
-        }
-        let live_index = disk.source.as_ref().and_then(|source| source.index);
-        if let (Some(_), Some(backing)) = (answer, live_index.filter(|_| source.is_some())) {
-            out.add(name("backingIndex"), backing);
-        }
-        let entry = answer
-            .and_then(Value::as_array)
-            .and_then(|entries| entry_of(entries, alias_of(disk)))
-            .map(BlockCounters::from_json);
-        if let Some(counters) = entry {
-            out.add(name("rd.reqs"), counters.rd_operations);
-            out.add(name("rd.bytes"), counters.rd_bytes);
-            out.add(name("rd.times"), counters.rd_total_times);
-            out.add(name("wr.reqs"), counters.wr_operations);
-            out.add(name("wr.bytes"), counters.wr_bytes);
-            out.add(name("wr.times"), counters.wr_total_times);
-            out.add(name("fl.reqs"), counters.flush_operations);
-            out.add(name("fl.times"), counters.flush_total_times);
-        }
-        let Some(path) = source.filter(|path| path.starts_with('/')) else { continue };
-        let Ok(info) = image_info(path, is_qcow2(disk)) else { continue };
-        match entry {
-            Some(counters) => {
-                out.add(name("allocation"), counters.highest_offset);
-                out.add(name("capacity"), info.capacity);
-                out.add(name("physical"), info.allocation);
-            }
-            None => {
-                out.add(name("allocation"), info.allocation);
-                out.add(name("capacity"), info.capacity);
-                out.add(name("physical"), info.physical);
-            }
-        }
-    }
-}
-
 fn iothread_group(out: &mut Out, definition: &Definition, answer: &Value) {
     let ids = io_thread_ids(definition);
     if ids.is_empty() {
@@ -535,17 +492,6 @@ fn dirty_rate_group(out: &mut Out, answer: &Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn counters_of_network_devices() {
-        let text = "Inter-|   Receive | Transmit\n face |bytes packets\n\
-                    \x20 lo: 1 2 3 4 0 0 0 0 5 6 7 8 0 0 0 0\nvnet0:9 8 7 6 0 0 0 0 1 2 3 4 0 0 0 0\n\
-                    odd: 1 2\n";
-        let nics = parse_net_dev(text);
-        assert_eq!(nics.len(), 2);
-        assert_eq!(nics["lo"], NicCounters { rx: [1, 2, 3, 4], tx: [5, 6, 7, 8] });
-        assert_eq!(nics["vnet0"].swapped().rx, [1, 2, 3, 4]);
-    }
 
     #[test]
     fn times_of_a_control_group() {
