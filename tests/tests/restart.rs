@@ -146,10 +146,17 @@ fn what_a_guest_does_while_no_daemon_listens_is_made_up_for() {
     daemon.define(&domains::linux("ends", guests::linux(), "", "")).ok();
     daemon.virsh("start ends").ok();
     python("console_stream", &[daemon.uri().as_str(), "ends"]).ok();
-    daemon.virsh("shutdown ends --mode acpi").ok();
     daemon.kill();
-    // Long enough for the guest to be through, as a rule; the outcome is the same if it is not.
-    std::thread::sleep(std::time::Duration::from_secs(3));
+    // The power button, past the daemon: with one, the guest might be off before it is killed.
+    let socket = daemon.path("var/lib/libvirt/qemu/domain-1-ends/monitor.sock");
+    let mut monitor = tests::tree::Monitor::connect(&socket);
+    let nothing = || serde_json::json!({});
+    monitor.ask("system_powerdown", nothing());
+    wait::until("the guest to power off", || {
+        let status = monitor.ask("query-status", nothing())?;
+        (status.get("status")? == "shutdown").then_some(())
+    });
+    drop(monitor);
     daemon.launch();
     daemon.wait_for_state("ends", "shut off (shutdown)");
 }
