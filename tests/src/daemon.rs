@@ -199,10 +199,13 @@ impl Daemon {
     /// Waits until `virsh domstate --reason NAME` says `state`.
     #[track_caller]
     pub fn wait_for_state(&self, name: &str, state: &str) {
-        wait::until(&format!("{name} to be {state}"), || {
+        let mut last = String::new();
+        let found = wait::until_some(wait::PATIENCE, || {
             let said = self.virsh_words(&["domstate", "--reason", name]);
-            (said.stdout.trim() == state).then_some(())
+            last = said.stdout.trim().to_owned();
+            (last == state).then_some(())
         });
+        assert!(found.is_some(), "waited in vain for {name} to be {state}; it is {last}");
     }
 
     /// Asks the daemon to end (SIGTERM) and waits until it has.

@@ -14,13 +14,22 @@ pub fn until<T>(what: &str, probe: impl FnMut() -> Option<T>) -> T {
 
 /// The same for what may take longer than [`PATIENCE`].
 #[track_caller]
-pub fn until_within<T>(limit: Duration, what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+pub fn until_within<T>(limit: Duration, what: &str, probe: impl FnMut() -> Option<T>) -> T {
+    let value = until_some(limit, probe);
+    assert!(value.is_some(), "waited {limit:?} in vain for {what}");
+    value.expect("just looked at")
+}
+
+/// The same without a panic: `None` when the limit has passed.
+pub fn until_some<T>(limit: Duration, mut probe: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + limit;
     loop {
         if let Some(value) = probe() {
-            return value;
+            return Some(value);
         }
-        assert!(Instant::now() < deadline, "waited {limit:?} in vain for {what}");
+        if Instant::now() >= deadline {
+            return None;
+        }
         std::thread::sleep(Duration::from_millis(20));
     }
 }
