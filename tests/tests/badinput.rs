@@ -311,6 +311,20 @@ fn settings_of_a_wrong_type_are_refused_with_their_place() {
 }
 
 #[test]
+fn a_lock_manager_that_is_not_there_refuses_starts() {
+    let mut daemon = Daemon::prepare(tests::Options::default());
+    if daemon.is_external() {
+        return;
+    }
+    daemon.write("etc/libvirt/qemu.conf", "lock_manager = \"lockd\"\n");
+    daemon.launch();
+    daemon.define(&domains::minimal("locked")).ok();
+    let said = daemon.virsh("start locked").failed();
+    assert!(said.contains("lock manager 'lockd' of qemu.conf is not there"), "{said}");
+    assert_eq!(daemon.virsh("domstate locked").ok().trim(), "shut off");
+}
+
+#[test]
 fn content_that_is_not_understood_is_told_in_the_domains_log() {
     let daemon = Daemon::start();
     if daemon.is_external() {

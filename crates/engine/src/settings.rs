@@ -30,6 +30,8 @@ pub struct EngineSettings {
     pub auto_start_delay: Duration,
     /// `stdio_handler`: what guests say goes through the log daemon, not straight to files.
     pub log_daemon: bool,
+    /// `lock_manager`: who must hold the disks of a guest that runs, where it is set to anyone.
+    pub lock_manager: Option<String>,
 }
 
 /// What `qemu.conf` says of saves and dumps.
@@ -143,9 +145,11 @@ pub fn load(
         Some("file") => false,
         Some(_) => return Err(conf.invalid("stdio_handler", "expected \"logd\" or \"file\"")),
     };
+    let lock_manager =
+        conf.text("lock_manager")?.filter(|name| !matches!(*name, "" | "nop")).map(str::to_owned);
     let delay = conf.number("auto_start_delay")?.and_then(|delay| u64::try_from(delay).ok());
     let auto_start_delay = Duration::from_millis(delay.unwrap_or(0));
-    Ok(EngineSettings { qemu, kvm, save, auto_start_delay, log_daemon })
+    Ok(EngineSettings { qemu, kvm, save, auto_start_delay, log_daemon, lock_manager })
 }
 
 fn save(conf: &ConfFile, layout: &Layout) -> Result<SaveSettings, ConfError> {
@@ -336,6 +340,19 @@ mod tests {
         assert!(settings.log_daemon);
         assert!(!load_text("stdio_handler = \"file\"").expect("settings").log_daemon);
         assert!(load_text("stdio_handler = \"disk\"").is_err());
+    }
+
+    #[test]
+    fn disks_are_locked_by_whom_the_setting_names() {
+        for (text, expected) in [
+            ("", None),
+            ("lock_manager = \"nop\"\n", None),
+            ("lock_manager = \"lockd\"\n", Some("lockd")),
+            ("lock_manager = \"sanlock\"\n", Some("sanlock")),
+        ] {
+            let settings = load_text(text).expect("settings");
+            assert_eq!(settings.lock_manager.as_deref(), expected, "{text}");
+        }
     }
 
     #[test]

@@ -176,6 +176,9 @@ impl Engine {
             definition.devices.as_ref().and_then(|devices| devices.emulator.clone()).ok_or_else(
                 || VirError::config("the domain names no emulator and there is no default"),
             )?;
+        if id >= 0 {
+            self.disks_can_be_locked()?;
+        }
         let caps = self.caps.get(&emulator)?;
         definition.id = Some(id);
         // A definition of old may have left ports open; a running guest has all.
@@ -213,6 +216,17 @@ impl Engine {
             plan.reset_nvram();
         }
         Ok(plan)
+    }
+
+    /// That no lock manager must hold the disks of a guest before it runs: where the host's owner
+    /// asked for one, a guest without it could run twice and destroy its disks.
+    fn disks_can_be_locked(&self) -> Result<(), VirError> {
+        let Some(manager) = &self.settings.lock_manager else { return Ok(()) };
+        Err(VirError::new(
+            ErrorCode::CONFIG_UNSUPPORTED,
+            format!("lock manager '{manager}' of qemu.conf is not there: no guest is started"),
+        )
+        .hint("where nothing else starts these guests, take lock_manager out of qemu.conf"))
     }
 
     /// What starting a definition would run, as text for people (`domxml-to-native`).
