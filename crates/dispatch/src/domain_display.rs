@@ -149,7 +149,10 @@ pub(crate) fn call<'a, 'b>(
 
 fn stream_of(opened: Result<ConsolePort, VirError>) -> Outcome {
     match opened {
-        Ok(port) => Outcome::stream(Vec::new(), |stream| converse(port, stream)),
+        Ok(port) => {
+            let release = port.release();
+            Outcome::stream(Vec::new(), |stream| converse(port, stream)).on_close(release)
+        }
         Err(error) => Outcome::Error(error),
     }
 }

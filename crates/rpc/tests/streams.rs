@@ -139,6 +139,7 @@ fn abort_is_answered_at_once_and_seen_by_the_handler() {
     let (answer, payload) = client.receive();
     assert_eq!(answer, of(call, Kind::STREAM, Status::OK));
     assert!(payload.is_empty());
+    assert_eq!(fixture.service.closed.load(Ordering::SeqCst), 1, "told before the answer");
     fixture.service.gate.add_permits(10);
     eventually("it sees the abort", || endings(&fixture) == ["abort"]);
     assert_eq!(fixture.service.uploaded.load(Ordering::SeqCst), 0);

@@ -57,6 +57,14 @@ impl Consoles {
         users.by_path.insert(path.to_owned(), User { number, taken });
         Some(Claim { consoles: Arc::clone(self), path: path.to_owned(), number, taken: receiver })
     }
+
+    /// Ends the use of `path` by user `number`, if it is still that one's.
+    fn release(&self, path: &Path, number: u64) {
+        let mut users = self.lock();
+        if users.by_path.get(path).is_some_and(|user| user.number == number) {
+            users.by_path.remove(path);
+        }
+    }
 }
 
 /// A device is in use as long as this lives.
@@ -70,10 +78,7 @@ struct Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        let mut users = self.consoles.lock();
-        if users.by_path.get(&self.path).is_some_and(|user| user.number == self.number) {
-            users.by_path.remove(&self.path);
-        }
+        self.consoles.release(&self.path, self.number);
     }
 }
 
@@ -127,11 +132,18 @@ impl ConsolePort {
         }
     }
 
+    /// What frees the device for the next client at once, before this one's end is noticed here.
+    pub fn release(&self) -> impl FnOnce() + Send + 'static {
+        let consoles = Arc::clone(&self.claim.consoles);
+        let (path, number) = (self.claim.path.clone(), self.claim.number);
+        move || consoles.release(&path, number)
+    }
+
     /// Waits until another client takes the device by force.
     pub async fn taken(&self) {
         let mut taken = self.claim.taken.clone();
         if taken.wait_for(|taken| *taken).await.is_err() {
-            // The sender goes away only together with its entry: then it was replaced.
+            // The sender goes away only together with its entry: replaced, or released.
         }
     }
 }
@@ -290,7 +302,12 @@ mod tests {
         drop(first);
         assert!(consoles.claim(path, false).is_none(), "the older one's end frees nothing");
         drop(second);
-        assert!(consoles.claim(path, false).is_some());
+        let third = consoles.claim(path, false).expect("free");
+        consoles.release(path, third.number);
+        let fourth = consoles.claim(path, false).expect("released");
+        drop(third);
+        assert!(consoles.claim(path, false).is_none(), "an end after the release frees nothing");
+        drop(fourth);
     }
 
     #[tokio::test]

@@ -80,6 +80,8 @@ pub enum Outcome {
         reply: Vec<u8>,
         /// Makes the future that serves the stream.
         start: Box<dyn FnOnce(Stream) -> BoxFuture<Result<(), VirError>> + Send>,
+        /// See [`Outcome::on_close`].
+        closing: Option<Box<dyn FnOnce() + Send>>,
     },
     /// Reply with this payload, then close the connection.
     Close(Vec<u8>),
@@ -101,7 +103,19 @@ impl Outcome {
     where
         F: Future<Output = Result<(), VirError>> + Send + 'static,
     {
-        Self::Stream { reply, start: Box::new(move |stream| Box::pin(start(stream))) }
+        let start = Box::new(move |stream| Box::pin(start(stream)) as BoxFuture<_>);
+        Self::Stream { reply, start, closing: None }
+    }
+
+    /// For a stream: has `closing` called when the client aborts it or is gone, before the abort is
+    /// answered, so that what the stream held is free for what the client asks for next. It must not
+    /// wait. Nothing for other outcomes.
+    #[must_use]
+    pub fn on_close(mut self, release: impl FnOnce() + Send + 'static) -> Self {
+        if let Self::Stream { closing, .. } = &mut self {
+            *closing = Some(Box::new(release));
+        }
+        self
     }
 }
 

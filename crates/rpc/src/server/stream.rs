@@ -55,7 +55,12 @@ struct Inner {
     finished: bool,
     /// The handler ended well; data is dropped, finish is answered.
     handled: bool,
+    /// Called when the stream is shut.
+    closing: Option<Closing>,
 }
+
+/// What is to be done when a client aborts a stream or is gone.
+pub(crate) type Closing = Box<dyn FnOnce() + Send>;
 
 /// What a connection and a stream's handler share.
 pub(crate) struct StreamState {
@@ -64,8 +69,8 @@ pub(crate) struct StreamState {
 }
 
 impl StreamState {
-    pub(crate) fn new(call: Header) -> Self {
-        Self { call, inner: Mutex::default() }
+    pub(crate) fn new(call: Header, closing: Option<Closing>) -> Self {
+        Self { call, inner: Mutex::new(Inner { closing, ..Inner::default() }) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -134,7 +139,11 @@ impl StreamState {
             inner.incoming.push_back(StreamIn::Abort);
         }
         let wakers = [inner.reader.take(), inner.writer.take()];
+        let closing = inner.closing.take();
         drop(inner);
+        if let Some(closing) = closing {
+            closing();
+        }
         for waker in wakers.into_iter().flatten() {
             waker.wake();
         }

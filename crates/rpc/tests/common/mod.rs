@@ -51,6 +51,8 @@ pub struct Odd {
     pub done: Arc<AtomicUsize>,
     pub gone: AtomicUsize,
     pub uploaded: Arc<AtomicUsize>,
+    /// Uploads that were aborted or lost.
+    pub closed: Arc<AtomicUsize>,
     /// How streams ended, as their handlers saw it.
     pub endings: Arc<Mutex<Vec<String>>>,
     pub outboxes: Mutex<Vec<Outbox>>,
@@ -65,6 +67,7 @@ impl Odd {
             done: Arc::default(),
             gone: AtomicUsize::new(0),
             uploaded: Arc::default(),
+            closed: Arc::default(),
             endings: Arc::default(),
             outboxes: Mutex::default(),
             authenticate: true,
@@ -74,7 +77,8 @@ impl Odd {
     fn upload(&self, gate: Option<Arc<Semaphore>>) -> Outcome {
         let uploaded = Arc::clone(&self.uploaded);
         let endings = Arc::clone(&self.endings);
-        Outcome::stream(Vec::new(), move |mut stream| async move {
+        let closed = Arc::clone(&self.closed);
+        let outcome = Outcome::stream(Vec::new(), move |mut stream| async move {
             let ending = loop {
                 if let Some(gate) = &gate {
                     gate.acquire().await.unwrap().forget();
@@ -91,6 +95,9 @@ impl Odd {
             };
             endings.lock().unwrap().push(ending.into());
             Ok(())
+        });
+        outcome.on_close(move || {
+            closed.fetch_add(1, Ordering::SeqCst);
         })
     }
 }

@@ -28,7 +28,7 @@ impl<S: Service> Conn<S> {
                 self.running += 1;
                 tasks::blocking(&self.life.mailbox, call, work);
             }
-            Outcome::Stream { reply, start } => {
+            Outcome::Stream { reply, start, closing } => {
                 put_reply(out, &call, &reply);
                 if self.closing.is_some() {
                     return;
@@ -38,7 +38,7 @@ impl<S: Service> Conn<S> {
                     let old = self.streams.swap_remove(at);
                     self.forget_backlog(old.shut(StreamClosed::Lost));
                 }
-                let stream = Arc::new(StreamState::new(call));
+                let stream = Arc::new(StreamState::new(call, closing));
                 self.streams.push(Arc::clone(&stream));
                 tasks::stream(&self.life.mailbox, &stream, start);
             }
