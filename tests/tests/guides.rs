@@ -267,8 +267,10 @@ fn document(thing: &Shown<'_>) -> Option<String> {
         }
         inside = format!("<devices>{text}</devices>");
     }
-    // Firmware of the newer kind has needs of its own.
-    let (machine, features) = if text.contains("firmware='efi'") {
+    // Firmware of the newer kind has needs of its own; a pc has a part of the board at 01.0.
+    let place = element(&text, "address").map(|a| (attribute(a, "slot"), attribute(a, "function")));
+    let not_on_pc = place == Some((Some("0x01"), Some("0x0")));
+    let (machine, features) = if text.contains("firmware='efi'") || not_on_pc {
         ("q35", "<features><acpi/></features>")
     } else {
         ("pc", "")

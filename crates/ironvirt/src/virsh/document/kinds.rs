@@ -165,8 +165,9 @@ fn volume(text: &str) -> (Vec<Diagnostic>, Option<String>) {
     typed(Volume::parse(text, PoolType::Dir, parsing), Volume::to_xml)
 }
 
-/// Defaults that cannot be found without knowing the emulator.
-const NEED_EMULATOR: &[&str] = &["domain.no-machine", "domain.pci-bus", "domain.scsi-model"];
+/// What cannot be said without knowing the emulator: it gives the machine and its controllers.
+const NEED_EMULATOR: &[&str] =
+    &["domain.no-machine", "domain.pci-bus", "domain.scsi-model", "domain.usb-controller"];
 
 /// A domain with its defaults filled in is checked; as it was written it is compared.
 fn domain(text: &str) -> (Vec<Diagnostic>, Option<String>) {
@@ -189,8 +190,8 @@ fn domain(text: &str) -> (Vec<Diagnostic>, Option<String>) {
         abi_update: true,
     };
     let mut found = model::domain::defaults::apply(&mut effective, &mut context);
-    found.retain(|d| !NEED_EMULATOR.contains(&d.rule));
     found.extend(model::domain::validate(&effective));
+    found.retain(|d| !NEED_EMULATOR.contains(&d.rule));
     place::find(text, &mut found);
     diagnostics.extend(found);
     (diagnostics, Some(written))
@@ -211,6 +212,18 @@ mod tests {
             ("<volume><name>v</name><capacity>1</capacity></volume>", "storage volume", true),
             ("<volume><capacity>1</capacity></volume>", "storage volume", false),
             ("<secret ephemeral='no' private='no'/>", "secret", true),
+            (
+                "<domain type='qemu'><name>g</name><memory>1024</memory><os><type>hvm</type></os>\
+                 <devices><input type='tablet' bus='usb'/></devices></domain>",
+                "domain",
+                true,
+            ),
+            (
+                "<domain type='qemu'><name>g</name><memory>1024</memory><os><type machine='q35'>hvm\
+                 </type></os><devices><input type='tablet' bus='usb'/></devices></domain>",
+                "domain",
+                true,
+            ),
             ("<domainsnapshot/>", "domain snapshot", true),
             (
                 "<domaincheckpoint><creationTime>5</creationTime></domaincheckpoint>",

@@ -21,7 +21,7 @@ pub(super) fn check(d: &Domain, dev: &Devices, out: &mut Faults) {
     }
     let ours = matches!(d.kind, VirtType::Qemu | VirtType::Kvm | VirtType::Hvf);
     if ours && usb().next().is_none() && uses_usb(dev) {
-        out.unsupported("domain.usb-none", NO_USB);
+        out.unsupported("domain.usb-controller", NO_USB);
         return;
     }
     let companion = |model: Option<&str>| model.is_some_and(|m| m.starts_with("ich9-uhci"));
