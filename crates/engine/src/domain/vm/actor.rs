@@ -1,0 +1,657 @@
+//! The actor of a running VM: the one task that changes its live state, from its start to the end
+//! of QEMU and of all that was made for it.
+
+use super::super::agent_link::AgentLink;
+use super::super::devices::{Answer, Change, Waiting};
+use super::super::guest_events::{Intent, meaning};
+use super::super::ports::{PortChange, Ports};
+use super::super::record::{Domain, Live};
+use super::super::status::{Sidecar, StatusFile};
+use super::super::taint::Taint;
+use super::super::teardown;
+use super::super::tuning::{perf, plug, threshold};
+use super::super::{save, tpm, view};
+use super::{EndReason, IoError, Message, NodesWanted, Vm};
+use crate::engine::Engine;
+use crate::events::{DomainEvent, Event};
+use host::monitor::{Events, Monitor, MonitorEvent};
+use host::process::Process;
+use lifecycle::{
+    Action, GuestEvent, LifecycleEvent, PausedReason, Phase, PowerPolicy, RunningReason,
+    ShutoffReason, Status, StoppedDetail, on_guest_event,
+};
+use model::domain::Domain as Definition;
+use model::domain::devices::watchdog::WatchdogAction;
+use plan::Undo;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, UNIX_EPOCH};
+use tokio::sync::{mpsc, watch};
+
+/// How long QEMU may take to end after SIGTERM before SIGKILL follows.
+const TERM_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long events that were sent before QEMU's end may still arrive after it.
+const LAST_EVENTS: Duration = Duration::from_millis(200);
+
+/// Events after which requests, QEMU's end and the clock get a look in: a QEMU that never stops
+/// talking must not keep itself from being destroyed.
+const EVENTS_IN_A_ROW: u32 = 256;
+
+/// What the actor starts with.
+pub(in crate::domain) struct ActorParts {
+    pub engine: Arc<Engine>,
+    pub domain: Arc<Domain>,
+    pub id: i32,
+    pub process: Process,
+    pub monitor: Monitor,
+    pub events: Events,
+    pub policy: PowerPolicy,
+    pub status_file: StatusFile,
+    /// The next power-off stands for a reboot.
+    pub fake_reboot: bool,
+    /// What the guest did while no daemon listened.
+    pub missed: Option<GuestEvent>,
+    pub undo: Vec<Undo>,
+    pub made: teardown::Made,
+}
+
+/// Makes the handle, installs it in the domain, and starts the actor.
+pub(in crate::domain) fn spawn(parts: ActorParts) -> Arc<Vm> {
+    let (inbox, messages) = mpsc::unbounded_channel();
+    let vm = Arc::new(Vm {
+        id: parts.id,
+        process: parts.process,
+        monitor: parts.monitor,
+        intent: Mutex::new(Intent { fake_reboot: parts.fake_reboot, ..Intent::default() }),
+        raw_commands: AtomicU64::new(0),
+        indexed: Mutex::default(),
+        nodes_wanted: AtomicU8::new(NodesWanted::Unknown as u8),
+        silent: AtomicBool::new(false),
+        counters: perf::Counters::default(),
+        migration: watch::channel(String::new()).0,
+        dump: watch::channel(None).0,
+        last_node: AtomicU32::new(parts.status_file.last_node()),
+        waiting: Waiting::default(),
+        agent: AgentLink::default(),
+        taints: Mutex::new(parts.status_file.taints()),
+        io_errors: Mutex::default(),
+        inbox,
+    });
+    if let Some(live) = &parts.domain.snapshot().live {
+        perf::start_counters(&vm, &live.definition);
+    }
+    parts.domain.set_vm(Some(Arc::clone(&vm)));
+    let actor = Actor {
+        engine: parts.engine,
+        domain: parts.domain,
+        vm: Arc::clone(&vm),
+        policy: parts.policy,
+        status_file: parts.status_file,
+        undo: parts.undo,
+        made: parts.made,
+        ports: Ports::default(),
+        end: None,
+        kill_at: None,
+    };
+    let runtime = actor.engine.runtime().clone();
+    runtime.spawn(actor.run(parts.missed, parts.events, messages));
+    vm
+}
+
+struct Actor {
+    engine: Arc<Engine>,
+    domain: Arc<Domain>,
+    vm: Arc<Vm>,
+    policy: PowerPolicy,
+    status_file: StatusFile,
+    undo: Vec<Undo>,
+    made: teardown::Made,
+    ports: Ports,
+    end: Option<EndReason>,
+    kill_at: Option<tokio::time::Instant>,
+}
+
+impl Actor {
+    async fn run(
+        mut self,
+        missed: Option<GuestEvent>,
+        mut events: Events,
+        mut inbox: mpsc::UnboundedReceiver<Message>,
+    ) {
+        if let Some(event) = missed {
+            self.missed(event).await;
+        }
+        let mut monitor_open = true;
+        let mut in_a_row = 0;
+        loop {
+            let kill_at = self.kill_at;
+            tokio::select! {
+                // Guest events outrank requests: a verb's report comes after the events it caused.
+                biased;
+                event = events.recv(), if monitor_open && in_a_row < EVENTS_IN_A_ROW => match event {
+                    Some(MonitorEvent::Event(event)) => {
+                        in_a_row += 1;
+                        self.guest_event(&event).await;
+                    }
+                    Some(MonitorEvent::Answer(answer)) => {
+                        in_a_row += 1;
+                        answer.deliver();
+                    }
+                    Some(MonitorEvent::Closed(_)) | None => {
+                        monitor_open = false;
+                        self.monitor_lost();
+                    }
+                },
+                Some(message) = inbox.recv() => self.message(message).await,
+                _ = self.vm.process.exited() => break,
+                () = sleep_until(kill_at) => self.kill(),
+                () = std::future::ready(()), if in_a_row >= EVENTS_IN_A_ROW => in_a_row = 0,
+            }
+        }
+        // What QEMU said last tells why it ended.
+        let drain = async {
+            loop {
+                match events.recv().await {
+                    Some(MonitorEvent::Event(event)) => self.guest_event(&event).await,
+                    Some(MonitorEvent::Answer(answer)) => answer.deliver(),
+                    Some(MonitorEvent::Closed(_)) | None => break,
+                }
+            }
+        };
+        let _ = tokio::time::timeout(LAST_EVENTS, drain).await;
+        self.finish().await;
+        // Those who still wait for this VM are answered by the channel's end.
+        inbox.close();
+    }
+
+    async fn guest_event(&mut self, event: &qmp::Event) {
+        self.tell_raw(event);
+        let kind = event.kind();
+        match &kind {
+            qmp::EventKind::Migration { status } => {
+                self.vm.migration.send_replace(status.clone());
+            }
+            qmp::EventKind::DumpCompleted { error, .. } => {
+                self.vm.dump.send_replace(error.clone());
+            }
+            qmp::EventKind::BlockIoError { node_name: Some(node), reason, .. } => {
+                self.image_failed(node, reason.clone(), event.timestamp);
+            }
+            // Our own doing, of a guest whose end was told already.
+            qmp::EventKind::Shutdown { .. } if self.end == Some(EndReason::Shutdown) => return,
+            qmp::EventKind::BlockWriteThreshold { node_name, amount_exceeded, write_threshold } => {
+                self.threshold_passed(node_name, *write_threshold, *amount_exceeded);
+            }
+            qmp::EventKind::VserportChange { id, open } => self.port_changed(id, *open, true).await,
+            qmp::EventKind::Shutdown { .. }
+            | qmp::EventKind::Reset { .. }
+            | qmp::EventKind::Suspend
+            | qmp::EventKind::SuspendDisk => self.vm.agent.sign(),
+            _ => {}
+        }
+        let stopped_by_disk =
+            matches!(&kind, qmp::EventKind::BlockIoError { action, .. } if action == "stop");
+        let translated = meaning(kind, &mut self.vm.lock_intent());
+        if stopped_by_disk && let Status::Paused(reason) = self.domain.snapshot().status {
+            // QEMU 10 holds the second error of a second back: the stop it explains is over.
+            self.vm.lock_intent().pause = None;
+            if reason == PausedReason::Unknown {
+                self.publish(Status::Paused(PausedReason::IoError)).await;
+            }
+        }
+        // What the event used up is over; the status that follows is written with it.
+        let fake = self.vm.lock_intent().fake_reboot;
+        self.status_file.set_fake_reboot(fake);
+        for told in translated.tell {
+            let told = self.complete(told);
+            if let DomainEvent::DeviceRemoved { alias } = &told
+                && let Some(number) = plug::vcpu_of(alias)
+            {
+                // No device that clients know of.
+                self.vcpu_removed(number).await;
+                continue;
+            }
+            if let DomainEvent::BalloonChange { actual_kib } = told {
+                self.balloon_changed(actual_kib).await;
+            }
+            if matches!(told, DomainEvent::Watchdog { .. }) && self.watchdog_dumps() {
+                let (engine, domain) = (Arc::clone(&self.engine), Arc::clone(&self.domain));
+                let dump = save::watchdog_dump(engine, domain, Arc::clone(&self.vm));
+                self.engine.runtime().spawn(dump);
+            }
+            if self.device_event(&told) {
+                self.tell(told);
+            }
+        }
+        let Some(guest_event) = translated.lifecycle else { return };
+        let status = self.domain.snapshot().status;
+        let mut unwritten = false;
+        for action in on_guest_event(status, self.policy, guest_event) {
+            match action {
+                Action::Publish(status @ (Status::Running(_) | Status::Paused(_))) => {
+                    self.show(status);
+                    unwritten = true;
+                }
+                action => self.act(action).await,
+            }
+        }
+        if unwritten {
+            self.write_status().await;
+        }
+    }
+
+    /// More of an image was written than somebody wanted to be told of.
+    fn threshold_passed(&mut self, node: &str, threshold: u64, excess: u64) {
+        let Some(live) = self.domain.snapshot().live.clone() else { return };
+        let indexed = self.vm.indexed.lock().unwrap_or_else(PoisonError::into_inner).remove(node);
+        for event in threshold::passed(&live.definition, node, threshold, excess, indexed) {
+            self.tell(event);
+        }
+    }
+
+    /// The guest's watchdog is to have its memory dumped: QEMU itself only stops it.
+    fn watchdog_dumps(&self) -> bool {
+        let snapshot = self.domain.snapshot();
+        let devices = snapshot.live.as_ref().and_then(|live| live.definition.devices.as_ref());
+        let first = devices.and_then(|devices| devices.watchdogs.first());
+        first.is_some_and(|watchdog| watchdog.action == WatchdogAction::Dump)
+    }
+
+    /// A request to an image failed.
+    fn image_failed(&self, node: &str, reason: String, at: qmp::Timestamp) {
+        let Some(number) = view::number_of_node(node) else { return };
+        let micros = u64::try_from(at.seconds).unwrap_or(0).saturating_mul(1_000_000);
+        let micros = micros.saturating_add(u64::try_from(at.microseconds).unwrap_or(0));
+        let at = UNIX_EPOCH + Duration::from_micros(micros);
+        let mut errors = self.vm.io_errors.lock().unwrap_or_else(PoisonError::into_inner);
+        errors.insert(number, IoError { at, reason });
+    }
+
+    /// Something makes support harder from now on.
+    async fn tainted(&mut self, taint: Taint) {
+        if !self.status_file.add_taint(taint) {
+            return;
+        }
+        self.write_status().await;
+        let snapshot = self.domain.snapshot();
+        let (engine, uuid) = (Arc::clone(&self.engine), *self.domain.uuid.as_bytes());
+        let line = taint.log_line(self.vm.id, &[]);
+        let note = move || engine.note_in_log(&snapshot.name, uuid, &line);
+        let _ = tokio::task::spawn_blocking(note).await;
+    }
+
+    /// The guest gave a virtual processor back.
+    async fn vcpu_removed(&mut self, number: u32) {
+        let Some(live) = self.domain.snapshot().live.clone() else { return };
+        let mut definition = live.definition.clone();
+        plug::set_live(&mut definition, number, false);
+        self.keep(definition).await;
+        let group = self.engine.cgroups.as_ref().and_then(|all| all.machine_of(live.pid));
+        // Empty by now; what is left goes with the guest.
+        let _ = group.map(|group| group.remove(host::cgroup::Part::Vcpu(number)));
+    }
+
+    /// The guest opened or closed its end of a channel. `said`: QEMU said so unasked, which is told
+    /// of an agent even where it is no news, as after a restore.
+    async fn port_changed(&mut self, alias: &str, open: bool, said: bool) {
+        let Some(live) = self.domain.snapshot().live.clone() else { return };
+        let mut definition = live.definition.clone();
+        let agent = view::agent_channel(&definition);
+        if agent.and_then(|channel| channel.alias.as_ref()).is_some_and(|own| own.name == alias) {
+            self.vm.agent.set_open(open);
+            if let (true, Some(path)) = (open, view::agent_path(&definition)) {
+                let (vm, path) = (Arc::clone(&self.vm), PathBuf::from(path));
+                self.engine.runtime().spawn(async move { vm.agent.hold(&path).await });
+            }
+        }
+        let agent = view::agent_channel(&definition);
+        let agent = agent.and_then(|channel| channel.alias.as_ref());
+        let agent = agent.is_some_and(|own| own.name == alias);
+        let change = self.ports.note(&mut definition, alias, open);
+        if change != PortChange::Nothing {
+            self.keep(definition).await;
+        }
+        if change == PortChange::Agent || (said && agent) {
+            // By an event of the channel.
+            self.tell(DomainEvent::AgentLifecycle { state: if open { 1 } else { 2 }, reason: 2 });
+        }
+    }
+
+    /// Makes a changed definition the live one.
+    async fn keep(&mut self, mut definition: Definition) {
+        self.ports.show_in(&mut definition);
+        self.status_file.set_definition(&definition);
+        self.write(None).await;
+        self.show_live(definition);
+    }
+
+    /// Publishes the live definition, which is written down.
+    fn show_live(&self, definition: Definition) {
+        let live = Live::new(definition, self.vm.process.pid());
+        let live =
+            Arc::new(live.with_configured_cpu(self.status_file.content().configured_cpu.clone()));
+        self.domain.publish(|snapshot| snapshot.live = Some(live));
+    }
+
+    /// Makes up for an event that came while no daemon listened.
+    async fn missed(&mut self, event: GuestEvent) {
+        let pending = std::mem::take(&mut self.vm.lock_intent().fake_reboot);
+        let event = match event {
+            GuestEvent::Shutdown { by_guest, .. } => {
+                GuestEvent::Shutdown { by_guest, fake_reboot: pending }
+            }
+            other => other,
+        };
+        self.status_file.set_fake_reboot(false);
+        for action in on_guest_event(self.domain.snapshot().status, self.policy, event) {
+            self.act(action).await;
+        }
+    }
+
+    async fn act(&mut self, action: Action) {
+        match action {
+            Action::Publish(status) => self.publish(status).await,
+            Action::Emit(event) => self.tell(DomainEvent::Lifecycle(event)),
+            Action::EmitReboot => self.tell(DomainEvent::Reboot),
+            Action::EndQemu => self.begin_end(EndReason::Shutdown, false),
+            Action::EndQemuCrashed => self.begin_end(EndReason::Crashed, false),
+            Action::ResetAndRun => {
+                // A child task: the monitor's answer must not keep the actor from its events.
+                let vm = Arc::clone(&self.vm);
+                let why = match self.domain.snapshot().status {
+                    Status::Crashed(_) => RunningReason::Crashed,
+                    _ => RunningReason::Unpaused,
+                };
+                self.engine.runtime().spawn(async move { vm.reset_and_run(why).await });
+            }
+            Action::DumpCore { restart } => {
+                let (engine, domain) = (Arc::clone(&self.engine), Arc::clone(&self.domain));
+                let dump = save::auto_dump(engine, domain, Arc::clone(&self.vm), restart);
+                self.engine.runtime().spawn(dump);
+            }
+        }
+    }
+
+    async fn message(&mut self, message: Message) {
+        match message {
+            Message::Sync(done) => {
+                let _ = done.send(());
+            }
+            Message::FakeReboot(done) => {
+                self.note_fake_reboot().await;
+                let _ = done.send(());
+            }
+            Message::Note(note, done) => {
+                let sidecar = Sidecar {
+                    start_time: self.vm.process.start_time(),
+                    undo: self.undo.clone(),
+                    made: self.made.clone(),
+                    note,
+                };
+                let status = self.status_file.clone();
+                let written =
+                    tokio::task::spawn_blocking(move || status.write_sidecar(&sidecar)).await;
+                let _ =
+                    done.send(written.unwrap_or_else(|error| Err(std::io::Error::other(error))));
+            }
+            Message::Settle(status, done) => {
+                self.publish(status).await;
+                let _ = done.send(());
+            }
+            Message::Redefine(definition, done) => {
+                self.policy = view::power_policy(&definition);
+                self.keep(*definition).await;
+                let _ = done.send(());
+            }
+            Message::Devices(change, done) => {
+                self.devices_change(*change).await;
+                let _ = done.send(());
+            }
+            Message::Undo(done) => {
+                let _ = done.send(self.undo.clone());
+            }
+            Message::Taint(taint) => self.tainted(taint).await,
+            Message::Made(done) => {
+                let _ = done.send(self.made.clone());
+            }
+            Message::Tell(event) => self.tell(event),
+            Message::Port { alias, open } => self.port_changed(&alias, open, false).await,
+            Message::VcpuGone(number) => self.vcpu_removed(number).await,
+            Message::AgentPatience => {
+                let seconds = self.domain.agent_patience().to_seconds();
+                self.status_file.set_agent_seconds(seconds);
+                self.write_status().await;
+            }
+            Message::End { why, graceful } => self.begin_end(why, graceful),
+        }
+    }
+
+    /// The guest's devices are others now: what is to be taken back first, then the definition.
+    async fn devices_change(&mut self, mut change: Change) {
+        let sidecar = change.apply(&mut self.undo, &mut self.made).then(|| Sidecar {
+            start_time: self.vm.process.start_time(),
+            undo: self.undo.clone(),
+            made: self.made.clone(),
+            // A save is a job as this is: there is none now.
+            note: None,
+        });
+        self.status_file.note_node(self.vm.last_node());
+        self.status_file.set_definition(&change.definition);
+        self.write(sidecar).await;
+        if change.publish {
+            self.show_live(change.definition);
+        }
+    }
+
+    /// What a guest says about a device that somebody may be waiting for. False: nobody is to be
+    /// told, because whoever waits (or will be started for it) tells it when all is done.
+    fn device_event(&self, told: &DomainEvent) -> bool {
+        match told {
+            DomainEvent::DeviceRemoved { alias } => {
+                if !self.vm.waiting.answer(alias, Answer::Done) {
+                    self.engine.device_left(&self.domain, alias.clone());
+                }
+                false
+            }
+            DomainEvent::DeviceRemovalFailed { alias } => {
+                self.vm.waiting.answer(alias, Answer::Refused);
+                true
+            }
+            DomainEvent::TrayChange { alias, reason: 0 } => {
+                self.vm.waiting.answer(&format!("tray:{alias}"), Answer::Done);
+                true
+            }
+            _ => true,
+        }
+    }
+
+    /// The guest gave memory back or took some: that is its memory now.
+    async fn balloon_changed(&mut self, kib: u64) {
+        let Some(live) = self.domain.snapshot().live.clone() else { return };
+        let mut definition = live.definition.clone();
+        definition.current_memory = Some(model::domain::scalar::Kib(kib));
+        self.keep(definition).await;
+    }
+
+    async fn publish(&mut self, status: Status) {
+        self.status_file.set_status(status);
+        self.write_status().await;
+        self.show(status);
+    }
+
+    /// What everybody may see; the status file is written by the caller.
+    fn show(&mut self, status: Status) {
+        self.status_file.set_status(status);
+        self.domain.publish(|snapshot| snapshot.status = status);
+        if self.end.is_none() {
+            self.domain.gate.set_phase(Phase::Active(status));
+        }
+    }
+
+    async fn note_fake_reboot(&mut self) {
+        let fake = self.vm.lock_intent().fake_reboot;
+        if self.status_file.set_fake_reboot(fake) {
+            self.write_status().await;
+        }
+    }
+
+    async fn write_status(&self) {
+        self.write(None).await;
+    }
+
+    /// Writes the status file, what only we keep first, if that changed.
+    async fn write(&self, sidecar: Option<Sidecar>) {
+        let status = self.status_file.clone();
+        let in_memory = status.in_memory();
+        let write = move || {
+            if let Some(sidecar) = sidecar {
+                status.write_sidecar(&sidecar)?;
+            }
+            status.write()
+        };
+        // In memory there is nothing to wait for: quicker done than handed to another thread.
+        let written = match in_memory {
+            true => Ok(write()),
+            false => tokio::task::spawn_blocking(write).await,
+        };
+        if let Ok(Err(error)) = written {
+            // The guest goes on; what is lost is only what a restarted daemon would know.
+            tracing::error!(domain = %self.domain.snapshot().name, %error, "status not written");
+        }
+    }
+
+    fn begin_end(&mut self, why: EndReason, graceful: bool) {
+        // The first reason counts, but a request outranks nothing-known.
+        if self.end.is_none() {
+            self.end = Some(why);
+            self.domain.gate.set_phase(Phase::Stopping);
+            self.signal(self.vm.process.terminate());
+        }
+        if !graceful && self.kill_at.is_none() {
+            self.kill_at = Some(tokio::time::Instant::now() + TERM_PATIENCE);
+        }
+    }
+
+    fn kill(&mut self) {
+        self.kill_at = None;
+        tracing::warn!(
+            domain = %self.domain.snapshot().name,
+            pid = self.vm.process.pid(),
+            "QEMU did not end on SIGTERM; killing it"
+        );
+        self.signal(self.vm.process.kill());
+    }
+
+    fn signal(&self, sent: std::io::Result<()>) {
+        if let Err(error) = sent {
+            tracing::error!(pid = self.vm.process.pid(), %error, "QEMU cannot be signalled");
+        }
+    }
+
+    /// QEMU closed its monitor: it is ending, or no longer under control. Either way it must go.
+    fn monitor_lost(&mut self) {
+        if self.kill_at.is_none() {
+            self.kill_at = Some(tokio::time::Instant::now() + TERM_PATIENCE);
+        }
+    }
+
+    /// QEMU is gone: take back what was made for it, then say so.
+    async fn finish(mut self) {
+        let seen_off = matches!(self.domain.snapshot().status, Status::Shutdown(_));
+        let why = match self.end {
+            Some(why) => why,
+            None if seen_off => EndReason::Shutdown,
+            None => EndReason::Vanished,
+        };
+        self.domain.gate.set_phase(Phase::Stopping);
+        if why == EndReason::Vanished {
+            tracing::warn!(
+                domain = %self.domain.snapshot().name,
+                pid = self.vm.process.pid(),
+                exit = ?self.vm.process.try_exited(),
+                "QEMU ended without having been told to"
+            );
+        }
+        let (reason, detail) = why.outcome();
+        let (engine, name) = (Arc::clone(&self.engine), self.domain.snapshot().name.clone());
+        let (uuid, words) =
+            (self.domain.uuid.0, format!("shutting down, reason={}", reason.as_str()));
+        let noted = move || engine.note_in_log(&name, uuid, &words);
+        let _ = tokio::task::spawn_blocking(noted).await;
+        let undo = std::mem::take(&mut self.undo);
+        let made = std::mem::take(&mut self.made);
+        let snapshot = self.domain.snapshot();
+        let definition = snapshot.live.as_ref().map(|live| &live.definition);
+        teardown::run(&self.engine, &snapshot.name, definition, reason, undo, made).await;
+        let status_file = self.status_file.clone();
+        let _ = tokio::task::spawn_blocking(move || status_file.remove()).await;
+        retire(&self.engine, &self.domain, self.vm.id, reason, detail);
+    }
+
+    /// Fills in what QEMU's event does not say but the definition does.
+    fn complete(&self, event: DomainEvent) -> DomainEvent {
+        let snapshot = self.domain.snapshot();
+        let Some(live) = &snapshot.live else { return event };
+        match event {
+            DomainEvent::IoError { alias, action, reason, .. } => {
+                let (alias, source) = view::disk_of_drive(&live.definition, &alias);
+                DomainEvent::IoError { source, alias, action, reason }
+            }
+            other => other,
+        }
+    }
+
+    fn tell(&self, event: DomainEvent) {
+        self.engine.events.publish(&Event::Domain(self.domain.reference(), event));
+    }
+
+    fn tell_raw(&self, event: &qmp::Event) {
+        self.engine.events.publish(&Event::Monitor {
+            domain: self.domain.reference(),
+            name: event.name.clone(),
+            seconds: event.timestamp.seconds,
+            micros: u32::try_from(event.timestamp.microseconds).unwrap_or(0),
+            details: (!event.data.is_null()).then(|| event.data.to_string()),
+        });
+    }
+}
+
+/// Publishes that a domain no longer runs, gives its id back, and says so. `detail`: none for one
+/// that was never said to have started.
+pub(in crate::domain) fn retire(
+    engine: &Engine,
+    domain: &Arc<Domain>,
+    id: i32,
+    reason: ShutoffReason,
+    detail: Option<StoppedDetail>,
+) {
+    let reference = domain.reference();
+    domain.set_vm(None);
+    let snapshot = domain.snapshot();
+    if let (Some(live), false) = (&snapshot.live, snapshot.is_persistent())
+        && let Err(error) = tpm::forget(&engine.settings.qemu, &live.definition, false)
+    {
+        tracing::warn!(domain = %snapshot.name, error = %error.detail, "TPM state stays");
+    }
+    engine.registry.release_id(id);
+    domain.publish(|snapshot| {
+        snapshot.id = -1;
+        snapshot.status = Status::Shutoff(reason);
+        snapshot.live = None;
+    });
+    engine.registry.remove_if_gone(domain);
+    if let Some(detail) = detail {
+        let stopped = DomainEvent::Lifecycle(LifecycleEvent::Stopped(detail));
+        engine.events.publish(&Event::Domain(reference, stopped));
+    }
+    domain.gate.set_phase(Phase::Inactive);
+}
+
+async fn sleep_until(deadline: Option<tokio::time::Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
