@@ -524,7 +524,11 @@ fn a_daemon_killed_during_a_save_or_dump() {
         packer.close();
         daemon.restart();
         let call = beside(&daemon, &line);
+        // The job begins before the guest is stopped for it.
         wait_for_job(&daemon, "g");
+        wait::until("the guest to be stopped", || {
+            daemon.virsh("domstate g").stdout.starts_with("paused").then_some(())
+        });
         daemon.kill();
         said(call);
         daemon.launch();
