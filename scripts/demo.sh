@@ -109,7 +109,7 @@ demo_xml() {
     <type arch='x86_64' machine='q35'>hvm</type>
     <kernel>$state/guest/vmlinuz</kernel>
     <initrd>$state/guest/initrd.img</initrd>
-    <cmdline>console=ttyS0 loglevel=6 hostname=demo</cmdline>
+    <cmdline>console=ttyS0 loglevel=6 no_timer_check hostname=demo</cmdline>
   </os>
   <features><acpi/><apic/></features>
   <devices>

@@ -67,7 +67,7 @@ pub fn linux(name: &str, guest: &Linux, arguments: &str, extra: &str) -> String 
     <type arch='x86_64' machine='pc'>hvm</type>
     <kernel>{}</kernel>
     <initrd>{}</initrd>
-    <cmdline>console=ttyS0 quiet hostname={name} {arguments}</cmdline>
+    <cmdline>console=ttyS0 quiet no_timer_check hostname={name} {arguments}</cmdline>
   </os>
   <features><acpi/><apic/></features>
   {extra}

@@ -8,6 +8,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -91,7 +92,12 @@ fn put_guest() {
     fs::copy(&guest.kernel, format!("{IMAGES}/vmlinuz")).expect("copied");
 }
 
-const ARGUMENTS: &str = "console=ttyS0 quiet nokaslr rdinit=/listing";
+/// Without the check whether the timer ticks: emulated on a busy machine, it may seem not to, and
+/// the kernel gives up.
+const ARGUMENTS: &str = "console=ttyS0 quiet nokaslr no_timer_check rdinit=/listing";
+
+/// Each test keeps two emulated machines busy already.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// A guest of one kind of board with devices of many kinds.
 fn domain(name: &str, machine: &str, firmware: &str) -> String {
@@ -249,6 +255,7 @@ fn there_and_back(test: &str, machine: &str, firmware: &str) {
         eprintln!("skipped: {test} needs OVMF");
         return;
     }
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     // Of its own also the network: ports of screens are not taken by others.
     namespace::inside_network(test, || {
         // Control groups are the machine's: those of two tests must not have one name.

@@ -122,7 +122,7 @@ fn xml(name: &str) -> String {
         "linux" => {
             let guest = guests::linux();
             let boot = format!(
-                "<kernel>{}</kernel><initrd>{}</initrd><cmdline>console=ttyS0 quiet</cmdline>",
+                "<kernel>{}</kernel><initrd>{}</initrd><cmdline>console=ttyS0 quiet no_timer_check</cmdline>",
                 guest.kernel.display(),
                 guest.initrd.display()
             );
