@@ -53,11 +53,11 @@ fn enter(test: &str, further: &[&str], body: impl FnOnce()) {
         .env(INSIDE, test)
         .output()
         .expect("unshare runs");
-    // Its own report is of no interest unless it is bad.
+    // Its own report is of no interest unless it is bad; what it had to remark is.
+    eprint!("{}", String::from_utf8_lossy(&output.stderr));
     assert!(
         output.status.success(),
-        "{test} failed inside its namespace:\n{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
+        "{test} failed inside its namespace:\n{}",
+        String::from_utf8_lossy(&output.stdout)
     );
 }
