@@ -5,8 +5,23 @@ use model::domain::{FormatFlags, ParseOptions, format, parse, validate};
 
 /// A domain of one part: devices, unless it is an element of the domain or of `<features>`.
 fn document(part: &str) -> String {
-    let of_domain = ["<seclabel", "<pm", "<cpu", "<clock", "<memtune", "<blkiotune", "<iothread"];
-    let of_features = ["<vmport", "<async-teardown", "<hpt", "<tcg"];
+    let of_domain = [
+        "<seclabel",
+        "<pm",
+        "<cpu",
+        "<clock",
+        "<memtune",
+        "<blkiotune",
+        "<iothread",
+        "<keywrap",
+        "<numatune",
+        "<resource",
+        "<cputune",
+        "<memoryBacking",
+        "<maxMemory",
+    ];
+    let of_features =
+        ["<vmport", "<async-teardown", "<hpt", "<tcg", "<hyperv", "<smm", "<cfpc", "<ibs"];
     let starts = |with: &[&str]| with.iter().any(|w| part.starts_with(w));
     let (domain, features, devices) = match () {
         () if starts(&of_domain) => (part, "", ""),
@@ -262,4 +277,137 @@ fn passed_over() {
             assert!(!text.contains("<seclabel"), "{part}: {text}");
         }
     }
+}
+
+#[test]
+fn limits_and_places_in_libvirts_words() {
+    let numa = |cells: &str| format!("<cpu><numa>{cells}</numa></cpu>");
+    let disk = |driver: &str, inner: &str| {
+        format!("<disk>{driver}<source file='/a'/><target dev='vda' bus='virtio'/>{inner}</disk>")
+    };
+    let network = |protocol: &str, rest: &str| {
+        format!(
+            "<disk type='network'><source protocol='{protocol}' {rest}</source><target dev='vda'/></disk>"
+        )
+    };
+    let locked = |inner: &str| {
+        format!(
+            "<disk><source file='/a'><encryption format='luks'>{inner}</encryption></source>\
+             <target dev='vda'/></disk>"
+        )
+    };
+    let secret = "<secret type='passphrase' usage='a'/>";
+    let user = |inner: &str| {
+        format!(
+            "<disk type='vhostuser'><source type='unix' path='/a'/><target dev='vda' bus='virtio'/>\
+             {inner}</disk>"
+        )
+    };
+    for (part, code, words) in [
+        ("<cfpc value='fixed-ibs'/>".to_owned(), 27, "Invalid value for attribute 'value' in element 'cfpc': 'fixed-ibs'."),
+        ("<ibs value='fixed'/>".to_owned(), 27, "Invalid value for attribute 'value' in element 'ibs': 'fixed'."),
+        ("<tcg><tb-cache unit='KiB'>100</tb-cache></tcg>".to_owned(), 67, "tb-cache size must be an integer multiple of MiB"),
+        (
+            "<clock offset='utc'><timer name='rtc'><catchup slew='1'/></timer></clock>".to_owned(),
+            27,
+            "setting of timer catchup policies is only supported with tickpolicy='catchup'",
+        ),
+        (numa("<cell id='0' cpus='0' memory='1'/><cell id='0' memory='1'/>"), 27, "Duplicate NUMA cell info for cell id '0'"),
+        (
+            numa("<cell id='0' cpus='0' memory='1'/><cell id='1' cpus='0' memory='1'/>"),
+            67,
+            "NUMA cells 1 and 0 have overlapping vCPU ids",
+        ),
+        (numa("<cell id='0' cpus='0' memory='1'><distances/></cell>"), 27, "NUMA distances defined without siblings"),
+        (
+            "<memoryBacking><hugepages><page size='4' nodeset='0'/><page size='8' nodeset='0'/></hugepages></memoryBacking>".to_owned(),
+            35,
+            "nodeset attribute of hugepages of sizes 8 and 4 intersect",
+        ),
+        (
+            "<memoryBacking><allocation threads='-1'/></memoryBacking>".to_owned(),
+            27,
+            "Failed to parse memory allocation threads",
+        ),
+        ("<maxMemory slots='2'>0</maxMemory>".to_owned(), 27, "maximum memory size must be specified when specifying number of memory slots"),
+        ("<cputune><emulatorpin cpuset='0'/><emulatorpin cpuset='1'/></cputune>".to_owned(), 27, "only one emulatorpin is supported"),
+        (
+            "<cputune><vcpusched scheduler='batch'/></cputune>".to_owned(),
+            27,
+            "Missing attribute 'vcpus' in element 'vcpusched'",
+        ),
+        (
+            "<iothreadids><iothread id='1' thread_pool_min='-1'/></iothreadids>".to_owned(),
+            27,
+            "Invalid value for attribute 'thread_pool_min' in element 'iothread': '-1'. Expected non-negative value",
+        ),
+        (
+            "<iothreadids><iothread id='1' thread_pool_max='0'/></iothreadids>".to_owned(),
+            67,
+            "thread_pool_max must be a positive integer",
+        ),
+        (
+            "<blkiotune><device><path>/a</path><write_iops_sec>x</write_iops_sec></device></blkiotune>".to_owned(),
+            67,
+            "could not parse write iops sec x",
+        ),
+        ("<resource><fibrechannel appid='\u{e4}'/></resource>".to_owned(), 27, "Fibre Channel 'appid' is not a printable string"),
+        (
+            "<keywrap><cipher name='dea' state='on'/><cipher name='dea' state='off'/></keywrap>".to_owned(),
+            1,
+            "A domain definition can have no more than one cipher node with name dea",
+        ),
+        ("<cpu><feature name='vmx'/></cpu>".to_owned(), 27, "Non-empty feature list specified without CPU model"),
+        ("<cpu><model>qemu64</model><cache mode='emulate'/></cpu>".to_owned(), 67, "CPU cache mode 'emulate' can only be used with level='3'"),
+        (disk("", "<product>\u{e4}</product>").replace("vda' bus='virtio", "sda' bus='scsi"), 27, "disk product is not printable string"),
+        (disk("", "<boot order='1' loadparm='A_B'/>"), 1, "invalid loadparm value 'A_B', expecting chars in set of [a-zA-Z0-9.] and blank spaces"),
+        (network("rbd", "name='a'>"), 27, "can't split path 'a' into pool name and image name"),
+        (network("gluster", "name='/a'><host name='h'/>"), 27, "can't split path '/a' into pool name and image name"),
+        (network("ssh", "name='a'><host name='h'/><identity keyfile='/k'/>"), 27, "Missing required attribute 'username' in element 'identity'"),
+        (locked(&format!("{secret}<cipher name='aes' size='256'/>")), 67, "supplying <cipher> for domain disk definition is unnecessary"),
+        (locked(&format!("{secret}<ivgen name='a'/>")), 27, "ivgen element found, but cipher is missing"),
+        (
+            "<disk><source file='/a'/><backingStore type='file'><format type='raw'/></backingStore><target dev='vda'/></disk>".to_owned(),
+            27,
+            "missing disk backing store source",
+        ),
+        (user("<readonly/>"), 67, "readonly is not supported with vhostuser disk"),
+        (user("<driver name='qemu' rerror_policy='stop'/>"), 67, "error_policy is not supported with vhostuser disk"),
+    ] {
+        let found = first(&part).map(|(code, _, words)| (code, words));
+        assert_eq!(found, Some((code, words.to_owned())), "{part}");
+    }
+}
+
+#[test]
+fn what_means_nothing_is_dropped() {
+    let network = |protocol: &str, rest: &str| {
+        format!(
+            "<disk type='network'><source protocol='{protocol}' name='a' {rest}</source><target dev='vda'/></disk>"
+        )
+    };
+    for (part, gone) in [
+        ("<smm state='off'><tseg unit='MiB'>8</tseg></smm>".to_owned(), "tseg"),
+        ("<hyperv mode='passthrough'><relaxed state='on'/></hyperv>".to_owned(), "relaxed"),
+        ("<keywrap/>".to_owned(), "keywrap"),
+        ("<blkiotune><device><path>/a</path></device></blkiotune>".to_owned(), "blkiotune"),
+        ("<clock offset='timezone' timezone='X' adjustment='4'/>".to_owned(), "adjustment"),
+        (network("nbd", "query='q'>"), "query"),
+        (network("ftp", "><cookies><cookie name='a'>b</cookie></cookies>"), "cookies"),
+        (network("http", "><ssl verify='no'/>"), "ssl"),
+        (network("nbd", "><timeout seconds='5'/>"), "timeout"),
+        (network("iscsi", "><reconnect delay='5'/>"), "reconnect"),
+        (network("nfs", "><identity username='u' keyfile='/k'/>"), "identity"),
+        (network("nbd", "><host name='named' transport='unix' socket='/s'/>"), "named"),
+    ] {
+        let parsed = parse(&document(&part), ParseOptions::default());
+        let d = parsed.domain.unwrap_or_else(|| panic!("{part}: {:?}", parsed.diagnostics));
+        let text = format(&d, FormatFlags { live: false, secure: true, migratable: false });
+        assert!(part.contains(gone) && !text.contains(gone), "{text}");
+    }
+    // An offset in seconds makes a variable clock.
+    let parsed =
+        parse(&document("<clock offset='localtime' adjustment='5'/>"), ParseOptions::default());
+    let text = format(&parsed.domain.unwrap(), FormatFlags::default());
+    assert!(text.contains("<clock offset='variable' adjustment='5' basis='localtime'"), "{text}");
 }

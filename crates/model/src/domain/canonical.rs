@@ -7,15 +7,20 @@ use diag::{Diagnostic, ErrorCode, Severity};
 use xml::YesNo;
 
 use super::Domain;
+use super::clock::{Clock, ClockBasis, ClockOffset};
 use super::devices::controller::ControllerType;
 use super::devices::disk::{
-    BackingStore, DiskMirror, DiskSource, ImageFormat, MetadataCache, StorageType,
+    BackingStore, DiskMirror, DiskSource, ImageFormat, MetadataCache, NetworkTransport,
+    SourceIdentity, StorageType,
 };
 use super::devices::filesystem::FilesystemDriver;
 use super::devices::hostdev::HostdevType;
 use super::devices::tpm::{Tpm, TpmBackendType};
+use super::features::{HyperV, HyperVMode};
+use super::os::OsTypeName;
 use super::scalar::scale;
 use super::seclabel::{Seclabel, SeclabelType};
+use super::tune::{BlkioDevice, FibreChannel};
 
 fn error(out: &mut Vec<Diagnostic>, message: String) {
     out.push(Diagnostic {
@@ -115,10 +120,38 @@ pub fn canonicalize(d: &mut Domain, out: &mut Vec<Diagnostic>) {
             to_unit(&mut t.size, &mut t.unit, 1024, KIB, out);
         }
         f.tcg = f.tcg.take().filter(|t| t.tb_cache.as_ref().is_some_and(|cache| cache.size > 0));
-        if let Some(t) = f.smm.as_mut().and_then(|s| s.tseg.as_mut()) {
-            short_unit(&mut t.size, &mut t.unit, 1 << 20, out);
+        if let Some(smm) = f.smm.as_mut() {
+            if smm.state == Some(xml::OnOff::Off) {
+                smm.tseg = None;
+            }
+            if let Some(t) = smm.tseg.as_mut() {
+                short_unit(&mut t.size, &mut t.unit, 1 << 20, out);
+            }
+        }
+        if let Some(hyperv) = f.hyperv.as_mut().filter(|h| h.mode == HyperVMode::Passthrough) {
+            // The host's are taken, whatever is listed.
+            *hyperv = HyperV { mode: HyperVMode::Passthrough, ..HyperV::default() };
         }
     }
+    if let Some(b) = d.blkio_tune.as_mut() {
+        b.devices.retain(BlkioDevice::limits);
+    }
+    d.blkio_tune = d.blkio_tune.take().filter(|b| *b != Default::default());
+    if let Some(r) = d.resource.as_mut() {
+        let named = |f: &FibreChannel| f.app_id.as_ref().is_some_and(|id| !id.is_empty());
+        r.fibre_channel = r.fibre_channel.take().filter(named);
+    }
+    if let Some(clock) = d.clock.as_mut() {
+        self::clock(clock);
+    }
+    if let Some(os) = d.os.as_mut() {
+        // libvirt has no room for more, nor programs to start in a machine.
+        os.boot.truncate(BOOT_DEVICES);
+        if os.kind.name == OsTypeName::Hvm {
+            os.init = None;
+        }
+    }
+    d.key_wrap = d.key_wrap.take().filter(|wrap| !wrap.ciphers.is_empty());
     d.seclabels.iter_mut().for_each(seclabel);
     if let Some(m) = d.metadata.as_mut() {
         m.keep_one_per_namespace();
@@ -297,6 +330,73 @@ fn short_unit(value: &mut u64, unit: &mut Option<String>, default: u64, out: &mu
     *unit = UNITS.get(u).map(|s| (*s).to_owned());
 }
 
+/// Drops what the protocol of a network source does not have.
+fn keep_fields_of_protocol(s: &mut DiskSource) {
+    for h in s.hosts.iter_mut().filter(|h| h.transport == Some(NetworkTransport::Unix)) {
+        h.name = None;
+        h.port = None;
+    }
+    let protocol = s.protocol.as_deref().unwrap_or_default();
+    let is = |names: &[&str]| names.contains(&protocol);
+    if !is(&["http", "https"]) {
+        s.query = None;
+        s.cookies = None;
+    }
+    if !is(&["https", "ftps"]) {
+        s.ssl = None;
+    }
+    if !is(&["http", "https", "ftp", "ftps"]) {
+        s.readahead = None;
+        s.timeout = None;
+    }
+    if !is(&["nbd"]) {
+        s.reconnect = None;
+    }
+    if !is(&["ssh"]) {
+        s.known_hosts = None;
+    }
+    if !is(&["ssh", "nfs"]) {
+        s.identity = None;
+    }
+    if let Some(who) = s.identity.take() {
+        let (ssh, nfs) = (is(&["ssh"]), is(&["nfs"]));
+        let kept = SourceIdentity {
+            user: who.user.filter(|_| nfs),
+            group: who.group.filter(|_| nfs),
+            username: who.username.filter(|_| ssh),
+            keyfile: who.keyfile.filter(|_| ssh),
+            agentsock: who.agentsock.filter(|_| ssh),
+        };
+        s.identity = Some(kept).filter(|kept| *kept != SourceIdentity::default());
+    }
+}
+
+/// An offset in seconds makes a clock a variable one; a variable one without a number is at zero.
+fn clock(c: &mut Clock) {
+    let Some(adjustment) = c.adjustment.as_mut() else { return };
+    let number = adjustment.parse::<i64>().is_ok();
+    let basis = match c.offset {
+        ClockOffset::Utc => ClockBasis::Utc,
+        ClockOffset::Localtime => ClockBasis::Localtime,
+        ClockOffset::Timezone => {
+            c.adjustment = None;
+            return;
+        }
+        ClockOffset::Variable if !number => {
+            "0".clone_into(adjustment);
+            return;
+        }
+        _ => return,
+    };
+    if number {
+        c.offset = ClockOffset::Variable;
+        c.basis = Some(basis);
+    }
+}
+
+/// Devices to boot from that `<os>` may name.
+const BOOT_DEVICES: usize = 4;
+
 /// Drops the fields of a source that its type does not have.
 pub(crate) fn keep_fields_of(s: &mut DiskSource, kind: StorageType) {
     interfaces::seclabels(&mut s.seclabels);
@@ -337,7 +437,9 @@ pub(crate) fn keep_fields_of(s: &mut DiskSource, kind: StorageType) {
         s.identity = None;
         s.known_hosts = None;
     }
-    if !matches!(kind, Network | Vhostuser) {
+    if kind == Network {
+        keep_fields_of_protocol(s);
+    } else if kind != Vhostuser {
         s.reconnect = None;
     }
     if kind != Volume {

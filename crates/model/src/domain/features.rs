@@ -77,7 +77,7 @@ pub struct Features {
     pub sbbc: Option<ValueFeature>,
     /// Element `<ibs>`.
     #[xml(child)]
-    pub ibs: Option<ValueFeature>,
+    pub ibs: Option<IbsFeature>,
     /// Element `<tcg>`.
     #[xml(child, empty_absent)]
     pub tcg: Option<Tcg>,
@@ -211,11 +211,19 @@ pub struct Msrs {
     pub unknown: MsrsUnknown,
 }
 
-/// A feature with a named value.
+/// How far a weakness of the CPU is mended.
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct ValueFeature {
-    /// Attribute `value`.
-    #[xml(attr)]
+    /// `broken`, `workaround` or `fixed`.
+    #[xml(attr, one_of = &["broken", "workaround", "fixed"])]
+    pub value: String,
+}
+
+/// How far indirect branches are mended.
+#[derive(Clone, Debug, PartialEq, Default, Xml)]
+pub struct IbsFeature {
+    /// `broken`, `workaround` or one of three ways of being fixed.
+    #[xml(attr, one_of = &["broken", "workaround", "fixed-ibs", "fixed-ccd", "fixed-na"])]
     pub value: String,
 }
 

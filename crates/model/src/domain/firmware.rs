@@ -271,6 +271,9 @@ fn take(os: &mut Os, found: &Firmware, nvram_dir: &str, name: &str) {
 fn complete(os: &mut Os, nvram_dir: &str, name: &str) {
     let Some(loader) = os.loader.as_mut() else { return };
     let Some(path) = loader.path.clone() else { return };
+    if loader.kind == Some(LoaderType::Rom) {
+        return;
+    }
     let format = *loader.format.get_or_insert(FirmwareFormat::Raw);
     let flash = loader.kind == Some(LoaderType::Pflash)
         && loader.readonly == Some(YesNo::Yes)

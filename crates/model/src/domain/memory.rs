@@ -127,6 +127,6 @@ pub struct MemoryAllocation {
     #[xml(attr, empty_absent)]
     pub mode: Option<AllocationMode>,
     /// Attribute `threads`.
-    #[xml(attr)]
+    #[xml(attr, zero_absent, fault = (ErrorCode::XML_ERROR, "Failed to parse memory allocation threads"))]
     pub threads: Option<u32>,
 }

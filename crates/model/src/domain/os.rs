@@ -158,7 +158,7 @@ pub struct Os {
     #[xml(child, empty_absent)]
     pub bios: Option<OsBios>,
     /// Source of SMBIOS data.
-    #[xml(child)]
+    #[xml(child, needs = "mode")]
     pub smbios: Option<Smbios>,
 }
 
@@ -304,7 +304,7 @@ pub struct BootMenu {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct OsBios {
     /// Attribute `useserial`.
-    #[xml(attr, name = "useserial")]
+    #[xml(attr, name = "useserial", lenient)]
     pub use_serial: Option<YesNo>,
     /// Milliseconds before a retry; -1 is never.
     #[xml(attr, name = "rebootTimeout")]
@@ -315,7 +315,7 @@ pub struct OsBios {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct Smbios {
     /// Attribute `mode`.
-    #[xml(attr)]
+    #[xml(attr, fault = (ErrorCode::CONFIG_UNSUPPORTED, "unknown smbios mode '{}'"))]
     pub mode: SmbiosMode,
 }
 

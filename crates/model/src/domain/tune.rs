@@ -20,19 +20,19 @@ pub struct BlkioDevice {
     #[xml(child_text)]
     pub path: String,
     /// Element `<weight>`.
-    #[xml(child_text)]
+    #[xml(child_text, fault = (ErrorCode::CONFIG_UNSUPPORTED, "could not parse weight {}"))]
     pub weight: Option<u32>,
     /// Element `<read_iops_sec>`.
-    #[xml(child_text)]
+    #[xml(child_text, fault = (ErrorCode::CONFIG_UNSUPPORTED, "could not parse read iops sec {}"))]
     pub read_iops_sec: Option<u32>,
     /// Element `<write_iops_sec>`.
-    #[xml(child_text)]
+    #[xml(child_text, fault = (ErrorCode::CONFIG_UNSUPPORTED, "could not parse write iops sec {}"))]
     pub write_iops_sec: Option<u32>,
     /// Element `<read_bytes_sec>`.
-    #[xml(child_text)]
+    #[xml(child_text, fault = (ErrorCode::CONFIG_UNSUPPORTED, "could not parse read bytes sec {}"))]
     pub read_bytes_sec: Option<u64>,
     /// Element `<write_bytes_sec>`.
-    #[xml(child_text)]
+    #[xml(child_text, fault = (ErrorCode::CONFIG_UNSUPPORTED, "could not parse write bytes sec {}"))]
     pub write_bytes_sec: Option<u64>,
 }
 
@@ -309,6 +309,7 @@ pub enum Scheduler {
 
 /// The `<cputune>` block; periods and quotas in microseconds.
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
+#[xml(check = CpuTune::check)]
 pub struct CpuTune {
     /// Element `<shares>`.
     #[xml(child_text, fault = (ErrorCode::XML_ERROR, "can't parse cputune shares value"))]
@@ -408,7 +409,7 @@ pub struct EmulatorSched {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct VcpuSched {
     /// Attribute `vcpus`.
-    #[xml(attr, fault = (ErrorCode::INVALID_ARG, "Failed to parse bitmap '{}'"))]
+    #[xml(attr, fault = (ErrorCode::INVALID_ARG, "Failed to parse bitmap '{}'"), missing = (ErrorCode::XML_ERROR, "Missing attribute 'vcpus' in element 'vcpusched'"))]
     pub vcpus: CpuSet,
     /// Attribute `scheduler`.
     #[xml(attr)]
@@ -422,7 +423,7 @@ pub struct VcpuSched {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct IoThreadSched {
     /// Attribute `iothreads`.
-    #[xml(attr, fault = (ErrorCode::INVALID_ARG, "Failed to parse bitmap '{}'"))]
+    #[xml(attr, fault = (ErrorCode::INVALID_ARG, "Failed to parse bitmap '{}'"), missing = (ErrorCode::XML_ERROR, "Missing attribute 'iothreads' in element 'iothreadsched'"))]
     pub iothreads: CpuSet,
     /// Attribute `scheduler`.
     #[xml(attr)]
@@ -595,4 +596,31 @@ pub struct FibreChannel {
     /// Attribute `appid`.
     #[xml(attr, name = "appid")]
     pub app_id: Option<String>,
+}
+
+impl BlkioDevice {
+    /// Whether it says more than the device.
+    pub(crate) fn limits(&self) -> bool {
+        self.weight.is_some()
+            || self.read_iops_sec.is_some()
+            || self.write_iops_sec.is_some()
+            || self.read_bytes_sec.is_some()
+            || self.write_bytes_sec.is_some()
+    }
+}
+
+impl CpuTune {
+    /// A second element for the emulator is no other one's.
+    fn check(&mut self, el: xml::Element<'_>, r: &mut xml::Reader) {
+        let second = |name| el.children().filter(|c| c.name() == name).nth(1);
+        for (name, words) in [
+            ("emulatorpin", "only one emulatorpin is supported"),
+            ("emulatorsched", "only one emulatorsched is supported"),
+        ] {
+            if let Some(second) = second(name) {
+                let code = ErrorCode::XML_ERROR;
+                r.error("domain.cputune", code, second.name_span(), words, Vec::new());
+            }
+        }
+    }
 }

@@ -4,7 +4,7 @@ use super::build::{Build, Switch};
 use super::words::OnOff;
 use model::domain::devices::iommu::IommuModel;
 use model::domain::devices::sound::{Sound, SoundModel};
-use model::domain::features::{AiaMode, Features, HptResizing, IoApicDriver};
+use model::domain::features::{AiaMode, Features, HptResizing, IoApicDriver, ValueFeature};
 use model::domain::launch_security::KeyWrapName;
 
 impl Build<'_> {
@@ -180,9 +180,11 @@ fn power_features(features: &Features, out: &mut Vec<String>) {
     ] {
         out.extend(state.as_ref().map(|state| format!("{key}={}", state.state.word())));
     }
-    for (key, feature) in
-        [("cap-cfpc", &features.cfpc), ("cap-sbbc", &features.sbbc), ("cap-ibs", &features.ibs)]
+    let value = |feature: &Option<ValueFeature>| feature.as_ref().map(|f| f.value.clone());
+    let ibs = features.ibs.as_ref().map(|f| f.value.clone());
+    for (key, value) in
+        [("cap-cfpc", value(&features.cfpc)), ("cap-sbbc", value(&features.sbbc)), ("cap-ibs", ibs)]
     {
-        out.extend(feature.as_ref().map(|feature| format!("{key}={}", feature.value)));
+        out.extend(value.map(|value| format!("{key}={value}")));
     }
 }

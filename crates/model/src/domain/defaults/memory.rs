@@ -35,7 +35,7 @@ pub(super) fn apply(d: &mut Domain, ctx: &mut DefaultsContext<'_>) {
 
 /// Memory that can grow belongs to a NUMA cell: one cell holds all where there is none.
 fn one_cell(d: &mut Domain) {
-    let grows = d.max_memory.as_ref().is_some_and(|m| m.slots.unwrap_or(0) > 0);
+    let grows = d.max_memory.as_ref().is_some_and(|m| m.size.0 > 0);
     if !grows || d.cpu.as_ref().is_some_and(|c| c.numa.is_some()) {
         return;
     }

@@ -396,7 +396,8 @@ fn fill_default_model(c: &mut Cpu, arch: &str, model: String, kvm: bool) {
 fn complete_cpu(c: &mut Cpu, arch: &str, default_model: Option<String>, kvm: bool) {
     c.arch = None;
     let x86 = matches!(arch, "x86_64" | "i686");
-    if c.mode.is_none() && c.model.as_ref().is_none_or(|m| m.name.is_none()) {
+    let unnamed = c.model.as_ref().is_none_or(|m| m.name.is_none());
+    if matches!(c.mode, None | Some(CpuMode::Custom)) && unnamed {
         // Only topology, NUMA and the like: the machine's own model stays.
         if let Some(model) = default_model {
             fill_default_model(c, arch, model, kvm);
@@ -459,8 +460,12 @@ fn numa(n: &mut crate::domain::cpu::Numa, vcpus: Option<u32>) {
     }
     n.cells.sort_by_key(|c| c.id);
     // CPUs that no cell names belong to the first one. Numbers that no CPU has are refused as written.
-    if let Some(max) = vcpus
-        && n.cells.iter().any(|c| c.cpus.is_some())
+    if n.cells.iter().all(|c| c.cpus.is_none()) {
+        // The guest starts with its first CPU somewhere.
+        if let Some(first) = n.cells.first_mut().filter(|_| vcpus.is_some()) {
+            first.cpus.get_or_insert_default().insert_range(0, 0);
+        }
+    } else if let Some(max) = vcpus
         && n.cells.iter().filter_map(|c| c.cpus.as_ref()?.max()).all(|top| top < max)
     {
         let mut left = CpuSet::default();
@@ -530,7 +535,7 @@ fn features(d: &mut Domain, ctx: &DefaultsContext<'_>) {
         // It was let through for years, and meant nothing.
         f.acpi = false;
     }
-    if machine.is_arm_virt() && machine.arch == "aarch64" {
+    if machine.is_arm_virt() {
         // KVM's newest interrupt controller; emulation stays with the one that every QEMU does well.
         let kvm = (d.kind == VirtType::Kvm).then(|| ctx.devices.newest_kvm_gic()).flatten();
         d.features

@@ -614,6 +614,7 @@ pub struct DataStore {
 
 /// One layer below; empty ends the chain.
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
+#[xml(check = BackingStore::check)]
 pub struct BackingStore {
     /// Attribute `type`.
     #[xml(attr, name = "type", fault = (ErrorCode::XML_ERROR, "unknown storage source type '{}'"))]
@@ -630,6 +631,17 @@ pub struct BackingStore {
     /// Element `<backingStore>`.
     #[xml(child, name = "backingStore")]
     pub backing_store: Option<Box<BackingStore>>,
+}
+
+impl BackingStore {
+    /// A layer that has a type says where it is.
+    fn check(&mut self, el: xml::Element<'_>, r: &mut xml::Reader) {
+        if self.kind.is_some() && self.format.is_some() && el.child("source").is_none() {
+            let words = "missing disk backing store source";
+            let code = ErrorCode::XML_ERROR;
+            r.error("domain.disk-backing", code, el.name_span(), words, Vec::new());
+        }
+    }
 }
 
 /// Image format.

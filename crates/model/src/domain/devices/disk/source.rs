@@ -165,7 +165,7 @@ pub struct DiskAuth {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct AuthSecret {
     /// Attribute `type`.
-    #[xml(attr, name = "type", fault = (ErrorCode::CONFIG_UNSUPPORTED, "unknown secret type '{}'"))]
+    #[xml(attr, name = "type", missing = (ErrorCode::CONFIG_UNSUPPORTED, "unknown secret type '<null>'"))]
     pub kind: String,
     /// Attribute `usage`.
     #[xml(attr)]
@@ -230,7 +230,7 @@ pub struct EncryptionCipher {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct EncryptionIvGen {
     /// Attribute `name`.
-    #[xml(attr)]
+    #[xml(attr, missing = (ErrorCode::XML_ERROR, "missing ivgen info name string"))]
     pub name: String,
     /// Attribute `hash`.
     #[xml(attr)]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::Faults;
 use crate::domain::Domain;
-use crate::domain::cpu::{Cpu, CpuCacheMode, CpuMode, Numa, PhysAddrMode};
+use crate::domain::cpu::{Cpu, CpuCacheMode, CpuMode, Interconnect, Numa, PhysAddrMode};
 use crate::domain::scalar::CpuSet;
 use crate::domain::tune::{NumaMode, VcpuPlacement};
 
@@ -23,8 +23,13 @@ fn cpu(d: &Domain, c: &Cpu, out: &mut Faults) {
     let max = d.vcpu.as_ref().map_or(1, |v| v.maximum);
     if let Some(t) = &c.topology {
         let factors = [t.sockets, t.dies.unwrap_or(1), t.clusters.unwrap_or(1), t.cores, t.threads];
-        if factors.contains(&0) {
-            out.xml("domain.cpu-topology", "Invalid CPU topology");
+        let names = ["sockets", "dies", "clusters", "cores", "threads"];
+        if let Some(at) = factors.iter().position(|n| *n == 0) {
+            let name = names[at];
+            out.xml(
+                "domain.cpu-topology",
+                format!("Invalid value for attribute '{name}' in element 'topology': Zero is not permitted"),
+            );
         }
         let product: u64 = factors.iter().fold(1u64, |a, n| a.saturating_mul(u64::from(*n)));
         if product != u64::from(max) {
@@ -54,12 +59,7 @@ fn cpu(d: &Domain, c: &Cpu, out: &mut Faults) {
     }
     let named = c.model.as_ref().is_some_and(|m| m.name.is_some());
     if matches!(c.mode, None | Some(CpuMode::Custom)) && !named {
-        if c.vendor.is_some() {
-            out.xml("domain.cpu-vendor", "CPU vendor specified without CPU model");
-        }
-        if !c.features.is_empty() {
-            out.xml("domain.cpu-feature", "Non-empty feature list specified without CPU model");
-        }
+        unnamed(c, out);
     }
     cache(c, host, out);
     if let Some(a) = &c.max_phys_addr {
@@ -91,6 +91,24 @@ fn cpu(d: &Domain, c: &Cpu, out: &mut Faults) {
     }
 }
 
+/// What belongs to a model where none is named.
+fn unnamed(c: &Cpu, out: &mut Faults) {
+    if c.vendor.is_some() {
+        out.xml("domain.cpu-vendor", "CPU vendor specified without CPU model");
+    }
+    if !c.features.is_empty() {
+        out.xml("domain.cpu-feature", "Non-empty feature list specified without CPU model");
+    }
+}
+
+/// The CPU as it is written: the defaults name a model where there is none.
+pub(super) fn written(c: &Cpu, out: &mut Faults) {
+    let named = c.model.as_ref().is_some_and(|m| m.name.is_some());
+    if matches!(c.mode, None | Some(CpuMode::Custom)) && !named {
+        unnamed(c, out);
+    }
+}
+
 fn cache(c: &Cpu, host: bool, out: &mut Faults) {
     let Some(cache) = &c.cache else { return };
     match cache.mode {
@@ -111,7 +129,7 @@ fn cache(c: &Cpu, host: bool, out: &mut Faults) {
                 );
             }
         }
-        CpuCacheMode::Emulate if cache.level.is_some_and(|level| level != 3) => out.unsupported(
+        CpuCacheMode::Emulate if cache.level != Some(3) => out.unsupported(
             "domain.cpu-cache",
             "CPU cache mode 'emulate' can only be used with level='3'",
         ),
@@ -124,16 +142,25 @@ fn cache(c: &Cpu, host: bool, out: &mut Faults) {
 
 fn cells(d: &Domain, n: &Numa, out: &mut Faults) {
     let max = d.vcpu.as_ref().map_or(1, |v| v.maximum);
-    if n.cells.iter().enumerate().any(|(i, c)| c.id != Some(i as u32)) {
+    let mut ids = BTreeSet::new();
+    let twice = n.cells.iter().filter_map(|c| c.id).find(|id| !ids.insert(*id));
+    if let Some(id) = twice {
+        out.xml("domain.numa-cells", format!("Duplicate NUMA cell info for cell id '{id}'"));
+    } else if n.cells.iter().enumerate().any(|(i, c)| c.id != Some(i as u32)) {
         out.xml(
             "domain.numa-cells",
             "Exactly one 'cell' element per guest NUMA cell allowed, non-contiguous ranges or ranges not starting from 0 are not allowed",
         );
     }
     let mut taken = CpuSet::default();
-    for cpus in n.cells.iter().filter_map(|c| c.cpus.as_ref()) {
+    let sets = || n.cells.iter().filter_map(|c| Some((c.id.unwrap_or_default(), c.cpus.as_ref()?)));
+    for (id, cpus) in sets() {
         if taken.take_in(cpus) {
-            out.unsupported("domain.numa-cpus", "NUMA cells have overlapping vCPU ids");
+            let other = sets().find(|(_, set)| set.overlaps(cpus)).map_or(0, |(other, _)| other);
+            out.unsupported(
+                "domain.numa-cpus",
+                format!("NUMA cells {id} and {other} have overlapping vCPU ids"),
+            );
             break;
         }
     }
@@ -152,6 +179,9 @@ fn cells(d: &Domain, n: &Numa, out: &mut Faults) {
 pub(super) fn distances(n: &Numa, out: &mut Faults) {
     for (i, c) in n.cells.iter().enumerate() {
         let cell = c.id.unwrap_or(i as u32);
+        if c.distances.as_ref().is_some_and(|d| d.siblings.is_empty()) {
+            out.xml("domain.numa-distance", "NUMA distances defined without siblings");
+        }
         for s in c.distances.iter().flat_map(|d| &d.siblings) {
             if s.id as usize >= n.cells.len() {
                 out.xml(
@@ -183,6 +213,13 @@ fn interconnects(n: &Numa, out: &mut Faults) {
     for c in &n.cells {
         if let Some(id) = c.id {
             caches.entry(id).or_insert_with(|| c.caches.iter().map(|c| c.level).collect());
+        }
+    }
+    for list in n.interconnects.iter().flat_map(|i| [&i.latencies, &i.bandwidths]) {
+        let mut seen = BTreeSet::new();
+        let place = |x: &Interconnect| (x.initiator, x.target, x.cache, x.kind.as_str());
+        if list.iter().any(|x| !seen.insert(place(x))) {
+            out.xml("domain.numa-interconnect", "Duplicate info for NUMA latencies");
         }
     }
     let all = n.interconnects.iter().flat_map(|i| i.latencies.iter().chain(&i.bandwidths));
@@ -232,6 +269,14 @@ fn numatune(d: &Domain, out: &mut Faults) {
                 "'restrictive' mode is required in memory element when mode is 'restrictive' in memnode element",
             );
         }
+    }
+    let strict = |mode: Option<NumaMode>| mode.is_some_and(|mode| mode != NumaMode::Restrictive);
+    let restricts = t.memory.as_ref().is_some_and(|m| m.mode == Some(NumaMode::Restrictive));
+    if restricts && t.nodes.iter().any(|n| strict(n.mode)) {
+        out.xml(
+            "domain.numatune",
+            "'restrictive' mode is required in memnode element when mode is 'restrictive' in memory element",
+        );
     }
     if let Some(m) = &t.memory {
         let auto = m.placement == Some(VcpuPlacement::Auto);

@@ -5,7 +5,7 @@ use diag::ErrorCode;
 use super::super::Faults;
 use crate::domain::devices::disk::{
     AuthSecret, BackingStore, Disk, DiskDevice, DiskSource, Encryption, NetworkHost,
-    NetworkTransport, StartupPolicy, StorageType,
+    NetworkTransport, SourceIdentity, StartupPolicy, StorageType,
 };
 
 pub(super) fn check(x: &Disk, out: &mut Faults) {
@@ -39,10 +39,11 @@ pub(super) fn check(x: &Disk, out: &mut Faults) {
     }
     if let Some(policy) = s.startup_policy {
         let name = policy.as_str();
-        if x.kind == StorageType::Network {
+        if matches!(x.kind, StorageType::Network | StorageType::Vhostuser) {
+            let kind = x.kind.as_str();
             out.xml(
                 "domain.disk-startup",
-                format!("disk startupPolicy '{name}' is not allowed for disk of 'network' type"),
+                format!("disk startupPolicy '{name}' is not allowed for disk of '{kind}' type"),
             );
         } else if policy == StartupPolicy::Requisite
             && !matches!(x.device, DiskDevice::Cdrom | DiskDevice::Floppy)
@@ -52,9 +53,6 @@ pub(super) fn check(x: &Disk, out: &mut Faults) {
                 format!("disk startupPolicy '{name}' is allowed only for cdrom or floppy"),
             );
         }
-    }
-    if s.reservations.is_some() && x.device != DiskDevice::Lun {
-        out.unsupported("domain.disk-reservations", "<reservations/> allowed only for lun devices");
     }
     if let Some(r) = &s.reservations
         && r.managed == xml::YesNo::No
@@ -73,6 +71,9 @@ pub(super) fn check(x: &Disk, out: &mut Faults) {
         part(source.map(|s| s.kind.as_str()), "connection type", Some("unix"), out);
         part(source.and_then(|s| s.path.as_deref()), "path", None, out);
         part(source.and_then(|s| s.mode.as_deref()), "connection mode", Some("client"), out);
+    }
+    if s.reservations.is_some() && x.device != DiskDevice::Lun {
+        out.unsupported("domain.disk-reservations", "<reservations/> allowed only for lun devices");
     }
     cookies(s, out);
     labels(s, out);
@@ -150,7 +151,7 @@ fn required(x: &Disk, out: &mut Faults) {
                 out.xml("domain.disk-source", "missing 'type' attribute for vhostuser disk source")
             }
             Some("unix") if s.is_some_and(|s| s.path.is_none()) => {
-                out.xml("domain.disk-source", missing("path"));
+                out.xml("domain.disk-source", "missing 'path' attribute for vhostuser disk source");
             }
             Some("unix") => {}
             Some(_) => {
@@ -182,6 +183,14 @@ fn required(x: &Disk, out: &mut Faults) {
 
 fn network(s: &DiskSource, out: &mut Faults) {
     let Some(protocol) = s.protocol.as_deref() else { return };
+    if let Some(name) = s.name.as_deref().filter(|name| name.find('/').is_none_or(|at| at == 0))
+        && matches!(protocol, "rbd" | "gluster")
+    {
+        out.xml(
+            "domain.disk-source",
+            format!("can't split path '{name}' into pool name and image name"),
+        );
+    }
     if protocol != "nbd" && s.name.is_none() {
         out.xml("domain.disk-source", "missing name for disk source");
     }
@@ -202,7 +211,13 @@ fn network(s: &DiskSource, out: &mut Faults) {
         }
         port(h, out);
     }
-    if let Some(i) = &s.identity
+    let anonymous = |i: &SourceIdentity| i.username.is_none();
+    if protocol == "ssh" && s.identity.as_ref().is_some_and(anonymous) {
+        out.xml(
+            "domain.disk-identity",
+            "Missing required attribute 'username' in element 'identity'",
+        );
+    } else if let Some(i) = &s.identity
         && protocol == "ssh"
         && i.keyfile.is_none()
         && i.agentsock.is_none()
@@ -257,6 +272,9 @@ fn encryption(e: &Encryption, out: &mut Faults) {
             "domain.disk-encryption",
             format!("unknown volume encryption format type {name}"),
         );
+    }
+    if e.ivgen.is_some() && e.cipher.is_none() {
+        out.xml("domain.disk-encryption", "ivgen element found, but cipher is missing");
     }
     for s in &e.secrets {
         if s.kind.is_empty() {

@@ -8,7 +8,7 @@ use crate::domain::address::{self, Address};
 use crate::domain::defaults::target_index;
 use crate::domain::devices::Devices;
 use crate::domain::devices::disk::{
-    Disk, DiskBus, DiskDevice, ErrorPolicy, SgIo, StorageType, TrayState,
+    Disk, DiskBus, DiskDevice, DiskDriver, ErrorPolicy, SgIo, SnapshotMode, StorageType, TrayState,
 };
 use crate::domain::tune::IoTune;
 
@@ -136,6 +136,60 @@ fn one(x: &Disk, out: &mut Faults) {
         throttle(t, out);
     }
     disk_source::check(x, out);
+    let encryptions =
+        [x.encryption.as_ref(), x.source.as_ref().and_then(|s| s.encryption.as_ref())];
+    if encryptions.into_iter().flatten().any(|e| e.cipher.is_some()) {
+        out.unsupported(
+            "domain.disk-encryption",
+            "supplying <cipher> for domain disk definition is unnecessary",
+        );
+    }
+    if x.kind == StorageType::Vhostuser {
+        vhostuser(x, out);
+    }
+}
+
+/// What the process behind a vhost-user disk decides, and nobody here.
+fn vhostuser(x: &Disk, out: &mut Faults) {
+    let s = x.source.as_ref();
+    let v = x.driver.as_ref();
+    let set = |has: fn(&DiskDriver) -> bool| v.is_some_and(has);
+    if x.snapshot.is_some_and(|snapshot| snapshot != SnapshotMode::No) {
+        out.unsupported(
+            "domain.disk-vhostuser",
+            "only snapshot=no is supported with vhostuser disk",
+        );
+    }
+    for (there, name) in [
+        (s.is_some_and(|s| s.encryption.is_some()) || x.encryption.is_some(), "encryption"),
+        (s.is_some_and(|s| s.auth.is_some()) || x.auth.is_some(), "auth"),
+        (x.backing_store.as_ref().is_some_and(|b| b.kind.is_some()), "backingStore"),
+        (x.iotune.is_some(), "iotune"),
+        (x.geometry.is_some(), "geometry"),
+        (x.blockio.is_some(), "blockio"),
+        (x.serial.is_some(), "serial"),
+        (x.wwn.is_some(), "wwn"),
+        (x.vendor.is_some(), "vendor"),
+        (x.product.is_some(), "product"),
+        (x.transient.is_some(), "transient"),
+        (x.shareable, "shareable"),
+        (x.readonly, "readonly"),
+        (set(|v| v.cache.is_some()), "cache"),
+        (set(|v| v.error_policy.is_some() || v.rerror_policy.is_some()), "error_policy"),
+        (set(|v| v.io.is_some()), "io"),
+        (set(|v| v.ioeventfd.is_some()), "ioeventfd"),
+        (set(|v| v.copy_on_read.is_some()), "copy_on_read"),
+        (set(|v| v.discard.is_some()), "discard"),
+        (set(|v| v.iothread.is_some()), "iothread"),
+        (set(|v| v.detect_zeroes.is_some()), "detect_zeroes"),
+    ] {
+        if there {
+            out.unsupported(
+                "domain.disk-vhostuser",
+                format!("{name} is not supported with vhostuser disk"),
+            );
+        }
+    }
 }
 
 fn lun(x: &Disk, out: &mut Faults) {
@@ -230,6 +284,10 @@ fn identity(x: &Disk, bus: DiskBus, out: &mut Faults) {
                     "domain.disk-identity",
                     format!("disk {name} is more than {max} characters"),
                 );
+            }
+            let printable = |c: u8| (b' '..=b'~').contains(&c);
+            if value.as_ref().is_some_and(|v| !v.bytes().all(printable)) {
+                out.xml("domain.disk-identity", format!("disk {name} is not printable string"));
             }
         }
     }

@@ -7,7 +7,7 @@ use xml::{OnOff, YesNo};
 
 use super::super::Faults;
 use crate::domain::Domain;
-use crate::domain::clock::ClockOffset;
+use crate::domain::clock::{ClockOffset, TickPolicy};
 use crate::domain::os::{AcpiTableType, FirmwareFeatureName, FirmwareKind, LoaderType, Os};
 use crate::domain::seclabel::SeclabelType;
 
@@ -30,6 +30,31 @@ pub(super) fn check(d: &Domain, out: &mut Faults) {
         if [&map.uids, &map.gids].iter().any(|l| l.first().is_some_and(|e| e.start != 0)) {
             out.unsupported("domain.idmap", "You must map the root user of container");
         }
+    }
+    let mut ciphers = Vec::new();
+    for c in d.key_wrap.iter().flat_map(|k| &k.ciphers) {
+        if ciphers.contains(&c.name) {
+            let name = c.name.as_str();
+            out.internal(
+                "domain.keywrap",
+                format!(
+                    "A domain definition can have no more than one cipher node with name {name}"
+                ),
+            );
+        }
+        ciphers.push(c.name);
+    }
+    let label = d.resource.as_ref().and_then(|r| r.fibre_channel.as_ref());
+    if let Some(id) = label.and_then(|f| f.app_id.as_deref())
+        && !id.bytes().all(|c| (b' '..=b'~').contains(&c))
+    {
+        out.xml("domain.fibre-channel", "Fibre Channel 'appid' is not a printable string");
+    } else if label.and_then(|f| f.app_id.as_deref()).is_some_and(|id| id.len() > 128) {
+        out.code(
+            "domain.fibre-channel",
+            ErrorCode::INVALID_ARG,
+            "Fibre Channel 'appid' string length must be between [1, 128]",
+        );
     }
     let mut events = BTreeSet::new();
     for e in d.perf.iter().flat_map(|p| &p.events) {
@@ -114,7 +139,7 @@ fn firmware(d: &Domain, os: &Os, out: &mut Faults) {
             );
         }
     } else {
-        if os.firmware_info.is_some() {
+        if os.firmware_info.as_ref().is_some_and(|info| !info.features.is_empty()) {
             out.detail(
                 "domain.firmware-features",
                 "cannot use feature-based firmware autoselection when firmware autoselection is disabled",
@@ -272,6 +297,14 @@ fn clock(d: &Domain, out: &mut Faults) {
             "domain.clock-start",
             "missing 'start' attribute for clock with offset='absolute'",
         );
+    }
+    for t in &c.timers {
+        if t.catchup.is_some() && t.tick_policy != Some(TickPolicy::Catchup) {
+            out.xml(
+                "domain.timer-catchup",
+                "setting of timer catchup policies is only supported with tickpolicy='catchup'",
+            );
+        }
     }
     if let Some(a) = &c.adjustment
         && matches!(c.offset, ClockOffset::Utc | ClockOffset::Localtime)

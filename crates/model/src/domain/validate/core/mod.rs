@@ -41,4 +41,7 @@ pub(super) fn written(d: &Domain, out: &mut Faults) {
     if let Some(numa) = d.cpu.as_ref().and_then(|c| c.numa.as_ref()) {
         cpu::distances(numa, out);
     }
+    if let Some(c) = &d.cpu {
+        cpu::written(c, out);
+    }
 }

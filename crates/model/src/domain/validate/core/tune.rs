@@ -69,6 +69,22 @@ fn iothreads(d: &Domain, out: &mut Faults) {
         pools.push((t.thread_pool_min, t.thread_pool_max));
     }
     pools.extend(d.default_io_thread.iter().map(|t| (t.thread_pool_min, t.thread_pool_max)));
+    for (min, max) in &pools {
+        let element = "iothread";
+        for (name, value) in [("thread_pool_min", min), ("thread_pool_max", max)] {
+            if let Some(value) = value.filter(|value| *value < 0) {
+                out.xml(
+                    "domain.iothread-pool",
+                    format!(
+                        "Invalid value for attribute '{name}' in element '{element}': '{value}'. Expected non-negative value"
+                    ),
+                );
+            }
+        }
+        if *max == Some(0) {
+            out.unsupported("domain.iothread-pool", "thread_pool_max must be a positive integer");
+        }
+    }
     for pool in pools {
         // What is left out counts as -1: a least number alone is always too large.
         if let (Some(min), max) = pool
@@ -90,8 +106,21 @@ fn pins(d: &Domain, t: &CpuTune, out: &mut Faults) {
         }
     }
     let threads = IoThreads::of(d);
+    let mut seen = BTreeSet::new();
     for p in &t.iothread_pins {
-        if !threads.has(p.iothread) {
+        if !seen.insert(p.iothread) {
+            let id = p.iothread;
+            out.internal(
+                "domain.iothreadpin",
+                format!("duplicate iothreadpin for same iothread '{id}'"),
+            );
+        }
+        if p.iothread == 0 {
+            out.xml(
+                "domain.iothreadpin",
+                "Invalid value for attribute 'iothread' in element 'iothreadpin': Zero is not permitted",
+            );
+        } else if !threads.has(p.iothread) {
             let id = p.iothread;
             out.unsupported("domain.iothreadpin", format!("Cannot find 'iothread' : {id}"));
         }
@@ -195,10 +224,19 @@ fn caches(t: &CpuTune, out: &mut Faults) {
         }
     }
     let mut taken = CpuSet::default();
+    let mut known = HashSet::new();
     for c in &t.cache_tunes {
+        if let Some(m) = c.monitors.iter().find(|m| m.level != 3) {
+            let level = m.level;
+            out.xml("domain.monitor", format!("Invalid monitor cache level '{level}'"));
+        }
         // The same CPUs may be named again, some of them may not.
         let partly =
             |n: u32| sets.get(n as usize).copied().flatten().is_some_and(|set| *set != c.vcpus);
+        if !known.insert(&c.vcpus) {
+            out.xml("domain.cachetune", "Identical vcpus in cachetunes found");
+            break;
+        }
         if taken.take_in(&c.vcpus) {
             out.code("domain.cachetune", ErrorCode::INVALID_ARG, "Overlapping vcpus in cachetunes");
             break;

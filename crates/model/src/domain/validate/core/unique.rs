@@ -12,6 +12,15 @@ pub(super) fn written(d: &Domain, out: &mut Faults) {
     crate::domain::walk::look_at_each(d, &mut |i| {
         if let Some(Some(b)) = i.boot
             && let Some(l) = &b.loadparm
+            && (1..=8).contains(&l.len())
+            && !l.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'.' | b' '))
+        {
+            out.internal(
+                "domain.loadparm",
+                format!("invalid loadparm value '{l}', expecting chars in set of [a-zA-Z0-9.] and blank spaces"),
+            );
+        } else if let Some(Some(b)) = i.boot
+            && let Some(l) = &b.loadparm
             && !(1..=8).contains(&l.len())
         {
             out.internal(

@@ -203,7 +203,8 @@ fn driver(threads: &IoThreads, x: &Disk, v: &DiskDriver, out: &mut Faults) {
             "io='native' needs either no disk cache or directsync cache mode",
         );
     }
-    if let Some(n) = v.iothread.filter(|n| !threads.has(*n)) {
+    let virtio = x.target.bus == Some(DiskBus::Virtio);
+    if let Some(n) = v.iothread.filter(|_| virtio).filter(|n| !threads.has(*n)) {
         out.unsupported(
             "domain.disk-iothread",
             format!("Disk iothread '{n}' not defined in iothreadid"),
@@ -424,6 +425,12 @@ fn source(x: &Disk, format: &str, out: &mut Faults) {
 
 fn encryption(e: &Encryption, protocol: Option<&str>, out: &mut Faults) {
     let engine = e.engine.as_deref().unwrap_or("qemu");
+    if engine == "qemu" && e.secrets.len() > 1 {
+        out.unsupported(
+            "domain.disk-encryption",
+            "qemu encryption engine expects only a single secret",
+        );
+    }
     match e.format.as_str() {
         "default" | "qcow" => {
             out.unsupported("domain.disk-encryption", "old qcow/qcow2 encryption is not supported")

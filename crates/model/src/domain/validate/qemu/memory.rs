@@ -4,6 +4,8 @@ use super::super::Faults;
 use crate::domain::Domain;
 use crate::domain::address::Address;
 use crate::domain::devices::memory::MemoryModel;
+use crate::domain::memory::HugePage;
+use crate::domain::scalar::CpuSet;
 
 pub(super) fn check(d: &Domain, out: &mut Faults) {
     if d.memory.as_ref().is_none_or(|m| m.size.0 == 0) {
@@ -26,6 +28,12 @@ pub(super) fn check(d: &Domain, out: &mut Faults) {
     }
     backing(d, out);
     let total = d.memory.as_ref().map_or(0, |m| m.size.0);
+    if d.max_memory.as_ref().is_some_and(|m| m.size.0 == 0 && m.slots.is_some()) {
+        out.xml(
+            "domain.memory-maximum",
+            "maximum memory size must be specified when specifying number of memory slots",
+        );
+    }
     if d.max_memory.as_ref().is_some_and(|m| m.size.0 > 0 && m.size.0 < total) {
         out.xml(
             "domain.memory-maximum",
@@ -125,7 +133,20 @@ fn backing(d: &Domain, out: &mut Faults) {
         );
     }
     let mut master: Option<u64> = None;
+    let mut taken = CpuSet::default();
     for p in &pages.pages {
+        if let Some(nodes) = &p.nodeset
+            && taken.take_in(nodes)
+        {
+            let shares =
+                |other: &&HugePage| other.nodeset.as_ref().is_some_and(|n| n.overlaps(nodes));
+            let other = pages.pages.iter().find(shares).map_or(0, |other| other.size);
+            out.detail(
+                "domain.hugepages-node",
+                format!("nodeset attribute of hugepages of sizes {} and {other} intersect", p.size),
+            );
+            break;
+        }
         if p.size == 0 {
             out.detail("domain.hugepages", "hugepage size can't be zero");
         }

@@ -28,13 +28,10 @@ pub(super) fn check(d: &Domain, m: &Machine, out: &mut Faults) {
     let allocates = d
         .cpu_tune
         .as_ref()
-        .map(|t| (!t.cache_tunes.is_empty(), !t.memory_tunes.is_empty()))
-        .unwrap_or_default();
-    if d.kind != VirtType::Kvm && allocates.0 {
+        .is_some_and(|t| !t.cache_tunes.is_empty() || !t.memory_tunes.is_empty());
+    if d.kind != VirtType::Kvm && allocates {
+        // libvirt's words for either.
         out.unsupported("domain.cachetune", "cachetune is only supported for KVM domains");
-    }
-    if d.kind != VirtType::Kvm && allocates.1 {
-        out.unsupported("domain.memorytune", "memorytune is only supported for KVM domains");
     }
     if m.is_pseries() {
         granularity(d, out);
@@ -178,6 +175,9 @@ fn clock(d: &Domain, m: &Machine, out: &mut Faults) {
                 ),
             );
         }
+        if t.name == TimerName::Hpet && t.present == Some(YesNo::Yes) && !m.is_x86() {
+            out.unsupported("domain.timer", "hpet timer is not supported by this architecture");
+        }
         let policy = t.tick_policy.map_or("", |p| p.as_str());
         match (t.name, t.tick_policy) {
             (TimerName::Platform, _) => {
@@ -249,6 +249,15 @@ fn features(d: &Domain, m: &Machine, out: &mut Faults) {
     let off = |s: &Option<crate::domain::features::State>| {
         s.as_ref().is_some_and(|s| s.state == OnOff::On)
     };
+    if f.apic.as_ref().is_some_and(|apic| apic.eoi.is_some()) && !m.is_x86() {
+        out.unsupported(
+            "domain.feature-machine",
+            format!(
+                "The 'eoi' attribute of the 'apic' feature is not supported for architecture '{}' or machine type '{}'",
+                m.arch, m.name
+            ),
+        );
+    }
     if f.hpt.as_ref().is_some_and(|hpt| *hpt != Default::default()) && !m.is_pseries() {
         refuse(out, "hpt");
     }
@@ -285,6 +294,10 @@ fn features(d: &Domain, m: &Machine, out: &mut Faults) {
         if !bytes.is_multiple_of(1 << 20) {
             out.unsupported("domain.tseg", "SMM TSEG size must be divisible by 1 MiB");
         }
+    }
+    let blocks = f.tcg.as_ref().and_then(|t| t.tb_cache.as_ref());
+    if blocks.is_some_and(|cache| !cache.size.is_multiple_of(1024)) {
+        out.unsupported("domain.tb-cache", "tb-cache size must be an integer multiple of MiB");
     }
     let ps2_off = f.ps2.as_ref().is_some_and(|s| s.state == OnOff::Off);
     let ps2_input = d.devices.iter().flat_map(|v| &v.inputs).any(|i| i.bus == Some(InputBus::Ps2));

@@ -5,6 +5,7 @@ use xml::{OnOff, YesNo};
 
 use super::Faults;
 use crate::domain::Domain;
+use crate::domain::cpu::CpuMode;
 use crate::domain::defaults::{DeviceSupport, Machine};
 use crate::domain::devices::Devices;
 use crate::domain::devices::controller::{Controller, ControllerType};
@@ -17,6 +18,7 @@ use crate::domain::devices::shmem::ShmemModelName;
 use crate::domain::devices::sound::{Sound, SoundModel};
 use crate::domain::devices::tpm::{Tpm, TpmBackendType, TpmModel};
 use crate::domain::devices::video::{Video, VideoType};
+use crate::domain::launch_security::LaunchSecurity;
 
 /// Checks a domain against what its emulator offers. [`super::validate`] knows no emulator.
 pub fn validate_support(d: &Domain, support: &DeviceSupport) -> Vec<Diagnostic> {
@@ -30,6 +32,20 @@ pub fn validate_support(d: &Domain, support: &DeviceSupport) -> Vec<Diagnostic> 
             let text = "vmport is not available with this QEMU binary";
             check.need("machine-vmport-opt", "domain.support-vmport", text);
         }
+    }
+    if let Some(security) = &d.launch_security {
+        let (flag, name) = match security {
+            LaunchSecurity::Sev(_) => ("sev-guest", "sev"),
+            LaunchSecurity::SevSnp(_) => ("sev-snp-guest", "sev-snp"),
+            LaunchSecurity::S390Pv(_) => ("s390-pv-guest", "s390-pv"),
+            LaunchSecurity::Tdx(_) => ("tdx-guest", "tdx"),
+        };
+        let text = format!("'{name}' launch security is not supported with this QEMU binary");
+        check.need(flag, "domain.support-security", text);
+    }
+    if d.cpu.as_ref().and_then(|c| c.mode) == Some(CpuMode::Maximum) {
+        let text = "maximum CPU is not supported by QEMU binary";
+        check.need("cpu-max", "domain.support-cpu", text);
     }
     if let Some(dev) = &d.devices {
         check.devices(dev, d.max_memory.is_some());
