@@ -159,7 +159,7 @@ fn direct(pool: &Pool, volume: &str) -> FoundVolume {
             protocol: Some("iscsi".to_owned()),
             name: Some(format!("{target}/{unit}")),
             hosts: hosts.collect(),
-            auth: source.auth.as_ref().map(credentials),
+            auth: source.auth.as_ref().map(credentials).map(Box::new),
             ..DiskSource::default()
         },
     }

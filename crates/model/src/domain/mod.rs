@@ -48,6 +48,7 @@ pub use arch::{ARCHITECTURES, ARCHITECTURES_AND_NONE};
 pub use definition::{Domain, VirtType};
 pub use inside::Inside;
 pub use text::{FormatFlags, ParseOptions, Parsed, QEMU_NS, format, parse, write_domain};
+pub(crate) use validate::MOST_FAULTS;
 pub use validate::{
     validate, validate_core, validate_emulator, validate_host, validate_machine, validate_start,
     validate_support,

@@ -4,19 +4,19 @@ use xml::{Element, RawElement, RawNode, Reader, Schema, Writer, Xml};
 
 /// An element kept as it was read, written in the same layout as everything else.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Opaque(pub RawElement);
+pub struct Opaque(pub Box<RawElement>);
 
 impl Opaque {
     /// Reads an element from text, for content the daemon makes itself. `None` when it is not XML.
     pub fn from_text(text: &str) -> Option<Self> {
-        RawElement::parse(text).ok().map(Self)
+        RawElement::parse(text).ok().map(|raw| Self(Box::new(raw)))
     }
 }
 
 impl Xml for Opaque {
     fn read(el: Element<'_>, cx: &mut Reader) -> Option<Self> {
         cx.use_subtree(el);
-        Some(Self(RawElement::from_element(el)))
+        Some(Self(Box::new(RawElement::from_element(el))))
     }
     fn write_attrs(&self, w: &mut Writer) {
         write_attrs(&self.0, w);

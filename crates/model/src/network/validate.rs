@@ -11,6 +11,7 @@ use super::forward::ForwardMode;
 use super::ip::Ip;
 use super::portgroup::PortGroup;
 use super::virtualport::{VirtualPort, VirtualPortType};
+use crate::domain::MOST_FAULTS;
 
 /// Checks a network that was read. An empty list means the driver takes it.
 pub fn validate(network: &Network) -> Vec<Diagnostic> {
@@ -36,6 +37,9 @@ struct Faults<'a> {
 
 impl Faults<'_> {
     fn add(&mut self, code: ErrorCode, message: String) {
+        if self.found.len() >= MOST_FAULTS {
+            return;
+        }
         self.found.push(Diagnostic {
             rule: "network.driver",
             severity: Severity::Error,

@@ -58,8 +58,8 @@ impl<'a> Chain<'a> {
         };
         top.floppy = disk.device == DiskDevice::Floppy;
         // Credentials and encryption may stand beside the source.
-        top.auth = top.auth.or(disk.auth.as_ref());
-        top.encryption = top.encryption.or(disk.encryption.as_ref());
+        top.auth = top.auth.or(disk.auth.as_deref());
+        top.encryption = top.encryption.or(disk.encryption.as_deref());
         let mut chain = Self { images: vec![top], ends: false };
         let mut below = disk.backing_store.as_deref();
         while let Some(store) = below {

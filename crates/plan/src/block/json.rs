@@ -185,7 +185,8 @@ fn locate(tree: &Map<String, Value>, depth: usize) -> Result<Located, JsonError>
             }];
             source.name = Some(text(tree, "path").ok_or_else(|| missing("path"))?);
             source.identity = text(tree, "user")
-                .map(|user| SourceIdentity { username: Some(user), ..Default::default() });
+                .map(|user| SourceIdentity { username: Some(user), ..Default::default() })
+                .map(Box::new);
             let mode = object(tree, "host-key-check").and_then(|check| text(check, "mode"));
             ssh_unchecked = mode.as_deref() == Some("none")
                 || text(tree, "host_key_check").as_deref() == Some("no");
@@ -235,7 +236,8 @@ fn locate(tree: &Map<String, Value>, depth: usize) -> Result<Located, JsonError>
             source.name = Some(text(tree, "path").ok_or_else(|| missing("path"))?);
             let (user, group) = (text(tree, "user"), text(tree, "group"));
             if user.is_some() || group.is_some() {
-                source.identity = Some(SourceIdentity { user, group, ..Default::default() });
+                let identity = SourceIdentity { user, group, ..Default::default() };
+                source.identity = Some(Box::new(identity));
             }
             StorageType::Network
         }

@@ -228,7 +228,7 @@ impl Build<'_> {
                 name: source.name.clone(),
                 hosts: source.hosts.clone(),
                 initiator: source.initiator.clone(),
-                auth: source.auth.clone(),
+                auth: source.auth.clone().map(Box::new),
                 ..DiskSource::default()
             };
             (StorageType::Network, disk)

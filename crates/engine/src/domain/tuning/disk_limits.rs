@@ -50,7 +50,7 @@ impl Engine {
     ) -> Result<Params, VirError> {
         let (limits, id) = self.with_side(domain, flags, |definition, live| {
             let disk = find(definition, disk)?;
-            let limits = disk.iotune.as_ref().map(IoLimits::of_disk).unwrap_or_default();
+            let limits = disk.iotune.as_deref().map(IoLimits::of_disk).unwrap_or_default();
             Ok((limits, if live { plan::qemu::drive_id(disk) } else { None }))
         })?;
         let Some(id) = id else { return Ok(listed(&limits)) };
@@ -114,7 +114,7 @@ impl Engine {
             let vm = sides.live.as_ref().map(|live| Arc::clone(&live.vm));
             let kept = engine.keep(&domain, sides).await;
             if let (Err(error), Some(vm), Some(old)) = (&kept, &vm, &before) {
-                let limits = old.iotune.as_ref().map(IoLimits::of_disk).unwrap_or_default();
+                let limits = old.iotune.as_deref().map(IoLimits::of_disk).unwrap_or_default();
                 if let Err(undo) = execute(vm, command(old, &limits)).await {
                     tracing::warn!(%error, %undo, disk, "limits were not taken back");
                 }
@@ -180,7 +180,7 @@ fn find<'a>(definition: &'a Definition, name: &str) -> Result<&'a Disk, VirError
 }
 
 fn changed(disk: &Disk, params: &[(String, Value)]) -> Result<IoLimits, VirError> {
-    let old = disk.iotune.as_ref().map(IoLimits::of_disk).unwrap_or_default();
+    let old = disk.iotune.as_deref().map(IoLimits::of_disk).unwrap_or_default();
     let mut limits = old.changed(&numbers(params)).map_err(fault)?;
     if let Some((_, Value::Text(group))) = params.iter().find(|(name, _)| name == "group_name") {
         limits.group = Some(group.clone()).filter(|group| !group.is_empty());
@@ -194,7 +194,7 @@ fn set(definition: &mut Definition, name: &str, limits: &IoLimits) {
         let group = disk.iotune.as_ref().and_then(|tune| tune.group_name.as_deref());
         let shares = group.is_some() && group == limits.group.as_deref();
         if shares || disk.target.dev == name || source_path(disk) == Some(name) {
-            disk.iotune = limits.to_disk();
+            disk.iotune = limits.to_disk().map(Box::new);
         }
     }
 }

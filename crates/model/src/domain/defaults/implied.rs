@@ -57,26 +57,43 @@ pub(super) fn ensure_controller(
     true
 }
 
+/// Controllers of one type that are to be added: index and model.
+type Wanted = VecDeque<(u32, Option<&'static str>)>;
+
 /// [`ensure_controller`] of many, in one walk over the list.
-pub(super) fn ensure_controllers(d: &mut Domain, mut need: Vec<(ControllerType, u32)>) {
+pub(super) fn ensure_controllers(
+    d: &mut Domain,
+    mut need: Vec<(ControllerType, u32, Option<&'static str>)>,
+) {
     let list = &mut d.devices_mut().controllers;
-    let mut there: HashSet<_> =
-        list.iter().filter_map(|c| Some((c.kind.as_str(), c.index?))).collect();
-    need.retain(|(kind, index)| there.insert((kind.as_str(), *index)));
+    let mut open: HashSet<_> =
+        need.iter().map(|(kind, index, _)| (kind.as_str(), *index)).collect();
+    for c in list.iter() {
+        if open.is_empty() {
+            return;
+        }
+        if let Some(index) = c.index {
+            open.remove(&(c.kind.as_str(), index));
+        }
+    }
+    need.retain(|(kind, index, _)| open.remove(&(kind.as_str(), *index)));
     if need.is_empty() {
         return;
     }
-    let mut kinds: Vec<(ControllerType, VecDeque<u32>)> = Vec::new();
-    for (kind, index) in need {
+    let mut kinds: Vec<(ControllerType, Wanted)> = Vec::new();
+    for (kind, index, model) in need {
         match kinds.iter_mut().find(|(k, _)| *k == kind) {
-            Some((_, indexes)) => indexes.push_back(index),
-            None => kinds.push((kind, VecDeque::from([index]))),
+            Some((_, open)) => open.push_back((index, model)),
+            None => kinds.push((kind, VecDeque::from([(index, model)]))),
         }
     }
-    for (_, indexes) in &mut kinds {
-        indexes.make_contiguous().sort_unstable();
+    for (_, open) in &mut kinds {
+        open.make_contiguous().sort_unstable();
     }
-    let new = |kind, index| Controller { kind, index: Some(index), ..Controller::default() };
+    let new = |kind, (index, model): (u32, Option<&str>)| {
+        let model = model.map(str::to_owned);
+        Controller { kind, index: Some(index), model, ..Controller::default() }
+    };
     // Types that have controllers already, each with the place of the last.
     let last: HashMap<&str, usize> =
         list.iter().enumerate().map(|(i, c)| (c.kind.as_str(), i)).collect();
@@ -88,16 +105,16 @@ pub(super) fn ensure_controllers(d: &mut Domain, mut need: Vec<(ControllerType, 
             all.push(c);
             continue;
         };
-        while let Some(index) = open.pop_front_if(|index| Some(*index) < c.index) {
-            all.push(new(kind, index));
+        while let Some(next) = open.pop_front_if(|(index, _)| Some(*index) < c.index) {
+            all.push(new(kind, next));
         }
         all.push(c);
         if ends.contains(&i) {
-            all.extend(open.drain(..).map(|index| new(kind, index)));
+            all.extend(open.drain(..).map(|next| new(kind, next)));
         }
     }
     for (kind, open) in kinds {
-        all.extend(open.into_iter().map(|index| new(kind, index)));
+        all.extend(open.into_iter().map(|next| new(kind, next)));
     }
     *list = all;
 }
@@ -111,9 +128,12 @@ pub(super) fn number_controllers(d: &mut Domain) {
     let first: Vec<usize> = (list.iter().enumerate())
         .map(|(i, c)| *kinds.entry(c.kind.as_str()).or_insert(i))
         .collect();
-    let mut sorted: Vec<_> = first.into_iter().zip(std::mem::take(list)).collect();
-    sorted.sort_by_key(|(first, c)| (*first, c.index, c.master.is_some()));
-    list.extend(sorted.into_iter().map(|(_, c)| c));
+    let order = |(first, c): &(usize, &Controller)| (*first, c.index, c.master.is_some());
+    if !first.iter().copied().zip(list.iter()).is_sorted_by_key(|x| order(&x)) {
+        let mut sorted: Vec<_> = first.into_iter().zip(std::mem::take(list)).collect();
+        sorted.sort_by_key(|(first, c)| order(&(*first, c)));
+        list.extend(sorted.into_iter().map(|(_, c)| c));
+    }
     // One more than the greatest index of each type.
     let mut next: HashMap<&str, u32> = HashMap::new();
     for c in list.iter() {
@@ -285,10 +305,10 @@ pub(super) fn default_devices(d: &mut Domain, m: &Machine, ctx: &DefaultsContext
 /// Controllers that disks, channels and the like need.
 pub(super) fn controllers(d: &mut Domain) {
     let dev = d.devices_mut();
-    let mut need: Vec<(ControllerType, u32)> = Vec::new();
-    let up_to = |need: &mut Vec<(ControllerType, u32)>, kind, max: Option<u32>| {
+    let mut need: Vec<(ControllerType, u32, Option<&'static str>)> = Vec::new();
+    let up_to = |need: &mut Vec<_>, kind, max: Option<u32>| {
         if let Some(max) = max {
-            need.extend((0..=max.min(1024)).map(|i| (kind, i)));
+            need.extend((0..=max.min(1024)).map(|i| (kind, i, None)));
         }
     };
     let drive = |bus: DiskBus| {
@@ -333,7 +353,7 @@ pub(super) fn controllers(d: &mut Domain) {
             _ => None,
         })
         .max();
-    need.extend(serial.into_iter().map(|i| (ControllerType::VirtioSerial, i)));
+    need.extend(serial.into_iter().map(|i| (ControllerType::VirtioSerial, i, None)));
     up_to(&mut need, ControllerType::Ccid, ccid);
     up_to(&mut need, ControllerType::Scsi, scsi_hostdevs);
     ensure_controllers(d, need);

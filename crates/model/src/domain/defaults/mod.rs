@@ -113,13 +113,16 @@ pub(crate) fn spice_audio(d: &mut Domain) {
     graphics::spice_audio(d);
 }
 
-/// An error without a place in the text.
+/// Adds an error without a place in the text, unless there are very many already.
 pub(crate) fn fault(
     out: &mut Vec<Diagnostic>,
     rule: &'static str,
     code: diag::ErrorCode,
     message: impl Into<String>,
 ) {
+    if out.len() >= super::validate::MOST_FAULTS {
+        return;
+    }
     let mut fault = Diagnostic {
         rule,
         severity: diag::Severity::Error,

@@ -97,14 +97,13 @@ fn add_bridges(d: &mut Domain, m: &Machine, ctx: &DefaultsContext<'_>) {
         .flat_map(|v| &v.controllers)
         .filter(|c| c.kind == ControllerType::Pci)
         .all(|c| c.index == Some(0));
-    let mut dry = Domain { devices: d.devices.clone(), ..Domain::default() };
-    let Some(mut set) = Set::new(&dry, m, out) else { return };
+    let Some(mut set) = Set::new(d, m, out) else { return };
+    let before = Open::of(d, &set.devices);
     set.grow = true;
-    let everything_taken = {
-        set.collect(&mut dry, m, ctx);
-        set.buses.iter().all(Bus::is_full)
-    };
-    set.place_all(&mut dry, m, ctx, out);
+    set.collect(d, m, ctx);
+    let everything_taken = set.buses.iter().all(Bus::is_full);
+    set.place_all(d, m, ctx, out);
+    before.restore(d);
     // Where root ports are added to a guest that names none, one more is added for a device plugged
     // in later.
     let grown = set.buses.iter().any(|b| b.added);
@@ -123,10 +122,34 @@ fn add_bridges(d: &mut Domain, m: &Machine, ctx: &DefaultsContext<'_>) {
         }
         i += 1;
     }
-    let models: Vec<(usize, &str)> =
-        set.buses.iter().enumerate().filter(|(_, b)| b.added).map(|(i, b)| (i, b.model)).collect();
-    for (i, model) in models {
-        implied::ensure_controller(d, ControllerType::Pci, i as u32, Some(model));
+    let added = set.buses.iter().enumerate().filter(|(_, b)| b.added);
+    let added = added.map(|(i, b)| (ControllerType::Pci, i as u32, Some(b.model))).collect();
+    implied::ensure_controllers(d, added);
+}
+
+/// The devices that wait for a PCI address, and what they say of it: placing them on trial changes
+/// nothing else.
+struct Open(Vec<(Dev, Option<Address>)>);
+
+impl Open {
+    fn of(d: &Domain, devices: &[Dev]) -> Self {
+        let Some(dev) = d.devices.as_ref() else { return Self(Vec::new()) };
+        let open = |x: &Dev| match address_of(dev, *x) {
+            None => Some((*x, None)),
+            Some(Address::Pci(a)) if is_open(a) => Some((*x, Some(Address::Pci(a.clone())))),
+            Some(_) => None,
+        };
+        Self(devices.iter().filter_map(open).collect())
+    }
+
+    /// Takes the trial back.
+    fn restore(self, d: &mut Domain) {
+        let Some(dev) = d.devices.as_mut() else { return };
+        for (x, was) in self.0 {
+            if let Some(place) = address(dev, x) {
+                *place = was;
+            }
+        }
     }
 }
 

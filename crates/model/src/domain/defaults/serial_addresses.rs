@@ -5,11 +5,43 @@ use std::collections::HashSet;
 use super::implied;
 use crate::domain::Domain;
 use crate::domain::address::{Address, CcidAddress, VirtioSerialAddress};
+use crate::domain::devices::Devices;
 use crate::domain::devices::chardev::CharTargetType;
 use crate::domain::devices::controller::ControllerType;
 
 /// Ports of a controller that names no number; port 0 belongs to consoles.
 const PORTS: u32 = 31;
+
+/// The ports of one controller.
+struct Ports {
+    index: u32,
+    count: u32,
+    /// The ports before this one are taken.
+    next: u32,
+}
+
+impl Ports {
+    /// Those of a guest's controllers, in the order of their indexes.
+    fn all(dev: &Devices) -> Vec<Self> {
+        let controllers = dev.controllers.iter();
+        let mut all: Vec<_> = controllers
+            .filter(|c| c.kind == ControllerType::VirtioSerial)
+            .map(|c| Self { index: c.index.unwrap_or(0), count: c.ports.unwrap_or(PORTS), next: 1 })
+            .collect();
+        // Of an index that stands twice (a fault, told elsewhere) the larger counts.
+        all.sort_unstable_by_key(|c| (c.index, std::cmp::Reverse(c.count)));
+        all.dedup_by_key(|c| c.index);
+        all
+    }
+
+    /// The first free port, as controller and port.
+    fn open(&mut self, taken: &HashSet<(u32, u32)>) -> Option<(u32, u32)> {
+        while self.next < self.count && taken.contains(&(self.index, self.next)) {
+            self.next += 1;
+        }
+        (self.next < self.count).then_some((self.index, self.next))
+    }
+}
 
 /// Assigns what is open.
 pub(super) fn assign(d: &mut Domain) {
@@ -23,13 +55,7 @@ pub(super) fn assign(d: &mut Domain) {
             _ => None,
         })
         .collect();
-    let mut controllers: Vec<(u32, u32)> = dev
-        .controllers
-        .iter()
-        .filter(|c| c.kind == ControllerType::VirtioSerial)
-        .map(|c| (c.index.unwrap_or(0), c.ports.unwrap_or(PORTS)))
-        .collect();
-    controllers.sort_unstable();
+    let mut controllers = Ports::all(dev);
     let mut added = Vec::new();
     // Controllers before this one, in order, have no free port.
     let mut first = 0;
@@ -42,24 +68,20 @@ pub(super) fn assign(d: &mut Domain) {
             Some(_) => continue,
             None => None,
         };
-        let open = |&(i, ports): &(u32, u32)| {
-            (1..ports.max(1)).find(|p| !taken.contains(&(i, *p))).map(|p| (i, p))
-        };
-        while controllers.get(first).is_some_and(|c| open(c).is_none()) {
+        while controllers.get_mut(first).is_some_and(|c| c.open(&taken).is_none()) {
             first += 1;
         }
-        let place = controllers
-            .get(first..)
-            .unwrap_or_default()
-            .iter()
-            .filter(|(i, _)| wanted.is_none_or(|w| w == *i))
-            .find_map(open)
-            .unwrap_or_else(|| {
-                let i = controllers.iter().map(|c| c.0).max().map_or(0, |n| n.saturating_add(1));
-                controllers.push((i, PORTS));
-                added.push((ControllerType::VirtioSerial, i));
-                (i, 1)
-            });
+        let chosen = match wanted {
+            None => Some(first),
+            Some(index) => controllers.binary_search_by_key(&index, |c| c.index).ok(),
+        };
+        let open = chosen.and_then(|i| controllers.get_mut(i)?.open(&taken));
+        let place = open.unwrap_or_else(|| {
+            let index = controllers.last().map_or(0, |c| c.index.saturating_add(1));
+            controllers.push(Ports { index, count: PORTS, next: 1 });
+            added.push((ControllerType::VirtioSerial, index, None));
+            (index, 1)
+        });
         taken.insert(place);
         c.address = Some(Address::VirtioSerial(VirtioSerialAddress {
             controller: place.0,
@@ -94,7 +116,7 @@ fn smartcards(d: &mut Domain) {
             Address::Ccid(CcidAddress { controller: 0, slot: free.next().unwrap_or(0) })
         });
         if let Address::Ccid(a) = address {
-            readers.push((ControllerType::Ccid, a.controller));
+            readers.push((ControllerType::Ccid, a.controller, None));
         }
     }
     implied::ensure_controllers(d, readers);

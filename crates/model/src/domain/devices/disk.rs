@@ -255,7 +255,7 @@ pub struct Disk {
     pub driver: Option<DiskDriver>,
     /// In the legacy place, before the source.
     #[xml(child)]
-    pub auth: Option<DiskAuth>,
+    pub auth: Option<Box<DiskAuth>>,
     /// Element `<source>`.
     #[xml(child)]
     pub source: Option<DiskSource>,
@@ -273,13 +273,13 @@ pub struct Disk {
     pub blockio: Option<BlockIo>,
     /// Element `<mirror>`.
     #[xml(child, live_only)]
-    pub mirror: Option<DiskMirror>,
+    pub mirror: Option<Box<DiskMirror>>,
     /// Element `<target>`.
     #[xml(child)]
     pub target: DiskTarget,
     /// Element `<iotune>`.
     #[xml(child)]
-    pub iotune: Option<IoTune>,
+    pub iotune: Option<Box<IoTune>>,
     /// Element `<throttlefilters>`.
     #[xml(child)]
     pub throttlefilters: Option<ThrottleFilters>,
@@ -306,7 +306,7 @@ pub struct Disk {
     pub product: Option<String>,
     /// In the legacy place, outside the source.
     #[xml(child)]
-    pub encryption: Option<Encryption>,
+    pub encryption: Option<Box<Encryption>>,
     /// Element `<boot>`.
     #[xml(child)]
     pub boot: Option<DeviceBoot>,
@@ -571,7 +571,7 @@ pub struct DiskSource {
     pub known_hosts: Option<PathRef>,
     /// Element `<identity>`.
     #[xml(child)]
-    pub identity: Option<SourceIdentity>,
+    pub identity: Option<Box<SourceIdentity>>,
     /// Element `<reconnect>`.
     #[xml(child, empty_absent)]
     pub reconnect: Option<DiskReconnect>,
@@ -583,13 +583,13 @@ pub struct DiskSource {
     pub seclabels: Vec<DeviceSeclabel>,
     /// Element `<auth>`.
     #[xml(child)]
-    pub auth: Option<DiskAuth>,
+    pub auth: Option<Box<DiskAuth>>,
     /// Element `<encryption>`.
     #[xml(child)]
-    pub encryption: Option<Encryption>,
+    pub encryption: Option<Box<Encryption>>,
     /// Element `<reservations>`.
     #[xml(child)]
-    pub reservations: Option<Reservations>,
+    pub reservations: Option<Box<Reservations>>,
     /// Element `<dataStore>`.
     #[xml(child, name = "dataStore")]
     pub data_store: Option<Box<DataStore>>,

@@ -26,7 +26,7 @@ pub(crate) struct Faults {
 }
 
 /// Faults kept of one document; pairs of thousands of devices have millions.
-const MOST_FAULTS: usize = 1000;
+pub(crate) const MOST_FAULTS: usize = 1000;
 
 /// Words of the QEMU driver for what is asked for every driver here.
 const OF_QEMU: &[&str] =

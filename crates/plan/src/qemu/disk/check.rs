@@ -29,8 +29,8 @@ impl Build<'_> {
         if source.is_some_and(|source| source.data_store.is_some()) {
             self.fail("qemu.disk-source", format!("{element}: <dataStore> is not supported yet"));
         }
-        let encryption = source.and_then(|source| source.encryption.as_ref());
-        let encryption = encryption.or(disk.encryption.as_ref());
+        let encryption = source.and_then(|source| source.encryption.as_deref());
+        let encryption = encryption.or(disk.encryption.as_deref());
         let librbd = |encryption: &&Encryption| encryption.engine.as_deref() == Some("librbd");
         if let Some(encryption) = encryption.filter(librbd) {
             self.need("rbd-encryption", &format!("{element}: librbd encryption"));
