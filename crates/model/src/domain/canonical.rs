@@ -367,7 +367,7 @@ fn keep_fields_of_protocol(s: &mut DiskSource) {
             keyfile: who.keyfile.filter(|_| ssh),
             agentsock: who.agentsock.filter(|_| ssh),
         };
-        s.identity = Some(kept).filter(|kept| *kept != SourceIdentity::default());
+        s.identity = Some(kept).filter(|kept| *kept != SourceIdentity::default()).map(Box::new);
     }
 }
 

@@ -212,7 +212,7 @@ fn network(s: &DiskSource, out: &mut Faults) {
         port(h, out);
     }
     let anonymous = |i: &SourceIdentity| i.username.is_none();
-    if protocol == "ssh" && s.identity.as_ref().is_some_and(anonymous) {
+    if protocol == "ssh" && s.identity.as_deref().is_some_and(anonymous) {
         out.xml(
             "domain.disk-identity",
             "Missing required attribute 'username' in element 'identity'",
