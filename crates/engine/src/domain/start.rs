@@ -8,7 +8,7 @@ use super::save::Incoming;
 use super::status::{Sidecar, StatusFile};
 use super::view::power_policy;
 use super::vm::{self, ActorParts, EndReason};
-use super::{qemu_log, steps, teardown};
+use super::{qemu_log, teardown};
 use crate::engine::Engine;
 use crate::events::{DomainEvent, DomainRef};
 use diag::{ErrorCode, ErrorDomain, VirError};
@@ -361,10 +361,7 @@ impl Engine {
                 let mut status = status.clone();
                 status.set_pid(pid);
                 let sidecar = Sidecar { start_time, undo: undo.clone(), made, note: None };
-                status
-                    .write_sidecar(&sidecar)
-                    .and_then(|()| status.write())
-                    .map_err(|error| steps::system("cannot write the status file", &error))
+                status.write_sidecar(&sidecar).and_then(|()| status.write())
             })
         };
         let launch = Launch::new(self, &name, plan.clone());
@@ -420,7 +417,7 @@ impl Engine {
             teardown::run(self, &plan.domain, Some(&plan.live), ShutoffReason::Failed, undo, made)
                 .await;
             let _ = status_file.remove();
-            return Err(steps::system("cannot write the status file", &error));
+            return Err(error);
         }
         domain.publish(|snapshot| {
             snapshot.id = id;
