@@ -22,6 +22,7 @@ pub mod guests;
 pub mod mutate;
 pub mod namespace;
 pub mod paths;
+pub mod plugging;
 pub mod processes;
 pub mod redact;
 pub mod saving;

@@ -3,7 +3,7 @@
 use super::agent_link::AgentPatience;
 use super::record::{Domain, Live};
 use super::save::{SaveNote, forget_unfinished, go_on};
-use super::status::{Sidecar, StatusFile};
+use super::status::{Pending, Sidecar, StatusFile};
 use super::teardown;
 use super::view::power_policy;
 use super::vm::{self, ActorParts, Vm};
@@ -82,14 +82,14 @@ impl Engine {
                 super::foreign::undo(&self, status.content(), pid)
             }
         };
-        let note = sidecar.as_ref().and_then(|sidecar| sidecar.note.clone());
+        let pending = sidecar.as_ref().map(|sidecar| sidecar.pending.clone()).unwrap_or_default();
         let starting = status.content().status == Status::Paused(PausedReason::StartingUp);
         match process {
             Some(process) if !starting => {
                 for port in made.ports.values() {
                     self.ports.take(*port);
                 }
-                self.take_over(status, process, undo, made, note).await;
+                self.take_over(status, process, undo, made, pending).await;
             }
             process => {
                 // It ended while nobody looked, or was never let run: nothing of it may stay.
@@ -100,8 +100,9 @@ impl Engine {
                 // A guest that was given its state and never ran has it in the image alone.
                 let never_ran =
                     starting || status.content().status == Status::Paused(PausedReason::Migration);
-                let note =
-                    note.filter(|note| !never_ran || !matches!(note, SaveNote::Restored { .. }));
+                let note = pending
+                    .note
+                    .filter(|note| !never_ran || !matches!(note, SaveNote::Restored { .. }));
                 if let Some(note) = note {
                     let _ = tokio::task::spawn_blocking(move || forget_unfinished(&note)).await;
                 }
@@ -119,7 +120,7 @@ impl Engine {
         process: Process,
         undo: Vec<Undo>,
         made: teardown::Made,
-        note: Option<SaveNote>,
+        pending: Pending,
     ) {
         let content = status.content().clone();
         let Some(uuid) = content.definition.uuid.map(|uuid| Uuid(uuid.0)) else {
@@ -151,7 +152,7 @@ impl Engine {
             snapshot.live = Some(live);
         });
         domain.gate.set_phase(Phase::Active(content.status));
-        let guest = Guest { domain, id, status, process, undo, made, note };
+        let guest = Guest { domain, id, status, process, undo, made, pending };
         let engine = Arc::clone(self);
         // Until it is under control, only destroy can do something about it.
         let (abort, aborted) = watch::channel(false);
@@ -207,7 +208,7 @@ impl Engine {
 
     /// Takes back what was made for a guest that ended before it was under control.
     async fn bury(self: &Arc<Self>, guest: Guest, reason: ShutoffReason, detail: StoppedDetail) {
-        if let Some(note) = guest.note {
+        if let Some(note) = guest.pending.note {
             let _ = tokio::task::spawn_blocking(move || forget_unfinished(&note)).await;
         }
         let definition = &guest.status.content().definition;
@@ -232,7 +233,8 @@ impl Engine {
 
     /// The guest is ours: believe QEMU about what the guest does now, and start its actor.
     fn resume_control(self: &Arc<Self>, guest: Guest, connected: Connected, run_state: String) {
-        let Guest { domain, id, mut status, process, undo, made, note } = guest;
+        let Guest { domain, id, mut status, process, undo, made, pending } = guest;
+        let note = pending.note.clone();
         let before = status.content().status;
         let now = reconcile(before, &run_state);
         status.set_status(now);
@@ -263,11 +265,12 @@ impl Engine {
             missed: missed(before, &run_state, policy),
             undo,
             made,
+            pending,
         });
         if let Some(note) = note {
             go_on(self, &domain, &vm, note);
         }
-        self.check_devices(&domain);
+        self.check_devices(&domain, Arc::clone(&vm));
         self.runtime().spawn(look_at_ports(vm));
     }
 }
@@ -296,7 +299,7 @@ struct Guest {
     process: Process,
     undo: Vec<Undo>,
     made: teardown::Made,
-    note: Option<SaveNote>,
+    pending: Pending,
 }
 
 /// The process of a status file, if it is still that process.

@@ -5,10 +5,10 @@ use super::job::Admission;
 use super::launch::{Launch, Launched, WriteDown};
 use super::record::{Domain, Live};
 use super::save::Incoming;
-use super::status::{Sidecar, StatusFile};
+use super::status::{Pending, Sidecar, StatusFile};
 use super::view::power_policy;
 use super::vm::{self, ActorParts, EndReason};
-use super::{qemu_log, teardown};
+use super::{qemu_log, steps, teardown};
 use crate::engine::Engine;
 use crate::events::{DomainEvent, DomainRef};
 use diag::{ErrorCode, ErrorDomain, VirError};
@@ -360,8 +360,12 @@ impl Engine {
             Arc::new(move |pid, start_time, made| {
                 let mut status = status.clone();
                 status.set_pid(pid);
-                let sidecar = Sidecar { start_time, undo: undo.clone(), made, note: None };
-                status.write_sidecar(&sidecar).and_then(|()| status.write())
+                let pending = Pending::default();
+                let sidecar = Sidecar { start_time, undo: undo.clone(), made, pending };
+                status
+                    .write_sidecar(&sidecar)
+                    .and_then(|()| status.write())
+                    .map_err(|error| steps::system("cannot write the status file", &error))
             })
         };
         let launch = Launch::new(self, &name, plan.clone());
@@ -417,7 +421,7 @@ impl Engine {
             teardown::run(self, &plan.domain, Some(&plan.live), ShutoffReason::Failed, undo, made)
                 .await;
             let _ = status_file.remove();
-            return Err(error);
+            return Err(steps::system("cannot write the status file", &error));
         }
         domain.publish(|snapshot| {
             snapshot.id = id;
@@ -441,6 +445,7 @@ impl Engine {
             missed: None,
             undo,
             made,
+            pending: Pending::default(),
         });
         domain.gate.set_phase(Phase::Active(status));
         if has_agent {

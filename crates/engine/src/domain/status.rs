@@ -2,15 +2,15 @@
 //! guest over. `NAME.xml` has libvirt's format; what we keep beyond it lies beside, in
 //! `NAME.ivirt`.
 
+use super::devices::{Held, UpdateNote};
 use super::save::SaveNote;
-use super::store::os_words;
 use super::taint::Taint;
 use super::teardown::Made;
 use super::view::aliases;
 use crate::layout::Layout;
-use diag::{ErrorCode, Severity, VirError};
+use diag::Severity;
 use host::access::FileId;
-use host::files::{self, FileError, WriteMode};
+use host::files::{self, WriteMode};
 use lifecycle::{PausedReason, Status};
 use model::domain::Domain as Definition;
 use model::domain::cpu::Cpu;
@@ -80,8 +80,19 @@ pub(super) struct Sidecar {
     pub undo: Vec<Undo>,
     /// What taking back needs to know.
     pub made: Made,
+    /// What is under way.
+    pub pending: Pending,
+}
+
+/// What the next daemon has to finish or to take back.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Pending {
     /// The save, dump or restore under way.
     pub note: Option<SaveNote>,
+    /// The change of a device under way.
+    pub update: Option<UpdateNote>,
+    /// What QEMU has open still of devices that left.
+    pub held: Vec<Held>,
 }
 
 impl StatusFile {
@@ -236,7 +247,7 @@ impl StatusFile {
     ///
     /// # Errors
     /// Those of writing.
-    pub fn write(&self) -> Result<(), VirError> {
+    pub fn write(&self) -> io::Result<()> {
         let text = self.content.text();
         let mut hasher = DefaultHasher::new();
         text.hash(&mut hasher);
@@ -246,7 +257,8 @@ impl StatusFile {
         }
         // Whatever comes of the attempt, the file no longer says for sure what it said.
         self.written.store(0, Ordering::Relaxed);
-        files::write_atomic(&self.path, text.as_bytes(), WriteMode::RUNTIME).map_err(unwritten)?;
+        files::write_atomic(&self.path, text.as_bytes(), WriteMode::RUNTIME)
+            .map_err(|error| error.source)?;
         self.written.store(hash, Ordering::Relaxed);
         Ok(())
     }
@@ -255,9 +267,10 @@ impl StatusFile {
     ///
     /// # Errors
     /// Those of writing.
-    pub fn write_sidecar(&self, sidecar: &Sidecar) -> Result<(), VirError> {
+    pub fn write_sidecar(&self, sidecar: &Sidecar) -> io::Result<()> {
         let path = self.path.with_extension(SIDECAR);
-        files::write_atomic(&path, sidecar.json().as_bytes(), WriteMode::RUNTIME).map_err(unwritten)
+        files::write_atomic(&path, sidecar.json().as_bytes(), WriteMode::RUNTIME)
+            .map_err(|error| error.source)
     }
 
     /// Reads what only we keep; none where libvirtd started the guest.
@@ -428,7 +441,9 @@ impl Sidecar {
             "links": pairs(&self.made.links),
             "lent": lent,
             "cgroup": self.made.cgroup,
-            "save": self.note.as_ref().map(SaveNote::to_json),
+            "save": self.pending.note.as_ref().map(SaveNote::to_json),
+            "update": self.pending.update.as_ref().map(UpdateNote::to_json),
+            "held": self.pending.held.iter().map(Held::to_json).collect::<Vec<_>>(),
         })
         .to_string()
     }
@@ -457,11 +472,16 @@ impl Sidecar {
         }
         made.cgroup = value.get("cgroup").and_then(|path| path.as_str()).map(str::to_owned);
         let undo = value.get("undo")?.as_array()?;
+        let held = value.get("held").and_then(serde_json::Value::as_array);
         Some(Self {
             start_time: value.get("start_time")?.as_u64()?,
             undo: undo.iter().map(undo_from_json).collect::<Option<_>>()?,
             made,
-            note: value.get("save").and_then(SaveNote::from_json),
+            pending: Pending {
+                note: value.get("save").and_then(SaveNote::from_json),
+                update: value.get("update").and_then(UpdateNote::from_json),
+                held: held.into_iter().flatten().filter_map(Held::from_json).collect(),
+            },
         })
     }
 }
@@ -474,7 +494,8 @@ fn pairs<T: serde::Serialize>(
         .collect()
 }
 
-fn undo_to_json(undo: &Undo) -> serde_json::Value {
+/// One step of taking back, as it lies in our file.
+pub(super) fn undo_to_json(undo: &Undo) -> serde_json::Value {
     let (kind, subject) = match undo {
         Undo::RemoveTree(path) => ("remove-tree", path),
         Undo::RemoveFile(path) => ("remove-file", path),
@@ -489,7 +510,8 @@ fn undo_to_json(undo: &Undo) -> serde_json::Value {
     serde_json::json!([kind, subject])
 }
 
-fn undo_from_json(value: &serde_json::Value) -> Option<Undo> {
+/// From our file; none where it cannot be understood.
+pub(super) fn undo_from_json(value: &serde_json::Value) -> Option<Undo> {
     let subject = value.get(1)?.as_str()?.to_owned();
     Some(match value.get(0)?.as_str()? {
         "remove-tree" => Undo::RemoveTree(subject),
@@ -507,12 +529,6 @@ fn undo_from_json(value: &serde_json::Value) -> Option<Undo> {
 
 fn parent_of(path: &str) -> String {
     Path::new(path).parent().map_or_else(String::new, |parent| parent.display().to_string())
-}
-
-/// The error of a status file, or of the file beside it, that could not be written.
-fn unwritten(error: FileError) -> VirError {
-    let (path, why) = (error.path.display(), os_words(&error.source));
-    VirError::new(ErrorCode::SYSTEM_ERROR, format!("cannot write the status file '{path}': {why}"))
 }
 
 #[cfg(test)]
@@ -534,10 +550,16 @@ mod tests {
             Undo::EndQemu,
         ];
         let note = Some(SaveNote::Restored { path: "/s".into(), file: (1, 2) });
-        let sidecar =
-            Sidecar { start_time: 42, undo: undo.clone(), made: made.clone(), note: note.clone() };
+        let held = Held { nodes: vec!["libvirt-2-storage".into()], undo: undo.clone() };
+        let pending = Pending { note, update: None, held: vec![held] };
+        let sidecar = Sidecar {
+            start_time: 42,
+            undo: undo.clone(),
+            made: made.clone(),
+            pending: pending.clone(),
+        };
         let read = Sidecar::parse(sidecar.json().as_bytes()).expect("own format");
-        assert_eq!((read.start_time, read.undo, read.note), (42, undo, note));
+        assert_eq!((read.start_time, read.undo, read.pending), (42, undo, pending));
         assert_eq!(read.made.ports.len(), 1);
         assert_eq!((read.made.lent, read.made.cgroup), (made.lent, made.cgroup));
         assert!(Sidecar::parse(b"{").is_none());
@@ -572,10 +594,6 @@ mod tests {
             <domain type='qemu' id='3'><name>a</name><memory>1</memory></domain></domstatus>";
         let content = StatusContent::parse(text).expect("libvirt's format");
         let mut file = StatusFile::found(PathBuf::from("/nowhere/a.xml"), content);
-        assert_eq!(
-            file.write().expect_err("no such folder").message(),
-            "cannot write the status file '/nowhere/a.xml': No such file or directory"
-        );
         let states = [
             Status::Running(lifecycle::RunningReason::Booted),
             Status::Paused(PausedReason::User),

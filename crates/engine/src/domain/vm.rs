@@ -11,6 +11,7 @@ use super::agent_link::AgentLink;
 use super::devices::{Change, Waiting};
 use super::guest_events::Intent;
 use super::save::SaveNote;
+use super::status::Pending;
 use super::taint::Taint;
 use super::teardown;
 use super::tuning::perf;
@@ -86,10 +87,12 @@ enum Message {
     Made(oneshot::Sender<teardown::Made>),
     /// Tell what will be taken back when the guest stops.
     Undo(oneshot::Sender<Vec<Undo>>),
+    /// Tell what is under way.
+    Pending(oneshot::Sender<Pending>),
     /// Write down whether the next power-off stands for a reboot.
     FakeReboot(oneshot::Sender<()>),
     /// Write down what a save, dump or restore is about to do.
-    Note(Option<SaveNote>, oneshot::Sender<Result<(), VirError>>),
+    Note(Option<SaveNote>, oneshot::Sender<std::io::Result<()>>),
     /// Tell subscribers something about this domain, in order with its other events.
     Tell(DomainEvent),
     /// The guest opened or closed its end of a channel.
@@ -277,7 +280,8 @@ impl Vm {
         let (done, wait) = oneshot::channel();
         let sent = self.inbox.send(Message::Note(note, done)).is_ok();
         match (sent, wait.await) {
-            (true, Ok(written)) => written,
+            (true, Ok(written)) => written
+                .map_err(|error| super::steps::system("cannot write the status file", &error)),
             _ => Err(VirError::failed("domain is no longer running")),
         }
     }
@@ -322,6 +326,15 @@ impl Vm {
         let (done, wait) = oneshot::channel();
         if self.inbox.send(Message::Undo(done)).is_err() {
             return Vec::new();
+        }
+        wait.await.unwrap_or_default()
+    }
+
+    /// What is under way, and what QEMU has not let go of.
+    pub(super) async fn pending(&self) -> Pending {
+        let (done, wait) = oneshot::channel();
+        if self.inbox.send(Message::Pending(done)).is_err() {
+            return Pending::default();
         }
         wait.await.unwrap_or_default()
     }

@@ -14,11 +14,10 @@ pub fn known_models<'a>(accel: &'a AccelCaps) -> impl Fn(&str) -> Option<&'a [St
 
 /// The models that can be offered under their names, sorted by name.
 pub fn offered_models<'a>(accel: &'a AccelCaps, arch: &str) -> Vec<&'a CpuDefinition> {
-    // Of other architectures libvirt offers no model by name.
-    let Ok(family) = Family::of(arch) else { return Vec::new() };
+    let family = Family::of(arch).ok();
     let named = |cpu: &&CpuDefinition| match family {
-        Family::X86 => X86Map::get().model(&cpu.name).is_some(),
-        Family::Ppc64 => PpcMap::get().models.iter().any(|model| model.name == cpu.name),
+        Some(Family::X86) => X86Map::get().model(&cpu.name).is_some(),
+        Some(Family::Ppc64) => PpcMap::get().models.iter().any(|model| model.name == cpu.name),
         _ => cpu.name != "host",
     };
     let mut listed: Vec<&CpuDefinition> = accel.cpus.iter().filter(named).collect();

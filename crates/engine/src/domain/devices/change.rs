@@ -1,5 +1,7 @@
 //! What the actor is told when the devices of its guest change.
 
+use super::note::{Held, UpdateNote};
+use crate::domain::status::Pending;
 use crate::domain::teardown::Made;
 use model::domain::Domain as Definition;
 use plan::Undo;
@@ -17,11 +19,23 @@ pub(in crate::domain) struct Change {
     pub made: Made,
     /// What has been taken back.
     pub drop: Vec<Undo>,
+    /// A change of a device begins, or (with nothing in it) is over.
+    pub update: Option<Option<Box<UpdateNote>>>,
+    /// What QEMU has still open of a device that left.
+    pub hold: Vec<Held>,
+    /// What it has let go of.
+    pub release: Vec<Held>,
 }
 
 impl Change {
-    /// Brings what is to be taken back when the guest stops up to date; true if it changed.
-    pub(in crate::domain) fn apply(&mut self, undo: &mut Vec<Undo>, made: &mut Made) -> bool {
+    /// Brings what is to be taken back when the guest stops, and what is under way, up to date;
+    /// true if it changed.
+    pub(in crate::domain) fn apply(
+        &mut self,
+        undo: &mut Vec<Undo>,
+        made: &mut Made,
+        pending: &mut Pending,
+    ) -> bool {
         let before = undo.len();
         let mut changed = !self.add.is_empty() || !self.drop.is_empty() || !self.made.is_empty();
         for gone in &self.drop {
@@ -44,6 +58,13 @@ impl Change {
             known.extend(lent);
         }
         changed |= before != undo.len();
+        if let Some(update) = self.update.take() {
+            changed |= update.is_some() || pending.update.is_some();
+            pending.update = update.map(|note| *note);
+        }
+        changed |= !self.hold.is_empty() || !self.release.is_empty();
+        pending.held.append(&mut self.hold);
+        pending.held.retain(|held| !self.release.contains(held));
         changed
     }
 }

@@ -1,6 +1,7 @@
 //! Talking to QEMU about a device. Commands go out in rows, without waiting for each answer: QEMU
 //! carries them out in order, and what hangs on one that failed fails too.
 
+use super::release::close_behind;
 use crate::domain::launch::parse_command;
 use crate::domain::power::monitor_error;
 use crate::domain::results::Results;
@@ -18,11 +19,13 @@ pub(super) struct Failure {
     pub error: VirError,
     /// QEMU gave no answer: it may still do what it was told, and nothing is taken back.
     pub unanswered: bool,
+    /// Nodes of images that were opened and that QEMU did not close again.
+    pub kept: Vec<String>,
 }
 
 impl From<VirError> for Failure {
     fn from(error: VirError) -> Self {
-        Self { error, unanswered: false }
+        Self { error, unanswered: false, kept: Vec::new() }
     }
 }
 
@@ -51,10 +54,10 @@ pub(super) async fn converse(
     if failed.is_none() {
         failed = row(vm, device, &plan.after, results, &mut done).await;
     }
-    let Some(failure) = failed else { return Ok(()) };
+    let Some(mut failure) = failed else { return Ok(()) };
     if !failure.unanswered {
         let undo: Vec<_> = done.iter().rev().filter_map(|command| command.undo.as_ref()).collect();
-        take_back(vm, &undo).await;
+        failure.kept = close_behind(vm, &undo).await;
     }
     Err(failure)
 }
@@ -100,7 +103,7 @@ async fn row<'a>(
             Err(error) => {
                 let unanswered = matches!(error, MonitorError::Timeout { .. });
                 let error = refusal(command.name, &error);
-                failed.get_or_insert(Failure { error, unanswered });
+                failed.get_or_insert(Failure { error, unanswered, kept: Vec::new() });
                 if unanswered {
                     return failed;
                 }
@@ -141,22 +144,33 @@ fn send(vm: &Vm, command: &HotCommand, results: &mut Results) -> Result<PendingR
 }
 
 /// Tells QEMU something that may fail: what it was about may never have been there. A QEMU that
-/// does not answer is waited for once, however much it is told.
-pub(super) async fn take_back(vm: &Vm, commands: &[&QmpCommand]) {
+/// does not answer is waited for once, however much it is told. What it did not do.
+pub(super) async fn take_back<'a>(vm: &Vm, commands: &[&'a QmpCommand]) -> Vec<&'a QmpCommand> {
     let mut sent = Vec::new();
-    for command in commands {
+    for &command in commands {
         let Ok(parsed) = parse_command(command) else { continue };
         let name = parsed.name().to_owned();
-        sent.push((name, vm.monitor.submit(parsed, Vec::new())));
+        sent.push((command, name, vm.monitor.submit(parsed, Vec::new())));
     }
-    for (command, reply) in sent {
+    let mut refused = Vec::new();
+    let mut silent = false;
+    for (command, name, reply) in sent {
+        if silent {
+            refused.push(command);
+            continue;
+        }
         match reply.wait().await {
             Ok(_) => {}
             Err(error @ MonitorError::Timeout { .. }) => {
-                tracing::warn!(id = vm.id, command, %error, "not taken back");
-                return;
+                tracing::warn!(id = vm.id, command = name, %error, "not taken back");
+                silent = true;
+                refused.push(command);
             }
-            Err(error) => tracing::debug!(id = vm.id, command, %error, "not taken back"),
+            Err(error) => {
+                tracing::debug!(id = vm.id, command = name, %error, "not taken back");
+                refused.push(command);
+            }
         }
     }
+    refused
 }

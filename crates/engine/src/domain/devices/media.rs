@@ -1,27 +1,54 @@
 //! Another medium for a drive, or none.
 
 use super::Change;
-use super::converse::{Failure, converse, refusal, take_back};
+use super::converse::{Failure, converse, refusal};
+use super::note::{Images, MediumNote, UpdateNote};
 use super::plug::lends;
+use super::release::{close_behind, not_needed};
 use super::waiting::Answer;
 use crate::domain::affect::{not_running, running};
+use crate::domain::block::alias_of;
 use crate::domain::record::Domain;
-use crate::domain::teardown;
 use crate::domain::teardown::Made;
 use crate::domain::vm::Vm;
 use crate::engine::Engine;
 use diag::{ErrorCode, VirError};
 use host::monitor::MonitorError;
 use model::domain::Domain as Definition;
-use model::domain::devices::disk::{Disk, DiskBus, DiskDevice};
+use model::domain::devices::disk::{Disk, DiskBus, DiskDevice, TrayState};
 use model::domain::hotplug::{Device, Place, update::Updated};
+use plan::PlugPlan;
 use plan::qemu::{InUse, medium};
-use plan::{PlugPlan, Undo};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a guest has to unlock and open its drive.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// An exchange of a drive's medium.
+pub(super) struct Exchange {
+    /// The guest with the old one.
+    pub before: Definition,
+    /// The guest with the new one.
+    pub after: Definition,
+    /// The old one's images.
+    pub old: Images,
+    /// The new one's.
+    pub new: Images,
+}
+
+impl Exchange {
+    fn note(&self, drive: &Disk) -> MediumNote {
+        MediumNote {
+            id: name_of(drive),
+            alias: alias_of(drive).to_owned(),
+            tray: drive.device == DiskDevice::Cdrom,
+            was_open: drive.target.tray == Some(TrayState::Open),
+            old: self.old.clone(),
+            new: self.new.clone(),
+        }
+    }
+}
 
 impl Engine {
     /// Changes the medium: the new one is opened first, so that a refusal leaves the old one in.
@@ -47,12 +74,34 @@ impl Engine {
         let lent = crate::blocking(move || Ok(lends(&steps))).await?;
         vm.note_node(new.last_node);
         let name = Arc::clone(&domain.snapshot().name);
-        let undo: Vec<Undo> = new.teardown().into_iter().cloned().collect();
+        let mut after = definition.clone();
+        plan::qemu::show_volumes(&mut after);
+        // An empty drive keeps the format that it had.
+        if let Some(disk) = after.devices_mut().disks.get_mut(place.index)
+            && disk.source.is_none()
+        {
+            disk.driver.get_or_insert_default().kind = format;
+        }
+        let exchange = Exchange {
+            new: images(&before, &definition, place, &new),
+            old: images(&after, &before, place, &old),
+            before: before.clone(),
+            after,
+        };
+        let Some(drive) = disk(&before, place) else {
+            return Err(VirError::internal("the drive is not there"));
+        };
+        let note = exchange.note(&drive);
         // Written down before anything is touched.
         let change = Change {
-            definition: before.clone(),
-            add: undo.clone(),
+            definition: before,
+            add: new.teardown().into_iter().cloned().collect(),
             made: Made { lent: Some(lent), ..Made::default() },
+            update: Some(Some(Box::new(UpdateNote {
+                place,
+                after: exchange.after.clone(),
+                medium: Some(note.clone()),
+            }))),
             ..Change::default()
         };
         if !vm.change(change).await {
@@ -64,29 +113,59 @@ impl Engine {
             Err(error) => Err(error.into()),
         };
         if done.is_ok() {
-            done = swap(&vm, &before, &definition, place, &new, force).await.map_err(Failure::from);
+            done = swap(&vm, &drive, &exchange, force).await.map_err(Failure::from);
         }
-        if let Err(Failure { error, .. }) = done {
-            take_back(&vm, &new.rollback(new.commands.len())).await;
-            teardown::take_all_back(self, &name, undo.clone(), results.made()).await;
-            let change = Change { definition: before, drop: undo, ..Change::default() };
-            vm.change(change).await;
-            return Err(error);
+        let Err(Failure { error, .. }) = done else {
+            self.medium_is_in(domain, &vm, exchange).await;
+            return Ok(());
+        };
+        // What is in the drive decides, once QEMU tells.
+        let Exchange { after, .. } = exchange;
+        if self.finish_medium(domain, &vm, place, &after, note).await.is_err() {
+            self.check_devices(domain, vm);
         }
-        take_back(&vm, &old.rollback(old.commands.len())).await;
-        let gone: Vec<Undo> =
-            old.teardown().into_iter().filter(|step| !undo.contains(step)).cloned().collect();
-        teardown::take_all_back(self, &name, gone.clone(), vm.made().await).await;
-        let mut definition = definition;
-        plan::qemu::show_volumes(&mut definition);
-        // An empty drive keeps the format that it had.
-        if let Some(disk) = definition.devices_mut().disks.get_mut(place.index)
-            && disk.source.is_none()
-        {
-            disk.driver.get_or_insert_default().kind = format;
+        Err(error)
+    }
+
+    /// The new medium is in its drive: the old one goes.
+    pub(super) async fn medium_is_in(
+        self: &Arc<Self>,
+        domain: &Arc<Domain>,
+        vm: &Arc<Vm>,
+        exchange: Exchange,
+    ) {
+        let Exchange { after, old, .. } = exchange;
+        self.medium_goes(domain, vm, after, old, true).await;
+    }
+
+    /// The new medium did not come into its drive: it goes.
+    pub(super) async fn medium_stays_out(
+        self: &Arc<Self>,
+        domain: &Arc<Domain>,
+        vm: &Arc<Vm>,
+        exchange: Exchange,
+    ) {
+        let Exchange { before, new, .. } = exchange;
+        self.medium_goes(domain, vm, before, new, false).await;
+    }
+
+    async fn medium_goes(
+        self: &Arc<Self>,
+        domain: &Arc<Domain>,
+        vm: &Arc<Vm>,
+        definition: Definition,
+        images: Images,
+        publish: bool,
+    ) {
+        let commands = images.commands();
+        let kept = close_behind(vm, &commands.iter().collect::<Vec<_>>()).await;
+        let made = if images.undo.is_empty() { Made::default() } else { vm.made().await };
+        let change = self.give_back(&domain.snapshot().name, made, kept, images.undo).await;
+        let held = !change.hold.is_empty();
+        vm.change(Change { definition, publish, update: Some(None), ..change }).await;
+        if held {
+            self.release_later(domain);
         }
-        vm.change(Change { definition, publish: true, drop: gone, ..Change::default() }).await;
-        Ok(())
     }
 
     /// The plan of a drive's medium; `last_node`: it is numbered anew after this.
@@ -127,8 +206,8 @@ fn disk(definition: &Definition, place: Place) -> Option<Disk> {
 }
 
 /// QEMU's name of the drive.
-fn drive(disk: &Disk) -> String {
-    let alias = disk.alias.as_ref().map(|alias| alias.name.clone()).unwrap_or_default();
+fn name_of(disk: &Disk) -> String {
+    let alias = alias_of(disk).to_owned();
     match disk.target.bus {
         // A USB drive is a SCSI drive on a bus of its own.
         Some(DiskBus::Usb) => format!("/machine/peripheral/{alias}/{alias}.0/legacy[0]"),
@@ -136,33 +215,33 @@ fn drive(disk: &Disk) -> String {
     }
 }
 
+/// The images of a medium that a plan opens. What they need of the host and a guest of the
+/// definition `left` needs too is not taken back with them.
+fn images(left: &Definition, with: &Definition, place: Place, plan: &PlugPlan) -> Images {
+    let loaded = disk(with, place).is_some_and(|disk| disk.source.is_some());
+    let close = plan.rollback(plan.commands.len());
+    Images {
+        top: plan.top_node().filter(|_| loaded),
+        close: close.into_iter().map(|command| command.json.clone()).collect(),
+        undo: not_needed(left, plan.teardown().into_iter().cloned().collect()),
+    }
+}
+
 /// Opens the drive, exchanges the medium, closes it.
-async fn swap(
-    vm: &Vm,
-    before: &Definition,
-    after: &Definition,
-    place: Place,
-    plan: &PlugPlan,
-    force: bool,
-) -> Result<(), VirError> {
-    let (Some(old), Some(new)) = (disk(before, place), disk(after, place)) else {
-        return Err(VirError::internal("the drive is not there"));
-    };
-    let (id, tray) = (drive(&old), old.device == DiskDevice::Cdrom);
-    let alias = old.alias.as_ref().map(|alias| alias.name.clone()).unwrap_or_default();
+async fn swap(vm: &Vm, drive: &Disk, exchange: &Exchange, force: bool) -> Result<(), VirError> {
+    let (id, tray) = (name_of(drive), drive.device == DiskDevice::Cdrom);
     let told = |command: &'static str| move |error: MonitorError| refusal(command, &error);
     if tray {
-        open_tray(vm, &id, &alias, force).await?;
+        open_tray(vm, &id, alias_of(drive), force).await?;
     }
-    if old.source.is_some() {
+    if drive.source.is_some() {
         let remove = qmp::cmd::blockdev_remove_medium(&id);
         vm.monitor.execute(remove).await.map_err(told("blockdev-remove-medium"))?;
     }
-    if let Some(node) = plan.top_node().filter(|_| new.source.is_some()) {
-        let insert = qmp::cmd::blockdev_insert_medium(&id, &node);
-        vm.monitor.execute(insert).await.map_err(told("blockdev-insert-medium"))?;
-    }
-    if tray && new.source.is_some() {
+    let Some(node) = &exchange.new.top else { return Ok(()) };
+    let insert = qmp::cmd::blockdev_insert_medium(&id, node);
+    vm.monitor.execute(insert).await.map_err(told("blockdev-insert-medium"))?;
+    if tray {
         let close = qmp::cmd::blockdev_close_tray(&id);
         vm.monitor.execute(close).await.map_err(told("blockdev-close-tray"))?;
     }

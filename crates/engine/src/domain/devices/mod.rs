@@ -10,16 +10,21 @@ mod change;
 mod converse;
 mod detach;
 mod inputs;
+mod inventory;
 mod media;
+mod note;
 mod plug;
 mod recover;
 mod rehearse;
+mod release;
 mod removal;
 mod settle;
+mod unfinished;
 mod update;
 mod waiting;
 
 pub(super) use change::Change;
+pub(super) use note::{Held, UpdateNote};
 pub(super) use waiting::{Answer, Waiting};
 
 /// `VIR_DOMAIN_DEVICE_MODIFY_FORCE`: a drive is opened even where the guest has it locked.

@@ -3,14 +3,15 @@
 
 use super::Change;
 use super::converse::{Failure, converse};
+use super::release::not_needed;
 use super::settle::Unsettled;
 use crate::domain::affect::{not_running, running};
 use crate::domain::power::monitor_error;
 use crate::domain::record::Domain;
 use crate::domain::results::Results;
+use crate::domain::steps;
 use crate::domain::teardown::Made;
 use crate::domain::vm::Vm;
-use crate::domain::{steps, teardown};
 use crate::engine::Engine;
 use crate::events::DomainEvent;
 use diag::VirError;
@@ -134,7 +135,7 @@ impl Engine {
             }
             told = converse(&vm, &plan, &mut results).await;
         }
-        if let Err(Failure { error, unanswered }) = told {
+        if let Err(Failure { error, unanswered, kept }) = told {
             let unsettled = Unsettled {
                 before: before.definition.clone(),
                 definition,
@@ -146,7 +147,7 @@ impl Engine {
             if unanswered {
                 return Err(Refused { error, unsettled: Some(Box::new(unsettled)) });
             }
-            self.did_not_come(&name, &vm, unsettled).await;
+            self.did_not_come(domain, &vm, unsettled, kept).await;
             return Err(error.into());
         }
         observe_plugged(&mut definition, place, &results.observed());
@@ -159,16 +160,23 @@ impl Engine {
         Ok(definition)
     }
 
-    /// Takes back on the host what was made for a device that QEMU does not have.
+    /// Takes back on the host what was made for a device that QEMU does not have; `kept`: images
+    /// that it has open all the same.
     pub(super) async fn did_not_come(
         self: &Arc<Self>,
-        name: &Arc<str>,
+        domain: &Arc<Domain>,
         vm: &Vm,
         unsettled: Unsettled,
+        kept: Vec<String>,
     ) {
         let Unsettled { before: definition, undo, made, .. } = unsettled;
-        teardown::take_all_back(self, name, undo.clone(), made).await;
-        vm.change(Change { definition, drop: undo, ..Change::default() }).await;
+        let undo = not_needed(&definition, undo);
+        let change = self.give_back(&domain.snapshot().name, made, kept, undo).await;
+        let held = !change.hold.is_empty();
+        vm.change(Change { definition, ..change }).await;
+        if held {
+            self.release_later(domain);
+        }
     }
 
     async fn plan_later(

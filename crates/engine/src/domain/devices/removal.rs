@@ -1,10 +1,10 @@
 //! A device has left: what stood behind it goes too.
 
 use super::Change;
-use super::converse::take_back;
+use super::release::{close_behind, not_needed};
 use crate::domain::affect::{acquire, not_running, running};
 use crate::domain::record::Domain;
-use crate::domain::teardown;
+use crate::domain::teardown::Made;
 use crate::domain::vm::Vm;
 use crate::engine::Engine;
 use crate::events::DomainEvent;
@@ -27,21 +27,22 @@ impl Engine {
     ) -> Result<(), VirError> {
         let vm = running(domain)?;
         let live = domain.snapshot().live.clone().ok_or_else(not_running)?;
-        take_back(&vm, &plan.after.iter().collect::<Vec<_>>()).await;
+        let kept = close_behind(&vm, &plan.after.iter().collect::<Vec<_>>()).await;
         if let Some(prefix) = &plan.fdsets {
             remove_fdsets(&vm, prefix).await;
         }
         let mut definition = live.definition.clone();
         let alias = place.alias(&definition);
         hotplug::take_out(&mut definition, place);
-        let undo: Vec<Undo> =
-            plan.undo.into_iter().filter(|step| !still_needed(&definition, step)).collect();
+        let undo = not_needed(&definition, plan.undo);
         let name = Arc::clone(&domain.snapshot().name);
-        if !undo.is_empty() {
-            teardown::take_all_back(self, &name, undo.clone(), vm.made().await).await;
+        let made = if undo.is_empty() { Made::default() } else { vm.made().await };
+        let change = self.give_back(&name, made, kept, undo).await;
+        let held = !change.hold.is_empty();
+        vm.change(Change { definition, publish: true, ..change }).await;
+        if held {
+            self.release_later(domain);
         }
-        let change = Change { definition, publish: true, drop: undo, ..Change::default() };
-        vm.change(change).await;
         if let Some(alias) = alias {
             vm.tell(DomainEvent::DeviceRemoved { alias });
         }
@@ -83,7 +84,7 @@ impl Engine {
 }
 
 /// Whether another device of the guest needs what is to be taken back.
-fn still_needed(left: &Definition, step: &Undo) -> bool {
+pub(super) fn still_needed(left: &Definition, step: &Undo) -> bool {
     match step {
         // The folder is all channels'; it goes with the guest.
         Undo::RemoveTree(_) => true,
@@ -121,10 +122,15 @@ async fn remove_fdsets(vm: &Vm, prefix: &str) {
             let said = member.get("opaque").and_then(Value::as_str).unwrap_or_default();
             said.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
         });
-        if let Some(id) = set.get("fdset-id").and_then(Value::as_i64).filter(|_| ours)
-            && let Err(error) = vm.monitor.execute(qmp::cmd::remove_fd(id, None)).await
-        {
-            tracing::debug!(id = vm.id, %error, "a descriptor set stays");
+        if let Some(id) = set.get("fdset-id").and_then(Value::as_i64).filter(|_| ours) {
+            remove_fdset(vm, id).await;
         }
+    }
+}
+
+/// Removes a set of descriptors.
+pub(super) async fn remove_fdset(vm: &Vm, id: i64) {
+    if let Err(error) = vm.monitor.execute(qmp::cmd::remove_fd(id, None)).await {
+        tracing::debug!(id = vm.id, %error, "a descriptor set stays");
     }
 }

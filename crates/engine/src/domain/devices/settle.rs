@@ -2,7 +2,7 @@
 //! that it failed; so when QEMU answers again, the device goes again, or is told to be there.
 
 use super::Change;
-use super::converse::take_back;
+use super::release::close_behind;
 use crate::domain::affect::running;
 use crate::domain::record::Domain;
 use crate::domain::teardown::Made;
@@ -75,9 +75,9 @@ impl Engine {
             return self.unplug_device(domain, unsettled.place, plan, true).await;
         }
         let undo = unsettled.plan.rollback(unsettled.plan.commands.len());
-        take_back(&vm, &undo).await;
-        let name = Arc::clone(&domain.snapshot().name);
-        self.did_not_come(&name, &vm, unsettled).await;
+        let kept = close_behind(&vm, &undo).await;
+        drop(undo);
+        self.did_not_come(domain, &vm, unsettled, kept).await;
         Ok(())
     }
 }

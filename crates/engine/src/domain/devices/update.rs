@@ -1,12 +1,14 @@
 //! A device changes.
 
 use super::FORCE;
+use super::note::UpdateNote;
 use crate::domain::affect::{Affect, not_running, running};
 use crate::domain::launch::parse_command;
 use crate::domain::links;
 use crate::domain::record::Domain;
+use crate::domain::vm::Vm;
 use crate::engine::Engine;
-use diag::{Severity, VirError};
+use diag::{ErrorCode, Severity, VirError};
 use model::domain::Domain as Definition;
 use model::domain::defaults;
 use model::domain::hotplug::update::{self, Change, Updated};
@@ -114,20 +116,62 @@ impl Engine {
         force: bool,
     ) -> Result<(), VirError> {
         let vm = running(domain)?;
+        if vm.pending().await.update.is_some() {
+            return Err(VirError::new(
+                ErrorCode::OPERATION_FAILED,
+                "the change of a device before this one is not settled: QEMU has not answered",
+            ));
+        }
+        self.update_now(domain, &vm, updated, force).await
+    }
+
+    /// The same, or the rest of it, whatever is under way.
+    pub(super) async fn update_now(
+        self: &Arc<Self>,
+        domain: &Arc<Domain>,
+        vm: &Arc<Vm>,
+        updated: Updated,
+        force: bool,
+    ) -> Result<(), VirError> {
         let live = domain.snapshot().live.clone().ok_or_else(not_running)?;
-        let mut definition = live.definition.clone();
+        let definition = live.definition.clone();
         let alias = updated.place.alias(&definition).unwrap_or_default();
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let now = now.map_or(0, |since| since.as_secs());
         if updated.changes.contains(&Change::Medium) {
             return self.change_medium(domain, updated, force).await;
         }
-        for change in &updated.changes {
+        let place = updated.place;
+        let mut after = definition.clone();
+        place.put(after.devices_mut(), updated.device.clone());
+        // A daemon that takes over half way does the rest.
+        if !updated.changes.is_empty() {
+            let note = UpdateNote { place, after: after.clone(), medium: None };
+            let definition = definition.clone();
+            let update = Some(Some(Box::new(note)));
+            vm.change(super::Change { definition, update, ..Default::default() }).await;
+        }
+        let done = self.tell_changes(vm, &definition, &updated.changes, &alias).await;
+        let (definition, publish) = if done.is_ok() { (after, true) } else { (definition, false) };
+        let update = Some(None);
+        vm.change(super::Change { definition, publish, update, ..Default::default() }).await;
+        done
+    }
+
+    /// Tells host and emulator what changes of a device.
+    async fn tell_changes(
+        self: &Arc<Self>,
+        vm: &Vm,
+        definition: &Definition,
+        changes: &[Change],
+        alias: &str,
+    ) -> Result<(), VirError> {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let now = now.map_or(0, |since| since.as_secs());
+        for change in changes {
             if let Change::Bridge { port, to, .. } = change {
                 let (name, port, to) = (definition.name.clone(), port.clone(), to.clone());
                 crate::blocking(move || links::move_to_bridge(&name, &port, &to)).await?;
             }
-            for command in plan::qemu::update(change, &alias, &self.settings.qemu, now) {
+            for command in plan::qemu::update(change, alias, &self.settings.qemu, now) {
                 let parsed = parse_command(&command)?;
                 let name = parsed.name().to_owned();
                 vm.monitor
@@ -136,8 +180,6 @@ impl Engine {
                     .map_err(|error| super::converse::refusal(&name, &error))?;
             }
         }
-        updated.place.put(definition.devices_mut(), updated.device);
-        vm.change(super::Change { definition, publish: true, ..Default::default() }).await;
         Ok(())
     }
 }

@@ -6,7 +6,7 @@ use super::super::devices::{Answer, Change, Waiting};
 use super::super::guest_events::{Intent, meaning};
 use super::super::ports::{PortChange, Ports};
 use super::super::record::{Domain, Live};
-use super::super::status::{Sidecar, StatusFile};
+use super::super::status::{Pending, Sidecar, StatusFile};
 use super::super::taint::Taint;
 use super::super::teardown;
 use super::super::tuning::{perf, plug, threshold};
@@ -55,6 +55,8 @@ pub(in crate::domain) struct ActorParts {
     pub missed: Option<GuestEvent>,
     pub undo: Vec<Undo>,
     pub made: teardown::Made,
+    /// What the daemon before left under way.
+    pub pending: Pending,
 }
 
 /// Makes the handle, installs it in the domain, and starts the actor.
@@ -91,6 +93,7 @@ pub(in crate::domain) fn spawn(parts: ActorParts) -> Arc<Vm> {
         status_file: parts.status_file,
         undo: parts.undo,
         made: parts.made,
+        pending: parts.pending,
         ports: Ports::default(),
         end: None,
         kill_at: None,
@@ -108,6 +111,7 @@ struct Actor {
     status_file: StatusFile,
     undo: Vec<Undo>,
     made: teardown::Made,
+    pending: Pending,
     ports: Ports,
     end: Option<EndReason>,
     kill_at: Option<tokio::time::Instant>,
@@ -384,17 +388,12 @@ impl Actor {
                 let _ = done.send(());
             }
             Message::Note(note, done) => {
-                let sidecar = Sidecar {
-                    start_time: self.vm.process.start_time(),
-                    undo: self.undo.clone(),
-                    made: self.made.clone(),
-                    note,
-                };
-                let status = self.status_file.clone();
+                self.pending.note = note;
+                let (status, sidecar) = (self.status_file.clone(), self.sidecar());
                 let written =
                     tokio::task::spawn_blocking(move || status.write_sidecar(&sidecar)).await;
-                let panicked = |error| Err(diag::VirError::failed(format!("{error}")));
-                let _ = done.send(written.unwrap_or_else(panicked));
+                let _ =
+                    done.send(written.unwrap_or_else(|error| Err(std::io::Error::other(error))));
             }
             Message::Settle(status, done) => {
                 self.publish(status).await;
@@ -411,6 +410,9 @@ impl Actor {
             }
             Message::Undo(done) => {
                 let _ = done.send(self.undo.clone());
+            }
+            Message::Pending(done) => {
+                let _ = done.send(self.pending.clone());
             }
             Message::Taint(taint) => self.tainted(taint).await,
             Message::Made(done) => {
@@ -429,19 +431,30 @@ impl Actor {
     }
 
     /// The guest's devices are others now: what is to be taken back first, then the definition.
+    /// Where a change under way is over, the other way round: a daemon that finds it under way
+    /// still finishes it once more.
     async fn devices_change(&mut self, mut change: Change) {
-        let sidecar = change.apply(&mut self.undo, &mut self.made).then(|| Sidecar {
-            start_time: self.vm.process.start_time(),
-            undo: self.undo.clone(),
-            made: self.made.clone(),
-            // A save is a job as this is: there is none now.
-            note: None,
-        });
+        let over = matches!(change.update, Some(None));
+        let changed = change.apply(&mut self.undo, &mut self.made, &mut self.pending);
+        let sidecar = changed.then(|| self.sidecar());
         self.status_file.note_node(self.vm.last_node());
         self.status_file.set_definition(&change.definition);
+        if over {
+            self.write(None).await;
+        }
         self.write(sidecar).await;
         if change.publish {
             self.show_live(change.definition);
+        }
+    }
+
+    /// What only we keep, as it is now.
+    fn sidecar(&self) -> Sidecar {
+        Sidecar {
+            start_time: self.vm.process.start_time(),
+            undo: self.undo.clone(),
+            made: self.made.clone(),
+            pending: self.pending.clone(),
         }
     }
 
