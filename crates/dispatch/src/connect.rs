@@ -91,18 +91,10 @@ pub(crate) fn call<'a, 'b>(
         Procedure::ConnectIsSecure => now::<procs::ConnectIsSecure>(request, |()| {
             Ok(remote::ConnectIsSecureRet { secure: 1 })
         }),
-        Procedure::ConnectGetMaxVcpus => {
-            now::<procs::ConnectGetMaxVcpus>(request, |args| match args.r#type.as_deref() {
-                None | Some("qemu") => Ok(remote::ConnectGetMaxVcpusRet { max_vcpus: 16 }),
-                Some("kvm") if engine.facts.kvm_usable() => {
-                    let max = engine.facts.kvm_max_vcpus.unwrap_or(255);
-                    Ok(remote::ConnectGetMaxVcpusRet {
-                        max_vcpus: i32::try_from(max).unwrap_or(255),
-                    })
-                }
-                Some(other) => Err(VirError::invalid_arg(format!("unknown type '{other}'"))),
-            })
-        }
+        Procedure::ConnectGetMaxVcpus => now::<procs::ConnectGetMaxVcpus>(request, |args| {
+            let max_vcpus = engine.max_vcpus(args.r#type.as_deref())?;
+            Ok(remote::ConnectGetMaxVcpusRet { max_vcpus })
+        }),
         Procedure::ConnectGetSysinfo => now::<procs::ConnectGetSysinfo>(request, |args| {
             no_flags(args.flags)?;
             Ok(remote::ConnectGetSysinfoRet { sysinfo: engine.sysinfo()? })

@@ -2,6 +2,7 @@
 
 use crate::engine::Engine;
 use diag::{ErrorCode, VirError};
+use host::probe::{Account, Conversation};
 use model::capabilities::firmware::Firmware;
 use model::capabilities::qemu::{Accel, CacheKey, Exchange, ProbeKind, QemuCaps};
 use model::capabilities::qemu::{cpu_commands, probe_commands};
@@ -88,7 +89,7 @@ struct Slot {
 #[derive(Debug)]
 pub struct CapsStore {
     folder: PathBuf,
-    ids: Option<(u32, u32)>,
+    account: Option<Account>,
     kvm_usable: bool,
     host: String,
     slots: Mutex<HashMap<String, Arc<Mutex<Slot>>>>,
@@ -97,10 +98,14 @@ pub struct CapsStore {
 }
 
 impl CapsStore {
-    /// A store that keeps its files in `folder` and probes as user and group `ids`.
-    pub fn new(folder: PathBuf, ids: Option<(u32, u32)>, kvm_usable: bool, kernel: &str) -> Self {
-        let host = format!("{kernel} kvm={kvm_usable}");
-        Self { folder, ids, kvm_usable, host, slots: Mutex::default(), recorded: None }
+    /// A store that keeps its files in `folder` and probes as `account`.
+    pub fn new(folder: PathBuf, account: Option<Account>, kvm_usable: bool, kernel: &str) -> Self {
+        // Whether QEMU's user may open /dev/kvm decides what it says, so a change of the user or
+        // its groups makes the file a stranger's.
+        let mut hasher = DefaultHasher::new();
+        account.hash(&mut hasher);
+        let host = format!("{kernel} kvm={kvm_usable} account={:016x}", hasher.finish());
+        Self { folder, account, kvm_usable, host, slots: Mutex::default(), recorded: None }
     }
 
     /// The emulator that is used for guests of architecture `arch` when none is named.
@@ -271,6 +276,22 @@ impl CapsStore {
         Ok(caps)
     }
 
+    /// A conversation with `emulator` under `accel`, for what is not asked of every binary. Blocks.
+    ///
+    /// # Errors
+    /// It cannot be started, or does not greet like a QEMU.
+    pub(crate) fn conversation(
+        &self,
+        emulator: &str,
+        accel: Accel,
+    ) -> std::io::Result<Conversation> {
+        let accel = match accel {
+            Accel::Kvm => "kvm",
+            Accel::Tcg => "tcg",
+        };
+        Conversation::start(emulator, accel, self.account.as_ref(), PROBE_DEADLINE)
+    }
+
     fn converse(
         &self,
         emulator: &str,
@@ -278,7 +299,7 @@ impl CapsStore {
         kind: ProbeKind,
     ) -> std::io::Result<Vec<Exchange>> {
         let mut conversation =
-            host::probe::Conversation::start(emulator, accel, self.ids, PROBE_DEADLINE)?;
+            Conversation::start(emulator, accel, self.account.as_ref(), PROBE_DEADLINE)?;
         let mut exchanges = Vec::new();
         let mut commands = probe_commands(kind);
         for round in 0..2 {

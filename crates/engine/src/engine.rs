@@ -133,16 +133,21 @@ impl Engine {
                 facts.kvm = KvmState::Unusable("ironvirt.conf says kvm = \"off\"".into())
             }
         }
-        let ids = settings.qemu.ids.map(|ids| (ids.uid, ids.gid));
+        let users = Users::load(Path::new("/"));
+        let account = settings.qemu.ids.map(|ids| host::probe::Account {
+            uid: ids.uid,
+            gid: ids.gid,
+            groups: users.supplementary(ids.uid, ids.gid),
+        });
         settings.qemu.vhost_net =
             Path::new("/dev/vhost-net").exists().then(|| "/dev/vhost-net".to_owned());
         let kernel = crate::host_view::kernel_release();
         let events = Arc::<EventBus>::default();
         Self {
-            caps: CapsStore::new(layout.qemu_cache(), ids, facts.kvm_usable(), &kernel),
+            caps: CapsStore::new(layout.qemu_cache(), account, facts.kvm_usable(), &kernel),
             store: Store::domains(&layout),
             cgroups: (!layout.session).then(|| Cgroups::detect().ok()).flatten(),
-            users: Users::load(Path::new("/")),
+            users,
             registry: Registry::default(),
             pools: Pools::new(&layout, &events),
             secrets: Secrets::new(&layout, &events),

@@ -2,7 +2,7 @@
 
 use crate::caps::CapsStore;
 use crate::engine::Engine;
-use diag::VirError;
+use diag::{ErrorCode, VirError};
 use model::capabilities::domain::{Request as DomainCapsRequest, domain_capabilities_xml};
 use model::capabilities::host::KvmState;
 use model::capabilities::qemu::{Accel, QemuCaps};
@@ -70,7 +70,50 @@ impl GuestKind {
     }
 }
 
+/// Whether an emulator for guests of `own` runs those of `wanted` too.
+fn serves(own: &str, wanted: &str) -> bool {
+    let also =
+        [("x86_64", "i686"), ("aarch64", "armv7l"), ("armv7l", "armv6l"), ("ppc64", "ppc64le")];
+    own == wanted || also.contains(&(own, wanted))
+}
+
+/// Architectures of one processor family, of which an emulator is for some.
+fn family(arch: &str) -> &str {
+    match arch {
+        "i686" | "x86_64" => "x86",
+        "armv6l" | "armv7l" | "armv7b" | "aarch64" => "arm",
+        "ppc" | "ppc64" | "ppc64le" | "ppcemb" => "ppc",
+        "s390" | "s390x" => "s390",
+        other => other,
+    }
+}
+
 impl Engine {
+    /// The most virtual CPUs a guest may have, as `virConnectGetMaxVcpus` tells: libvirt's old
+    /// number for emulation, whatever the board.
+    ///
+    /// # Errors
+    /// There is no such kind of guest, or KVM does not answer here.
+    pub fn max_vcpus(&self, kind: Option<&str>) -> Result<i32, VirError> {
+        let is = |name: &str| kind.is_some_and(|kind| kind.eq_ignore_ascii_case(name));
+        if kind.is_none() || is("qemu") {
+            return Ok(16);
+        }
+        if !is("kvm") {
+            let kind = kind.unwrap_or_default();
+            return Err(VirError::invalid_arg(format!("unknown type '{kind}'")));
+        }
+        let most = self.facts.kvm_max_vcpus.and_then(|most| i32::try_from(most).ok());
+        most.ok_or_else(|| {
+            let why = match &self.facts.kvm {
+                KvmState::Unusable(why) => why.as_str(),
+                _ => "/dev/kvm does not answer",
+            };
+            let message = format!("KVM tells no limit of virtual CPUs: {why}");
+            VirError::new(ErrorCode::SYSTEM_ERROR, message)
+        })
+    }
+
     /// The kind of guest that is asked about. May probe its emulator.
     pub(crate) fn guest_kind(&self, query: &DomainCapsQuery) -> Result<GuestKind, VirError> {
         let arch = query.arch.clone();
@@ -92,16 +135,16 @@ impl Engine {
         };
         let caps = self.caps.get(&emulator)?;
         let arch = match arch {
-            None => caps.arch.clone(),
-            Some(arch) if arch == caps.arch => arch,
-            Some(arch) if arch == "i686" && caps.arch == "x86_64" => arch,
-            Some(arch) => {
-                return Err(VirError::invalid_arg(format!(
-                    "architecture from emulator '{}' doesn't match given architecture '{arch}'",
-                    caps.arch
-                )));
-            }
+            // What is not said is of the host, whatever the emulator is for.
+            None => self.facts.arch.clone(),
+            Some(arch) => arch,
         };
+        if family(&caps.arch) != family(&arch) {
+            return Err(VirError::invalid_arg(format!(
+                "architecture from emulator '{}' doesn't match given architecture '{arch}'",
+                caps.arch
+            )));
+        }
         let accel = match query.virt_type.as_deref() {
             None => caps.best_accel(),
             Some("kvm") if caps.accel(Accel::Kvm).is_some() => Accel::Kvm,
@@ -114,12 +157,7 @@ impl Engine {
                     "the accel 'kvm' is not supported by '{emulator}' on this host{why}"
                 )));
             }
-            Some("qemu") => Accel::Tcg,
-            Some(other) if other.parse::<VirtType>().is_ok() => {
-                return Err(VirError::invalid_arg(format!(
-                    "Emulator '{emulator}' does not support virt type '{other}'"
-                )));
-            }
+            Some(other) if other.parse::<VirtType>().is_ok() => Accel::Tcg,
             Some(other) => {
                 return Err(VirError::invalid_arg(format!("unknown virttype: {other}")));
             }
@@ -134,6 +172,18 @@ impl Engine {
     /// When emulator, architecture, machine or virtualisation type do not go together here.
     pub fn domain_capabilities(&self, query: &DomainCapsQuery) -> Result<String, VirError> {
         let kind = self.guest_kind(query)?;
+        let unfit = |what: &str, name: &str| {
+            let emulator = &kind.emulator;
+            let message = format!("Emulator '{emulator}' does not support {what} '{name}'");
+            Err(VirError::invalid_arg(message))
+        };
+        if !serves(&kind.caps.arch, &kind.arch) {
+            return unfit("arch", &kind.arch);
+        }
+        match query.virt_type.as_deref() {
+            None | Some("qemu" | "kvm") => {}
+            Some(other) => return unfit("virt type", other),
+        }
         let request = DomainCapsRequest {
             machine: kind.machine.as_deref(),
             firmware: &self.firmware(),
@@ -146,5 +196,29 @@ impl Engine {
         };
         domain_capabilities_xml(&self.facts, &request)
             .map_err(|unknown| kind.unknown_machine(&unknown.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn emulators_run_guests_of_older_processors_of_their_family() {
+        for (own, wanted, family_fits, fits) in [
+            ("x86_64", "i686", true, true),
+            ("i686", "x86_64", true, false),
+            ("aarch64", "armv7l", true, true),
+            ("armv7l", "armv6l", true, true),
+            ("aarch64", "armv6l", true, false),
+            ("ppc64", "ppc64le", true, true),
+            ("ppc64", "ppc", true, false),
+            ("s390x", "s390", true, false),
+            ("riscv64", "riscv32", false, false),
+            ("s390x", "x86_64", false, false),
+        ] {
+            assert_eq!(family(own) == family(wanted), family_fits, "{own} {wanted}");
+            assert_eq!(serves(own, wanted), fits, "{own} {wanted}");
+        }
     }
 }

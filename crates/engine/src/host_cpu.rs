@@ -1,5 +1,7 @@
 //! Questions about CPUs: names of models, comparisons, baselines.
 
+mod asked;
+
 use crate::engine::Engine;
 use crate::guest_kinds::{DomainCapsQuery, GuestKind};
 use diag::{ErrorCode, ErrorDomain, VirError};
@@ -124,11 +126,15 @@ impl Engine {
     ) -> Result<i32, VirError> {
         let kind = self.guest_kind(query)?;
         kind.check_machine()?;
-        if !matches!(Family::of(&kind.arch), Ok(Family::X86 | Family::Ppc64)) {
-            return Err(not_for("comparing with the hypervisor CPU", &kind.arch));
-        }
-        let wanted = read(xml, options)?;
         let host = self.offered(&kind)?;
+        let wanted = || read(xml, options);
+        let wanted = match Family::of(&kind.arch) {
+            Ok(Family::X86 | Family::Ppc64) => wanted()?,
+            Ok(Family::S390) => {
+                return result(self.ask_comparison(&kind, &host, &wanted()?)?, options);
+            }
+            _ => return Err(not_for("comparing with the hypervisor CPU", &kind.arch)),
+        };
         let found = match said(&kind, &wanted)? {
             Said::Usable => Comparison::Superset,
             Said::Blocked(blockers) => x86::compare_unusable(&host, &wanted, &blockers)?,
@@ -139,7 +145,10 @@ impl Engine {
 
     /// The CPU that a hypervisor makes of the host's.
     fn offered(&self, kind: &GuestKind) -> Result<Cpu, VirError> {
+        // Emulation of it has nothing of the host's.
+        let foreign = kind.accel == Accel::Tcg && Family::of(&kind.arch) == Ok(Family::S390);
         let found = host_model(&kind.caps, kind.accel, &kind.arch, &self.facts, false);
+        let found = found.filter(|_| !foreign);
         found.ok_or_else(|| {
             let emulator = &kind.emulator;
             let message = format!(
@@ -174,9 +183,20 @@ impl Engine {
                 // Where QEMU tells them apart, its word is what survives migration.
                 let only = options.migratable.then(|| self.migratable_features(&kind)).flatten();
                 let wanted = x86::Baseline { migratable: false, features: only.as_ref() };
-                x86::baseline(&cpus, &wanted, known)?
+                let mut found = x86::baseline(&cpus, &wanted, known)?;
+                found.max_phys_addr = x86::common_address_limit(&cpus);
+                found
             }
-            Ok(Family::Ppc64) => cpu::baseline(&kind.arch, &cpus, options.migratable, &known)?,
+            // Which model is older, and what follows from what, QEMU alone knows.
+            Ok(Family::S390) => {
+                cpu::check_models(&cpus)?;
+                let mut names = cpus.iter().filter_map(model_name);
+                if let Some(name) = names.find(|name| known(name).is_none()) {
+                    let message = format!("CPU model '{name}' not supported by hypervisor");
+                    return Err(VirError::invalid_arg(message));
+                }
+                return Ok(cpu::write(&self.ask_baseline(&kind, &cpus, options.expand)?));
+            }
             _ => return Err(not_for("computing baseline hypervisor CPU", &kind.arch)),
         };
         if let Some(model) = found.model.as_mut() {
@@ -185,11 +205,11 @@ impl Engine {
         finished(found, &kind.arch, options)
     }
 
-    /// Features that a guest of the host's model keeps in migration; `None` under emulation, which
+    /// Features that guests keep in migration; `None` under emulation, which
     /// does not depend on the host.
     fn migratable_features(&self, kind: &GuestKind) -> Option<x86::FeatureSet> {
         let kvm = kind.caps.accel(Accel::Kvm).filter(|_| kind.accel == Accel::Kvm)?;
-        Some(x86::from_host_model(kvm.host_model.as_ref()?, true).features)
+        Some(x86::surviving(kvm.host_model.as_ref()?))
     }
 }
 

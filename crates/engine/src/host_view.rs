@@ -92,6 +92,7 @@ pub(crate) fn read_facts(layout: &Layout) -> HostFacts {
         None => KvmState::Usable,
         Some(reason) => KvmState::Unusable(reason),
     };
+    let limits = facts::kvm_limits();
     HostFacts {
         uuid: host_uuid(root),
         arch: facts::architecture(),
@@ -107,6 +108,7 @@ pub(crate) fn read_facts(layout: &Layout) -> HostFacts {
             phys_bits: facts::physical_address_bits(root),
             // libvirt says so whatever the hypervisor below does.
             phys_bits_emulated: true,
+            tsc: limits.tsc.map(|(hertz, scaling)| (hertz, Some(scaling))),
             ..HostCpu::default()
         },
         caches: facts::caches(root)
@@ -125,6 +127,7 @@ pub(crate) fn read_facts(layout: &Layout) -> HostFacts {
         page_sizes_kib: page_sizes(root),
         cells: cells(root, &places),
         kvm,
+        kvm_max_vcpus: limits.max_vcpus,
         vfio: Path::new("/dev/vfio/vfio").exists(),
         iommu: Path::new("/sys/kernel/iommu_groups/0").exists(),
         swtpm_versions: swtpm_versions(layout),

@@ -17,9 +17,9 @@ mod time;
 mod vsock;
 
 pub use cpuid::{CpuidLeaf, cpuid};
-pub use exec::{Exec, die_with_parent};
+pub use exec::{Exec, die_with_parent, run_as};
 pub use inherit::{close_on_exec_from, take_inherited, take_numbered};
-pub use kvm::kvm_feature_msr;
+pub use kvm::{kvm_feature_msr, kvm_max_vcpus, kvm_tsc};
 pub use lock::{LockKind, LockOwner, lock_holder, set_lock};
 pub use memory::{forget_code, give_back_freed};
 pub use netdev::{

@@ -26,6 +26,17 @@ const SAID_MAX: usize = 4096;
 /// How long a program that closed its output may take to end by itself.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
+/// Whom a probed program runs as.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Account {
+    /// User.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Supplementary groups; one of them often is what opens `/dev/kvm`.
+    pub groups: Vec<u32>,
+}
+
 /// A QEMU being questioned. Dropping it ends it.
 #[derive(Debug)]
 pub struct Conversation {
@@ -48,15 +59,15 @@ pub struct Conversation {
 }
 
 impl Conversation {
-    /// Starts `program` with `-machine none` and the accelerators of `accel` (`kvm:tcg`), as user
-    /// and group `ids` if given.
+    /// Starts `program` with `-machine none` and the accelerators of `accel` (`kvm:tcg`), as
+    /// `account` if given.
     ///
     /// # Errors
     /// When it cannot be started or does not greet; the error then holds what it printed.
     pub fn start(
         program: &str,
         accel: &str,
-        ids: Option<(u32, u32)>,
+        account: Option<&Account>,
         deadline: Duration,
     ) -> io::Result<Self> {
         let mut command = Command::new(program);
@@ -73,8 +84,8 @@ impl Conversation {
             .stderr(Stdio::piped())
             // A wrapper script's children are ended with it.
             .process_group(0);
-        if let Some((uid, gid)) = ids {
-            command.uid(uid).gid(gid);
+        if let Some(Account { uid, gid, groups }) = account {
+            host_sys::run_as(&mut command, *uid, *gid, groups.clone());
         }
         // A QEMU does not end with its monitor: without this, a daemon killed in the middle of a
         // probe would leave it behind.

@@ -100,13 +100,14 @@ impl Users {
         resolve(text, |name| self.group(name).map(|g| g.gid))
     }
 
-    /// The supplementary groups of a process of this user whose group is `gid`: that group and all
-    /// that list the user, ascending.
+    /// The supplementary groups of a process of this user whose group is `gid`: that group, the
+    /// user's own and all that list the user, ascending. The user's own is often the only one that
+    /// may open `/dev/kvm`.
     pub fn supplementary(&self, uid: u32, gid: u32) -> Vec<u32> {
-        let name = self.user_by_id(uid).map(|u| u.name.as_str());
-        let member = |g: &&Group| name.is_some_and(|n| g.members.iter().any(|m| m == n));
-        let mut gids: Vec<u32> =
-            self.groups.iter().filter(member).map(|g| g.gid).chain([gid]).collect();
+        let user = self.user_by_id(uid);
+        let member = |g: &&Group| user.is_some_and(|user| g.members.contains(&user.name));
+        let listed = self.groups.iter().filter(member).map(|g| g.gid);
+        let mut gids: Vec<u32> = listed.chain(user.map(|user| user.gid)).chain([gid]).collect();
         gids.sort_unstable();
         gids.dedup();
         gids
@@ -141,6 +142,8 @@ mod tests {
         assert_eq!(users.resolve_uid("+4294967295"), None);
         assert_eq!(users.resolve_gid("kvm"), Some(993));
         assert_eq!(users.supplementary(64055, 993), [29, 993, 64055]);
+        // Debian's setting: a group of its own, while the user's is that of /dev/kvm.
+        assert_eq!(users.supplementary(64055, 64055), [29, 993, 64055]);
         assert_eq!(users.supplementary(9999, 5), [5]);
     }
 }

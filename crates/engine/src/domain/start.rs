@@ -8,7 +8,7 @@ use super::save::Incoming;
 use super::status::{Pending, Sidecar, StatusFile};
 use super::view::power_policy;
 use super::vm::{self, ActorParts, EndReason};
-use super::{qemu_log, steps, teardown};
+use super::{qemu_log, teardown};
 use crate::engine::Engine;
 use crate::events::{DomainEvent, DomainRef};
 use diag::{ErrorCode, ErrorDomain, VirError};
@@ -362,10 +362,7 @@ impl Engine {
                 status.set_pid(pid);
                 let pending = Pending::default();
                 let sidecar = Sidecar { start_time, undo: undo.clone(), made, pending };
-                status
-                    .write_sidecar(&sidecar)
-                    .and_then(|()| status.write())
-                    .map_err(|error| steps::system("cannot write the status file", &error))
+                status.write_sidecar(&sidecar).and_then(|()| status.write())
             })
         };
         let launch = Launch::new(self, &name, plan.clone());
@@ -421,7 +418,7 @@ impl Engine {
             teardown::run(self, &plan.domain, Some(&plan.live), ShutoffReason::Failed, undo, made)
                 .await;
             let _ = status_file.remove();
-            return Err(steps::system("cannot write the status file", &error));
+            return Err(error);
         }
         domain.publish(|snapshot| {
             snapshot.id = id;

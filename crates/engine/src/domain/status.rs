@@ -4,13 +4,14 @@
 
 use super::devices::{Held, UpdateNote};
 use super::save::SaveNote;
+use super::store::os_words;
 use super::taint::Taint;
 use super::teardown::Made;
 use super::view::aliases;
 use crate::layout::Layout;
-use diag::Severity;
+use diag::{ErrorCode, Severity, VirError};
 use host::access::FileId;
-use host::files::{self, WriteMode};
+use host::files::{self, FileError, WriteMode};
 use lifecycle::{PausedReason, Status};
 use model::domain::Domain as Definition;
 use model::domain::cpu::Cpu;
@@ -247,7 +248,7 @@ impl StatusFile {
     ///
     /// # Errors
     /// Those of writing.
-    pub fn write(&self) -> io::Result<()> {
+    pub fn write(&self) -> Result<(), VirError> {
         let text = self.content.text();
         let mut hasher = DefaultHasher::new();
         text.hash(&mut hasher);
@@ -257,8 +258,7 @@ impl StatusFile {
         }
         // Whatever comes of the attempt, the file no longer says for sure what it said.
         self.written.store(0, Ordering::Relaxed);
-        files::write_atomic(&self.path, text.as_bytes(), WriteMode::RUNTIME)
-            .map_err(|error| error.source)?;
+        files::write_atomic(&self.path, text.as_bytes(), WriteMode::RUNTIME).map_err(unwritten)?;
         self.written.store(hash, Ordering::Relaxed);
         Ok(())
     }
@@ -267,10 +267,9 @@ impl StatusFile {
     ///
     /// # Errors
     /// Those of writing.
-    pub fn write_sidecar(&self, sidecar: &Sidecar) -> io::Result<()> {
+    pub fn write_sidecar(&self, sidecar: &Sidecar) -> Result<(), VirError> {
         let path = self.path.with_extension(SIDECAR);
-        files::write_atomic(&path, sidecar.json().as_bytes(), WriteMode::RUNTIME)
-            .map_err(|error| error.source)
+        files::write_atomic(&path, sidecar.json().as_bytes(), WriteMode::RUNTIME).map_err(unwritten)
     }
 
     /// Reads what only we keep; none where libvirtd started the guest.
@@ -531,6 +530,12 @@ fn parent_of(path: &str) -> String {
     Path::new(path).parent().map_or_else(String::new, |parent| parent.display().to_string())
 }
 
+/// The error of a status file, or of the file beside it, that could not be written.
+fn unwritten(error: FileError) -> VirError {
+    let (path, why) = (error.path.display(), os_words(&error.source));
+    VirError::new(ErrorCode::SYSTEM_ERROR, format!("cannot write the status file '{path}': {why}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -594,6 +599,10 @@ mod tests {
             <domain type='qemu' id='3'><name>a</name><memory>1</memory></domain></domstatus>";
         let content = StatusContent::parse(text).expect("libvirt's format");
         let mut file = StatusFile::found(PathBuf::from("/nowhere/a.xml"), content);
+        assert_eq!(
+            file.write().expect_err("no such folder").message(),
+            "cannot write the status file '/nowhere/a.xml': No such file or directory"
+        );
         let states = [
             Status::Running(lifecycle::RunningReason::Booted),
             Status::Paused(PausedReason::User),

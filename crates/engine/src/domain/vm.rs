@@ -92,7 +92,7 @@ enum Message {
     /// Write down whether the next power-off stands for a reboot.
     FakeReboot(oneshot::Sender<()>),
     /// Write down what a save, dump or restore is about to do.
-    Note(Option<SaveNote>, oneshot::Sender<std::io::Result<()>>),
+    Note(Option<SaveNote>, oneshot::Sender<Result<(), VirError>>),
     /// Tell subscribers something about this domain, in order with its other events.
     Tell(DomainEvent),
     /// The guest opened or closed its end of a channel.
@@ -280,8 +280,7 @@ impl Vm {
         let (done, wait) = oneshot::channel();
         let sent = self.inbox.send(Message::Note(note, done)).is_ok();
         match (sent, wait.await) {
-            (true, Ok(written)) => written
-                .map_err(|error| super::steps::system("cannot write the status file", &error)),
+            (true, Ok(written)) => written,
             _ => Err(VirError::failed("domain is no longer running")),
         }
     }

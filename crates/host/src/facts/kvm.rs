@@ -59,3 +59,25 @@ fn has_extension() -> bool {
     let svm = cpuid(0x8000_0001, 0).is_some_and(|l| l.ecx & (1 << 2) != 0);
     vmx || svm
 }
+
+/// What KVM says of guests' processors; nothing where its device does not open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KvmLimits {
+    /// Most virtual CPUs of one guest.
+    pub max_vcpus: Option<u32>,
+    /// Hertz of the time stamp counter, and whether guests can have another rate. Only where it
+    /// counts evenly: the rate of any other says nothing.
+    pub tsc: Option<(u64, bool)>,
+}
+
+/// Asks KVM for its limits. That the device answers does not mean that guests can use it; see
+/// [`kvm_state`].
+pub fn kvm_limits() -> KvmLimits {
+    let opened = File::options().read(true).write(true).open(Path::new("/dev/kvm"));
+    let Ok(kvm) = opened else { return KvmLimits::default() };
+    let even = cpuid(0x8000_0007, 0).is_some_and(|leaf| leaf.edx & (1 << 8) != 0);
+    KvmLimits {
+        max_vcpus: host_sys::kvm_max_vcpus(kvm.as_fd()).ok(),
+        tsc: even.then(|| host_sys::kvm_tsc(kvm.as_fd()).ok()).flatten(),
+    }
+}

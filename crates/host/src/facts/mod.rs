@@ -15,7 +15,7 @@ pub use cpu::{
     cpuid_words, format_cpu_list, microcode, parse_cpu_list, physical_address_bits,
 };
 pub use firmware::{Smbios, machine_id, smbios};
-pub use kvm::{KvmState, kvm_state};
+pub use kvm::{KvmLimits, KvmState, kvm_limits, kvm_state};
 pub use memory::{HugePages, MemoryInfo, NumaCell, memory_info, numa_cells};
 pub use msr::feature_msrs;
 

@@ -380,7 +380,9 @@ fn write_features(out: &mut Out, host: &HostFacts, request: &Request, machine: &
         plain(out, "s390-pv", caps.has("s390-pv-guest") && caps.has("confidential-guest-support"));
     }
     // The smallest of the PCs has no keyboard controller.
-    plain(out, "ps2", x86 && machine != "microvm");
+    // The boards with a PS/2 controller of their own.
+    let ps2 = x86 && !matches!(machine, "microvm" | "x-remote");
+    plain(out, "ps2", ps2);
     section(out, "sev", caps.sev.is_some(), |out| {
         let Some(sev) = &caps.sev else { return };
         out.leaf("cbitpos", &[], &sev.cbitpos.to_string());

@@ -14,10 +14,11 @@ pub fn known_models<'a>(accel: &'a AccelCaps) -> impl Fn(&str) -> Option<&'a [St
 
 /// The models that can be offered under their names, sorted by name.
 pub fn offered_models<'a>(accel: &'a AccelCaps, arch: &str) -> Vec<&'a CpuDefinition> {
-    let family = Family::of(arch).ok();
+    // Of other architectures libvirt offers no model by name.
+    let Ok(family) = Family::of(arch) else { return Vec::new() };
     let named = |cpu: &&CpuDefinition| match family {
-        Some(Family::X86) => X86Map::get().model(&cpu.name).is_some(),
-        Some(Family::Ppc64) => PpcMap::get().models.iter().any(|model| model.name == cpu.name),
+        Family::X86 => X86Map::get().model(&cpu.name).is_some(),
+        Family::Ppc64 => PpcMap::get().models.iter().any(|model| model.name == cpu.name),
         _ => cpu.name != "host",
     };
     let mut listed: Vec<&CpuDefinition> = accel.cpus.iter().filter(named).collect();

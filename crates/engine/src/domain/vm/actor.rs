@@ -392,8 +392,8 @@ impl Actor {
                 let (status, sidecar) = (self.status_file.clone(), self.sidecar());
                 let written =
                     tokio::task::spawn_blocking(move || status.write_sidecar(&sidecar)).await;
-                let _ =
-                    done.send(written.unwrap_or_else(|error| Err(std::io::Error::other(error))));
+                let panicked = |error| Err(diag::VirError::failed(format!("{error}")));
+                let _ = done.send(written.unwrap_or_else(panicked));
             }
             Message::Settle(status, done) => {
                 self.publish(status).await;

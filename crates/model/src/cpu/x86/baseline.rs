@@ -6,7 +6,7 @@ use super::map::{FeatureSet, X86Map};
 use super::wanted::Wanted;
 use crate::cpu::document::model_name;
 use crate::cpu::{CpuError, guest_of};
-use crate::domain::cpu::{Cpu, CpuFallback};
+use crate::domain::cpu::{Cpu, CpuFallback, MaxPhysAddr, PhysAddrMode};
 
 /// What a baseline is asked for.
 #[derive(Clone, Copy, Debug, Default)]
@@ -75,4 +75,40 @@ pub fn baseline<'a>(
     let vendor = found.vendor.filter(|_| all_named);
     let found = guest_of(found.model, fallback, vendor, found.features());
     Ok(if wanted.migratable { migratable(&found) } else { found })
+}
+
+/// The limit of physical addresses that all of `cpus` keep; none where one of them sets none, or
+/// has a width of its own.
+pub fn common_address_limit(cpus: &[Cpu]) -> Option<MaxPhysAddr> {
+    let limit = |cpu: &Cpu| {
+        let address = cpu.max_phys_addr.as_ref()?;
+        address.limit.filter(|_| address.mode == PhysAddrMode::Passthrough)
+    };
+    let limits: Option<Vec<u32>> = cpus.iter().map(limit).collect();
+    let limit = limits?.into_iter().min()?;
+    Some(MaxPhysAddr { mode: PhysAddrMode::Passthrough, bits: None, limit: Some(limit) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_as_wide_as_the_narrowest_host_has() {
+        let of = |addresses: &[&str]| {
+            let read = |address: &&str| {
+                let xml = format!("<cpu match='exact'><model>Westmere</model>{address}</cpu>");
+                crate::cpu::read(&xml).expect("a CPU")
+            };
+            let cpus: Vec<Cpu> = addresses.iter().map(read).collect();
+            common_address_limit(&cpus).and_then(|found| found.limit)
+        };
+        let wide = "<maxphysaddr mode='passthrough' limit='48'/>";
+        let narrow = "<maxphysaddr mode='passthrough' limit='40'/>";
+        assert_eq!(of(&[wide, narrow]), Some(40));
+        assert_eq!(of(&[wide]), Some(48));
+        assert_eq!(of(&[wide, ""]), None);
+        assert_eq!(of(&[wide, "<maxphysaddr mode='emulate' bits='42'/>"]), None);
+        assert_eq!(of(&[wide, "<maxphysaddr mode='passthrough'/>"]), None);
+    }
 }

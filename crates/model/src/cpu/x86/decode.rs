@@ -141,6 +141,18 @@ pub fn from_host_model(expanded: &HostModel, migratable: bool) -> X86Cpu {
     cpu
 }
 
+/// The features that a hypervisor knows and that guests keep in migration, whether this host has
+/// them or not.
+pub fn surviving(expanded: &HostModel) -> FeatureSet {
+    let map = X86Map::get();
+    let kept = expanded.props.iter().filter(|prop| prop.migratable != Some(false));
+    let mut features = FeatureSet::default();
+    for index in kept.filter_map(|prop| map.feature_index(&prop.name)) {
+        features.insert(index);
+    }
+    features
+}
+
 /// A model that is being considered, with its differences from the CPU.
 struct Candidate<'a> {
     model: &'a Model,

@@ -8,10 +8,10 @@ mod live;
 mod map;
 mod wanted;
 
-pub use baseline::{Baseline, baseline};
+pub use baseline::{Baseline, baseline, common_address_limit};
 pub use decode::{
     CpuKind, DecodedCpu, X86Cpu, decode, decode_preferring, features_of, from_cpuid,
-    from_host_model, signature_of,
+    from_host_model, signature_of, surviving,
 };
 pub use guest::{
     compare, compare_unusable, drop_unknown_to_qemu, expand, has_feature, migratable, translate,
