@@ -297,6 +297,13 @@ fn limits_and_places_in_libvirts_words() {
         )
     };
     let secret = "<secret type='passphrase' usage='a'/>";
+    let nic = |kind: &str, inner: &str| format!("<interface type='{kind}'>{inner}</interface>");
+    let hostdev = |kind: &str, attrs: &str, inner: &str| {
+        format!("<hostdev mode='subsystem' type='{kind}' {attrs}>{inner}</hostdev>")
+    };
+    let tpm = |inner: &str| {
+        format!("<tpm><backend type='emulator' version='2.0'>{inner}</backend></tpm>")
+    };
     let user = |inner: &str| {
         format!(
             "<disk type='vhostuser'><source type='unix' path='/a'/><target dev='vda' bus='virtio'/>\
@@ -371,6 +378,38 @@ fn limits_and_places_in_libvirts_words() {
             27,
             "missing disk backing store source",
         ),
+        (nic("user", "<ip address='10.0.0.1' prefix='30'/>"), 27, "invalid prefix, must be in range of 4-27"),
+        (nic("user", "<ip address='fe80::1' prefix='24'/>"), 67, "unsupported IPv6 address prefix='24' - must be 64"),
+        (nic("user", "<ip address='10.0.0.1' family='ipv6'/>"), 27, "Invalid address '10.0.0.1' in <ip>"),
+        (nic("bridge", "<source bridge='b'/><bandwidth><inbound/></bandwidth>"), 35, "Missing mandatory average or floor attributes"),
+        (nic("bridge", "<source bridge='b'/><teaming type='persistent' persistent='x'/>"), 67, "teaming persistent attribute not allowed if teaming type is 'persistent'"),
+        (nic("bridge", "<source bridge='b'/><tune><sndbuf>x</sndbuf></tune>"), 27, "sndbuf must be a positive integer"),
+        (
+            "<serial type='tcp'><source mode='connect' host='a' service='1'/><protocol type='rew'/></serial>".to_owned(),
+            27,
+            "Invalid value for attribute 'type' in element 'protocol': 'rew'.",
+        ),
+        (
+            "<channel type='spicevmc'><target type='guestfwd' address='10.0.2.1' port='4'/></channel>".to_owned(),
+            67,
+            "spicevmc device type only supports virtio",
+        ),
+        ("<controller type='sata' index='0'><driver queues='4'/></controller>".to_owned(), 67, "'queues' is only supported by virtio-scsi controller"),
+        (hostdev("scsi", "", "<source protocol='iscsi' name='a'><host name='a'/><host name='b'/></source>"), 27, "only one source host address may be specified for the iSCSI hostdev"),
+        (hostdev("usb", "", "<source><address bus='x' device='1'/></source>"), 27, "Invalid value for attribute 'bus' in element 'address': 'x'. Expected non-negative integer value"),
+        (hostdev("mdev", "model='vfio-pci'", "<source/>"), 67, "Missing <address> element"),
+        (
+            "<filesystem accessmode='mapped' fmode='1777'><source dir='/a'/><target dir='x'/></filesystem>".to_owned(),
+            27,
+            "invalid fmode: '01777'",
+        ),
+        (
+            "<filesystem accessmode='mapped' dmode='8'><source dir='/a'/><target dir='x'/></filesystem>".to_owned(),
+            27,
+            "Invalid value for attribute 'dmode' in element 'filesystem': '8'. Expected non-negative integer value",
+        ),
+        (tpm("<source type='unix' path='/a'/>"), 27, "Invalid value for attribute 'type' in element 'source': 'unix'."),
+        (tpm("<active_pcr_banks><md5/></active_pcr_banks>"), 67, "Unsupported PCR banks 'md5'"),
         (user("<readonly/>"), 67, "readonly is not supported with vhostuser disk"),
         (user("<driver name='qemu' rerror_policy='stop'/>"), 67, "error_policy is not supported with vhostuser disk"),
     ] {
@@ -398,6 +437,9 @@ fn what_means_nothing_is_dropped() {
         (network("nbd", "><timeout seconds='5'/>"), "timeout"),
         (network("iscsi", "><reconnect delay='5'/>"), "reconnect"),
         (network("nfs", "><identity username='u' keyfile='/k'/>"), "identity"),
+        ("<serial type='udp'><source service='1'/><protocol type='bogus'/></serial>".to_owned(), "bogus"),
+        ("<controller type='sata' index='0' vectors='4'/>".to_owned(), "vectors"),
+        ("<controller type='pci' index='1' model='pcie-root-port'><pcihole64>4</pcihole64></controller>".to_owned(), "hole"),
         (network("nbd", "><host name='named' transport='unix' socket='/s'/>"), "named"),
     ] {
         let parsed = parse(&document(&part), ParseOptions::default());

@@ -145,6 +145,7 @@ pub fn canonicalize(d: &mut Domain, out: &mut Vec<Diagnostic>) {
         self::clock(clock);
     }
     if let Some(os) = d.os.as_mut() {
+        os.firmware_info = os.firmware_info.take().filter(|info| !info.features.is_empty());
         // libvirt has no room for more, nor programs to start in a machine.
         os.boot.truncate(BOOT_DEVICES);
         if os.kind.name == OsTypeName::Hvm {
@@ -191,6 +192,16 @@ pub fn canonicalize(d: &mut Domain, out: &mut Vec<Diagnostic>) {
         }
     }
     for c in &mut dev.controllers {
+        if !matches!(c.kind, ControllerType::VirtioSerial | ControllerType::Usb) {
+            c.ports = None;
+        }
+        if c.kind != ControllerType::VirtioSerial {
+            c.vectors = None;
+        }
+        let root = matches!(c.model.as_deref(), Some("pci-root" | "pcie-root"));
+        if c.kind != ControllerType::Pci || !root {
+            c.pcihole64 = None;
+        }
         if let Some(h) = c.pcihole64.as_mut() {
             to_unit(&mut h.size, &mut h.unit, 1024, KIB, out);
         }
@@ -205,6 +216,7 @@ pub fn canonicalize(d: &mut Domain, out: &mut Vec<Diagnostic>) {
     chardevs::canonicalize(dev);
     interfaces::canonicalize(&mut dev.interfaces);
     for t in &mut dev.tpms {
+        t.backend.profile = t.backend.profile.take().filter(|p| *p != Default::default());
         if let Some(s) = t.backend.source.as_mut().filter(|s| s.kind == "unix") {
             s.mode.get_or_insert_default();
         }
@@ -238,6 +250,10 @@ pub fn canonicalize(d: &mut Domain, out: &mut Vec<Diagnostic>) {
         c.master.get_or_insert(super::devices::controller::UsbMaster { startport: start });
     }
     for h in &mut dev.hostdevs {
+        if h.model.as_deref() == Some("vfio-ap") {
+            // It is on no bus.
+            h.address = None;
+        }
         if h.kind == Some(HostdevType::Pci)
             && let Some(a) = h.source.as_mut().and_then(|s| s.address.as_mut())
         {

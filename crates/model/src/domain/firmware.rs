@@ -165,6 +165,7 @@ pub fn select(
 ) -> Result<(), NoFirmware> {
     let Some(mut os) = domain.os.clone() else { return Ok(()) };
     let own_path = os.loader.as_ref().is_some_and(|loader| loader.path.is_some());
+    let says_rom = os.loader.as_ref().is_some_and(|loader| loader.kind == Some(LoaderType::Rom));
     if own_path && let Some(loader) = os.loader.as_mut() {
         loader.kind.get_or_insert(LoaderType::Rom);
     }
@@ -189,7 +190,7 @@ pub fn select(
                 "Unable to find '{kind}' firmware that is compatible with the current configuration"
             )));
         }
-        None => complete(&mut os, nvram_dir, &domain.name),
+        None => complete(&mut os, says_rom, nvram_dir, &domain.name),
     }
     domain.os = Some(os);
     Ok(())
@@ -268,10 +269,10 @@ fn take(os: &mut Os, found: &Firmware, nvram_dir: &str, name: &str) {
 }
 
 /// Completes a loader that the domain names itself and that no descriptor knows.
-fn complete(os: &mut Os, nvram_dir: &str, name: &str) {
+fn complete(os: &mut Os, says_rom: bool, nvram_dir: &str, name: &str) {
     let Some(loader) = os.loader.as_mut() else { return };
     let Some(path) = loader.path.clone() else { return };
-    if loader.kind == Some(LoaderType::Rom) {
+    if says_rom {
         return;
     }
     let format = *loader.format.get_or_insert(FirmwareFormat::Raw);

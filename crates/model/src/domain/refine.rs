@@ -95,6 +95,12 @@ const VALUES: &[ValueRule] = &[
         ErrorCode::INTERNAL_ERROR,
         "missing 'start' attribute for clock with offset='absolute'",
     ),
+    (
+        "",
+        "pcihole64",
+        ErrorCode::XML_ERROR,
+        "Invalid value '{}' for element or attribute './pcihole64'",
+    ),
     ("", "genid", ErrorCode::INTERNAL_ERROR, "malformed genid element"),
     ("format", "loader", ErrorCode::XML_ERROR, "Unsupported loader format '{}'"),
     (
@@ -133,6 +139,18 @@ const MISSING: &[(&str, &str, ErrorCode, &str)] = &[
         "Missing required element 'type' in element 'os'",
         ErrorCode::XML_ERROR,
         "an os <type> must be specified",
+    ),
+    (
+        "xml.missing-element",
+        "Missing required element 'policy' in element 'launchSecurity'",
+        ErrorCode::XML_ERROR,
+        "failed to get launch security policy",
+    ),
+    (
+        "xml.missing-element",
+        "Missing required element 'backend' in element 'tpm'",
+        ErrorCode::XML_ERROR,
+        "missing TPM device backend",
     ),
     (
         "xml.missing-attribute",

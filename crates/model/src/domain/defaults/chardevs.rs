@@ -4,8 +4,8 @@ use super::{DefaultsContext, Machine};
 use crate::domain::Domain;
 use crate::domain::address::Address;
 use crate::domain::devices::chardev::{
-    CharProtocol, CharSourceElement, CharTarget, CharTargetModel, CharTargetType, CharType,
-    ProtocolType, Serial, SocketMode,
+    CharSourceElement, CharTarget, CharTargetModel, CharTargetType, CharType, ProtocolType, Serial,
+    SocketMode,
 };
 
 /// The first console and the first serial port are one device: each implies the other.
@@ -88,7 +88,8 @@ pub(super) fn apply(d: &mut Domain, m: &Machine, ctx: &DefaultsContext<'_>) {
     for s in &mut dev.serials {
         let t = s.target.get_or_insert_default();
         // Long ago every port was written as one of ISA, also where there is none.
-        if m.is_virt() && t.kind == Some(CharTargetType::IsaSerial) && t.model.is_none() {
+        let never = m.is_virt() || m.is_pseries() || m.is_s390();
+        if never && t.kind == Some(CharTargetType::IsaSerial) && t.model.is_none() {
             t.kind = None;
         }
         t.kind = t.kind.or(match &s.address {
@@ -206,7 +207,7 @@ fn is_generated_dir(mid: &str) -> bool {
 fn source(s: &mut crate::domain::devices::chardev::CharSource) {
     match s.kind {
         CharType::Tcp => {
-            s.protocol.get_or_insert(CharProtocol { kind: ProtocolType::Raw });
+            s.protocol.get_or_insert_default().kind.get_or_insert(ProtocolType::Raw);
             for e in &mut s.sources {
                 e.mode.get_or_insert(SocketMode::Connect);
             }
@@ -231,7 +232,7 @@ fn source(s: &mut crate::domain::devices::chardev::CharSource) {
 fn passthrough(s: &mut crate::domain::devices::smartcard::PassthroughSource) {
     match s.kind {
         Some(CharType::Tcp) => {
-            s.protocol.get_or_insert(CharProtocol { kind: ProtocolType::Raw });
+            s.protocol.get_or_insert_default().kind.get_or_insert(ProtocolType::Raw);
             for e in &mut s.sources {
                 e.mode.get_or_insert(SocketMode::Connect);
             }
@@ -270,7 +271,7 @@ fn serial_model(kind: CharTargetType, m: &Machine) -> Option<&'static str> {
         CharTargetType::SclpSerial => "sclpconsole",
         CharTargetType::IsaDebug => "isa-debugcon",
         CharTargetType::SystemSerial if m.is_arm() => "pl011",
-        CharTargetType::SystemSerial => "16550a",
+        CharTargetType::SystemSerial if m.is_riscv() || m.is_loongarch() => "16550a",
         _ => return None,
     })
 }

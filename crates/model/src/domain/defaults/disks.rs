@@ -11,6 +11,12 @@ pub(super) fn apply(d: &mut Domain) {
     for disk in &mut d.devices_mut().disks {
         complete(disk);
     }
+    let nvram = d.os.as_mut().and_then(|os| os.nvram.as_mut());
+    if let Some(nvram) = nvram.filter(|nvram| nvram.kind == Some(StorageType::Network))
+        && let Some(s) = nvram.source.as_mut()
+    {
+        fill_ports(s);
+    }
 }
 
 /// The part that needs no hypervisor: buses, ports of servers, the order.
@@ -31,7 +37,7 @@ fn complete_core(disk: &mut Disk) {
 }
 
 fn complete(disk: &mut Disk) {
-    let bus = *disk.target.bus.get_or_insert_with(|| {
+    disk.target.bus.get_or_insert_with(|| {
         if disk.device == DiskDevice::Floppy { DiskBus::Fdc } else { bus_of_name(&disk.target.dev) }
     });
     if disk.device == DiskDevice::Cdrom {
@@ -48,9 +54,6 @@ fn complete(disk: &mut Disk) {
     }
     if driver.cache == Some(crate::domain::devices::disk::CacheMode::Default) {
         driver.cache = None;
-    }
-    if !matches!(bus, DiskBus::Usb | DiskBus::Scsi) {
-        disk.target.removable = None;
     }
     if disk.source.is_none() && disk.kind == StorageType::Network {
         disk.kind = StorageType::File;

@@ -54,12 +54,16 @@ pub(super) fn all(dev: &Devices) -> Vec<Dev> {
     buses.sort_by_key(|i| dev.controllers[*i].index);
     out.extend(buses.into_iter().map(Dev::Controller));
     out.extend((0..dev.filesystems.len()).map(Dev::Filesystem));
-    out.extend((0..dev.interfaces.len()).map(Dev::Interface));
+    // A device of the host that is an interface stands with its like.
+    let of_host =
+        |i: &usize| dev.interfaces.get(*i).is_some_and(|x| x.kind == InterfaceType::Hostdev);
+    out.extend((0..dev.interfaces.len()).filter(|i| !of_host(i)).map(Dev::Interface));
     out.extend((0..dev.sounds.len()).map(Dev::Sound));
     out.extend(
         (0..dev.controllers.len()).filter(|i| !pci(&dev.controllers[*i])).map(Dev::Controller),
     );
     out.extend((0..dev.disks.len()).map(Dev::Disk));
+    out.extend((0..dev.interfaces.len()).filter(of_host).map(Dev::Interface));
     out.extend((0..dev.hostdevs.len()).map(Dev::Hostdev));
     out.extend((0..dev.memballoons.len()).map(Dev::Balloon));
     out.extend((0..dev.rngs.len()).map(Dev::Rng));

@@ -149,6 +149,7 @@ pub struct Serial {
 
 /// Host side of a character device.
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
+#[xml(check = CharSource::check)]
 pub struct CharSource {
     /// Attribute `type`.
     #[xml(attr, name = "type", default = CharType::Pty)]
@@ -245,8 +246,8 @@ pub struct AgentMouse {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct CharProtocol {
     /// Attribute `type`.
-    #[xml(attr, name = "type", default)]
-    pub kind: ProtocolType,
+    #[xml(attr, name = "type", lenient)]
+    pub kind: Option<ProtocolType>,
 }
 
 /// Log file.
@@ -289,4 +290,30 @@ pub struct CharTargetModel {
     /// Attribute `name`.
     #[xml(attr)]
     pub name: String,
+}
+
+impl CharSource {
+    /// The protocol says something for a TCP connection only; elsewhere it is not read.
+    fn check(&mut self, el: xml::Element<'_>, r: &mut xml::Reader) {
+        check_protocol(self.kind, &mut self.protocol, el, r);
+    }
+}
+
+/// Judges, or drops, the protocol of a host side of this kind.
+pub(super) fn check_protocol(
+    kind: CharType,
+    protocol: &mut Option<CharProtocol>,
+    el: xml::Element<'_>,
+    r: &mut xml::Reader,
+) {
+    if kind != CharType::Tcp {
+        *protocol = None;
+        return;
+    }
+    let Some(protocol) = el.child("protocol") else { return };
+    if let Some(attr) = protocol.attr_node("type")
+        && let Err(e) = <ProtocolType as xml::XmlValue>::parse(attr.value())
+    {
+        r.bad_attr(attr, protocol, &e);
+    }
 }

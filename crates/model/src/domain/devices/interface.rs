@@ -262,10 +262,10 @@ pub struct PortOptions {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct Bandwidth {
     /// Element `<inbound>`.
-    #[xml(child, empty_absent)]
+    #[xml(child)]
     pub inbound: Option<BandwidthLimit>,
     /// Element `<outbound>`.
-    #[xml(child, empty_absent)]
+    #[xml(child)]
     pub outbound: Option<BandwidthLimit>,
 }
 
@@ -347,7 +347,7 @@ pub struct PortForward {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct PortRange {
     /// Attribute `start`.
-    #[xml(attr)]
+    #[xml(attr, missing = (ErrorCode::CONFIG_UNSUPPORTED, "The 'range' of a 'portForward' requires 'start' attribute if 'end', 'to', or 'exclude' is specified"))]
     pub start: u32,
     /// Attribute `end`.
     #[xml(attr)]
@@ -447,7 +447,7 @@ pub struct FilterParameter {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct InterfaceTune {
     /// Element `<sndbuf>`.
-    #[xml(child_text)]
+    #[xml(child_text, fault = (ErrorCode::XML_ERROR, "sndbuf must be a positive integer"))]
     pub sndbuf: Option<u64>,
 }
 

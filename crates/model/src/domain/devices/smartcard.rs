@@ -42,6 +42,7 @@ pub struct Smartcard {
 
 /// Character source that may be absent.
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
+#[xml(check = PassthroughSource::check)]
 pub struct PassthroughSource {
     /// Attribute `type`.
     #[xml(attr, name = "type")]
@@ -58,4 +59,12 @@ pub struct PassthroughSource {
     /// Element `<log>`.
     #[xml(child)]
     pub log: Option<super::chardev::CharLog>,
+}
+
+impl PassthroughSource {
+    fn check(&mut self, el: xml::Element<'_>, r: &mut xml::Reader) {
+        if let Some(kind) = self.kind {
+            super::chardev::check_protocol(kind, &mut self.protocol, el, r);
+        }
+    }
 }

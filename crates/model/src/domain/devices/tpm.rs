@@ -110,6 +110,7 @@ pub struct TpmEncryption {
 
 /// PCR banks that are active.
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
+#[xml(check = PcrBanks::check)]
 pub struct PcrBanks {
     /// Presence of `<sha1/>`.
     #[xml(flag)]
@@ -125,6 +126,19 @@ pub struct PcrBanks {
     pub sha512: bool,
 }
 
+impl PcrBanks {
+    fn check(&mut self, el: xml::Element<'_>, r: &mut xml::Reader) {
+        for c in el.children() {
+            if !["sha1", "sha256", "sha384", "sha512"].contains(&c.name()) {
+                r.use_subtree(c);
+                let words = format!("Unsupported PCR banks '{}'", c.name());
+                let code = ErrorCode::CONFIG_UNSUPPORTED;
+                r.error("domain.tpm-bank", code, c.name_span(), words, Vec::new());
+            }
+        }
+    }
+}
+
 /// State path or socket.
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct TpmSource {
@@ -135,7 +149,7 @@ pub struct TpmSource {
     #[xml(attr)]
     pub mode: Option<SocketModeName>,
     /// Attribute `path`.
-    #[xml(attr)]
+    #[xml(attr, missing = (ErrorCode::XML_ERROR, "missing TPM source path"))]
     pub path: String,
 }
 

@@ -112,7 +112,7 @@ impl Build<'_> {
             host: first.host.clone().unwrap_or_default(),
             port: first.service.clone().unwrap_or_default(),
         };
-        let protocol = source.protocol.as_ref().map(|protocol| protocol.kind);
+        let protocol = source.protocol.as_ref().and_then(|protocol| protocol.kind);
         let telnet = matches!(protocol, Some(ProtocolType::Telnet | ProtocolType::Telnets));
         let socket = if server { Socket::listen(address) } else { Socket::connect(address) };
         Backend::Socket(Socket {

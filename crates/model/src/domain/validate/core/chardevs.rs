@@ -23,6 +23,9 @@ pub(super) fn check(dev: &Devices, out: &mut Faults) {
         let target = c.target.as_ref();
         let virtio = target.is_some_and(|t| t.kind == Some(CharTargetType::Virtio));
         source(c.source.kind, &c.source.sources, virtio, out);
+        if c.source.kind == CharType::Spicevmc && !virtio {
+            out.unsupported("domain.char-spicevmc", "spicevmc device type only supports virtio");
+        }
         match target.and_then(|t| t.kind) {
             None if target.is_none() => {
                 out.xml("domain.channel-target", "target type must be specified for channel device")

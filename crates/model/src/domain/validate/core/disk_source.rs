@@ -80,7 +80,7 @@ pub(super) fn check(x: &Disk, out: &mut Faults) {
 }
 
 /// Formats of images.
-const FORMATS: [&str; 17] = [
+pub(super) const FORMATS: [&str; 17] = [
     "none", "raw", "dir", "bochs", "cloop", "dmg", "iso", "vpc", "vdi", "fat", "vhd", "ploop",
     "cow", "qcow", "qcow2", "qed", "vmdk",
 ];

@@ -107,6 +107,17 @@ fn pci(h: &Hostdev, s: &HostdevSource, out: &mut Faults) {
 }
 
 fn usb(s: &HostdevSource, out: &mut Faults) {
+    let bus = s.address.as_ref().and_then(|a| a.bus.as_deref());
+    if let Some(bad) =
+        bus.filter(|b| <crate::domain::scalar::AnyBase as xml::XmlValue>::parse(b).is_err())
+    {
+        out.xml(
+            "domain.hostdev-usb",
+            format!(
+                "Invalid value for attribute 'bus' in element 'address': '{bad}'. Expected non-negative integer value"
+            ),
+        );
+    }
     match (&s.vendor, &s.product, &s.address) {
         (None, None, None) => {
             out.internal("domain.hostdev-usb", "missing vendor or address of the USB device");
@@ -120,7 +131,8 @@ fn usb(s: &HostdevSource, out: &mut Faults) {
         }
         _ => {}
     }
-    for (name, id) in [("vendor", &s.vendor), ("product", &s.product)] {
+    // A product may be number zero.
+    for (name, id) in [("vendor", &s.vendor)] {
         if id.as_ref().is_some_and(|id| id.id.0 == 0) {
             out.xml(
                 "domain.hostdev-usb",
@@ -147,11 +159,17 @@ fn scsi(h: &Hostdev, s: &HostdevSource, out: &mut Faults) {
             if s.hosts.is_empty() {
                 out.xml("domain.hostdev-iscsi", "missing the host address for the iSCSI hostdev");
             }
+            if s.hosts.len() > 1 {
+                out.xml(
+                    "domain.hostdev-iscsi",
+                    "only one source host address may be specified for the iSCSI hostdev",
+                );
+            }
             let secret = s.auth.as_ref().and_then(|a| a.secret.as_ref());
             if let Some(secret) = secret.filter(|secret| secret.kind != "iscsi") {
-                out.unsupported(
+                out.internal(
                     "domain.hostdev-iscsi",
-                    format!("invalid secret type {}", secret.kind),
+                    format!("hostdev invalid secret type '{}'", secret.kind),
                 );
             }
         }
@@ -210,7 +228,10 @@ fn scsi_host(h: &Hostdev, s: &HostdevSource, out: &mut Faults) {
             "domain.hostdev-vhost",
             format!("Invalid value for attribute 'protocol' in element 'source': '{other}'."),
         ),
-        None => out.xml("domain.hostdev-vhost", "missing scsi_host subsystem protocol"),
+        None => out.xml(
+            "domain.hostdev-vhost",
+            "Missing required attribute 'protocol' in element 'source'",
+        ),
     }
     match s.wwpn.as_deref() {
         None => out.xml("domain.hostdev-vhost", "missing vhost-scsi hostdev source wwpn"),
@@ -232,15 +253,12 @@ fn scsi_host(h: &Hostdev, s: &HostdevSource, out: &mut Faults) {
 fn mdev(h: &Hostdev, s: &HostdevSource, out: &mut Faults) {
     let model = h.model.as_deref().unwrap_or_default();
     if h.model.is_none() {
-        out.xml(
-            "domain.hostdev-mdev",
-            "Missing 'model' attribute in mediated device's <hostdev> element",
-        );
+        out.xml("domain.hostdev-mdev", "Missing required attribute 'model' in element 'hostdev'");
     }
     let kind = match (&h.address, model) {
         (Some(Address::Drive(_)), _) => Some("drive"),
-        (Some(Address::Pci(_)), "vfio-ccw" | "vfio-ap") => Some("pci"),
-        (Some(Address::Ccw(_)), "vfio-pci" | "vfio-ap") => Some("ccw"),
+        (Some(Address::Pci(_)), "vfio-ccw") => Some("pci"),
+        (Some(Address::Ccw(_)), "vfio-pci") => Some("ccw"),
         _ => None,
     };
     if let Some(kind) = kind {
@@ -249,7 +267,9 @@ fn mdev(h: &Hostdev, s: &HostdevSource, out: &mut Faults) {
             format!("Unsupported address type '{kind}' with mediated device model '{model}'"),
         );
     }
-    if s.address.as_ref().is_none_or(|a| a.uuid.is_none()) {
+    if s.address.is_none() {
+        out.unsupported("domain.hostdev-mdev", "Missing <address> element");
+    } else if s.address.as_ref().is_none_or(|a| a.uuid.is_none()) {
         out.unsupported("domain.hostdev-mdev", "Missing 'uuid' attribute for element <address>");
     }
 }

@@ -39,7 +39,12 @@ pub(super) fn check(dev: &Devices, out: &mut Faults) {
         routes(x, out);
         if let Some(t) = &x.teaming {
             let transient = t.kind == TeamingType::Transient;
-            if transient && t.persistent.is_none() {
+            if !transient && t.persistent.is_some() {
+                out.unsupported(
+                    "domain.nic-teaming",
+                    "teaming persistent attribute not allowed if teaming type is 'persistent'",
+                );
+            } else if transient && t.persistent.is_none() {
                 out.unsupported(
                     "domain.nic-teaming",
                     "teaming persistent attribute must be set if teaming type is 'transient'",
@@ -259,6 +264,10 @@ fn address(ip: &IpAddress, out: &mut Faults) {
         out.xml("domain.nic-ip", format!("Invalid address '{}' in <ip>", ip.address));
         return;
     };
+    let family = if parsed.is_ipv4() { "ipv4" } else { "ipv6" };
+    if ip.family.as_ref().is_some_and(|named| named != family) {
+        out.xml("domain.nic-ip", format!("Invalid address '{}' in <ip>", ip.address));
+    }
     let most = if parsed.is_ipv4() { 32 } else { 128 };
     if let Some(p) = ip.prefix.filter(|p| *p > most) {
         out.xml("domain.nic-ip", format!("Invalid prefix value '{p}' in <ip>"));

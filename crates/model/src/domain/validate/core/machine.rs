@@ -9,6 +9,7 @@ use crate::domain::defaults::Machine;
 use crate::domain::devices::Devices;
 use crate::domain::devices::audio::AudioIo;
 use crate::domain::devices::controller::ControllerType;
+use crate::domain::devices::filesystem::Filesystem;
 use crate::domain::devices::input::{InputBus, InputType};
 use crate::domain::devices::iommu::IommuModel;
 use crate::domain::devices::memory::{MemoryDevice, MemoryModel};
@@ -71,6 +72,14 @@ pub(super) fn check(d: &Domain, dev: &Devices, out: &mut Faults) {
         }
     }
     for f in &dev.filesystems {
+        modes(f, out);
+        let format = f.driver.as_ref().and_then(|d| d.format.as_deref());
+        if let Some(bad) = format.filter(|format| !super::disk_source::FORMATS.contains(format)) {
+            out.unsupported(
+                "domain.filesystem-driver",
+                format!("unknown driver format value '{bad}'"),
+            );
+        }
         if f.target.dir.is_empty() {
             let source = f.source.as_ref().and_then(|s| s.dir.as_deref()).unwrap_or_default();
             out.code(
@@ -129,6 +138,25 @@ pub(super) fn check(d: &Domain, dev: &Devices, out: &mut Faults) {
                 "domain.pci-target",
                 format!("PCI controller busNr '{n}' out of range - must be 1-254"),
             );
+        }
+    }
+}
+
+/// The modes of new files and folders: three octal digits.
+fn modes(f: &Filesystem, out: &mut Faults) {
+    for (name, mode) in [("fmode", &f.fmode), ("dmode", &f.dmode)] {
+        let Some(text) = mode else { continue };
+        match u32::from_str_radix(text, 8) {
+            Err(_) => out.xml(
+                "domain.filesystem-mode",
+                format!(
+                    "Invalid value for attribute '{name}' in element 'filesystem': '{text}'. Expected non-negative integer value"
+                ),
+            ),
+            Ok(n) if n > 0o777 => {
+                out.xml("domain.filesystem-mode", format!("invalid {name}: '0{n:o}'"));
+            }
+            Ok(_) => {}
         }
     }
 }
@@ -312,6 +340,15 @@ fn tpms(dev: &Devices, m: &Machine, out: &mut Faults) {
                     out.xml("domain.tpm-version", format!("<{name}/> requires TPM version '2.0'"));
                 }
             }
+        }
+        if b.kind == TpmBackendType::Emulator
+            && let Some(s) =
+                b.source.as_ref().filter(|s| !matches!(s.kind.as_str(), "file" | "dir"))
+        {
+            out.xml(
+                "domain.tpm-source",
+                format!("Invalid value for attribute 'type' in element 'source': '{}'.", s.kind),
+            );
         }
         if b.kind == TpmBackendType::External {
             match &b.source {

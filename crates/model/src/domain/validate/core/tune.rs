@@ -55,7 +55,7 @@ impl IoThreads {
 
 fn iothreads(d: &Domain, out: &mut Faults) {
     let mut ids = BTreeSet::new();
-    let mut pools: Vec<(Option<i32>, Option<i32>)> = Vec::new();
+    let mut pools: Vec<(&str, Option<i32>, Option<i32>)> = Vec::new();
     for t in d.io_thread_ids.iter().flat_map(|i| &i.threads) {
         if t.id == 0 {
             out.xml(
@@ -66,11 +66,11 @@ fn iothreads(d: &Domain, out: &mut Faults) {
         if !ids.insert(t.id) {
             out.xml("domain.iothread-id", format!("duplicate iothread id '{}' found", t.id));
         }
-        pools.push((t.thread_pool_min, t.thread_pool_max));
+        pools.push(("iothread", t.thread_pool_min, t.thread_pool_max));
     }
-    pools.extend(d.default_io_thread.iter().map(|t| (t.thread_pool_min, t.thread_pool_max)));
-    for (min, max) in &pools {
-        let element = "iothread";
+    let default = d.default_io_thread.as_ref();
+    pools.extend(default.map(|t| ("defaultiothread", t.thread_pool_min, t.thread_pool_max)));
+    for (element, min, max) in &pools {
         for (name, value) in [("thread_pool_min", min), ("thread_pool_max", max)] {
             if let Some(value) = value.filter(|value| *value < 0) {
                 out.xml(
@@ -87,7 +87,7 @@ fn iothreads(d: &Domain, out: &mut Faults) {
     }
     for pool in pools {
         // What is left out counts as -1: a least number alone is always too large.
-        if let (Some(min), max) = pool
+        if let (_, Some(min), max) = pool
             && min > max.unwrap_or(-1)
         {
             out.unsupported(

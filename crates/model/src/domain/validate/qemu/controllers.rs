@@ -19,12 +19,8 @@ pub(super) fn check(d: &Domain, dev: &Devices, m: &Machine, out: &mut Faults) {
     duplicate_usb(dev, out);
     let threads = IoThreads::of(d);
     for c in &dev.controllers {
-        let index = c.index.unwrap_or(0);
         let model = c.model.as_deref().unwrap_or_default();
         match c.kind {
-            ControllerType::Fdc if index > 0 => {
-                out.internal("domain.fdc", "Only 1 fdc controller is supported");
-            }
             ControllerType::Usb => usb(c, out),
             ControllerType::Scsi => scsi(&threads, c, m, out),
             ControllerType::Pci if model.is_empty() => {
@@ -43,12 +39,8 @@ pub(super) fn check(d: &Domain, dev: &Devices, m: &Machine, out: &mut Faults) {
                 "'iothread' attribute only supported for virtio scsi controllers",
             );
         }
-        let virtio = c.kind == ControllerType::VirtioSerial
-            || c.kind == ControllerType::Scsi && model.starts_with("virtio");
-        if let Some(v) = driver
-            && !virtio
-        {
-            super::super::virtio_options(&v.virtio, out);
+        if c.kind != ControllerType::Scsi {
+            virtio_scsi(c, out);
         }
     }
 }
@@ -88,12 +80,6 @@ fn usb(c: &Controller, out: &mut Faults) {
             "USB controller model type 'qusb1' or 'qusb2' is not supported in qemu",
         );
     }
-    if c.ports.is_some() && !matches!(model, "" | "qemu-xhci" | "nec-xhci") {
-        out.unsupported(
-            "domain.usb-ports",
-            format!("usb controller type '{model}' doesn't support 'ports' with this QEMU binary"),
-        );
-    }
     if matches!(model, "qemu-xhci" | "nec-xhci") && c.ports.is_some_and(|p| p > 15) {
         out.unsupported(
             "domain.usb-ports",
@@ -113,21 +99,9 @@ fn scsi(threads: &IoThreads, c: &Controller, m: &Machine, out: &mut Faults) {
             "ncr53c90 SCSI controller is not a built-in for this machine",
         );
     }
+    virtio_scsi(c, out);
     let Some(v) = &c.driver else { return };
     let virtio = model.starts_with("virtio");
-    for (there, name) in [
-        (v.queues.is_some(), "queues"),
-        (v.cmd_per_lun.is_some(), "cmd_per_lun"),
-        (v.max_sectors.is_some(), "max_sectors"),
-        (v.ioeventfd.is_some(), "ioeventfd"),
-    ] {
-        if there && !virtio {
-            out.unsupported(
-                "domain.scsi-driver",
-                format!("'{name}' is only supported by virtio-scsi controller"),
-            );
-        }
-    }
     if let Some(id) = v.iothread {
         if !virtio {
             out.xml(
@@ -138,6 +112,26 @@ fn scsi(threads: &IoThreads, c: &Controller, m: &Machine, out: &mut Faults) {
             out.unsupported(
                 "domain.controller-iothread",
                 format!("controller iothread '{id}' not defined in iothreadid"),
+            );
+        }
+    }
+}
+
+/// What just the SCSI controllers of virtio can be told.
+fn virtio_scsi(c: &Controller, out: &mut Faults) {
+    let Some(v) = &c.driver else { return };
+    let virtio = c.kind == ControllerType::Scsi
+        && c.model.as_deref().is_some_and(|model| model.starts_with("virtio"));
+    for (there, name) in [
+        (v.queues.is_some(), "queues"),
+        (v.cmd_per_lun.is_some(), "cmd_per_lun"),
+        (v.max_sectors.is_some(), "max_sectors"),
+        (v.ioeventfd.is_some(), "ioeventfd"),
+    ] {
+        if there && !virtio {
+            out.unsupported(
+                "domain.scsi-driver",
+                format!("'{name}' is only supported by virtio-scsi controller"),
             );
         }
     }

@@ -17,6 +17,7 @@ use crate::domain::devices::iommu::IommuModel;
 use crate::domain::devices::panic::{Panic, PanicModel};
 use crate::domain::devices::shmem::ShmemModelName;
 use crate::domain::devices::sound::SoundModel;
+use crate::domain::devices::tpm::{TpmBackendType, TpmModel};
 use crate::domain::devices::video::VideoType;
 use crate::domain::devices::watchdog::WatchdogModel;
 
@@ -46,6 +47,15 @@ pub(super) fn check(d: &Domain, dev: &Devices, m: &Machine, out: &mut Faults) {
     for c in &dev.cryptos {
         if c.backend.model == CryptoBackendModel::Lkcf {
             out.unsupported("domain.crypto", "crypto backend lkcf is not supported");
+        }
+    }
+    for t in &dev.tpms {
+        let proxy = t.model == Some(TpmModel::SpaprTpmProxy);
+        if proxy && t.backend.kind != TpmBackendType::Passthrough {
+            out.unsupported(
+                "domain.tpm-proxy",
+                "TPM Proxy model spapr-tpm-proxy requires 'Passthrough' backend",
+            );
         }
     }
     iommus(d, dev, m, out);

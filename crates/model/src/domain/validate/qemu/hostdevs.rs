@@ -16,7 +16,8 @@ pub(super) fn check(dev: &Devices, out: &mut Faults) {
                 "hostdev mode 'capabilities' is not supported in qemu",
             );
         }
-        if h.display == Some(OnOff::On) && dev.graphics.is_empty() {
+        let shown = h.model.as_deref().is_none_or(|model| model == "vfio-pci");
+        if shown && h.display == Some(OnOff::On) && dev.graphics.is_empty() {
             out.unsupported(
                 "domain.hostdev-display",
                 "graphics device is needed for attribute value 'display=on' in <hostdev>",
@@ -42,7 +43,7 @@ pub(super) fn check(dev: &Devices, out: &mut Faults) {
             }
             Some(HostdevType::Mdev) => {
                 let model = h.model.as_deref().unwrap_or_default();
-                if h.boot.is_some() && model == "vfio-pci" {
+                if h.boot.is_some() && model != "vfio-ccw" {
                     out.unsupported(
                         "domain.hostdev-boot",
                         format!(
@@ -53,6 +54,10 @@ pub(super) fn check(dev: &Devices, out: &mut Faults) {
             }
             _ => {}
         }
+    }
+    let matrices = dev.hostdevs.iter().filter(|h| h.model.as_deref() == Some("vfio-ap")).count();
+    if matrices > 1 {
+        out.unsupported("domain.hostdev-count", "Only one hostdev of model vfio-ap is supported");
     }
     if ramfb > 1 {
         out.unsupported("domain.hostdev-ramfb", "Only one vgpu device can have 'ramfb' enabled");

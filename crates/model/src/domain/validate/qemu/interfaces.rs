@@ -123,6 +123,18 @@ fn guest_ips(x: &Interface, out: &mut Faults) {
         }
     }
     if matches!(x.kind, User | Vhostuser) {
+        for ip in &x.ips {
+            let Some(prefix) = ip.prefix.filter(|prefix| *prefix > 0) else { continue };
+            let six = ip.address.contains(':');
+            if six && prefix != 64 {
+                out.unsupported(
+                    "domain.nic-ip",
+                    format!("unsupported IPv6 address prefix='{prefix}' - must be 64"),
+                );
+            } else if !six && !(4..=27).contains(&prefix) {
+                out.xml("domain.nic-ip", "invalid prefix, must be in range of 4-27");
+            }
+        }
         if x.ips.iter().any(|ip| ip.peer.is_some()) {
             out.unsupported("domain.nic-ip", "Invalid attempt to set peer IP for guest");
         }

@@ -54,6 +54,26 @@ fn devices(dev: &Devices, m: &Machine, out: &mut Faults) {
             out.internal("start.iscsi", "iSCSI protocol accepts only one host");
         }
     }
+    if dev.parallels.len() > 3 {
+        out.unsupported("start.parallel-count", "this QEMU machine has at most 3 parallel ports");
+    }
+    for c in &dev.controllers {
+        if c.kind == ControllerType::Fdc && c.index.unwrap_or(0) > 0 {
+            out.internal("start.fdc", "Only 1 fdc controller is supported");
+        }
+        let model = c.model.as_deref().unwrap_or_default();
+        if c.kind == ControllerType::Usb
+            && c.ports.is_some()
+            && !matches!(model, "" | "qemu-xhci" | "nec-xhci")
+        {
+            out.unsupported(
+                "start.usb-ports",
+                format!(
+                    "usb controller type '{model}' doesn't support 'ports' with this QEMU binary"
+                ),
+            );
+        }
+    }
     let usb = || dev.controllers.iter().filter(|c| c.kind == ControllerType::Usb);
     if usb().any(|c| c.model.is_none()) {
         out.unsupported("start.usb-model", "no model provided for USB controller");

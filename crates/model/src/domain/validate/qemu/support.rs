@@ -87,6 +87,16 @@ impl Check<'_> {
                 self.need("virtio-input-host", "domain.support-input", text);
             }
         }
+        for hostdev in &dev.hostdevs {
+            let (flag, name) = match hostdev.model.as_deref() {
+                Some("vfio-ap") => ("vfio-ap", "AP"),
+                Some("vfio-ccw") => ("vfio-ccw", "CCW"),
+                _ => continue,
+            };
+            let text =
+                format!("VFIO {name} device assignment is not supported by this version of QEMU");
+            self.need(flag, "domain.support-hostdev", text);
+        }
         dev.sounds.iter().for_each(|sound| self.sound(sound));
         dev.videos.iter().for_each(|video| self.video(video));
         for graphics in &dev.graphics {
