@@ -2,11 +2,15 @@
 
 use crate::Operation;
 use crate::answer::{Answer, accepted, either};
+use crate::domain::define::with_defaults;
+use crate::emulator;
 use crate::request::Request;
+use diag::Diagnostic;
 use model::backup;
 use model::checkpoint::{self, CheckpointDisk, CheckpointDisks, CheckpointMode};
-use model::domain::Inside;
+use model::domain::defaults::DefaultsContext;
 use model::domain::devices::disk::{Disk, DiskSource, DiskTarget};
+use model::domain::{Inside, VirtType};
 use model::snapshot;
 use xml::WriteOptions;
 
@@ -21,6 +25,17 @@ fn number(request: &Request<'_>, name: &str) -> Option<i64> {
     request.value(name).as_i64()
 }
 
+/// What completing the definition inside finds.
+fn completed(
+    request: &Request<'_>,
+    kind: Option<VirtType>,
+    complete: impl FnOnce(&mut DefaultsContext<'_>) -> Vec<Diagnostic>,
+) -> Result<Vec<Diagnostic>, Answer> {
+    let Some(kind) = kind else { return Ok(Vec::new()) };
+    let caps = emulator::capabilities(request)?;
+    Ok(with_defaults(request, &caps, kind, complete))
+}
+
 fn snapshot_xml(request: &Request<'_>) -> Answer {
     either((|| {
         let text = request.need("xml")?;
@@ -28,6 +43,9 @@ fn snapshot_xml(request: &Request<'_>) -> Answer {
         let parsing = snapshot::Parsing { redefine: request.flag("redefine"), internal };
         let parsed = snapshot::parse(text, parsing);
         let mut value = accepted(parsed.value, parsed.diagnostics, text)?;
+        let kind = value.domain.full().map(|domain| domain.kind);
+        let found = completed(request, kind, |ctx| value.complete_domains(ctx))?;
+        let mut value = accepted(Some(value), found, text)?;
         if let Some(now) = number(request, "now") {
             value.create(now, None);
         }
@@ -48,6 +66,9 @@ fn checkpoint_xml(request: &Request<'_>) -> Answer {
         let parsing = checkpoint::Parsing { redefine: request.flag("redefine") };
         let parsed = checkpoint::parse(text, parsing);
         let mut value = accepted(parsed.value, parsed.diagnostics, text)?;
+        let kind = value.domain.full().map(|domain| domain.kind);
+        let found = completed(request, kind, |ctx| value.complete_domains(ctx))?;
+        let mut value = accepted(Some(value), found, text)?;
         if let Some(now) = number(request, "now") {
             value.create(now, request.str("parent"));
         }

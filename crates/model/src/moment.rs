@@ -1,6 +1,8 @@
 //! What snapshots, checkpoints and backups share: the one before, and disks that have to fit those
 //! of the domain.
 
+use std::collections::HashMap;
+
 use diag::{Diagnostic, ErrorCode, Severity, VirError};
 use xml::{Document, Parsed, Xml};
 
@@ -103,15 +105,16 @@ pub(crate) fn place<T>(
         return Err(VirError::config(message));
     }
     let mut places: Vec<Option<T>> = std::iter::repeat_with(|| None).take(domain.len()).collect();
+    // The first of those that share a name or an image.
+    let last_first = || domain.iter().enumerate().rev();
+    let names: HashMap<&str, usize> =
+        last_first().map(|(i, disk)| (disk.target.dev.as_str(), i)).collect();
+    let paths: HashMap<&str, usize> =
+        last_first().filter_map(|(i, disk)| Some((source_path(disk)?, i))).collect();
     for one in given {
         let wanted = name(&one);
-        let found = domain.iter().position(|disk| {
-            if wanted.starts_with('/') {
-                source_path(disk) == Some(wanted)
-            } else {
-                disk.target.dev == wanted
-            }
-        });
+        let places_of = if wanted.starts_with('/') { &paths } else { &names };
+        let found = places_of.get(wanted).copied();
         let found = found.and_then(|at| Some((places.get_mut(at)?, domain.get(at)?)));
         let Some((place, disk)) = found else {
             return Err(VirError::config(format!("no disk named '{wanted}'")));

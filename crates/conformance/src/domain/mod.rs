@@ -1,7 +1,7 @@
 //! Domains of QEMU: their XML and their command line.
 
 mod argv;
-mod define;
+pub mod define;
 mod found;
 mod hotplug;
 mod memlock;

@@ -8,10 +8,11 @@
 #[cfg(test)]
 mod tests;
 
-use diag::{ErrorCode, VirError};
+use diag::{Diagnostic, ErrorCode, VirError};
 use xml::{Element, Parsed, Reader, WriteOptions, Xml, XmlEnum};
 
 use crate::domain::Inside;
+use crate::domain::defaults::DefaultsContext;
 use crate::domain::devices::disk::Disk;
 use crate::moment::{self, Parent, domain_inside};
 use crate::object::{self, fault};
@@ -174,6 +175,11 @@ impl Checkpoint {
     /// The disks it speaks of.
     pub fn disks(&self) -> &[CheckpointDisk] {
         self.disks.as_ref().map_or(&[], |disks| &disks.disks)
+    }
+
+    /// Fills in what the definition inside leaves open; see [`Inside::complete`].
+    pub fn complete_domains(&mut self, ctx: &mut DefaultsContext<'_>) -> Vec<Diagnostic> {
+        self.domain.complete(ctx)
     }
 
     /// Gives a new checkpoint its time and parent, and a name where it has none.

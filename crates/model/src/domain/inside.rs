@@ -4,7 +4,15 @@ use diag::Diagnostic;
 use units::Uuid;
 use xml::{Content, Element, Reader, Schema, ValueKind, Writer, Xml};
 
-use super::{Domain, ParseOptions, refine, text};
+use super::defaults::{self, DefaultsContext};
+use super::{Domain, ParseOptions, refine, text, validate};
+
+/// Rules across values that libvirt asks while it fills in defaults. The others it leaves out for a
+/// definition inside another document: the guest was like that once.
+const ASKED: &[&str] = &["domain.vcpu-current", "domain.vcpu-zero", "domain.usb-none"];
+
+/// What it passes over there although no such guest can start.
+const PASSED_OVER: &[&str] = &["domain.pci-index"];
 
 /// The guest another document belongs to.
 #[derive(Clone, Debug, PartialEq, Default)]
@@ -33,6 +41,16 @@ impl Inside {
             Self::Full(domain) => Some(domain),
             _ => None,
         }
+    }
+
+    /// Fills in what the definition leaves open, as libvirt does when such a document comes back to
+    /// it, and says why it cannot be completed.
+    pub fn complete(&mut self, ctx: &mut DefaultsContext<'_>) -> Vec<Diagnostic> {
+        let Self::Full(domain) = self else { return Vec::new() };
+        let mut found = defaults::apply(domain, ctx);
+        found.retain(|d| !PASSED_OVER.contains(&d.rule));
+        found.extend(validate(domain).into_iter().filter(|d| ASKED.contains(&d.rule)));
+        found
     }
 
     /// Reads the child called `name`. Without a type it is a stub.

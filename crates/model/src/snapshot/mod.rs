@@ -7,10 +7,11 @@ mod disk;
 #[cfg(test)]
 mod tests;
 
-use diag::{ErrorCode, VirError};
+use diag::{Diagnostic, ErrorCode, VirError};
 use xml::{Element, Parsed, Reader, WriteOptions, Xml, XmlEnum};
 
 use crate::domain::Inside;
+use crate::domain::defaults::DefaultsContext;
 use crate::domain::devices::disk::SnapshotMode;
 use crate::domain::opaque::Opaque;
 use crate::moment::{self, Parent, domain_inside};
@@ -260,6 +261,13 @@ impl Snapshot {
     /// The disks it speaks of.
     pub fn disks(&self) -> &[SnapshotDisk] {
         self.disks.as_ref().map_or(&[], |disks| &disks.disks)
+    }
+
+    /// Fills in what the definitions inside leave open; see [`Inside::complete`].
+    pub fn complete_domains(&mut self, ctx: &mut DefaultsContext<'_>) -> Vec<Diagnostic> {
+        let mut found = self.domain.complete(ctx);
+        found.extend(self.inactive_domain.complete(ctx));
+        found
     }
 
     /// Gives a new snapshot its time and parent, and a name where it has none.

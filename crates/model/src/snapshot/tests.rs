@@ -250,3 +250,44 @@ fn what_must_be_there_is_asked_for_first() {
         assert_eq!(parsed.diagnostics[0].message, words, "{inner}");
     }
 }
+
+#[test]
+fn the_domain_inside_is_completed_but_not_judged() {
+    use crate::domain::defaults::{DefaultsContext, DeviceSupport, Settings};
+    let disk = |rest: &str| format!("<disk><source file='/a'/>{rest}</disk>");
+    let vda = disk("<target dev='vda'/>");
+    for (devices, expected) in [
+        (vda.clone(), ""),
+        // Refused when it is defined: two disks of one name, a thread that is not there.
+        (vda.repeat(2), ""),
+        (disk("<driver iothread='9'/><target dev='vdb'/>"), ""),
+        ("<controller type='pci' index='300' model='pci-bridge'/>".to_owned(), ""),
+        (disk("<target dev='foo' bus='ide'/>"), "Unknown disk name 'foo' and no address specified"),
+        (
+            "<input type='tablet' bus='usb'/><controller type='usb' model='none'/>".to_owned(),
+            "Can't add USB input device. USB bus is disabled",
+        ),
+    ] {
+        let inner = format!(
+            "<domain type='qemu'><name>g</name><memory>1024</memory><os><type arch='x86_64' \
+             machine='pc-i440fx-10.0'>hvm</type></os><devices>{devices}</devices></domain>"
+        );
+        let mut snapshot =
+            read(&old("shutoff", &inner), Parsing { redefine: true, internal: false });
+        let found = snapshot.complete_domains(&mut DefaultsContext {
+            host_arch: "x86_64",
+            emulator: Some("/usr/bin/qemu-system-x86_64"),
+            machines: &[],
+            devices: &DeviceSupport::default(),
+            settings: &Settings::default(),
+            random: &mut |bytes| bytes.fill(1),
+            iommu_group: &|_| None,
+            abi_update: true,
+        });
+        let says = found.first().map_or("", |d| d.message.as_str());
+        assert_eq!(says, expected, "{devices}");
+        if expected.is_empty() {
+            assert!(written(&snapshot).contains("<memballoon model='virtio'"), "{devices}");
+        }
+    }
+}

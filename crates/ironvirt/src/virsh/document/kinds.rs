@@ -90,13 +90,33 @@ static KINDS: &[Kind] = &[
 fn snapshot(text: &str) -> (Vec<Diagnostic>, Option<String>) {
     use model::snapshot::{Parsing, format, parse};
     let parsing = Parsing { redefine: has_time(text), internal: false };
-    typed(parse(text, parsing), |s| format(s, false, &EVERYTHING))
+    let mut parsed = parse(text, parsing);
+    inside(text, &mut parsed, |snapshot, ctx| snapshot.clone().complete_domains(ctx));
+    typed(parsed, |s| format(s, false, &EVERYTHING))
 }
 
 /// The same for a checkpoint.
 fn checkpoint(text: &str) -> (Vec<Diagnostic>, Option<String>) {
     use model::checkpoint::{Parsing, format, parse};
-    typed(parse(text, Parsing { redefine: has_time(text) }), |c| format(c, &EVERYTHING))
+    let mut parsed = parse(text, Parsing { redefine: has_time(text) });
+    inside(text, &mut parsed, |checkpoint, ctx| checkpoint.clone().complete_domains(ctx));
+    typed(parsed, |c| format(c, &EVERYTHING))
+}
+
+/// Checks the definition inside such a document; what is written of it stays as it was.
+fn inside<T>(
+    text: &str,
+    parsed: &mut xml::Parsed<T>,
+    complete: impl FnOnce(&T, &mut DefaultsContext<'_>) -> Vec<Diagnostic>,
+) {
+    let Some(value) = &parsed.value else { return };
+    let mut found = with_defaults(|ctx| complete(value, ctx));
+    found.retain(|d| !NEED_EMULATOR.contains(&d.rule));
+    place::find(text, &mut found);
+    if found.iter().any(|d| d.severity == Severity::Error) {
+        parsed.value = None;
+    }
+    parsed.diagnostics.extend(found);
 }
 
 fn has_time(text: &str) -> bool {
@@ -165,6 +185,22 @@ fn volume(text: &str) -> (Vec<Diagnostic>, Option<String>) {
     typed(Volume::parse(text, PoolType::Dir, parsing), Volume::to_xml)
 }
 
+/// Calls `act` with what defaults depend on. Nothing is known of an emulator here: what depends on
+/// it is checked by the daemon alone.
+fn with_defaults<T>(act: impl FnOnce(&mut DefaultsContext<'_>) -> T) -> T {
+    let emulator = EmulatorDefaults::default();
+    act(&mut DefaultsContext {
+        host_arch: std::env::consts::ARCH,
+        emulator: None,
+        machines: &emulator.machines,
+        devices: &emulator.devices,
+        settings: &Settings::default(),
+        random: &mut |bytes: &mut [u8]| bytes.fill(0),
+        iommu_group: &|_| None,
+        abi_update: true,
+    })
+}
+
 /// What cannot be said without knowing the emulator: it gives the machine and its controllers.
 const NEED_EMULATOR: &[&str] =
     &["domain.no-machine", "domain.pci-bus", "domain.scsi-model", "domain.usb-controller"];
@@ -177,19 +213,7 @@ fn domain(text: &str) -> (Vec<Diagnostic>, Option<String>) {
     let flags = FormatFlags { secure: true, ..FormatFlags::default() };
     let written = model::domain::format(&domain, flags);
     let mut effective = domain;
-    // Nothing is known of an emulator here: what depends on it is checked by the daemon alone.
-    let emulator = EmulatorDefaults::default();
-    let mut context = DefaultsContext {
-        host_arch: std::env::consts::ARCH,
-        emulator: None,
-        machines: &emulator.machines,
-        devices: &emulator.devices,
-        settings: &Settings::default(),
-        random: &mut |bytes: &mut [u8]| bytes.fill(0),
-        iommu_group: &|_| None,
-        abi_update: true,
-    };
-    let mut found = model::domain::defaults::apply(&mut effective, &mut context);
+    let mut found = with_defaults(|ctx| model::domain::defaults::apply(&mut effective, ctx));
     found.extend(model::domain::validate(&effective));
     found.retain(|d| !NEED_EMULATOR.contains(&d.rule));
     place::find(text, &mut found);
@@ -200,6 +224,11 @@ fn domain(text: &str) -> (Vec<Diagnostic>, Option<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const SNAPSHOT: &str = "<domainsnapshot><name>s</name><state>shutoff</state><creationTime>5\
+        </creationTime><domain type='qemu'><name>g</name><memory>1024</memory><os><type>hvm</type>\
+        </os><devices><disk><source file='/a'/><target dev='vda'/></disk></devices></domain>\
+        </domainsnapshot>";
 
     #[test]
     fn the_root_element_decides() {
@@ -225,6 +254,8 @@ mod tests {
                 true,
             ),
             ("<domainsnapshot/>", "domain snapshot", true),
+            (SNAPSHOT, "domain snapshot", true),
+            (&SNAPSHOT.replace("'vda'", "'foo' bus='ide'"), "domain snapshot", false),
             (
                 "<domaincheckpoint><creationTime>5</creationTime></domaincheckpoint>",
                 "domain checkpoint",
