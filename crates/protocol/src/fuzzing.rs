@@ -3,7 +3,7 @@
 use xdr::{Decode, Decoder, to_vec};
 
 use crate::message::Header;
-use crate::{WireError, remote};
+use crate::{WireError, admin, log, remote};
 
 /// Reads `data` as several messages; what can be read must be writable and read back as the same.
 pub fn fuzz_one(data: &[u8]) {
@@ -24,4 +24,10 @@ pub fn fuzz_one(data: &[u8]) {
     round::<remote::DomainGetSecurityLabelListRet>(data);
     round::<remote::NodeGetInfoRet>(data);
     round::<remote::AuthListRet>(data);
+    round::<remote::DomainMigratePerform3ParamsArgs>(data);
+    round::<log::OpenLogFileArgs>(data);
+    round::<log::ReadLogFileRet>(data);
+    round::<log::AppendLogFileArgs>(data);
+    round::<admin::ConnectListServersRet>(data);
+    round::<admin::ServerSetThreadpoolParametersArgs>(data);
 }

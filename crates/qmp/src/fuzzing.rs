@@ -30,6 +30,13 @@ fn inspect(output: Output) {
             let _ = cmd::query_cpus_fast().decode(value.clone());
             let _ = cmd::query_version().decode(value.clone());
             let _ = cmd::query_machines().decode(value.clone());
+            let _ = cmd::query_hotpluggable_cpus().decode(value.clone());
+            let _ = cmd::query_chardev().decode(value.clone());
+            let _ = cmd::query_iothreads().decode(value.clone());
+            let _ = cmd::query_dump().decode(value.clone());
+            let _ = cmd::query_migrate().decode(value.clone());
+            let _ = cmd::query_vnc().decode(value.clone());
+            let _ = cmd::query_cpu_definitions().decode(value.clone());
             let _ = Command::<()>::new("x").decode(value);
         }
         _ => {}

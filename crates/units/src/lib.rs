@@ -5,6 +5,8 @@
 
 pub mod base64;
 mod cpuset;
+#[doc(hidden)]
+pub mod fuzzing;
 mod mac;
 mod name;
 mod pci;

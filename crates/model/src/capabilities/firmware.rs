@@ -170,13 +170,19 @@ impl Firmware {
     }
 }
 
-/// Feeds bytes to the reader of descriptors; for fuzz targets.
+/// Feeds bytes to the readers of descriptors, of firmware and of vhost-user devices; for fuzz
+/// targets.
 #[doc(hidden)]
 pub fn fuzz_one(data: &[u8]) {
     if let Ok(text) = std::str::from_utf8(data)
         && let Ok(firmware) = Firmware::parse("fuzz", text)
     {
         let _ = firmware.fits("x86_64", "pc-q35-10.0");
+        // Patterns of the descriptor's author against names of the machine's.
+        let _ = firmware.fits("x86_64", text);
+    }
+    if let Ok(text) = std::str::from_utf8(data) {
+        let _ = super::vhost_user::VhostUserBackend::parse(text);
     }
 }
 

@@ -383,6 +383,14 @@ fn cookies(text: &str) -> Cookies {
     Cookies { cookies }
 }
 
+/// Reads arbitrary bytes; for fuzz targets.
+#[doc(hidden)]
+pub fn fuzz_one(data: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(data) {
+        let _ = parse(text);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
