@@ -1,6 +1,6 @@
 //! libvirt's RPC programs: procedures and typed messages.
 //!
-//! * [`remote`], [`qemu`], [`lxc`], [`admin`], [`log`], [`keepalive`]: one module per program with its number, its messages
+//! * [`remote`], [`qemu`], [`lxc`], [`admin`], [`log`], [`lockspace`], [`keepalive`]: one module per program with its number, its messages
 //!   (`remote::DomainCreateXmlArgs`), its calls as types (`remote::procs::DomainCreateXml`), its events
 //!   (`remote::events::…`), the enum of all procedures and a table of facts ([`info()`]). All generated from the
 //!   interface table in `interface/` by `cargo run -p xtask -- protocol`.
@@ -20,7 +20,7 @@ mod procedure;
 mod typed_param;
 
 pub use error::{UnknownProcedure, WireError};
-pub use generated::{admin, consts, keepalive, log, lxc, qemu, remote};
+pub use generated::{admin, consts, keepalive, lockspace, log, lxc, qemu, remote};
 pub use info::{ProcedureInfo, info};
 pub use procedure::{Event, Procedure};
 pub use typed_param::{ParamValue, TypedParam, TypedParamValue, TypedParams};

@@ -1,26 +1,19 @@
 //! The daemon around the service: sockets, signals, its end, its successor.
 
 use std::ffi::OsString;
-use std::fs;
-use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use host::lock::PidFile;
 use host::users::Users;
-use rpc::server::{
-    Limits as ClientLimits, ListenerKind, ListenerSpec, Server, ServerConfig, ServerHandle, Shards,
-};
+use rpc::server::{ServerHandle, Shards};
 use serde::{Deserialize, Serialize};
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::file::Limits;
 use super::service::LogService;
 use super::table::{Kept, Logs};
+use crate::doors::{Doors, Next, Signals, idle, take_pid_file};
 use crate::reexec;
 
 /// How long clients may take to finish before a successor takes over.
@@ -76,11 +69,6 @@ struct State {
     logs: Vec<Kept>,
 }
 
-struct Doors {
-    sockets: Vec<OwnedFd>,
-    own: bool,
-}
-
 /// Runs the daemon until it ends.
 ///
 /// # Errors
@@ -88,12 +76,15 @@ struct Doors {
 pub async fn serve(mut config: Config) -> Result<(), String> {
     let mut signals = Signals::new().map_err(|error| error.to_string())?;
     let settings = (config.load)()?;
-    let mut lock = Some(take_lock(&config.pid_file, config.state.is_some()).await?);
+    let mut lock = Some(take_pid_file(&config.pid_file, config.state.is_some()).await?);
     let runtime = tokio::runtime::Handle::current();
     let logs = Logs::new(config.guest, settings.limits, runtime.clone());
     let doors = match config.state.take() {
         Some(state) => resume(&state, &logs)?,
-        None => open_doors(&mut config)?,
+        None => {
+            let activated = std::mem::take(&mut config.activated);
+            Doors::open(activated, [&config.socket, &config.admin_socket])?
+        }
     };
     tokio::spawn(expire_daily(settings));
     let shards = Shards::start(Some(1)).map_err(|error| error.to_string())?;
@@ -103,7 +94,7 @@ pub async fn serve(mut config: Config) -> Result<(), String> {
     service.control.set_timeout(config.timeout);
     let mut leaving = false;
     loop {
-        let servers = start(&shards, &service, &config, &doors)?;
+        let servers = doors.serve(&shards, &service, &runtime, "virtlogd", config.max_clients)?;
         service.control.manage(servers.to_vec());
         (config.announce)(true);
         let next = wait(&mut signals, &config, &service, &servers, &mut leaving).await;
@@ -121,76 +112,25 @@ pub async fn serve(mut config: Config) -> Result<(), String> {
         drop(lock.take());
         let failed = hand_over(&config, &logs, &doors).await;
         tracing::error!(error = failed, "no successor; going on");
-        lock = Some(take_lock(&config.pid_file, true).await?);
+        lock = Some(take_pid_file(&config.pid_file, true).await?);
     }
-    if doors.own {
-        let _ = fs::remove_file(&config.socket);
-        let _ = fs::remove_file(&config.admin_socket);
-    }
+    doors.remove([&config.socket, &config.admin_socket]);
     if let Some(lock) = lock.take() {
         let _ = lock.release();
     }
     Ok(())
 }
 
-/// A successor waits until its predecessor's lock is gone.
-async fn take_lock(path: &Path, patient: bool) -> Result<PidFile, String> {
-    if let Some(folder) = path.parent() {
-        host::files::make_folder(folder, 0o755).map_err(|error| error.to_string())?;
-    }
-    let mut tries = if patient { 100 } else { 1 };
-    loop {
-        tries -= 1;
-        match PidFile::acquire(path) {
-            Ok(lock) => return Ok(lock),
-            Err(error) if tries == 0 => return Err(error.to_string()),
-            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
-        }
-    }
-}
-
-fn open_doors(config: &mut Config) -> Result<Doors, String> {
-    let mut sockets = std::mem::take(&mut config.activated);
-    let own = sockets.is_empty();
-    if own {
-        sockets.push(bind(&config.socket)?);
-        sockets.push(bind(&config.admin_socket)?);
-    }
-    Ok(Doors { sockets, own })
-}
-
-/// A socket for our own user; nobody else gets in at any time, as the process's umask keeps them out.
-fn bind(path: &Path) -> Result<OwnedFd, String> {
-    let words = |error: io::Error| format!("cannot listen on '{}': {error}", path.display());
-    if let Some(folder) = path.parent() {
-        host::files::make_folder(folder, 0o755).map_err(|error| error.to_string())?;
-    }
-    match UnixStream::connect(path) {
-        Ok(_) => return Err(format!("another daemon listens on '{}'", path.display())),
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            fs::remove_file(path).map_err(words)?;
-        }
-        Err(_) => {}
-    }
-    let listener = UnixListener::bind(path).map_err(words)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(words)?;
-    Ok(listener.into())
-}
-
 fn resume(state: &[u8], logs: &Arc<Logs>) -> Result<Doors, String> {
     let state: State = serde_json::from_slice(state)
         .map_err(|error| format!("the predecessor's state: {error}"))?;
-    let mut sockets = Vec::new();
-    for number in state.sockets {
-        sockets.push(reexec::inherited(number).map_err(|error| error.to_string())?);
-    }
     for kept in state.logs {
         let shown = format!("{kept:?}");
         if let Err(error) = logs.resume(kept) {
             tracing::error!(log = shown, %error, "a log was not taken over");
         }
     }
-    Ok(Doors { sockets, own: state.own })
+    Doors::inherit(state.sockets, state.own)
 }
 
 /// Becomes the successor; returns only when that failed, with why.
@@ -199,79 +139,15 @@ async fn hand_over(config: &Config, logs: &Arc<Logs>, doors: &Doors) -> String {
     let Ok((kept, _standing)) = tokio::time::timeout(STANDSTILL, logs.park()).await else {
         return "a log cannot be written".into();
     };
-    let sockets = doors.sockets.iter().map(AsRawFd::as_raw_fd).collect();
-    let state = State { sockets, own: doors.own, logs: kept };
+    let state = State { sockets: doors.numbers(), own: doors.own, logs: kept };
     let state = match serde_json::to_vec(&state) {
         Ok(state) => state,
         Err(error) => return error.to_string(),
     };
     let pipes = logs.pipes();
-    let keep: Vec<_> = doors
-        .sockets
-        .iter()
-        .map(AsFd::as_fd)
-        .chain(pipes.iter().map(|pipe| pipe.as_fd()))
-        .collect();
+    let keep: Vec<_> = doors.fds().chain(pipes.iter().map(|pipe| pipe.as_fd())).collect();
     match reexec::become_successor(&config.arguments, &state, &keep) {
         Err(error) => error.to_string(),
-    }
-}
-
-fn start(
-    shards: &Arc<Shards>,
-    service: &Arc<LogService>,
-    config: &Config,
-    doors: &Doors,
-) -> Result<[ServerHandle; 2], String> {
-    let owner = rustix::process::geteuid().as_raw();
-    let door = |kind, fd: Option<&OwnedFd>| {
-        let fd = match fd {
-            Some(fd) => vec![fd.try_clone().map_err(|error| error.to_string())?],
-            None => Vec::new(),
-        };
-        let spec =
-            |fd| ListenerSpec::fd(kind, fd).allow(move |peer| peer.uid == 0 || peer.uid == owner);
-        Ok::<_, String>(fd.into_iter().map(spec).collect::<Vec<_>>())
-    };
-    let server = |name: &str, most: usize, doors| {
-        let limits = ClientLimits {
-            max_clients: most.max(1),
-            max_anonymous_clients: most.max(1),
-            ..ClientLimits::default()
-        };
-        let runtime = Some(service.logs.runtime().clone());
-        let config = ServerConfig { name: name.into(), limits, runtime, ..ServerConfig::default() };
-        Server::start(shards, Arc::clone(service), config, doors).map_err(|error| error.to_string())
-    };
-    let main = door(ListenerKind::Main, doors.sockets.first())?;
-    let admin = door(ListenerKind::Admin, doors.sockets.get(1))?;
-    Ok([
-        server("virtlogd", config.max_clients.0, main)?,
-        server("admin", config.max_clients.1, admin)?,
-    ])
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Next {
-    End,
-    Successor,
-}
-
-struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-    hangup: tokio::signal::unix::Signal,
-    successor: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-            successor: signal(SignalKind::user_defined1())?,
-        })
     }
 }
 
@@ -306,21 +182,6 @@ async fn wait(
         }
         if *leaving && count > 0 {
             tracing::info!(logs = count, "asked to end: when no guest writes any more");
-        }
-    }
-}
-
-/// Comes to an end when nobody needed the daemon for `timeout`.
-async fn idle(logs: usize, server: &ServerHandle, timeout: Option<Duration>) {
-    let (Some(timeout), 0) = (timeout, logs) else { return std::future::pending().await };
-    let mut clients = server.client_count();
-    loop {
-        if clients.wait_for(|count| *count == 0).await.is_err() {
-            return;
-        }
-        tokio::select! {
-            () = tokio::time::sleep(timeout) => return,
-            changed = clients.changed() => if changed.is_err() { return },
         }
     }
 }

@@ -5,6 +5,7 @@
 pub mod admin;
 pub mod consts;
 pub mod keepalive;
+pub mod lockspace;
 pub mod log;
 pub mod lxc;
 pub mod qemu;
