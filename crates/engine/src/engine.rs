@@ -33,6 +33,8 @@ pub struct EngineConfig {
     pub exec_helper: Helper,
     /// How a log daemon is started where none answers; it returns when that one is ready.
     pub log_helper: Option<Helper>,
+    /// The same of a lock daemon.
+    pub lock_helper: Option<Helper>,
     /// Where its own tasks run.
     pub runtime: Handle,
     /// What guests and scripts may take over of the daemon's environment: PATH, HOME, USER, LOGNAME.
@@ -83,6 +85,7 @@ pub struct Engine {
     pub(crate) environment: BTreeMap<String, OsString>,
     exec_helper: Helper,
     log_helper: Option<Helper>,
+    lock_helper: Option<Helper>,
     runtime: Handle,
     /// Held as long as this engine lives, so that no second daemon acts on the same objects.
     locks: Mutex<Vec<PidFile>>,
@@ -123,8 +126,15 @@ impl Engine {
     }
 
     fn assemble(config: EngineConfig, locks: Vec<PidFile>) -> Self {
-        let EngineConfig { layout, mut settings, exec_helper, log_helper, runtime, environment } =
-            config;
+        let EngineConfig {
+            layout,
+            mut settings,
+            exec_helper,
+            log_helper,
+            lock_helper,
+            runtime,
+            environment,
+        } = config;
         let mut facts = crate::host_view::read_facts(&layout);
         match settings.kvm {
             KvmPolicy::Auto => {}
@@ -165,6 +175,7 @@ impl Engine {
             environment,
             exec_helper,
             log_helper,
+            lock_helper,
             runtime,
         }
     }
@@ -196,6 +207,10 @@ impl Engine {
 
     pub(crate) fn log_helper(&self) -> Option<&Helper> {
         self.log_helper.as_ref()
+    }
+
+    pub(crate) fn lock_helper(&self) -> Option<&Helper> {
+        self.lock_helper.as_ref()
     }
 
     /// Runs `work` as a task of the engine's own, so that it goes on to its end whatever becomes

@@ -171,6 +171,11 @@ impl Layout {
         self.run.join("virtlogd-sock")
     }
 
+    /// The lock daemon's socket.
+    pub fn lock_daemon_socket(&self) -> PathBuf {
+        self.run.join("virtlockd-sock")
+    }
+
     /// The administration socket.
     pub fn socket_admin(&self) -> PathBuf {
         self.run.join("libvirt-admin-sock")

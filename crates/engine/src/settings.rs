@@ -32,6 +32,54 @@ pub struct EngineSettings {
     pub log_daemon: bool,
     /// `lock_manager`: who must hold the disks of a guest that runs, where it is set to anyone.
     pub lock_manager: Option<String>,
+    /// What `qemu-lockd.conf` says, for the lock manager `lockd`.
+    pub locks: LockSettings,
+}
+
+/// What `qemu-lockd.conf` says of the locks of guests' disks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LockSettings {
+    /// `auto_disk_leases`: each disk is locked.
+    pub every_disk: bool,
+    /// `require_lease_for_disks`: a guest that writes to disks must have a lock.
+    pub required: bool,
+    /// `file_lockspace_dir`: the folder of files that are locked in place of the images.
+    pub files: Option<String>,
+    /// `lvm_lockspace_dir`: the same for LVM volumes, which go by their UUIDs.
+    pub lvm: Option<String>,
+    /// `scsi_lockspace_dir`: the same for SCSI volumes, which go by their serial numbers.
+    pub scsi: Option<String>,
+}
+
+impl Default for LockSettings {
+    fn default() -> Self {
+        Self { every_disk: true, required: false, files: None, lvm: None, scsi: None }
+    }
+}
+
+impl LockSettings {
+    /// Reads `qemu-lockd.conf`.
+    ///
+    /// # Errors
+    /// Names line and setting that cannot be used.
+    pub fn read(conf: &ConfFile) -> Result<Self, ConfError> {
+        crate::conf::known::QEMU_LOCKD.check(conf)?;
+        let every_disk = conf.switch("auto_disk_leases")?.unwrap_or(true);
+        // Without a lock for each disk, those that an administrator names are what protects.
+        let required = conf.switch("require_lease_for_disks")?.unwrap_or(!every_disk);
+        let folder = |name: &str| match conf.text(name)? {
+            None | Some("") => Ok(None),
+            Some(path) if path.starts_with('/') => Ok(Some(path.to_owned())),
+            Some(_) => Err(conf.invalid(name, "expected an absolute path")),
+        };
+        Ok(Self {
+            every_disk,
+            required,
+            files: folder("file_lockspace_dir")?,
+            lvm: folder("lvm_lockspace_dir")?,
+            scsi: folder("scsi_lockspace_dir")?,
+        })
+    }
 }
 
 /// What `qemu.conf` says of saves and dumps.
@@ -149,7 +197,8 @@ pub fn load(
         conf.text("lock_manager")?.filter(|name| !matches!(*name, "" | "nop")).map(str::to_owned);
     let delay = conf.number("auto_start_delay")?.and_then(|delay| u64::try_from(delay).ok());
     let auto_start_delay = Duration::from_millis(delay.unwrap_or(0));
-    Ok(EngineSettings { qemu, kvm, save, auto_start_delay, log_daemon, lock_manager })
+    let locks = LockSettings::default();
+    Ok(EngineSettings { qemu, kvm, save, auto_start_delay, log_daemon, lock_manager, locks })
 }
 
 fn save(conf: &ConfFile, layout: &Layout) -> Result<SaveSettings, ConfError> {
@@ -383,5 +432,21 @@ mod tests {
         );
         assert!(load_text("remote_display_port_min = 80").is_err());
         assert!(load_text("vnc_listen = 5").is_err());
+    }
+
+    #[test]
+    fn the_lock_settings_are_lockds() {
+        let read = |text: &str| {
+            LockSettings::read(&ConfFile::parse("qemu-lockd.conf", text).expect("conf"))
+        };
+        assert_eq!(read("").expect("defaults"), LockSettings::default());
+        let named = read("auto_disk_leases = 0\n").expect("settings");
+        assert!(!named.every_disk && named.required, "then locks must be named");
+        let lax = read("auto_disk_leases = 0\nrequire_lease_for_disks = 0\n").expect("settings");
+        assert!(!lax.required);
+        let files = read("file_lockspace_dir = \"/locks\"\n").expect("settings").files;
+        assert_eq!(files.as_deref(), Some("/locks"));
+        assert!(read("file_lockspace_dir = \"locks\"\n").is_err());
+        assert!(read("auto_disk_leases = \"yes\"\n").is_err());
     }
 }

@@ -13,6 +13,7 @@ pub mod facts;
 pub mod files;
 mod folder_sync;
 pub mod lock;
+pub mod lock_daemon;
 pub mod log_daemon;
 pub mod monitor;
 pub mod netdev;

@@ -50,6 +50,11 @@ impl Peer {
         Ok(Self { stream, serial: 0 })
     }
 
+    /// The connection itself.
+    pub(crate) fn into_fd(self) -> OwnedFd {
+        self.stream.into()
+    }
+
     /// One call and its answer.
     pub(crate) fn call<P: Procedure>(
         &mut self,

@@ -1,9 +1,11 @@
 //! The ironvirt program: the daemon and the command, one binary.
 //!
 //! What it does depends on its name and first argument: `libvirtd` or `ironvirt daemon` is the
-//! daemon, `virtlogd` or `ironvirt logd` the log daemon, `ironvirt __exec` the helper that becomes a guest's QEMU, all else a verb.
+//! daemon, `virtlogd` or `ironvirt logd` the log daemon, `virtlockd` or `ironvirt lockd` the lock daemon, `ironvirt __exec` the helper that becomes a guest's QEMU, all else a verb.
 
 mod daemon;
+mod keeper;
+mod lockd;
 mod logd;
 mod virsh;
 
@@ -28,6 +30,10 @@ fn main() -> ExitCode {
         logd::main(args)
     } else if first == Some(OsStr::new("logd")) {
         logd::main(args.into_iter().skip(1).collect())
+    } else if program == "virtlockd" {
+        lockd::main(args)
+    } else if first == Some(OsStr::new("lockd")) {
+        lockd::main(args.into_iter().skip(1).collect())
     } else if first == Some(OsStr::new("daemon")) {
         daemon::main(args.into_iter().skip(1).collect(), false)
     } else {

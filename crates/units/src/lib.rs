@@ -10,6 +10,7 @@ pub mod fuzzing;
 mod mac;
 mod name;
 mod pci;
+mod sha256;
 mod size;
 mod uuid;
 
@@ -17,6 +18,7 @@ pub use cpuset::CpuSet;
 pub use mac::MacAddr;
 pub use name::{DomainName, NameError, check_name};
 pub use pci::PciAddress;
+pub use sha256::sha256_hex;
 pub use size::{ScaleError, scale, unit_factor};
 pub use uuid::Uuid;
 

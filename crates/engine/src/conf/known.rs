@@ -144,6 +144,20 @@ pub const QEMU: Known = Known {
     ],
 };
 
+/// `virtlockd.conf`.
+pub const VIRTLOCKD: Known = Known {
+    numbers: &["admin_max_clients", "log_level", "max_clients"],
+    texts: &["log_filters", "log_outputs"],
+    lists: &[],
+};
+
+/// `qemu-lockd.conf`.
+pub const QEMU_LOCKD: Known = Known {
+    numbers: &["auto_disk_leases", "require_lease_for_disks"],
+    texts: &["file_lockspace_dir", "lvm_lockspace_dir", "scsi_lockspace_dir"],
+    lists: &[],
+};
+
 /// `virtlogd.conf`.
 pub const VIRTLOGD: Known = Known {
     numbers: &[

@@ -6,15 +6,9 @@ use super::results::Results;
 use crate::engine::Engine;
 use diag::{ErrorCode, VirError};
 use host::log_daemon::{Guest, LogDaemon, PeerError, Position};
-use host::spawn::Helper;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
-
-/// How long a log daemon that was just started may take to answer.
-const START_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Most of a log that is asked for to explain a failed start.
 const READ_MAX: u64 = 64 << 10;
@@ -47,34 +41,8 @@ impl Engine {
     /// The log daemon that runs here, started if there is none. May block.
     fn log_daemon(&self) -> Result<LogDaemon, VirError> {
         let socket = self.layout.log_daemon_socket();
-        match LogDaemon::connect(&socket) {
-            Ok(daemon) => Ok(daemon),
-            Err(error) if is_absent(&error) => self.start_log_daemon(&socket),
-            Err(error) => Err(unreachable(&error)),
-        }
-    }
-
-    fn start_log_daemon(&self, socket: &Path) -> Result<LogDaemon, VirError> {
-        let Some(helper) = self.log_helper() else {
-            return Err(unreachable(&io::ErrorKind::NotFound.into()));
-        };
-        let deadline = Instant::now() + START_PATIENCE;
-        let failed = run(helper);
-        // Also when ours did not start: another start may have been faster with its own.
-        loop {
-            match LogDaemon::connect(socket) {
-                Ok(daemon) => return Ok(daemon),
-                Err(error) if Instant::now() > deadline || !is_absent(&error) => {
-                    return Err(unreachable(failed.as_ref().err().unwrap_or(&error)));
-                }
-                Err(_) if failed.is_err() && socket.symlink_metadata().is_err() => {
-                    return Err(unreachable(
-                        failed.as_ref().err().unwrap_or(&io::ErrorKind::NotFound.into()),
-                    ));
-                }
-                Err(_) => std::thread::sleep(Duration::from_millis(20)),
-            }
-        }
+        super::keepers::reach(&socket, self.log_helper(), LogDaemon::connect)
+            .map_err(|error| unreachable(&error))
     }
 
     /// Opens QEMU's own log.
@@ -126,21 +94,6 @@ impl Engine {
             }
         }
     }
-}
-
-/// Runs the program that starts a log daemon and returns when that is ready.
-fn run(helper: &Helper) -> io::Result<()> {
-    let mut command = Command::new(&helper.program);
-    command.args(&helper.args).stdin(Stdio::null()).stdout(Stdio::null());
-    let status = command.current_dir("/").status()?;
-    match status.success() {
-        true => Ok(()),
-        false => Err(io::Error::other(format!("starting one ended with {status}"))),
-    }
-}
-
-fn is_absent(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
 }
 
 fn unreachable(error: &io::Error) -> VirError {

@@ -10,19 +10,25 @@ const NAMED: usize = 5;
 impl Engine {
     /// In words, who on this host has the file at `path` open. Looks at every process: for a fault.
     pub(super) fn holders(&self, path: &str) -> String {
-        let openers = openers::of(Path::new(path));
-        let own = std::process::id();
-        let others = openers.into_iter().filter(|opener| opener.pid != own).take(NAMED);
-        let named: Vec<String> = others
-            .map(|opener| match self.guest_of(opener.pid) {
-                Some(name) => format!("domain '{name}' (process {})", opener.pid),
-                None => format!("process {} ({})", opener.pid, opener.name),
-            })
-            .collect();
+        let named = self.holders_but(path, &[]);
         if named.is_empty() {
             return format!("no process of this host has '{path}' open: one of another host may");
         }
         format!("'{path}' is open in {}", named.join(", "))
+    }
+
+    /// Who on this host has the file at `path` open, without those processes and us.
+    pub(super) fn holders_but(&self, path: &str, known: &[u32]) -> Vec<String> {
+        let own = std::process::id();
+        let others = openers::of(Path::new(path)).into_iter();
+        others
+            .filter(|opener| opener.pid != own && !known.contains(&opener.pid))
+            .take(NAMED)
+            .map(|opener| match self.guest_of(opener.pid) {
+                Some(name) => format!("domain '{name}' (process {})", opener.pid),
+                None => format!("process {} ({})", opener.pid, opener.name),
+            })
+            .collect()
     }
 
     fn guest_of(&self, pid: u32) -> Option<String> {

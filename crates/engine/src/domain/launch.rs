@@ -137,6 +137,7 @@ impl Launch {
         let steps = self.plan.steps.get(..count).unwrap_or_default().to_vec();
         let engine = Arc::clone(&self.engine);
         let mut results = std::mem::take(&mut self.results);
+        results.lock_owner = self.engine.lock_owner(&self.plan.live);
         results.uuid = self.plan.live.uuid.map_or([0; 16], |uuid| uuid.0);
         let name = Arc::clone(&self.name);
         let (results, done, outcome) = crate::blocking(move || {

@@ -71,8 +71,12 @@ impl Engine {
         let job = domain.gate.acquire(Request::Resume, "resume", client).await?;
         let vm = running(domain)?;
         self.detached(async move {
+            vm.lock_disks().await?;
             vm.announce_run(RunningReason::Unpaused);
             let result = vm.carry_out(qmp::cmd::cont()).await;
+            if result.is_err() {
+                vm.unlock_disks();
+            }
             drop(job);
             result.map(|_| ()).map_err(|error| {
                 VirError::new(

@@ -262,6 +262,7 @@ impl Engine {
             policy,
             status_file: status,
             fake_reboot,
+            found: Some(matches!(now, lifecycle::Status::Running(_))),
             missed: missed(before, &run_state, policy),
             undo,
             made,

@@ -19,6 +19,8 @@ const FIRST_FD: i32 = 10;
 /// Named results.
 #[derive(Debug, Default)]
 pub(super) struct Results {
+    /// Who holds the locks of its disks, and for whom.
+    pub lock_owner: Option<(PathBuf, host::lock_daemon::Guest)>,
     /// Descriptors not handed over yet.
     pub fds: BTreeMap<ResultName, OwnedFd>,
     /// Reserved ports.
@@ -138,6 +140,7 @@ impl Results {
         }
         spec.limits = limits(exec)?;
         spec.cgroups = std::mem::take(&mut self.cgroup_files);
+        spec.locks = self.lock_owner.take();
         spec.pid_file = Some(PathBuf::from(&exec.pid_file));
         for (name, number) in numbers {
             let fd = self.fds.remove(&name).ok_or_else(|| {

@@ -177,7 +177,7 @@ impl Engine {
                 || VirError::config("the domain names no emulator and there is no default"),
             )?;
         if id >= 0 {
-            self.disks_can_be_locked()?;
+            self.disks_can_be_locked(definition)?;
         }
         let caps = self.caps.get(&emulator)?;
         definition.id = Some(id);
@@ -216,17 +216,6 @@ impl Engine {
             plan.reset_nvram();
         }
         Ok(plan)
-    }
-
-    /// That no lock manager must hold the disks of a guest before it runs: where the host's owner
-    /// asked for one, a guest without it could run twice and destroy its disks.
-    fn disks_can_be_locked(&self) -> Result<(), VirError> {
-        let Some(manager) = &self.settings.lock_manager else { return Ok(()) };
-        Err(VirError::new(
-            ErrorCode::CONFIG_UNSUPPORTED,
-            format!("lock manager '{manager}' of qemu.conf is not there: no guest is started"),
-        )
-        .hint("where nothing else starts these guests, take lock_manager out of qemu.conf"))
     }
 
     /// What starting a definition would run, as text for people (`domxml-to-native`).
@@ -439,6 +428,7 @@ impl Engine {
             policy,
             status_file,
             fake_reboot: false,
+            found: None,
             missed: None,
             undo,
             made,
@@ -471,10 +461,15 @@ impl Engine {
         };
         vm.announce_run(RunningReason::Booted);
         let command = super::launch::parse_command(resume)?;
-        if let Err(error) = vm.monitor.execute(command).await {
+        let run = async {
+            vm.lock_disks().await?;
+            let run = vm.monitor.execute(command).await;
+            run.map_err(|error| VirError::internal(format!("QEMU cannot run the guest: {error}")))
+        };
+        if let Err(error) = run.await {
             vm.end(EndReason::Failed, false);
             domain.gate.wait_phase(|phase| phase == Phase::Inactive).await;
-            return Err(VirError::internal(format!("QEMU cannot run the guest: {error}")));
+            return Err(error);
         }
         vm.tell(DomainEvent::Lifecycle(LifecycleEvent::StartedBooted));
         vm.sync().await;

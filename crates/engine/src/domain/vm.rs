@@ -9,6 +9,7 @@
 
 use super::agent_link::AgentLink;
 use super::devices::{Change, Waiting};
+use super::disk_locks::DiskLocks;
 use super::guest_events::Intent;
 use super::save::SaveNote;
 use super::status::Pending;
@@ -61,6 +62,8 @@ pub struct Vm {
     last_node: AtomicU32,
     /// Who waits for the guest to let something go.
     pub(super) waiting: Waiting,
+    /// The locks of its disks.
+    pub(super) disk_locks: DiskLocks,
     /// The line to its agent.
     pub(super) agent: AgentLink,
     /// What makes support harder.
@@ -299,6 +302,10 @@ impl Vm {
     pub async fn reset_and_run(&self, why: RunningReason) {
         self.announce_run(why);
         let reset = self.monitor.execute(qmp::cmd::system_reset()).await;
+        if let Err(error) = self.lock_disks().await {
+            tracing::warn!(id = self.id, error = %error.message(), "the guest could not be restarted");
+            return;
+        }
         let run = self.monitor.execute(qmp::cmd::cont()).await;
         if let Err(error) = reset.and(run) {
             tracing::warn!(id = self.id, %error, "the guest could not be restarted");

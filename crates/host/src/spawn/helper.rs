@@ -14,6 +14,7 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use super::wire::*;
 use crate::lock::PidFile;
+use crate::lock_daemon::{self, PeerError};
 use crate::scm;
 
 /// Runs the exec helper. A binary calls this *first*, on its only thread, when it was started with
@@ -96,12 +97,24 @@ fn prepare(text: Text, mut fds: Vec<OwnedFd>) -> Result<host_sys::Exec, Failure>
         let path = path.path();
         join(&path).map_err(|e| Failure::new(Step::Cgroup, path.to_string_lossy(), &e))?;
     }
-    let mut pid_lock = None;
+    // Held open, hence in force, for the program's life.
+    let mut held = Vec::new();
     if let Some(path) = text.pid_file {
         let path = path.path();
         let file = PidFile::acquire(&path)
             .map_err(|e| Failure::new(Step::PidFile, path.to_string_lossy(), &e.into_io()))?;
-        pid_lock = Some(OwnedFd::from(file.into_file()));
+        held.push(OwnedFd::from(file.into_file()));
+    }
+    if let Some((socket, guest)) = text.locks {
+        let socket = socket.path();
+        // By this process itself: the lock daemon goes by who connected.
+        held.push(lock_daemon::hold(&socket, &guest).map_err(|error| {
+            let error = match error {
+                PeerError::Io(error) => error,
+                refused => io::Error::other(refused.to_string()),
+            };
+            Failure::new(Step::Lock, socket.to_string_lossy(), &error)
+        })?);
     }
     if let Some(score) = text.oom_score_adj {
         write_existing(Path::new("/proc/self/oom_score_adj"), score.to_string().as_bytes())
@@ -127,8 +140,8 @@ fn prepare(text: Text, mut fds: Vec<OwnedFd>) -> Result<host_sys::Exec, Failure>
     let copy = log.try_clone().map_err(|e| Failure::new(Step::Exec, "log", &e))?;
     placed.push((log, 1));
     placed.push((copy, 2));
-    if let Some(fd) = pid_lock {
-        // Held open, hence locked, for the program's life. It needs some number nobody asked for.
+    for fd in held {
+        // It needs some number nobody asked for.
         let number = placed.iter().map(|(_, n)| *n).max().unwrap_or(2).saturating_add(1);
         placed.push((fd, number));
     }

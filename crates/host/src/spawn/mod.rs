@@ -72,6 +72,8 @@ pub struct SpawnSpec {
     pub cgroups: Vec<PathBuf>,
     /// A file that gets the process id and is kept locked by the process while it lives.
     pub pid_file: Option<PathBuf>,
+    /// The socket of the lock daemon that holds locks for the program while it lives, and whose they are.
+    pub locks: Option<(PathBuf, crate::lock_daemon::Guest)>,
     /// Descriptors to pass, with the numbers they shall have (3 and up).
     pub fds: Vec<(OwnedFd, i32)>,
     /// What standard output and standard error go to; open it for appending.
@@ -94,6 +96,7 @@ impl SpawnSpec {
             oom_score_adj: None,
             cgroups: Vec::new(),
             pid_file: None,
+            locks: None,
             fds: Vec::new(),
             log,
         }

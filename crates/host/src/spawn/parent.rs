@@ -195,6 +195,7 @@ fn encode(spec: SpawnSpec) -> Result<(Vec<u8>, Vec<OwnedFd>), SpawnError> {
         oom_score_adj: spec.oom_score_adj,
         cgroups: spec.cgroups.iter().map(|p| bytes_of(p)).collect(),
         pid_file: spec.pid_file.as_deref().map(bytes_of),
+        locks: spec.locks.map(|(socket, guest)| (bytes_of(&socket), guest)),
         numbers,
     };
     let mut bytes = vec![0; 8];

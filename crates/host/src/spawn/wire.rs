@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::lock_daemon::Guest;
+
 /// The helper is ready.
 pub(super) const READY: u8 = b'R';
 /// A failure follows.
@@ -80,6 +82,8 @@ pub enum Step {
     Directory,
     /// Changing user, groups or capabilities.
     User,
+    /// Telling the lock daemon that locks are held for this process.
+    Lock,
     /// Becoming the program.
     Exec,
 }
@@ -118,6 +122,7 @@ impl Failure {
             Step::Limit => format!("cannot set resource limit {operand}: {detail}"),
             Step::Directory => format!("cannot change to directory {operand}: {detail}"),
             Step::User => format!("cannot switch to user {operand}: {detail}"),
+            Step::Lock => format!("can't connect to virtlockd at {operand}: {detail}"),
             Step::Exec => format!("cannot execute binary {operand}: {detail}"),
         }
     }
@@ -138,6 +143,8 @@ pub(super) struct Text {
     pub oom_score_adj: Option<i32>,
     pub cgroups: Vec<Bytes>,
     pub pid_file: Option<Bytes>,
+    /// The lock daemon's socket, and whose locks it holds.
+    pub locks: Option<(Bytes, Guest)>,
     /// The numbers of the descriptors that follow; the last descriptor is the log.
     pub numbers: Vec<i32>,
 }

@@ -6,6 +6,7 @@ mod paths;
 
 pub use args::{Args, Parsed, parse};
 use dispatch::Libvirt;
+use engine::conf::ConfFile;
 use engine::settings::{self, Accounts};
 use engine::{DaemonHook, Engine, EngineConfig, Layout};
 use host::spawn::Helper;
@@ -113,6 +114,7 @@ async fn serve(args: &Args, handle: tokio::runtime::Handle) -> Result<(), String
         settings,
         exec_helper: Helper::own_binary(EXEC_HELPER),
         log_helper: Some(crate::logd::helper(args)),
+        lock_helper: Some(crate::lockd::helper(args)),
         runtime: handle.clone(),
         environment: ["PATH", "HOME", "USER", "LOGNAME"]
             .into_iter()
@@ -209,6 +211,7 @@ pub fn explain(xml: &str, record: Option<&str>) -> Result<serde_json::Value, Str
         settings,
         exec_helper: Helper::own_binary(EXEC_HELPER),
         log_helper: None,
+        lock_helper: None,
         runtime: runtime.handle().clone(),
         environment: std::collections::BTreeMap::new(),
     };
@@ -367,6 +370,13 @@ pub fn read_settings(layout: &Layout) -> Result<settings::EngineSettings, String
     let qemu_conf = read(layout.etc.join("qemu.conf"))?;
     let own_conf = read(layout.etc.join("ironvirt.conf"))?;
     let accounts = MachineAccounts(Users::load(Path::new("/")));
-    settings::load(layout, qemu_conf.as_deref(), own_conf.as_deref(), &accounts)
-        .map_err(|error| error.to_string())
+    let mut settings = settings::load(layout, qemu_conf.as_deref(), own_conf.as_deref(), &accounts)
+        .map_err(|error| error.to_string())?;
+    let path = layout.etc.join("qemu-lockd.conf");
+    if let (Some("lockd"), Some(text)) = (settings.lock_manager.as_deref(), read(path.clone())?) {
+        settings.locks = ConfFile::parse(&path.display().to_string(), &text)
+            .and_then(|conf| settings::LockSettings::read(&conf))
+            .map_err(|error| error.to_string())?;
+    }
+    Ok(settings)
 }

@@ -12,13 +12,16 @@ use host::process::Process;
 use host::users::Users;
 use rpc::server::{ServerHandle, Shards};
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::service::LockService;
 use super::table::{KeptSpace, Locks};
 use crate::doors::{Doors, Next, Signals, idle, take_pid_file};
 use crate::reexec;
+
+/// How long clients may take to finish before a successor takes over.
+const DRAIN: Duration = Duration::from_secs(2);
 
 /// How long a guest that gave up its connection, hence its locks, has to end by itself.
 const FENCE: Duration = Duration::from_secs(10);
@@ -89,6 +92,7 @@ pub async fn serve(mut config: Config) -> Result<(), String> {
         users: Users::load(Path::new("/")),
         runtime: tokio::runtime::Handle::current(),
         leaving: AtomicBool::new(false),
+        at_work: watch::Sender::new(0),
         owners,
         ended,
     });
@@ -103,7 +107,10 @@ pub async fn serve(mut config: Config) -> Result<(), String> {
         if next == Next::End {
             (config.announce)(false);
         }
-        service.leaving.store(true, Ordering::Relaxed);
+        service.leaving.store(true, Ordering::SeqCst);
+        // Nobody is cut off in the middle of what it came for; guests themselves are never at work.
+        let mut at_work = service.at_work.subscribe();
+        let _ = tokio::time::timeout(DRAIN, at_work.wait_for(|clients| *clients == 0)).await;
         service.control.manage(Vec::new());
         tokio::join!(servers[0].shutdown(), servers[1].shutdown());
         if next == Next::End {
@@ -114,7 +121,7 @@ pub async fn serve(mut config: Config) -> Result<(), String> {
         let failed = hand_over(&config, &locks, &doors, &guests.watch);
         tracing::error!(error = failed, "no successor; going on");
         pid_file = Some(take_pid_file(&config.pid_file, true).await?);
-        service.leaving.store(false, Ordering::Relaxed);
+        service.leaving.store(false, Ordering::SeqCst);
     }
     doors.remove(paths);
     if let Some(pid_file) = pid_file.take() {

@@ -11,7 +11,7 @@ use host::users::Users;
 use protocol::lockspace::{self, Procedure, procs};
 use rpc::server::{Call, ListenerKind, Outbox, Outcome, Peer, Service};
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::table::{LockError, Locks};
 
@@ -27,6 +27,8 @@ pub(super) struct LockService {
     pub runtime: Handle,
     /// Connections end because the daemon does, which is not the end of a guest.
     pub leaving: AtomicBool,
+    /// How many clients may ask for something.
+    pub at_work: watch::Sender<usize>,
     /// Processes that locks were taken for.
     pub owners: mpsc::UnboundedSender<u32>,
     /// Processes that ended their connection.
@@ -105,8 +107,15 @@ impl Service for LockService {
 
     fn disconnected(&self, client: &Arc<Client>) {
         client.session.close();
+        let at_work = {
+            let state = client.state();
+            state.owner.is_some() && !state.restricted
+        };
+        if at_work {
+            self.at_work.send_modify(|clients| *clients -= 1);
+        }
         if let Some(pid) = client.pid
-            && !self.leaving.load(Ordering::Relaxed)
+            && !self.leaving.load(Ordering::SeqCst)
         {
             let _ = self.ended.send(pid);
         }
@@ -140,7 +149,14 @@ impl LockService {
                 let args = arguments::<procs::Register>(request)?;
                 no_flags(args.flags, 0, "Register")?;
                 client.unrestricted()?;
-                client.state().owner = Some(args.pid);
+                if self.leaving.load(Ordering::SeqCst) {
+                    let detail = "the lock daemon is being replaced";
+                    return Err(refusal(ErrorCode::RESOURCE_BUSY, detail));
+                }
+                let before = client.state().owner.replace(args.pid);
+                if before.is_none() {
+                    self.at_work.send_modify(|clients| *clients += 1);
+                }
                 Ok(encode(&()))
             }
             Procedure::Restrict => {
@@ -148,6 +164,7 @@ impl LockService {
                 no_flags(args.flags, 0, "Restrict")?;
                 client.owner()?;
                 client.state().restricted = true;
+                self.at_work.send_modify(|clients| *clients -= 1);
                 Ok(encode(&()))
             }
             Procedure::New => {

@@ -52,9 +52,15 @@ impl Engine {
                     engine.update_running(&domain, *updated, false).await?;
                 }
                 Some(Live::Device(coming)) => {
+                    let vm = running(&domain)?;
+                    let after = coming.first.definition.clone();
+                    vm.lock_change(&after).await?;
                     if let Err(Refused { error, unsettled }) =
                         engine.plug_coming(&domain, *coming).await
                     {
+                        if unsettled.is_none() {
+                            vm.unlock_change(&after).await;
+                        }
                         if let Some(unsettled) = unsettled {
                             engine.settle_later(&domain, *unsettled, job);
                         }

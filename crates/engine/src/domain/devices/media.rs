@@ -92,6 +92,7 @@ impl Engine {
             return Err(VirError::internal("the drive is not there"));
         };
         let note = exchange.note(&drive);
+        vm.lock_change(&exchange.after).await?;
         // Written down before anything is touched.
         let change = Change {
             definition: before,
@@ -157,12 +158,16 @@ impl Engine {
         images: Images,
         publish: bool,
     ) {
+        let before = domain.snapshot().live.clone();
         let commands = images.commands();
         let kept = close_behind(vm, &commands.iter().collect::<Vec<_>>()).await;
         let made = if images.undo.is_empty() { Made::default() } else { vm.made().await };
         let change = self.give_back(&domain.snapshot().name, made, kept, images.undo).await;
         let held = !change.hold.is_empty();
         vm.change(Change { definition, publish, update: Some(None), ..change }).await;
+        if let Some(before) = before {
+            vm.unlock_change(&before.definition).await;
+        }
         if held {
             self.release_later(domain);
         }

@@ -40,6 +40,7 @@ impl Engine {
         let change = self.give_back(&name, made, kept, undo).await;
         let held = !change.hold.is_empty();
         vm.change(Change { definition, publish: true, ..change }).await;
+        vm.unlock_change(&live.definition).await;
         if held {
             self.release_later(domain);
         }

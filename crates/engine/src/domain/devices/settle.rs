@@ -77,7 +77,9 @@ impl Engine {
         let undo = unsettled.plan.rollback(unsettled.plan.commands.len());
         let kept = close_behind(&vm, &undo).await;
         drop(undo);
+        let after = unsettled.definition.clone();
         self.did_not_come(domain, &vm, unsettled, kept).await;
+        vm.unlock_change(&after).await;
         Ok(())
     }
 }

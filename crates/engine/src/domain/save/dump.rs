@@ -291,6 +291,10 @@ pub(in crate::domain) async fn watchdog_dump(
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     if dump_unasked(&engine, &domain, &vm, "the watchdog").await && paused() {
+        if let Err(error) = vm.lock_disks().await {
+            tracing::error!(domain = %domain.snapshot().name, error = %error.message(), "stays paused");
+            return;
+        }
         vm.announce_run(RunningReason::Unpaused);
         if let Err(error) = vm.monitor.execute(qmp::cmd::cont()).await {
             tracing::error!(domain = %domain.snapshot().name, %error, "stays paused");

@@ -89,9 +89,13 @@ pub(in crate::domain) fn go_on(
                     )
                 );
                 if was_running && for_it {
-                    vm.announce_run(RunningReason::SaveCanceled);
-                    if let Err(error) = vm.monitor.execute(cmd::cont()).await {
-                        tracing::error!(domain = %name, %error, "it could not be let run again");
+                    let run = async {
+                        vm.lock_disks().await.map_err(|error| error.message())?;
+                        vm.announce_run(RunningReason::SaveCanceled);
+                        vm.monitor.execute(cmd::cont()).await.map_err(|error| error.to_string())
+                    };
+                    if let Err(error) = run.await {
+                        tracing::error!(domain = %name, error, "it could not be let run again");
                     }
                     vm.sync().await;
                 }

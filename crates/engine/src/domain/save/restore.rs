@@ -132,6 +132,7 @@ impl Engine {
             vm.settle(Status::Paused(PausedReason::Migration)).await;
             vm.tell(DomainEvent::Lifecycle(LifecycleEvent::StartedRestored));
             if runs {
+                vm.lock_disks().await?;
                 vm.announce_run(RunningReason::Restored);
                 vm.monitor
                     .execute(qmp::cmd::cont())

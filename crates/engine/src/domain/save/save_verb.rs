@@ -348,7 +348,11 @@ pub(super) async fn go_on_after(vm: &Vm, changed: Changed, run: bool, why: Runni
         return;
     }
     outgoing::put_back(vm, changed).await;
-    if run {
+    let locked = if run { vm.lock_disks().await } else { Ok(()) };
+    if let Err(error) = &locked {
+        tracing::error!(id = vm.id, error = %error.message(), "the guest stays paused");
+    }
+    if run && locked.is_ok() {
         vm.announce_run(why);
         if let Err(error) = vm.carry_out(qmp::cmd::cont()).await {
             tracing::error!(id = vm.id, %error, "the guest could not be let run again");

@@ -3,6 +3,7 @@
 
 use super::super::agent_link::AgentLink;
 use super::super::devices::{Answer, Change, Waiting};
+use super::super::disk_locks::DiskLocks;
 use super::super::guest_events::{Intent, meaning};
 use super::super::ports::{PortChange, Ports};
 use super::super::record::{Domain, Live};
@@ -51,6 +52,8 @@ pub(in crate::domain) struct ActorParts {
     pub status_file: StatusFile,
     /// The next power-off stands for a reboot.
     pub fake_reboot: bool,
+    /// The guest was there before us, and ran (or not).
+    pub found: Option<bool>,
     /// What the guest did while no daemon listened.
     pub missed: Option<GuestEvent>,
     pub undo: Vec<Undo>,
@@ -62,8 +65,10 @@ pub(in crate::domain) struct ActorParts {
 /// Makes the handle, installs it in the domain, and starts the actor.
 pub(in crate::domain) fn spawn(parts: ActorParts) -> Arc<Vm> {
     let (inbox, messages) = mpsc::unbounded_channel();
+    let pid = parts.process.pid();
     let vm = Arc::new(Vm {
         id: parts.id,
+        disk_locks: DiskLocks::new(&parts.engine, &parts.domain, parts.id, pid, parts.found),
         process: parts.process,
         monitor: parts.monitor,
         intent: Mutex::new(Intent { fake_reboot: parts.fake_reboot, ..Intent::default() }),
@@ -193,6 +198,7 @@ impl Actor {
             | qmp::EventKind::Reset { .. }
             | qmp::EventKind::Suspend
             | qmp::EventKind::SuspendDisk => self.vm.agent.sign(),
+            qmp::EventKind::Stop => self.vm.unlock_disks(),
             _ => {}
         }
         let stopped_by_disk =
