@@ -410,6 +410,25 @@ fn limits_and_places_in_libvirts_words() {
         ),
         (tpm("<source type='unix' path='/a'/>"), 27, "Invalid value for attribute 'type' in element 'source': 'unix'."),
         (tpm("<active_pcr_banks><md5/></active_pcr_banks>"), 67, "Unsupported PCR banks 'md5'"),
+        (
+            "<graphics type='spice'><streaming mode='filtre'/></graphics>".to_owned(),
+            27,
+            "Invalid value for attribute 'mode' in element 'streaming': 'filtre'.",
+        ),
+        (
+            "<video><model type='virtio'><acceleration rendernode='/a'/></model></video>".to_owned(),
+            67,
+            "unsupported rendernode accel attribute without 'vhostuser'",
+        ),
+        ("<watchdog model='ib700'/><watchdog model='ib700'/>".to_owned(), 67, "domain can only have one watchdog with model 'ib700'"),
+        (
+            "<pstore backend='acpi-erst'><path>/a</path><size>12</size></pstore>".to_owned(),
+            27,
+            "invalid size of ACPI ERST pstore device",
+        ),
+        ("<iommu model='intel'><driver eim='on'/></iommu>".to_owned(), 67, "IOMMU eim requires interrupt remapping to be enabled"),
+        ("<lease><key>b</key></lease>".to_owned(), 27, "Missing 'target' element for lease"),
+        ("<rng model='virtio'/>".to_owned(), 27, "only one RNG backend is supported"),
         (user("<readonly/>"), 67, "readonly is not supported with vhostuser disk"),
         (user("<driver name='qemu' rerror_policy='stop'/>"), 67, "error_policy is not supported with vhostuser disk"),
     ] {

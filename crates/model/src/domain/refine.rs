@@ -142,6 +142,36 @@ const MISSING: &[(&str, &str, ErrorCode, &str)] = &[
     ),
     (
         "xml.missing-element",
+        "Missing required element 'backend' in element 'rng'",
+        ErrorCode::XML_ERROR,
+        "only one RNG backend is supported",
+    ),
+    (
+        "xml.missing-element",
+        "Missing required element 'backend' in element 'crypto'",
+        ErrorCode::XML_ERROR,
+        "only one crypto backend is supported",
+    ),
+    (
+        "xml.missing-element",
+        "Missing required element 'target' in element 'lease'",
+        ErrorCode::XML_ERROR,
+        "Missing 'target' element for lease",
+    ),
+    (
+        "xml.missing-element",
+        "Missing required element 'size' in element 'pstore'",
+        ErrorCode::XML_ERROR,
+        "missing element or attribute './size'",
+    ),
+    (
+        "xml.missing-attribute",
+        "Missing required attribute 'name' in element 'shmem'",
+        ErrorCode::XML_ERROR,
+        "shmem element must contain 'name' attribute",
+    ),
+    (
+        "xml.missing-element",
         "Missing required element 'policy' in element 'launchSecurity'",
         ErrorCode::XML_ERROR,
         "failed to get launch security policy",

@@ -231,7 +231,9 @@ pub struct AudioRef {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct SpiceChannel {
     /// Attribute `name`.
-    #[xml(attr)]
+    #[xml(attr, one_of = &[
+        "main", "display", "inputs", "cursor", "playback", "record", "smartcard", "usbredir",
+    ])]
     pub name: String,
     /// Attribute `mode`.
     #[xml(attr)]
@@ -242,7 +244,7 @@ pub struct SpiceChannel {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct SpiceImage {
     /// Attribute `compression`.
-    #[xml(attr)]
+    #[xml(attr, one_of = &["auto_glz", "auto_lz", "quic", "glz", "lz", "off"])]
     pub compression: String,
 }
 
@@ -250,7 +252,7 @@ pub struct SpiceImage {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct SpiceCompression {
     /// Attribute `compression`.
-    #[xml(attr)]
+    #[xml(attr, one_of = &["auto", "never", "always"])]
     pub compression: String,
 }
 
@@ -266,7 +268,7 @@ pub struct SpicePlayback {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct SpiceStreaming {
     /// Attribute `mode`.
-    #[xml(attr)]
+    #[xml(attr, one_of = &["filter", "all", "off"])]
     pub mode: String,
 }
 
@@ -274,7 +276,7 @@ pub struct SpiceStreaming {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct GraphicsMouse {
     /// Attribute `mode`.
-    #[xml(attr)]
+    #[xml(attr, one_of = &["client", "server"])]
     pub mode: String,
 }
 

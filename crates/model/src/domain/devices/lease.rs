@@ -9,7 +9,7 @@ pub struct Lease {
     #[xml(child_text)]
     pub lockspace: Option<String>,
     /// Element `<key>`.
-    #[xml(child_text)]
+    #[xml(child_text, missing = (ErrorCode::XML_ERROR, "Missing 'key' element for lease"))]
     pub key: String,
     /// Element `<target>`.
     #[xml(child)]

@@ -45,10 +45,10 @@ pub struct Rng {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct RngRate {
     /// Attribute `bytes`.
-    #[xml(attr)]
+    #[xml(attr, fault = (ErrorCode::XML_ERROR, "invalid RNG rate bytes value"))]
     pub bytes: u32,
     /// Attribute `period`.
-    #[xml(attr, empty_absent, zero_absent)]
+    #[xml(attr, empty_absent, zero_absent, fault = (ErrorCode::XML_ERROR, "invalid RNG rate period value"))]
     pub period: Option<u32>,
 }
 

@@ -11,7 +11,7 @@ use crate::domain::devices::audio::AudioIo;
 use crate::domain::devices::controller::ControllerType;
 use crate::domain::devices::filesystem::Filesystem;
 use crate::domain::devices::input::{InputBus, InputType};
-use crate::domain::devices::iommu::IommuModel;
+use crate::domain::devices::iommu::{IommuDriver, IommuModel};
 use crate::domain::devices::memory::{MemoryDevice, MemoryModel};
 use crate::domain::devices::shmem::ShmemModelName;
 use crate::domain::devices::tpm::{TpmBackendType, TpmModel, TpmVersion};
@@ -97,6 +97,16 @@ pub(super) fn check(d: &Domain, dev: &Devices, out: &mut Faults) {
         }
     }
     for x in &dev.iommus {
+        if x.model == IommuModel::Intel && x.address.is_some() {
+            out.xml("domain.iommu-address", "iommu model 'intel' can't have address");
+        }
+        let remaps = |v: &IommuDriver| v.eim == Some(OnOff::On) && v.int_remap != Some(OnOff::On);
+        if x.model == IommuModel::Intel && x.driver.as_ref().is_some_and(remaps) {
+            out.unsupported(
+                "domain.iommu-driver",
+                "IOMMU eim requires interrupt remapping to be enabled",
+            );
+        }
         let extra = x.driver.as_ref().is_some_and(|v| {
             v.int_remap.is_some()
                 || v.caching_mode.is_some()
@@ -119,7 +129,8 @@ pub(super) fn check(d: &Domain, dev: &Devices, out: &mut Faults) {
             out.detail("domain.memory-block", "block size must be a power of two");
         }
     }
-    if dev.pstores.iter().any(|p| p.size.0 == 0) {
+    let fits = |kib: u64| kib >= 4 && kib.is_power_of_two();
+    if dev.pstores.iter().any(|p| !fits(p.size.0)) {
         out.xml("domain.pstore-size", "invalid size of ACPI ERST pstore device");
     }
     for c in &dev.controllers {
@@ -267,6 +278,16 @@ fn videos(dev: &Devices, out: &mut Faults) {
     }
     if models().filter(|m| m.primary == Some(YesNo::Yes)).count() > 1 {
         out.unsupported("domain.video-primary", "Only one primary video device is supported");
+    }
+    for v in &dev.videos {
+        let node = v.model.as_ref().and_then(|m| m.acceleration.as_ref());
+        let helper = v.driver.as_ref().and_then(|driver| driver.name.as_deref());
+        if node.is_some_and(|a| a.rendernode.is_some()) && helper != Some("vhostuser") {
+            out.unsupported(
+                "domain.video-acceleration",
+                "unsupported rendernode accel attribute without 'vhostuser'",
+            );
+        }
     }
     for m in models() {
         let kind = m.kind.as_str();

@@ -213,6 +213,15 @@ fn videos(d: &Domain, dev: &Devices, out: &mut Faults) {
 }
 
 fn watchdogs(dev: &Devices, m: &Machine, out: &mut Faults) {
+    for model in [WatchdogModel::Itco, WatchdogModel::Ib700, WatchdogModel::Diag288] {
+        if dev.watchdogs.iter().filter(|w| w.model == model).count() > 1 {
+            let model = model.as_str();
+            out.unsupported(
+                "domain.watchdog-count",
+                format!("domain can only have one watchdog with model '{model}'"),
+            );
+        }
+    }
     let mut actions: Vec<_> = Vec::new();
     for w in &dev.watchdogs {
         let found = w.address.as_ref().map(address::kind);
