@@ -105,7 +105,8 @@ impl<'a> Places<'a> {
         for piece in &arg.0 {
             match piece {
                 Piece::Text(text) => out.push_str(text),
-                Piece::VncDisplay(_) => out.push('0'),
+                // Both are found at the start.
+                Piece::VncDisplay(_) | Piece::Cid(_) => out.push('0'),
                 Piece::Fd(name) => match self.steps.get(name) {
                     Some(Action::ListenUnix { path, .. }) if out.ends_with("fd=") => {
                         out.truncate(out.len() - "fd=".len());

@@ -18,7 +18,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long a helper process may take until its socket is there.
-const HELPER_DEADLINE: Duration = Duration::from_secs(10);
+const HELPER_DEADLINE: Duration = Duration::from_secs(30);
+
+/// How long one may take that makes something and ends: `swtpm_setup` makes keys and certificates,
+/// one guest at a time on the whole machine, and many guests may start at once on a busy host.
+const SETUP_DEADLINE: Duration = Duration::from_secs(300);
 
 /// Does one step and keeps what it yields.
 pub(super) fn perform(
@@ -384,7 +388,8 @@ fn start_helper(helper: &Helper, results: &Results, guest: u32) -> Result<(), Vi
             return Err(error);
         }
     }
-    let deadline = Instant::now() + HELPER_DEADLINE;
+    let patience = if helper.one_shot { SETUP_DEADLINE } else { HELPER_DEADLINE };
+    let deadline = Instant::now() + patience;
     let ended_well = helper.daemonizes || helper.one_shot;
     loop {
         match child.try_wait() {
@@ -405,7 +410,7 @@ fn start_helper(helper: &Helper, results: &Results, guest: u32) -> Result<(), Vi
             let _ = child.wait();
             return Err(VirError::new(
                 ErrorCode::OPERATION_TIMEOUT,
-                format!("'{}' was not ready after {HELPER_DEADLINE:?}", helper.program),
+                format!("'{}' was not ready after {patience:?}", helper.program),
             ));
         }
         std::thread::sleep(Duration::from_millis(1));

@@ -3,6 +3,7 @@
 use super::build::{Build, comma};
 use super::words::YesNo;
 use crate::step::{Action, Content, Helper, Step, Undo};
+use diag::ErrorCode;
 use model::domain::devices::graphics::Graphics;
 
 impl Build<'_> {
@@ -33,9 +34,16 @@ impl Build<'_> {
         self.opt("-display", &out);
     }
 
-    /// The device node that renders: the one asked for, or the host's first.
-    pub(super) fn render_node(&self, wanted: Option<&String>) -> Option<String> {
-        wanted.or_else(|| self.host.render_nodes.first()).cloned()
+    /// The device node that renders: the one asked for, or the host's first. Without any there is
+    /// nothing to render with.
+    pub(super) fn render_node(&mut self, wanted: Option<&String>) -> Option<String> {
+        let node = wanted.or_else(|| self.host.render_nodes.first()).cloned();
+        if node.is_none() {
+            let message = "this host has no DRM render node (/dev/dri/renderD*), and the domain \
+                           names none with <gl rendernode=…>";
+            self.fail_with("qemu.render-node", ErrorCode::SYSTEM_ERROR, message);
+        }
+        node
     }
 
     /// Starts a bus for this guest alone; its address.

@@ -37,6 +37,9 @@ pub(super) fn check(x: &Disk, bus: DiskBus, out: &mut Faults) {
     if x.target.rotation_rate.is_some() && bus != DiskBus::Scsi && !ata {
         let text = "rotation rate is only valid for SCSI/IDE/SATA bus";
         out.internal("domain.disk-rotation-rate", text);
+    } else if x.target.rotation_rate.is_some() && x.device != DiskDevice::Disk {
+        let text = "rotation rate is only valid for disk device";
+        out.internal("domain.disk-rotation-rate", text);
     }
     if let Some(driver) = &x.driver {
         options(x, bus, driver, out);
@@ -88,5 +91,10 @@ mod tests {
             ],
         );
         check_disk("<disk><target dev='sda' bus='scsi'/><vendor>A</vendor></disk>", &[]);
+        check_disk(
+            "<disk device='cdrom'><target dev='sda' bus='sata' rotation_rate='1'/></disk>",
+            &["rotation rate is only valid for disk device"],
+        );
+        check_disk("<disk><target dev='sda' bus='sata' rotation_rate='1'/></disk>", &[]);
     }
 }
