@@ -158,8 +158,9 @@ pub fn rpc_error(detail: &str) -> VirError {
 
 /// libvirt's answer to a call it has no driver function for.
 pub fn unsupported(program: u32, procedure: i32) -> VirError {
+    let info = protocol::info(program, procedure);
     VirError::new(ErrorCode::NO_SUPPORT, api_name(program, procedure))
-        .from_domain(ErrorDomain::NONE)
+        .from_domain(info.map_or(ErrorDomain::NONE, |info| reporter(program, info)))
 }
 
 /// Refuses a read-only client what no arguments make admissible: before any of them is read, and
@@ -175,8 +176,15 @@ pub fn admit(request: &Request<'_, '_>) -> Result<(), VirError> {
 
 /// libvirtd's answer to a read-only client that calls what it may not.
 fn read_only_refusal(program: u32, info: &ProcedureInfo) -> VirError {
+    let api = info.api;
+    VirError::new(ErrorCode::OPERATION_DENIED, format!("read only access prevents {api}"))
+        .from_domain(reporter(program, info))
+}
+
+/// The part of libvirt whose call a procedure is.
+fn reporter(program: u32, info: &ProcedureInfo) -> ErrorDomain {
     let mut words = info.name.split('_');
-    let domain = match (words.next(), words.next()) {
+    match (words.next(), words.next()) {
         _ if program != protocol::remote::PROGRAM => ErrorDomain::NONE,
         (Some("NETWORK"), _) => ErrorDomain::NETWORK,
         (Some("STORAGE"), _) | (Some("CONNECT"), Some("FIND")) => ErrorDomain::STORAGE,
@@ -185,10 +193,7 @@ fn read_only_refusal(program: u32, info: &ProcedureInfo) -> VirError {
         (Some("INTERFACE"), _) => ErrorDomain::INTERFACE,
         (Some("SECRET"), _) => ErrorDomain::SECRET,
         _ => ErrorDomain::DOMAIN,
-    };
-    let api = info.api;
-    VirError::new(ErrorCode::OPERATION_DENIED, format!("read only access prevents {api}"))
-        .from_domain(domain)
+    }
 }
 
 /// The name of the library's function behind a procedure.

@@ -195,19 +195,6 @@ pub(crate) fn call<'a, 'b>(
                 Err(VirError::new(ErrorCode::NO_DOMAIN_BACKUP, "no domain backup job present"))
             })
         }
-        Procedure::DomainGetBlockJobInfo => now::<procs::DomainGetBlockJobInfo>(request, |args| {
-            only_flags(args.flags, 1)?;
-            let snapshot = running(&*find(engine, &args.dom)?)?;
-            let live = snapshot.live.as_ref().ok_or_else(not_running)?;
-            engine::domain::block::disk(&live.definition, &args.path).map_err(|error| {
-                // libvirt's words differ between its calls.
-                VirError {
-                    detail: format!("No device found for specified path: {}", args.path),
-                    ..error
-                }
-            })?;
-            Ok(remote::DomainGetBlockJobInfoRet::default())
-        }),
         _ => return Bound::NotMine(request),
     })
 }

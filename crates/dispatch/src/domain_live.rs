@@ -296,7 +296,8 @@ pub(crate) fn call<'a, 'b>(
                 return Err(VirError::new(
                     ErrorCode::OPERATION_UNSUPPORTED,
                     "operation 'getCpuacctPercpuUsage' not supported for backend 'cgroup V2'",
-                ));
+                )
+                .from_domain(ErrorDomain::CGROUP));
             }
             let times = engine.cpu_times(&domain);
             let all = [

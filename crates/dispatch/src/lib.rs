@@ -11,6 +11,7 @@ mod connect;
 mod cpu;
 mod domain;
 mod domain_agent;
+mod domain_block;
 mod domain_devices;
 mod domain_display;
 mod domain_info;
@@ -73,6 +74,7 @@ impl Libvirt {
             connect::call,
             cpu::call,
             domain::call,
+            domain_block::call,
             domain_devices::call,
             domain_info::call,
             domain_live::call,

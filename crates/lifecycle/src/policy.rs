@@ -4,7 +4,7 @@
 //! are not in it: they are served from the published snapshot and never wait.
 
 use crate::status::Status;
-use diag::{ErrorCode, VirError};
+use diag::{ErrorCode, ErrorDomain, VirError};
 
 /// Where a domain is in its life, beyond what clients see as state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -79,13 +79,15 @@ pub struct JobView {
 pub struct Refusal {
     /// libvirt's number.
     pub code: ErrorCode,
+    /// The part of libvirt that would say it.
+    pub domain: ErrorDomain,
     /// libvirt's words, for scripts that match on them.
     pub text: &'static str,
 }
 
 impl From<Refusal> for VirError {
     fn from(refusal: Refusal) -> Self {
-        VirError::new(refusal.code, refusal.text)
+        VirError::new(refusal.code, refusal.text).from_domain(refusal.domain)
     }
 }
 
@@ -103,8 +105,16 @@ pub enum Verdict {
 }
 
 const fn invalid(text: &'static str) -> Verdict {
-    Verdict::Refuse(Refusal { code: ErrorCode::OPERATION_INVALID, text })
+    let (code, domain) = (ErrorCode::OPERATION_INVALID, ErrorDomain::QEMU);
+    Verdict::Refuse(Refusal { code, domain, text })
 }
+
+/// There is no guest: found by what libvirt's drivers share, and so told by it.
+const NOT_RUNNING: Verdict = Verdict::Refuse(Refusal {
+    code: ErrorCode::OPERATION_INVALID,
+    domain: ErrorDomain::DOMAIN,
+    text: "domain is not running",
+});
 
 /// Decides about `request` on a domain in `phase` that `job` holds.
 pub fn decide(phase: Phase, job: Option<JobView>, request: Request) -> Verdict {
@@ -124,7 +134,7 @@ pub fn decide(phase: Phase, job: Option<JobView>, request: Request) -> Verdict {
         // Destroy never queues behind a job: a stuck job is what people destroy guests for.
         Request::Destroy => {
             return match phase {
-                Phase::Inactive => invalid("domain is not running"),
+                Phase::Inactive => NOT_RUNNING,
                 Phase::Starting | Phase::Active(_) | Phase::Stopping => Verdict::Accept,
             };
         }
@@ -163,7 +173,7 @@ fn needs_guest(phase: Phase) -> Verdict {
     match phase {
         Phase::Active(_) => Verdict::Accept,
         Phase::Starting => Verdict::Queue,
-        Phase::Inactive | Phase::Stopping => invalid("domain is not running"),
+        Phase::Inactive | Phase::Stopping => NOT_RUNNING,
     }
 }
 
@@ -185,7 +195,7 @@ mod tests {
             (RUNNING, None, Request::Start, refused("domain is already running")),
             (Phase::Starting, None, Request::Start, refused("domain is already running")),
             (Phase::Stopping, None, Request::Start, Verdict::Queue),
-            (Phase::Inactive, None, Request::Destroy, refused("domain is not running")),
+            (Phase::Inactive, None, Request::Destroy, NOT_RUNNING),
             (RUNNING, MODIFY, Request::Destroy, Verdict::Accept),
             (Phase::Starting, MODIFY, Request::Destroy, Verdict::Accept),
             (PAUSED, None, Request::Suspend, Verdict::Ignore),
@@ -193,11 +203,11 @@ mod tests {
             (RUNNING, MODIFY, Request::Suspend, Verdict::Queue),
             (RUNNING, None, Request::Resume, refused("domain is already running")),
             (PAUSED, None, Request::Resume, Verdict::Accept),
-            (Phase::Inactive, None, Request::Resume, refused("domain is not running")),
+            (Phase::Inactive, None, Request::Resume, NOT_RUNNING),
             (RUNNING, None, Request::Rename, refused("cannot rename active domain")),
             (RUNNING, None, Request::Define, Verdict::Accept),
             (RUNNING, MODIFY, Request::Define, Verdict::Queue),
-            (Phase::Inactive, None, Request::Save, refused("domain is not running")),
+            (Phase::Inactive, None, Request::Save, NOT_RUNNING),
             (RUNNING, None, Request::Save, Verdict::Accept),
             (RUNNING, MODIFY, Request::Save, Verdict::Queue),
             (RUNNING, BACKGROUND, Request::Save, Verdict::Queue),

@@ -4,7 +4,7 @@
 use super::job::Admission;
 use super::record::{Config, Domain, Live, Snapshot};
 use crate::engine::Engine;
-use diag::{ErrorCode, ErrorDomain, VirError};
+use diag::{ErrorDomain, VirError};
 use lifecycle::Request;
 use model::domain::Domain as Definition;
 use std::sync::Arc;
@@ -145,20 +145,14 @@ impl Engine {
     }
 }
 
-/// The domain's job, with libvirt's reporter for a domain that does not run.
+/// The domain's job.
 pub(crate) async fn acquire(
     domain: &Arc<Domain>,
     request: Request,
     verb: &'static str,
     client: &Arc<str>,
 ) -> Result<Admission, VirError> {
-    domain.gate.acquire(request, verb, client).await.map_err(|error| {
-        if error.code == ErrorCode::OPERATION_INVALID {
-            error.from_domain(ErrorDomain::DOMAIN)
-        } else {
-            error
-        }
-    })
+    domain.gate.acquire(request, verb, client).await
 }
 
 /// The handle of a running domain, or libvirt's error.
@@ -181,6 +175,7 @@ pub fn exclusive(flags: u32, one: (u32, &str), other: (u32, &str)) -> Result<(),
             "Flags '{}' and '{}' are mutually exclusive",
             one.1, other.1
         ))
+        .verbatim()
         .from_domain(ErrorDomain::DOMAIN));
     }
     Ok(())

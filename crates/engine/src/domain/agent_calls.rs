@@ -114,13 +114,13 @@ impl Engine {
         fds: Vec<OwnedFd>,
         client: &Arc<str>,
     ) -> Result<String, VirError> {
+        running(domain)?;
         let command: Command<Value> = if human {
             cmd::human_monitor_command(&text, None).with_reply()
         } else {
             match command_from(&text)? {
                 Raw::Command(command) => command,
                 Raw::Refused(why) => {
-                    running(domain)?;
                     return Ok(serde_json::json!({
                         "error": { "class": "GenericError", "desc": why }
                     })
@@ -164,6 +164,7 @@ impl Engine {
         domain: &Arc<Domain>,
         client: &Arc<str>,
     ) -> Result<String, VirError> {
+        running(domain)?;
         let command = cmd::guest::get_host_name();
         let answer = match self.ask_agent(domain, command, "domhostname", client).await {
             // An agent that is there and does not say is one that knows none.
@@ -196,6 +197,7 @@ impl Engine {
         domain: &Arc<Domain>,
         client: &Arc<str>,
     ) -> Result<i64, VirError> {
+        running(domain)?;
         self.ask_agent(domain, cmd::guest::get_time(), "domtime", client).await
     }
 
@@ -245,6 +247,7 @@ impl Engine {
         places: Vec<String>,
         client: &Arc<str>,
     ) -> Result<i64, VirError> {
+        running(domain)?;
         let command = if places.is_empty() {
             cmd::guest::fsfreeze_freeze()
         } else {
@@ -275,6 +278,7 @@ impl Engine {
         domain: &Arc<Domain>,
         client: &Arc<str>,
     ) -> Result<i64, VirError> {
+        running(domain)?;
         let command = cmd::guest::fsfreeze_thaw();
         let count = self.ask_agent(domain, command, "domfsthaw", client).await?;
         self.freezes.thawed(domain);
@@ -307,6 +311,7 @@ impl Engine {
         crypted: bool,
         client: &Arc<str>,
     ) -> Result<(), VirError> {
+        running(domain)?;
         let command = Command::<qmp::Ack>::new("guest-set-user-password")
             .arg("username", user)
             .arg("password", units::base64::encode(password.as_bytes()))
@@ -361,6 +366,7 @@ impl Engine {
         domain: &Arc<Domain>,
         client: &Arc<str>,
     ) -> Result<Vec<GuestInterface>, VirError> {
+        running(domain)?;
         let command = cmd::guest::network_get_interfaces();
         let answer = self.ask_agent(domain, command, "domifaddr", client).await?;
         Ok(answer.iter().filter_map(GuestInterface::from_json).take(MAX_INTERFACES).collect())

@@ -4,7 +4,6 @@
 //! for one, ten times a second in every idle guest. No command holds the domain's job, so an agent
 //! that does not answer is in the way of nothing but further commands to it.
 
-use super::affect::not_running;
 use super::job::QUEUE_DEADLINE;
 use super::record::Domain;
 use super::view::agent_channel;
@@ -289,6 +288,11 @@ fn look(domain: &Domain, vm: &Vm) -> Result<String, VirError> {
         ));
     }
     Ok(path)
+}
+
+/// There is no agent to ask, as the guest does not run: QEMU's driver looks for the agent first.
+fn not_running() -> VirError {
+    VirError::invalid_state("domain is not running")
 }
 
 fn unavailable() -> VirError {

@@ -95,6 +95,15 @@ pub fn disk<'a>(definition: &'a Definition, name: &str) -> Result<&'a Disk, VirE
         .ok_or_else(|| VirError::invalid_arg(format!("invalid path {name} not assigned to domain")))
 }
 
+/// The same in the words of the calls that read and change images.
+///
+/// # Errors
+/// libvirt's, when there is none.
+pub fn named_disk<'a>(definition: &'a Definition, name: &str) -> Result<&'a Disk, VirError> {
+    disk(definition, name)
+        .map_err(|_| VirError::invalid_arg(format!("disk '{name}' not found in domain")))
+}
+
 /// All disks of a definition.
 pub(crate) fn disks(definition: &Definition) -> &[Disk] {
     definition.devices.as_ref().map_or(&[], |devices| &devices.disks)

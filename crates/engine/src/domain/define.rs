@@ -365,7 +365,8 @@ impl Engine {
             .hint("start it, or managedsave-remove the state"));
         }
         if *snapshot.name == *new_name {
-            return Err(VirError::invalid_state("Can't rename domain to itself"));
+            return Err(VirError::invalid_state("Can't rename domain to itself")
+                .from_domain(ErrorDomain::DOMAIN));
         }
         let mut definition = self.definition_of(&config)?;
         definition.name.clone_from(&new_name);

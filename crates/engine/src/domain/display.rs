@@ -1,7 +1,7 @@
 //! Displays of running guests: pictures of them, and clients' connections to them.
 
 use super::affect::{acquire, not_running, running};
-use super::power::monitor_error;
+use super::power::{execute, monitor_error};
 use super::record::Domain;
 use super::vm::Vm;
 use crate::engine::Engine;
@@ -9,7 +9,7 @@ use diag::{ErrorCode, VirError};
 use host::monitor::MonitorError;
 use lifecycle::Request;
 use model::domain::devices::graphics::GraphicsType;
-use qmp::cmd;
+use qmp::{Ack, Command, cmd};
 use rustix::fs::MemfdFlags;
 use std::fs::File;
 use std::io::{Seek, SeekFrom};
@@ -114,6 +114,36 @@ impl Engine {
                 return Err(monitor_error(&error));
             }
             Ok(())
+        })
+        .await
+    }
+}
+
+impl Engine {
+    /// Has the displays read their certificates anew: those of `kind` (0 any, 1 VNC), of which only
+    /// VNC's can.
+    ///
+    /// # Errors
+    /// When the domain does not run, or QEMU does not do it.
+    pub async fn reload_graphics(
+        self: &Arc<Self>,
+        domain: &Arc<Domain>,
+        kind: u32,
+        client: &Arc<str>,
+    ) -> Result<(), VirError> {
+        let job = acquire(domain, Request::ModifyLive, "domdisplay-reload", client).await?;
+        let vm = running(domain)?;
+        let live = domain.snapshot().live.clone().ok_or_else(not_running)?;
+        let mut graphics = live.definition.devices.iter().flat_map(|devices| &devices.graphics);
+        // Asked for by name, QEMU says what is missing.
+        if kind == 0 && !graphics.any(|graphics| graphics.kind == GraphicsType::Vnc) {
+            return Ok(());
+        }
+        self.detached(async move {
+            let _job = job;
+            let command =
+                Command::<Ack>::new("display-reload").arg("type", "vnc").arg("tls-certs", true);
+            execute(&vm, command).await.map(drop)
         })
         .await
     }

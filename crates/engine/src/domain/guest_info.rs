@@ -94,6 +94,7 @@ impl Engine {
         domain: &Arc<Domain>,
         client: &Arc<str>,
     ) -> Result<Vec<GuestFileSystem>, VirError> {
+        running(domain)?;
         let command = Command::<Value>::new("guest-get-fsinfo");
         let answer = self.ask_agent(domain, command, "domfsinfo", client).await?;
         let snapshot = domain.snapshot();
@@ -118,6 +119,7 @@ impl Engine {
         domain: &Arc<Domain>,
         client: &Arc<str>,
     ) -> Result<Params, VirError> {
+        running(domain)?;
         let command = Command::<Value>::new("guest-get-vcpus");
         let answer = self.ask_agent(domain, command, "guestvcpus", client).await?;
         let vcpus = GuestVcpus::from_json(&answer);
@@ -140,7 +142,6 @@ impl Engine {
         client: &Arc<str>,
     ) -> Result<(), VirError> {
         let numbers = super::tuning::plug::numbers_of(map)?;
-        running(domain)?;
         let command = Command::<Value>::new("guest-get-vcpus");
         let answer = self.ask_agent(domain, command, "guestvcpus", client).await?;
         let vcpus = GuestVcpus::from_json(&answer);

@@ -1,14 +1,15 @@
 //! Power verbs of running domains: suspend, resume, shutdown, reboot, reset, wakeup, destroy.
 
+use super::affect::running;
 use super::agent_link::Turn;
 use super::job::Admission;
 use super::record::Domain;
 use super::view::agent_channel;
-use super::vm::{EndReason, Vm};
+use super::vm::EndReason;
 use crate::engine::Engine;
 use diag::{ErrorCode, VirError};
 use host::monitor::MonitorError;
-use lifecycle::{PausedReason, Phase, Request, RunningReason};
+use lifecycle::{PausedReason, Phase, Request, RunningReason, Status};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -98,6 +99,10 @@ impl Engine {
         modes: PowerModes,
         client: &Arc<str>,
     ) -> Result<(), VirError> {
+        // A guest that stands still hears of nothing.
+        if !matches!(domain.snapshot().status, Status::Running(_)) {
+            return Err(VirError::invalid_state("domain is not running"));
+        }
         self.ask_guest(domain, modes, "powerdown", Request::Shutdown, "shutdown", client).await
     }
 
@@ -252,11 +257,6 @@ impl Engine {
             ),
         ))
     }
-}
-
-/// The handle of a running domain.
-pub(crate) fn running(domain: &Domain) -> Result<Arc<Vm>, VirError> {
-    domain.vm().ok_or_else(|| VirError::invalid_state("domain is not running"))
 }
 
 /// A monitor's refusal or failure as libvirt's error.

@@ -1,7 +1,7 @@
 //! Names, UUIDs and ids of all domains: the one place that knows them all.
 
 use super::record::{Domain, Snapshot};
-use diag::{ErrorCode, VirError};
+use diag::{ErrorCode, ErrorDomain, VirError};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 use units::Uuid;
@@ -198,5 +198,5 @@ impl Registry {
 }
 
 fn exists(detail: &str) -> VirError {
-    VirError::new(ErrorCode::OPERATION_FAILED, detail)
+    VirError::new(ErrorCode::OPERATION_FAILED, detail).from_domain(ErrorDomain::DOMAIN)
 }

@@ -1,5 +1,6 @@
 //! Virtual CPUs and I/O threads: what they do, where they run, how many there are.
 
+use super::affect::running;
 use super::power::execute;
 use super::record::Domain;
 use crate::engine::Engine;
@@ -163,6 +164,7 @@ impl Engine {
         maximum: bool,
         client: &Arc<str>,
     ) -> Result<usize, VirError> {
+        running(domain)?;
         let command = Command::<Vec<Value>>::new("guest-get-vcpus");
         let cpus = self.ask_agent(domain, command, "vcpucount", client).await?;
         let online = |cpu: &&Value| cpu.get("online").and_then(Value::as_bool) == Some(true);

@@ -4,7 +4,9 @@ use super::plug::{Coming, Refused};
 use crate::domain::affect::{Affect, running};
 use crate::domain::record::Domain;
 use crate::engine::Engine;
+use crate::events::DomainEvent;
 use diag::VirError;
+use lifecycle::LifecycleEvent;
 use model::domain::Domain as Definition;
 use model::domain::devices::disk::DiskDevice;
 use model::domain::devices::interface::{InterfaceMac, MacType};
@@ -140,7 +142,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Writes a stored definition that was worked out before.
+    /// Writes a stored definition that was worked out before, and tells that it is another one.
     pub(super) async fn store_definition(
         self: &Arc<Self>,
         domain: &Arc<Domain>,
@@ -150,7 +152,9 @@ impl Engine {
             *stored = definition;
             Ok(())
         })
-        .await
+        .await?;
+        self.tell(domain, DomainEvent::Lifecycle(LifecycleEvent::DefinedUpdated));
+        Ok(())
     }
 }
 

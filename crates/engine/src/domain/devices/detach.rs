@@ -5,7 +5,7 @@ use super::waiting::Answer;
 use crate::domain::affect::{self, Affect, running};
 use crate::domain::record::Domain;
 use crate::engine::Engine;
-use diag::{ErrorCode, VirError};
+use diag::{ErrorCode, ErrorDomain, VirError};
 use host::monitor::MonitorError;
 use model::domain::Domain as Definition;
 use model::domain::hotplug::{self, Place, find, support};
@@ -104,8 +104,10 @@ impl Engine {
             Wanted::Alias(_) => None,
         };
         let place_in = |definition: &Definition, live: bool| match (wanted, &device) {
-            (Wanted::Alias(alias), _) => Place::of_alias(definition, alias)
-                .ok_or_else(|| VirError::internal(format!("no device found with alias {alias}"))),
+            (Wanted::Alias(alias), _) => Place::of_alias(definition, alias).ok_or_else(|| {
+                VirError::internal(format!("no device found with alias {alias}"))
+                    .from_domain(ErrorDomain::DOMAIN)
+            }),
             (_, Some(device)) if live => find::running(definition, device),
             (_, Some(device)) => find::stored(definition, device),
             (_, None) => Err(VirError::internal("no device was named")),

@@ -233,6 +233,10 @@ async fn place(
 ) -> Result<String, VirError> {
     match carrier {
         Carrier::Pipe(pipe) => named(vm, pipe).await,
+        // A pipe of the user's: `file:` would cut it to its length.
+        Carrier::File { file, offset: 0, .. } if rustix::fs::tell(&file).is_err() => {
+            named(vm, file).await
+        }
         // Those that know mapped-ram know `file:`, and warn of files in `fd:`.
         Carrier::File { file, offset, .. } if !known.iter().any(|name| name == "mapped-ram") => {
             rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(offset))

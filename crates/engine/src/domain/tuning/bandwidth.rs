@@ -6,7 +6,7 @@ use crate::engine::Engine;
 use crate::typed::{Kind, Params, Value, validate};
 use diag::{ErrorCode, ErrorDomain, VirError};
 use model::domain::Domain as Definition;
-use model::domain::devices::interface::{Bandwidth, BandwidthLimit, Interface};
+use model::domain::devices::interface::{Bandwidth, BandwidthLimit, Interface, InterfaceType};
 use std::sync::Arc;
 
 /// libvirt's names, in the order in which it gives them.
@@ -107,6 +107,12 @@ fn unknown(name: &str) -> VirError {
         .from_domain(ErrorDomain::DOMAIN)
 }
 
+/// The kinds of interfaces that have a device on the host whose traffic the kernel can hold back.
+fn has_limits(kind: InterfaceType) -> bool {
+    use InterfaceType::{Bridge, Direct, Ethernet, Network};
+    matches!(kind, Bridge | Direct | Ethernet | Network)
+}
+
 /// A direction that is mentioned gets what is said of it and nothing else; one without a rate has
 /// no limits.
 fn change(
@@ -117,6 +123,12 @@ fn change(
     let interfaces = &mut definition.devices_mut().interfaces;
     let interface = interfaces.iter_mut().find(|own| is_named(own, name));
     let interface = interface.ok_or_else(|| unknown(name))?;
+    if !has_limits(interface.kind) {
+        return Err(VirError::config(format!(
+            "setting bandwidth on interfaces of type '{}' is not implemented yet",
+            interface.kind
+        )));
+    }
     let said = |way: &str| {
         let own = params.iter().filter_map(|(key, value)| {
             let (direction, what) = key.split_once('.')?;

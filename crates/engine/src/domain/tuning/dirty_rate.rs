@@ -34,13 +34,13 @@ impl Engine {
             (BITMAP, "VIR_DOMAIN_DIRTYRATE_MODE_DIRTY_BITMAP"),
             (RING, "VIR_DOMAIN_DIRTYRATE_MODE_DIRTY_RING"),
         )?;
-        let job = acquire(domain, Request::ModifyLive, "domdirtyrate-calc", client).await?;
-        let vm = super::running(domain)?;
         if !(1..=60).contains(&seconds) {
             return Err(VirError::config(format!(
                 "seconds={seconds} is invalid, please choose value within [1, 60]."
             )));
         }
+        let job = acquire(domain, Request::ModifyLive, "domdirtyrate-calc", client).await?;
+        let vm = super::running(domain)?;
         let snapshot = domain.snapshot();
         let ring = snapshot.live.as_ref().is_some_and(|live| has_ring(&live.definition));
         let name = match mode {

@@ -31,8 +31,8 @@ impl Engine {
         disk: Option<&str>,
         flags: u32,
     ) -> Result<(), VirError> {
-        self.with_side(domain, flags, |definition, _| {
-            disk.map_or(Ok(()), |name| find(definition, name).map(|_| ()))
+        self.with_side(domain, flags, |definition, live| {
+            disk.map_or(Ok(()), |name| find(definition, name, live).map(|_| ()))
         })
     }
 
@@ -49,7 +49,7 @@ impl Engine {
         client: &Arc<str>,
     ) -> Result<Params, VirError> {
         let (limits, id) = self.with_side(domain, flags, |definition, live| {
-            let disk = find(definition, disk)?;
+            let disk = find(definition, disk, live)?;
             let limits = disk.iotune.as_deref().map(IoLimits::of_disk).unwrap_or_default();
             Ok((limits, if live { plan::qemu::drive_id(disk) } else { None }))
         })?;
@@ -93,12 +93,12 @@ impl Engine {
             let _job = job;
             let mut sides = engine.sides(&domain, affect)?;
             if let Some(config) = &mut sides.config {
-                let limits = changed(find(config, &disk)?, &params)?;
+                let limits = changed(find(config, &disk, false)?, &params)?;
                 set(config, &disk, &limits);
             }
             let mut before = None;
             if let Some(live) = &mut sides.live {
-                let old = find(&live.definition, &disk)?.clone();
+                let old = find(&live.definition, &disk, true)?.clone();
                 let limits = changed(&old, &params)?;
                 if limits.group.as_deref().is_some_and(|_| named(&params)) && limits.is_empty() {
                     return Err(VirError::config(
@@ -166,11 +166,15 @@ fn named(params: &[(String, Value)]) -> bool {
 }
 
 /// The disk whose target or source is `name`, if its limits are its own.
-fn find<'a>(definition: &'a Definition, name: &str) -> Result<&'a Disk, VirError> {
+fn find<'a>(definition: &'a Definition, name: &str, live: bool) -> Result<&'a Disk, VirError> {
     let found = disks(definition)
         .iter()
         .find(|disk| disk.target.dev == name || source_path(disk) == Some(name))
-        .ok_or_else(|| VirError::invalid_arg(format!("disk '{name}' not found in domain")))?;
+        .ok_or_else(|| {
+            let place =
+                if live { "not found in domain" } else { "was not found in the domain config" };
+            VirError::invalid_arg(format!("disk '{name}' {place}"))
+        })?;
     if found.throttlefilters.as_ref().is_some_and(|filters| !filters.filters.is_empty()) {
         return Err(VirError::config(format!(
             "block 'iotune' can't be used together with 'throttlefilters' for disk '{name}'"

@@ -8,7 +8,7 @@ use super::super::{block::disks, threads};
 use super::LiveSide;
 use crate::engine::Engine;
 use crate::typed::{Kind, Params, Value, validate};
-use diag::VirError;
+use diag::{ErrorDomain, VirError};
 use host::cgroup::Part;
 use model::domain::Domain as Definition;
 use model::domain::tune::{IoThread, IoThreadIds, IoThreadPoll};
@@ -200,7 +200,7 @@ async fn discard(live: &LiveSide, id: u32) {
 }
 
 /// The threads one by one, also where the definition has only their number.
-fn listed(definition: &mut Definition) -> &mut Vec<IoThread> {
+pub(super) fn listed(definition: &mut Definition) -> &mut Vec<IoThread> {
     let ids = io_thread_ids(definition);
     let list = &mut definition.io_thread_ids.get_or_insert_with(IoThreadIds::default).threads;
     if list.is_empty() {
@@ -244,9 +244,8 @@ fn remove(definition: &mut Definition, id: u32) {
 
 fn removable(definition: &Definition, id: u32) -> Result<(), VirError> {
     if !io_thread_ids(definition).contains(&id) {
-        return Err(VirError::invalid_arg(format!(
-            "cannot find IOThread '{id}' in iothreadids list"
-        )));
+        let text = format!("cannot find IOThread '{id}' in iothreadids list");
+        return Err(VirError::invalid_arg(text).from_domain(ErrorDomain::DOMAIN));
     }
     let used = |what: String| {
         Err(VirError::invalid_arg(format!(

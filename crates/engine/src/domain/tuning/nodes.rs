@@ -6,7 +6,7 @@ use super::LiveSide;
 use super::writes::Writes;
 use crate::engine::Engine;
 use crate::typed::{Kind, Params, Value, validate};
-use diag::VirError;
+use diag::{ErrorDomain, VirError};
 use host::cgroup::{Controller, Part};
 use model::domain::Domain as Definition;
 use model::domain::scalar::CpuSet;
@@ -189,7 +189,8 @@ fn set(definition: &mut Definition, wanted: &Wanted) -> Result<(), VirError> {
     if memory.nodeset.is_none() && fixed && !automatic {
         return Err(VirError::config(
             "nodeset for NUMA memory tuning must be set if 'placement' is 'static'",
-        ));
+        )
+        .from_domain(ErrorDomain::DOMAIN));
     }
     definition.numa_tune.get_or_insert_default().memory = Some(memory);
     Ok(())

@@ -6,6 +6,7 @@ use super::super::vcpus::{
     affinity_of, emulator_threads, io_thread_ids, io_thread_thread, online_vcpus, thread_names,
     to_model, vcpu_thread,
 };
+use super::io_threads::listed;
 use crate::engine::Engine;
 use crate::events::DomainEvent;
 use crate::typed::Value;
@@ -88,12 +89,12 @@ impl Engine {
         self.detached(async move {
             let _job = job;
             let mut sides = engine.sides(&domain, affect)?;
-            if let Some(live) = &sides.live {
-                what.check(&live.definition, true)?;
-            }
             if let Some(config) = &mut sides.config {
                 what.check(config, false)?;
                 what.write(config, &cpus);
+            }
+            if let Some(live) = &sides.live {
+                what.check(&live.definition, true)?;
             }
             let mut moved = Moved::default();
             if let Some(live) = &mut sides.live {
@@ -189,6 +190,10 @@ impl Pinned {
     }
 
     fn write(self, definition: &mut Definition, cpus: &CpuSet) {
+        if let Self::IoThread(_) = self {
+            // What is said of one of them is said of a thread with a number, not of their count.
+            listed(definition);
+        }
         let tune = definition.cpu_tune.get_or_insert_with(CpuTune::default);
         let cpuset = to_model(cpus);
         match self {

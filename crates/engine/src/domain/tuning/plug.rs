@@ -61,11 +61,6 @@ impl Engine {
             )
             .from_domain(ErrorDomain::DOMAIN));
         }
-        exclusive(
-            flags,
-            (VCPU_MAXIMUM, "VIR_DOMAIN_VCPU_MAXIMUM"),
-            (affect::LIVE, "VIR_DOMAIN_AFFECT_LIVE"),
-        )?;
         if count == 0 {
             return Err(VirError::invalid_arg("nvcpus in virDomainSetVcpusFlags must not be zero")
                 .from_domain(ErrorDomain::DOMAIN));
@@ -79,6 +74,12 @@ impl Engine {
         self.detached(async move {
             let _job = job;
             if flags & VCPU_MAXIMUM != 0 {
+                if affect.live {
+                    return Err(VirError::new(
+                        ErrorCode::OPERATION_UNSUPPORTED,
+                        "maximum vcpu count of a live domain can't be modified",
+                    ));
+                }
                 return engine
                     .modify_config_later(&domain, move |definition| set_maximum(definition, count))
                     .await;
@@ -296,6 +297,9 @@ impl Engine {
                     )));
                 }
             }
+            if sides.config.is_some() && numbers.contains(&0) {
+                return Err(VirError::invalid_arg("vCPU '0' can't be modified"));
+            }
             if let Some(live) = &sides.live {
                 let online = online_vcpus(&live.definition);
                 for number in &numbers {
@@ -311,9 +315,6 @@ impl Engine {
                         ));
                     }
                 }
-            }
-            if sides.config.is_some() && numbers.contains(&0) {
-                return Err(VirError::invalid_arg("vCPU '0' can't be modified"));
             }
             if sides.live.is_some() {
                 engine.plug_all(&domain, &numbers, enable).await?;
