@@ -247,6 +247,7 @@ fn what_a_stopped_qemu_takes_after_all_goes_again() {
     saving::assert_ticks(&daemon, "slow");
 }
 
+/// QEMU is killed while it is told of a device that comes, leaves, or gets another medium.
 #[test]
 fn a_qemu_that_dies_gives_everything_back() {
     let daemon = Daemon::start();
@@ -255,17 +256,37 @@ fn a_qemu_that_dies_gives_everything_back() {
     }
     start(&daemon, "dies");
     let (image, disk) = usb_disk(&daemon, "dies-usb.img");
-    let qemu = daemon.qemus()[0];
-    processes::signal(qemu, Signal::STOP);
-    let mut client = begin(&daemon, &format!("attach-device dies {} --live", disk.display()));
-    // As an ordinary user nothing is lent.
-    if lends(&daemon) {
-        wait::until("the disk to be lent", || (!is_mine(&image)).then_some(()));
+    let iso = daemon.write("images/dies.iso", vec![0; 1 << 16]);
+    let attach = format!("attach-device dies {} --live", disk.display());
+    let detach = format!("detach-device dies {} --live", disk.display());
+    let insert = format!("change-media dies hdc {} --insert --live", iso.display());
+    let eject = "change-media dies hdc --eject --live".to_owned();
+    for (before, line) in
+        [(None, &attach), (Some(&attach), &detach), (None, &insert), (Some(&insert), &eject)]
+    {
+        if let Some(before) = before {
+            daemon.virsh(before).ok();
+        }
+        let qemu = daemon.qemus()[0];
+        processes::signal(qemu, Signal::STOP);
+        let mut client = begin(&daemon, line);
+        // As an ordinary user nothing is lent.
+        if before.is_none() && lends(&daemon) {
+            let lent = if *line == attach { &image } else { &iso };
+            wait::until("the image to be lent", || (!is_mine(lent)).then_some(()));
+        } else {
+            wait::until("the daemon to be at it", || {
+                let said = daemon.virsh("domcontrol dies").stdout;
+                (!said.trim().starts_with("ok")).then_some(())
+            });
+        }
+        processes::signal(qemu, Signal::KILL);
+        assert!(!client.wait().expect("virsh ends").success(), "{line}");
+        daemon.wait_for_state("dies", "shut off (crashed)");
+        wait::until("the images to be given back", || {
+            (is_mine(&image) && is_mine(&iso)).then_some(())
+        });
+        daemon.virsh("start dies").ok();
     }
-    processes::signal(qemu, Signal::KILL);
-    assert!(!client.wait().expect("virsh ends").success());
-    daemon.wait_for_state("dies", "shut off (crashed)");
-    wait::until("the disk to be given back", || is_mine(&image).then_some(()));
-    daemon.virsh("start dies").ok();
-    daemon.virsh(&format!("attach-device dies {} --live", disk.display())).ok();
+    daemon.virsh(&attach).ok();
 }
