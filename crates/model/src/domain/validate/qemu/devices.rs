@@ -252,11 +252,6 @@ fn watchdogs(dev: &Devices, m: &Machine, out: &mut Faults) {
             actions.push(w.action);
         }
     }
-    // It is a part of the chip set, which is there once.
-    if dev.watchdogs.iter().filter(|w| w.model == WatchdogModel::Itco).count() > 1 {
-        let text = "domain can only have one watchdog with model 'itco'";
-        out.unsupported("domain.watchdog-model", text);
-    }
     if actions.len() > 1 {
         out.unsupported(
             "domain.watchdog-action",
