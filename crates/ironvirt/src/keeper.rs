@@ -12,6 +12,9 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+/// Runs a small daemon with its arguments, as read and as given, and with what a predecessor left.
+type Run = fn(Args, Vec<OsString>, Option<Vec<u8>>) -> Result<(), String>;
+
 /// A small daemon.
 pub struct Keeper {
     /// The word that makes this program it.
@@ -20,8 +23,8 @@ pub struct Keeper {
     pub name: &'static str,
     /// The help text.
     pub help: &'static str,
-    /// Runs it in the foreground: arguments, the words they came from, what a predecessor left.
-    pub run: fn(Args, Vec<OsString>, Option<Vec<u8>>) -> Result<(), String>,
+    /// Runs it in the foreground.
+    pub run: Run,
 }
 
 impl Keeper {
