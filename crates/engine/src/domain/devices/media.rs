@@ -135,8 +135,8 @@ impl Engine {
         vm: &Arc<Vm>,
         exchange: Exchange,
     ) {
-        let Exchange { after, old, .. } = exchange;
-        self.medium_goes(domain, vm, after, old, true).await;
+        let Exchange { before, after, old, .. } = exchange;
+        self.medium_goes(domain, vm, after, &before, old, true).await;
     }
 
     /// The new medium did not come into its drive: it goes.
@@ -146,30 +146,31 @@ impl Engine {
         vm: &Arc<Vm>,
         exchange: Exchange,
     ) {
-        let Exchange { before, new, .. } = exchange;
-        self.medium_goes(domain, vm, before, new, false).await;
+        let Exchange { before, after, new, .. } = exchange;
+        self.medium_goes(domain, vm, before, &after, new, false).await;
     }
 
+    /// The `images` of a medium go, which `other` has and `definition`, the guest's from now on,
+    /// has not.
     async fn medium_goes(
         self: &Arc<Self>,
         domain: &Arc<Domain>,
         vm: &Arc<Vm>,
         definition: Definition,
+        other: &Definition,
         images: Images,
         publish: bool,
     ) {
-        let before = domain.snapshot().live.clone();
         let commands = images.commands();
         let kept = close_behind(vm, &commands.iter().collect::<Vec<_>>()).await;
         let made = if images.undo.is_empty() { Made::default() } else { vm.made().await };
         let change = self.give_back(&domain.snapshot().name, made, kept, images.undo).await;
         let held = !change.hold.is_empty();
         vm.change(Change { definition, publish, update: Some(None), ..change }).await;
-        if let Some(before) = before {
-            vm.unlock_change(&before.definition).await;
-        }
-        if held {
-            self.release_later(domain);
+        match held {
+            // What QEMU has open stays locked.
+            true => self.release_later(domain),
+            false => vm.unlock_change(other).await,
         }
     }
 

@@ -140,12 +140,16 @@ impl Engine {
                 false => vec![Held { nodes: kept, undo: held.undo.clone() }],
             };
             let mut drop = Vec::new();
-            if hold.is_empty() && !undo.is_empty() {
+            let closed = hold.is_empty();
+            if closed && !undo.is_empty() {
                 teardown::take_all_back(self, &name, undo.clone(), vm.made().await).await;
                 drop = undo;
             }
-            vm.change(Change { definition, drop, hold, release: vec![held], ..Change::default() })
-                .await;
+            let change = Change { drop, hold, release: vec![held], ..Change::default() };
+            vm.change(Change { definition: definition.clone(), ..change }).await;
+            if closed {
+                vm.unlock_change(&definition).await;
+            }
         }
         Ok(clean)
     }

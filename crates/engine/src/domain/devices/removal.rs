@@ -40,9 +40,10 @@ impl Engine {
         let change = self.give_back(&name, made, kept, undo).await;
         let held = !change.hold.is_empty();
         vm.change(Change { definition, publish: true, ..change }).await;
-        vm.unlock_change(&live.definition).await;
-        if held {
-            self.release_later(domain);
+        match held {
+            // What QEMU has open stays locked.
+            true => self.release_later(domain),
+            false => vm.unlock_change(&live.definition).await,
         }
         if let Some(alias) = alias {
             vm.tell(DomainEvent::DeviceRemoved { alias });

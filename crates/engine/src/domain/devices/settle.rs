@@ -77,9 +77,12 @@ impl Engine {
         let undo = unsettled.plan.rollback(unsettled.plan.commands.len());
         let kept = close_behind(&vm, &undo).await;
         drop(undo);
-        let after = unsettled.definition.clone();
+        let (after, closed) = (unsettled.definition.clone(), kept.is_empty());
         self.did_not_come(domain, &vm, unsettled, kept).await;
-        vm.unlock_change(&after).await;
+        // What QEMU has open stays locked.
+        if closed {
+            vm.unlock_change(&after).await;
+        }
         Ok(())
     }
 }

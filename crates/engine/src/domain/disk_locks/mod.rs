@@ -118,12 +118,12 @@ impl Vm {
         inner.in_turn(move |inner, held| inner.take_new(held, &after)).await
     }
 
-    /// Gives the locks back that the guest's definition, `before` the change, needs no more: after a change, or
-    /// after one that failed.
-    pub(super) async fn unlock_change(&self, before: &Definition) {
+    /// Gives the locks back that the guest's definition does not need and `other`, that of before a
+    /// change or of one that failed, does.
+    pub(super) async fn unlock_change(&self, other: &Definition) {
         let Some(inner) = self.disk_locks.0.clone() else { return };
-        let before = before.clone();
-        if let Err(error) = inner.in_turn(move |inner, held| inner.give_old(held, &before)).await {
+        let other = other.clone();
+        if let Err(error) = inner.in_turn(move |inner, held| inner.give_old(held, &other)).await {
             tracing::warn!(error = %error.message(), "a lock of a disk that left stays");
         }
     }
@@ -243,11 +243,15 @@ impl Inner {
         self.give(&engine, &locks)
     }
 
-    fn give_old(&self, held: &mut Held, before: &Definition) -> Result<(), VirError> {
+    fn give_old(&self, held: &mut Held, other: &Definition) -> Result<(), VirError> {
         let (engine, live) = self.live()?;
         let wanted = engine.wanted_locks(&live.definition)?;
         if matches!(held, Held::AsDefined) {
-            *held = Held::These(engine.wanted_locks(before)?);
+            let mut all = engine.wanted_locks(other)?;
+            all.extend(
+                wanted.iter().filter(|lock| !all.contains(lock)).cloned().collect::<Vec<_>>(),
+            );
+            *held = Held::These(all);
         }
         let Held::These(there) = held else { return Ok(()) };
         let old: Vec<Lock> = there.extract_if(.., |lock| !wanted.contains(lock)).collect();
