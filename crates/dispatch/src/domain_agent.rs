@@ -10,8 +10,8 @@ use crate::{Bound, Libvirt, Session};
 use diag::{ErrorCode, ErrorDomain, VirError};
 use engine::Engine;
 use engine::domain::affect;
-use engine::domain::agent_link::AgentPatience;
-use engine::domain::guest_info::SshKeys;
+use engine::domain::agent::info::SshKeys;
+use engine::domain::agent::link::AgentPatience;
 use protocol::remote::{self, Procedure, procs};
 use std::sync::Arc;
 
@@ -260,7 +260,7 @@ pub(crate) fn call<'a, 'b>(
     })
 }
 
-fn interface(interface: engine::domain::agent_calls::GuestInterface) -> remote::DomainInterface {
+fn interface(interface: engine::domain::agent::calls::GuestInterface) -> remote::DomainInterface {
     remote::DomainInterface {
         name: interface.name,
         hwaddr: interface.mac,

@@ -8,9 +8,9 @@ use diag::{ErrorCode, VirError};
 use engine::Engine;
 use engine::domain::Domain;
 use engine::domain::affect::not_running;
-use engine::domain::block::named_disk;
-use engine::domain::peek::Addresses;
-use engine::domain::resize::NewSize;
+use engine::domain::hardware::block::named_disk;
+use engine::domain::hardware::peek::Addresses;
+use engine::domain::hardware::resize::NewSize;
 use protocol::remote::{self, Procedure, procs};
 use std::sync::Arc;
 

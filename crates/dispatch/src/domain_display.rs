@@ -5,7 +5,7 @@ use crate::connect::{no_flags, only_flags};
 use crate::domain::find;
 use crate::{Bound, Libvirt, Session};
 use diag::{ErrorCode, VirError};
-use engine::domain::console::ConsolePort;
+use engine::domain::seat::console::ConsolePort;
 use protocol::remote::{self, Procedure, procs};
 use rpc::server::{Outcome, Stream, StreamIn};
 use std::fs::File;

@@ -6,7 +6,7 @@ use crate::domain::find;
 use crate::events::{Family, MonitorFilter};
 use crate::{Libvirt, Session, listen};
 use diag::{ErrorDomain, VirError};
-use engine::domain::agent_link::AgentPatience;
+use engine::domain::agent::link::AgentPatience;
 use protocol::qemu::{self, Procedure, procs};
 use rpc::server::Outcome;
 use std::sync::Arc;

@@ -196,7 +196,7 @@ impl CapsStore {
                 ErrorCode::SYSTEM_ERROR,
                 format!(
                     "Cannot check QEMU binary {emulator}: {}",
-                    crate::domain::store::os_words(&error)
+                    crate::domain::stored::store::os_words(&error)
                 ),
             )
         })?;

@@ -2,7 +2,7 @@
 
 use crate::caps::CapsStore;
 use crate::domain::registry::Registry;
-use crate::domain::store::{Store, StoreError};
+use crate::domain::stored::store::{Store, StoreError};
 use crate::events::EventBus;
 use crate::layout::Layout;
 use crate::ports::Ports;
@@ -78,7 +78,7 @@ pub struct Engine {
     pub(crate) cgroups: Option<Cgroups>,
     pub(crate) users: Users,
     pub(crate) replies: crate::host_view::Replies,
-    pub(crate) consoles: Arc<crate::domain::console::Consoles>,
+    pub(crate) consoles: Arc<crate::domain::seat::console::Consoles>,
     pub(crate) freezes: crate::domain::Freezes,
     pub(crate) gatherings: crate::domain::stats::Gatherings,
     pub(crate) images: crate::domain::stats::Images,
@@ -269,7 +269,9 @@ impl Engine {
                 return Ok(None);
             }
         }
-        if let Err(error) = crate::domain::limits::limit_guest(cgroups, &group, &cgroup.settings) {
+        if let Err(error) =
+            crate::domain::start::limits::limit_guest(cgroups, &group, &cgroup.settings)
+        {
             // Where it is was not written down yet.
             let _ = group.remove(Part::Machine);
             return Err(error);

@@ -1,11 +1,11 @@
 //! Power verbs of running domains: suspend, resume, shutdown, reboot, reset, wakeup, destroy.
 
 use super::affect::running;
-use super::agent_link::Turn;
 use super::job::Admission;
 use super::record::Domain;
 use super::view::agent_channel;
 use super::vm::EndReason;
+use crate::domain::agent::link::Turn;
 use crate::engine::Engine;
 use diag::{ErrorCode, VirError};
 use host::monitor::MonitorError;

@@ -1,9 +1,9 @@
 //! One domain as everybody may see it: a snapshot that is replaced as a whole.
 
-use super::agent_link::AgentPatience;
 use super::job::JobGate;
 use super::save::Jobs;
 use super::vm::Vm;
+use crate::domain::agent::link::AgentPatience;
 use crate::events::DomainRef;
 use lifecycle::{Phase, ShutoffReason, Status};
 use model::domain::Domain as Definition;

@@ -1,10 +1,10 @@
 //! What a change would do: planned as for the change itself, told as data, and nothing is touched.
 
 use super::affect::Affect;
-use super::define::UndefineOptions;
 use super::devices::FORCE;
 use super::record::Domain;
 use super::start::StartOptions;
+use crate::domain::stored::define::UndefineOptions;
 use crate::engine::Engine;
 use diag::VirError;
 use lifecycle::Request;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use units::Uuid;
 
-/// The "native format" under which this is asked for (as [`super::explain::FORMAT`]); the "XML" is a
+/// The "native format" under which this is asked for (as [`crate::domain::start::explain::FORMAT`]); the "XML" is a
 /// JSON object with `domain` (a UUID), `verb`, `subject` (a document or a name) and `flags`.
 pub const FORMAT: &str = "ironvirt-plan";
 

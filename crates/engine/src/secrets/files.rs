@@ -29,7 +29,7 @@ pub struct Stored {
 }
 
 fn failed(error_: &FileError) -> VirError {
-    let words = crate::domain::store::os_words(&error_.source);
+    let words = crate::domain::stored::store::os_words(&error_.source);
     error(ErrorCode::SYSTEM_ERROR, format!("{error_}: {words}"))
 }
 

@@ -13,7 +13,7 @@ pub fn storage(code: ErrorCode, detail: impl Into<String>) -> VirError {
 
 /// An error of the operating system: `what` failed, for the reason `error`.
 pub fn system(what: impl Into<String>, error: &io::Error) -> VirError {
-    let words = crate::domain::store::os_words(error);
+    let words = crate::domain::stored::store::os_words(error);
     storage(ErrorCode::SYSTEM_ERROR, format!("{}: {words}", what.into()))
 }
 

@@ -4,7 +4,7 @@ use super::Pools;
 use super::define::inactive;
 use super::error::accepted;
 use super::record::Pool;
-use crate::domain::store::{StoreError, read_text};
+use crate::domain::stored::store::{StoreError, read_text};
 use model::storage::Pool as Definition;
 use std::path::Path;
 use std::sync::Arc;

@@ -34,7 +34,7 @@ pub use record::{Pool, Snapshot, Volumes};
 pub use transfer::{Download, Piece, Upload};
 pub use volume::Place;
 
-use crate::domain::store::Store;
+use crate::domain::stored::store::Store;
 use crate::events::{Event, EventBus, PoolEvent, PoolRef};
 use crate::layout::Layout;
 use model::storage::PoolType;

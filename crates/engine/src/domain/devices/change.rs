@@ -1,8 +1,8 @@
 //! What the actor is told when the devices of its guest change.
 
 use super::note::{Held, UpdateNote};
-use crate::domain::status::Pending;
-use crate::domain::teardown::Made;
+use crate::domain::adopt::status::Pending;
+use crate::domain::start::teardown::Made;
 use model::domain::Domain as Definition;
 use plan::Undo;
 

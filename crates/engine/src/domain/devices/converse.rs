@@ -2,9 +2,9 @@
 //! carries them out in order, and what hangs on one that failed fails too.
 
 use super::release::close_behind;
-use crate::domain::launch::parse_command;
 use crate::domain::power::monitor_error;
-use crate::domain::results::Results;
+use crate::domain::start::launch::parse_command;
+use crate::domain::start::results::Results;
 use crate::domain::vm::Vm;
 use diag::VirError;
 use host::monitor::{MonitorError, PendingReply};

@@ -1,6 +1,6 @@
 //! What reading and planning a device depends on, looked up.
 
-use crate::domain::define::refuse_faults;
+use crate::domain::stored::define::refuse_faults;
 use crate::engine::Engine;
 use diag::{Diagnostic, ErrorDomain, Severity, VirError};
 use model::capabilities::qemu::Accel;

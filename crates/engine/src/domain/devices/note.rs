@@ -1,7 +1,7 @@
 //! What is written down of devices that change, for the next daemon: a change under way, and what
 //! QEMU has not let go of yet.
 
-use crate::domain::status::{undo_from_json, undo_to_json};
+use crate::domain::adopt::status::{undo_from_json, undo_to_json};
 use model::domain::Domain as Definition;
 use model::domain::hotplug::{DeviceKind, Place};
 use model::domain::status::{self, DomStatus};

@@ -8,7 +8,7 @@ use super::note::Held;
 use super::removal::still_needed;
 use crate::domain::affect::{acquire, running};
 use crate::domain::record::Domain;
-use crate::domain::teardown::{self, Made};
+use crate::domain::start::teardown::{self, Made};
 use crate::domain::vm::Vm;
 use crate::engine::Engine;
 use diag::VirError;

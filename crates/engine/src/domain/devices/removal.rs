@@ -4,7 +4,7 @@ use super::Change;
 use super::release::{close_behind, not_needed};
 use crate::domain::affect::{acquire, not_running, running};
 use crate::domain::record::Domain;
-use crate::domain::teardown::Made;
+use crate::domain::start::teardown::Made;
 use crate::domain::vm::Vm;
 use crate::engine::Engine;
 use crate::events::DomainEvent;

@@ -5,7 +5,7 @@ use super::Change;
 use super::release::close_behind;
 use crate::domain::affect::running;
 use crate::domain::record::Domain;
-use crate::domain::teardown::Made;
+use crate::domain::start::teardown::Made;
 use crate::engine::Engine;
 use crate::events::DomainEvent;
 use diag::VirError;

@@ -5,7 +5,7 @@
 use super::Change;
 use super::media::Exchange;
 use super::note::{MediumNote, UpdateNote};
-use crate::domain::block::entry_of;
+use crate::domain::hardware::block::entry_of;
 use crate::domain::record::Domain;
 use crate::domain::vm::Vm;
 use crate::engine::Engine;

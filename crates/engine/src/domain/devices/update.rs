@@ -3,9 +3,9 @@
 use super::FORCE;
 use super::note::UpdateNote;
 use crate::domain::affect::{Affect, not_running, running};
-use crate::domain::launch::parse_command;
-use crate::domain::links;
 use crate::domain::record::Domain;
+use crate::domain::start::launch::parse_command;
+use crate::domain::start::links;
 use crate::domain::vm::Vm;
 use crate::engine::Engine;
 use diag::{ErrorCode, Severity, VirError};

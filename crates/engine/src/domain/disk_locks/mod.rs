@@ -354,7 +354,7 @@ impl Engine {
 }
 
 fn unreachable(error: &std::io::Error) -> VirError {
-    let words = super::store::os_words(error);
+    let words = crate::domain::stored::store::os_words(error);
     VirError::new(ErrorCode::SYSTEM_ERROR, format!("can't connect to virtlockd: {words}"))
         .from_domain(ErrorDomain::LOCKING)
         .hint("'ironvirt lockd' starts a lock daemon")

@@ -314,7 +314,7 @@ async fn dump_unasked(
     let file = format!(
         "{}-{}",
         plan::qemu::short_name(vm.id, &name),
-        crate::domain::qemu_log::file_time(SystemTime::now())
+        crate::domain::start::qemu_log::file_time(SystemTime::now())
     );
     let path = folder.join(file);
     let client: Arc<str> = Arc::from(cause);

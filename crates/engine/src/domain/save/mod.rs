@@ -92,7 +92,7 @@ fn image_error(fault: &ImageFault) -> VirError {
 
 /// libvirt's error for a file that the system refuses.
 fn system_error(what: &str, path: &Path, error: &std::io::Error) -> VirError {
-    let words = super::store::os_words(error);
+    let words = crate::domain::stored::store::os_words(error);
     VirError::new(
         ErrorCode::SYSTEM_ERROR,
         format!("Failed to {what} file '{}': {words}", path.display()),

@@ -4,9 +4,9 @@ use super::image::Image;
 use super::note::{SaveNote, identity};
 use super::stream::{Stream, StreamOptions};
 use super::{checked_channels, outgoing};
-use crate::domain::define::uuid_of;
 use crate::domain::record::Domain;
 use crate::domain::start::{StartOptions, already_active};
+use crate::domain::stored::define::uuid_of;
 use crate::domain::vm::{EndReason, Vm};
 use crate::engine::Engine;
 use crate::events::{DomainEvent, DomainRef};
@@ -85,7 +85,7 @@ impl Engine {
         let mut incoming = Incoming::of(image, options.channels, options.bypass_cache)?;
         incoming.running = options.running;
         let start = StartOptions { reset_nvram: options.reset_nvram, ..StartOptions::default() };
-        crate::domain::store::check_name(&self.layout.qemu_run(), &definition.name)
+        crate::domain::stored::store::check_name(&self.layout.qemu_run(), &definition.name)
             .map_err(|error| error.to_vir())?;
         let engine = Arc::clone(self);
         let client = Arc::clone(client);

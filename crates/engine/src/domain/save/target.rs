@@ -179,13 +179,13 @@ fn synced(file: &File) -> io::Result<()> {
 
 /// A write that failed, in words that name the file.
 pub(super) fn write_error(path: &Path, error: &io::Error) -> VirError {
-    let words = crate::domain::store::os_words(error);
+    let words = crate::domain::stored::store::os_words(error);
     VirError::failed(format!("Unable to write {}: {words}", path.display()))
 }
 
 /// A file system that knows no direct I/O.
 pub(super) fn no_direct(path: &Path, error: &io::Error) -> VirError {
-    let words = crate::domain::store::os_words(error);
+    let words = crate::domain::stored::store::os_words(error);
     VirError::new(
         ErrorCode::SYSTEM_ERROR,
         format!("Failed to open file '{}' for direct I/O: {words}", path.display()),

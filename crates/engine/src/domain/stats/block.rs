@@ -1,7 +1,7 @@
 //! Disks in the statistics: counters, sizes, thresholds; of the top image or of the whole chain.
 
 use super::{Images, Out};
-use crate::domain::block::{BlockCounters, alias_of, entry_of};
+use crate::domain::hardware::block::{BlockCounters, alias_of, entry_of};
 use model::domain::devices::disk::{BackingStore, Disk, DiskSource};
 use qmp::Value;
 use std::collections::HashMap;

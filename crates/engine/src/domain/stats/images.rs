@@ -4,7 +4,7 @@
 //! until it comes back. So an image that hangs is tried by one thread only, which is left behind; its
 //! guest's statistics are told without its size until that thread returns.
 
-use crate::domain::block::{BlockInfo, image_info};
+use crate::domain::hardware::block::{BlockInfo, image_info};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -19,11 +19,11 @@ pub(crate) use nics::nic_counters;
 
 use self::block::{Answered, block_group};
 use self::nics::net_group;
-use super::block::{disks, disks_in};
-use super::memory::balloon;
 use super::record::{Domain, Live, Snapshot};
-use super::vcpus::{io_thread_ids, online_vcpus, thread_names, vcpu_thread};
 use super::vm::Vm;
+use crate::domain::hardware::block::{disks, disks_in};
+use crate::domain::hardware::memory::balloon;
+use crate::domain::hardware::vcpus::{io_thread_ids, online_vcpus, thread_names, vcpu_thread};
 use crate::engine::Engine;
 use crate::events::DomainRef;
 pub use crate::typed::Value as StatValue;
@@ -400,7 +400,7 @@ fn halt_polling(pid: u32) -> Option<(u64, u64)> {
 
 fn balloon_group(out: &mut Out, live: &Live, answer: &Value) {
     if balloon(&live.definition).is_some() {
-        let numbers = super::memory::balloon_numbers(answer);
+        let numbers = crate::domain::hardware::memory::balloon_numbers(answer);
         let mut updated = false;
         for stat in &numbers {
             updated |= stat.name == "last-update";

@@ -1,8 +1,8 @@
 //! Weights and limits of the host's block devices (`virsh blkiotune`).
 
-use super::super::limits::fault;
 use super::super::record::Domain;
 use super::writes::Writes;
+use crate::domain::start::limits::fault;
 use crate::engine::Engine;
 use crate::typed::{Kind, Params, Value, validate};
 use diag::VirError;

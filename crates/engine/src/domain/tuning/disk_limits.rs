@@ -1,11 +1,11 @@
 //! Limits of a disk's input and output (`virsh blkdeviotune`).
 
 use super::super::affect::acquire;
-use super::super::block::disks;
 use super::super::power::execute;
 use super::super::record::Domain;
 use super::super::view::source_path;
 use super::LiveSide;
+use crate::domain::hardware::block::disks;
 use crate::engine::Engine;
 use crate::events::DomainEvent;
 use crate::typed::{Kind, Params, Value, validate};

@@ -1,11 +1,12 @@
 //! I/O threads, made, changed and removed (`virsh iothreadadd`, `iothreadset`, `iothreaddel`).
 
-use super::super::limits;
 use super::super::power::execute;
 use super::super::record::Domain;
-use super::super::vcpus::{common_set, io_thread_ids, io_thread_thread, thread_names};
-use super::super::{block::disks, threads};
 use super::LiveSide;
+use crate::domain::hardware::block::disks;
+use crate::domain::hardware::threads;
+use crate::domain::hardware::vcpus::{common_set, io_thread_ids, io_thread_thread, thread_names};
+use crate::domain::start::limits;
 use crate::engine::Engine;
 use crate::typed::{Kind, Params, Value, validate};
 use diag::{ErrorDomain, VirError};

@@ -1,9 +1,9 @@
 //! Memory nodes of the host (`virsh numatune`).
 
 use super::super::record::Domain;
-use super::super::vcpus::{io_thread_ids, online_vcpus, to_model};
 use super::LiveSide;
 use super::writes::Writes;
+use crate::domain::hardware::vcpus::{io_thread_ids, online_vcpus, to_model};
 use crate::engine::Engine;
 use crate::typed::{Kind, Params, Value, validate};
 use diag::{ErrorDomain, VirError};

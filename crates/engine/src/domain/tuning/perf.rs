@@ -1,8 +1,8 @@
 //! Counters of the host's kernel for guests (`virsh perf`).
 
 use super::super::record::Domain;
-use super::super::store::os_words;
 use super::Vm;
+use crate::domain::stored::store::os_words;
 use crate::engine::Engine;
 use crate::typed::{Kind, Params, Value, validate};
 use diag::{ErrorCode, VirError};

@@ -1,12 +1,12 @@
 //! Host CPUs for threads of guests (`virsh vcpupin`, `emulatorpin`, `iothreadpin`).
 
 use super::super::record::Domain;
-use super::super::threads::set_affinity;
-use super::super::vcpus::{
+use super::io_threads::listed;
+use crate::domain::hardware::threads::set_affinity;
+use crate::domain::hardware::vcpus::{
     affinity_of, emulator_threads, io_thread_ids, io_thread_thread, online_vcpus, thread_names,
     to_model, vcpu_thread,
 };
-use super::io_threads::listed;
 use crate::engine::Engine;
 use crate::events::DomainEvent;
 use crate::typed::Value;

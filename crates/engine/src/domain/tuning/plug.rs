@@ -1,15 +1,15 @@
 //! How many virtual CPUs a guest has, and which (`virsh setvcpus`, `setvcpu`).
 
 use super::super::affect::{self, Affect, exclusive};
-use super::super::limits;
 use super::super::power::{execute, monitor_error};
 use super::super::record::Domain;
-use super::super::threads::set_affinity;
-use super::super::vcpus::{
+use super::Vm;
+use crate::domain::hardware::threads::set_affinity;
+use crate::domain::hardware::vcpus::{
     VCPU_GUEST, VCPU_HOTPLUGGABLE, VCPU_MAXIMUM, common_set, from_model, online_vcpus,
     thread_names, vcpu_thread,
 };
-use super::Vm;
+use crate::domain::start::limits;
 use crate::engine::Engine;
 use crate::events::{DomainEvent, Event};
 use diag::{ErrorCode, ErrorDomain, VirError};
@@ -217,7 +217,9 @@ impl Engine {
         set_affinity(thread, &cpus.to_string())?;
         let scheds = tune.iter().flat_map(|tune| &tune.vcpu_scheds);
         match scheds.into_iter().find(|sched| sched.vcpus.iter().any(|own| own == number)) {
-            Some(sched) => super::super::threads::schedule(thread, sched.scheduler, sched.priority),
+            Some(sched) => {
+                crate::domain::hardware::threads::schedule(thread, sched.scheduler, sched.priority)
+            }
             None => Ok(()),
         }
     }

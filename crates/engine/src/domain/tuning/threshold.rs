@@ -1,9 +1,9 @@
 //! Being told when more of an image is written than a given size (`virsh domblkthreshold`).
 
 use super::super::affect::acquire;
-use super::super::block::disks;
 use super::super::power::execute;
 use super::super::record::Domain;
+use crate::domain::hardware::block::disks;
 use crate::engine::Engine;
 use crate::events::DomainEvent;
 use diag::VirError;

@@ -1,10 +1,10 @@
 //! Limits that disks share by name (`<throttlegroups>`, `virsh domthrottlegroupset`).
 
-use super::super::block::disks;
 use super::super::power::execute;
 use super::super::record::Domain;
 use super::LiveSide;
 use super::disk_limits::{fault, kinds, numbers};
+use crate::domain::hardware::block::disks;
 use crate::engine::Engine;
 use crate::events::DomainEvent;
 use crate::typed::{Params, Value, validate};

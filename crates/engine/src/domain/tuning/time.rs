@@ -1,10 +1,10 @@
 //! Processor time: shares, periods, quotas (`virsh schedinfo`).
 
-use super::super::limits;
 use super::super::record::Domain;
-use super::super::vcpus::{io_thread_ids, online_vcpus};
 use super::writes::Writes;
 use super::{LiveSide, told};
+use crate::domain::hardware::vcpus::{io_thread_ids, online_vcpus};
+use crate::domain::start::limits;
 use crate::engine::Engine;
 use crate::events::DomainEvent;
 use crate::typed::{Kind, Params, Value, validate};

@@ -1,7 +1,7 @@
 //! Values written into a running guest's control groups, all or none.
 
-use super::super::limits::{device_number, kernels, refused};
 use super::LiveSide;
+use crate::domain::start::limits::{device_number, kernels, refused};
 use crate::engine::Engine;
 use diag::VirError;
 use host::cgroup::{CgroupError, Cgroups, Controller, MachineGroup, Part};

@@ -1,18 +1,20 @@
 //! The actor of a running VM: the one task that changes its live state, from its start to the end
 //! of QEMU and of all that was made for it.
 
-use super::super::agent_link::AgentLink;
-use super::super::devices::{Answer, Change, Waiting};
-use super::super::disk_locks::DiskLocks;
-use super::super::guest_events::{Intent, meaning};
-use super::super::ports::{PortChange, Ports};
-use super::super::record::{Domain, Live};
-use super::super::status::{Pending, Sidecar, StatusFile};
-use super::super::taint::Taint;
-use super::super::teardown;
-use super::super::tuning::{perf, plug, threshold};
-use super::super::{save, tpm, view};
 use super::{EndReason, IoError, Message, NodesWanted, Vm};
+use crate::domain::adopt::status::{Pending, Sidecar, StatusFile};
+use crate::domain::agent::link::AgentLink;
+use crate::domain::devices::{Answer, Change, Waiting};
+use crate::domain::disk_locks::DiskLocks;
+use crate::domain::record::{Domain, Live};
+use crate::domain::save;
+use crate::domain::start::teardown;
+use crate::domain::start::tpm;
+use crate::domain::tuning::{perf, plug, threshold};
+use crate::domain::view;
+use crate::domain::vm::guest_events::{Intent, meaning};
+use crate::domain::vm::ports::{PortChange, Ports};
+use crate::domain::vm::taint::Taint;
 use crate::engine::Engine;
 use crate::events::{DomainEvent, Event};
 use host::monitor::{Events, Monitor, MonitorEvent};

@@ -1,7 +1,7 @@
 //! Why a guest that is there does not run or does not answer.
 
 use super::Finding;
-use crate::domain::block::{DiskError, disk};
+use crate::domain::hardware::block::{DiskError, disk};
 use crate::domain::record::Domain;
 use crate::domain::view::{agent_path, source_path};
 use crate::engine::Engine;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use units::Uuid;
 
-/// The "native format" under which this is asked for (as [`super::explain::FORMAT`]); the "XML" is the domain's UUID.
+/// The "native format" under which this is asked for (as [`crate::domain::start::explain::FORMAT`]); the "XML" is the domain's UUID.
 pub const FORMAT: &str = "ironvirt-why";
 
 /// One thing that was found.

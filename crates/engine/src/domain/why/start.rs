@@ -1,10 +1,10 @@
 //! What a start would meet: the plan of it is made and each step looked at, none is done.
 
 use super::Finding;
-use crate::domain::grants;
-use crate::domain::qemu_log;
 use crate::domain::record::Domain;
 use crate::domain::start::StartOptions;
+use crate::domain::start::grants;
+use crate::domain::start::qemu_log;
 use crate::domain::view::source_path;
 use crate::engine::Engine;
 use diag::VirError;
@@ -34,7 +34,7 @@ impl Engine {
             let mut definition = engine.definition_of(&config)?;
             let plan = engine.plan_start(&mut definition, -1, StartOptions::default())?;
             let mut found = Vec::new();
-            if let Some(error) = crate::domain::steps::unsupported(&plan.steps) {
+            if let Some(error) = crate::domain::start::steps::unsupported(&plan.steps) {
                 found.push(Finding::of_error(&error));
             }
             for step in &plan.steps {

@@ -16,7 +16,7 @@ use super::domain;
 use super::fail::{Context, Fail, Outcome, fail};
 
 /// The name that our daemon knows explanations by, as a "native format".
-const FORMAT: &str = engine::domain::explain::FORMAT;
+const FORMAT: &str = engine::domain::start::explain::FORMAT;
 
 /// `explain`
 pub fn cmd_explain(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {

@@ -1,0 +1,4 @@
+//! Running guests that a daemon finds when it starts, and the status files that tell of them.
+
+pub(in crate::domain) mod reattach;
+pub(in crate::domain) mod status;

@@ -1,0 +1,383 @@
+//! Taking over running guests when the daemon starts: ours and libvirtd's alike.
+
+use crate::domain::adopt::status::{Pending, Sidecar, StatusFile};
+use crate::domain::agent::link::AgentPatience;
+use crate::domain::record::{Domain, Live};
+use crate::domain::save::{SaveNote, forget_unfinished, go_on};
+use crate::domain::start::teardown;
+use crate::domain::view::power_policy;
+use crate::domain::vm::{self, ActorParts, Vm};
+use crate::engine::Engine;
+use crate::hooks::GuestHook;
+use host::monitor::{Connected, Monitor, MonitorError};
+use host::process::Process;
+use lifecycle::{
+    GuestEvent, OnEvent, PausedReason, Phase, PowerPolicy, RunningReason, ShutdownReason,
+    ShutoffReason, Status, StoppedDetail,
+};
+use plan::Undo;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use units::Uuid;
+
+/// How long a QEMU may take to answer before the daemon goes on without it for now.
+const MONITOR_DEADLINE: Duration = Duration::from_secs(5);
+
+/// How long the start of the daemon waits for one guest; the others are served from then on.
+const START_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long a QEMU that is to be destroyed without a monitor has between SIGTERM and SIGKILL.
+const TERM_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often a QEMU that did not answer is tried again.
+const RETRY: Duration = Duration::from_secs(10);
+
+impl Engine {
+    /// Takes over every guest that a status file tells of. Guests that ended meanwhile are cleaned
+    /// up after; one that does not answer is tried again later and never harmed.
+    pub async fn reattach(self: &Arc<Self>) {
+        let mut waiting = Vec::new();
+        for path in self.status_paths() {
+            let engine = Arc::clone(self);
+            waiting.push(self.runtime().spawn(async move { engine.reattach_one(path).await }));
+        }
+        for task in waiting {
+            let _ = task.await;
+        }
+    }
+
+    fn status_paths(&self) -> Vec<PathBuf> {
+        let Ok(entries) = std::fs::read_dir(self.layout.qemu_run()) else { return Vec::new() };
+        let mut paths: Vec<_> = entries
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "xml"))
+            .collect();
+        paths.sort();
+        paths
+    }
+
+    async fn reattach_one(self: Arc<Self>, path: PathBuf) {
+        let read = {
+            let path = path.clone();
+            tokio::task::spawn_blocking(move || StatusFile::read(&path)).await
+        };
+        let status = match read {
+            Ok(Ok(status)) => status,
+            Ok(Err(why)) => {
+                tracing::error!(file = %path.display(), why, "a status file cannot be used");
+                return;
+            }
+            Err(_) => return,
+        };
+        let sidecar = status.read_sidecar();
+        let process = find_process(&status, sidecar.as_ref());
+        let (undo, made) = match &sidecar {
+            Some(sidecar) => (sidecar.undo.clone(), sidecar.made.clone()),
+            None => {
+                let pid = process.as_ref().map_or(0, Process::pid);
+                crate::domain::start::foreign::undo(&self, status.content(), pid)
+            }
+        };
+        let pending = sidecar.as_ref().map(|sidecar| sidecar.pending.clone()).unwrap_or_default();
+        let starting = status.content().status == Status::Paused(PausedReason::StartingUp);
+        match process {
+            Some(process) if !starting => {
+                for port in made.ports.values() {
+                    self.ports.take(*port);
+                }
+                self.take_over(status, process, undo, made, pending).await;
+            }
+            process => {
+                // It ended while nobody looked, or was never let run: nothing of it may stay.
+                if let Some(process) = process {
+                    let _ = process.kill();
+                    let _ = process.exited().await;
+                }
+                // A guest that was given its state and never ran has it in the image alone.
+                let never_ran =
+                    starting || status.content().status == Status::Paused(PausedReason::Migration);
+                let note = pending
+                    .note
+                    .filter(|note| !never_ran || !matches!(note, SaveNote::Restored { .. }));
+                if let Some(note) = note {
+                    let _ = tokio::task::spawn_blocking(move || forget_unfinished(&note)).await;
+                }
+                let definition = &status.content().definition;
+                let (name, why) = (&definition.name, ShutoffReason::Unknown);
+                teardown::run(&self, name, Some(definition), why, undo, made).await;
+                let _ = status.remove();
+            }
+        }
+    }
+
+    async fn take_over(
+        self: &Arc<Self>,
+        status: StatusFile,
+        process: Process,
+        undo: Vec<Undo>,
+        made: teardown::Made,
+        pending: Pending,
+    ) {
+        let content = status.content().clone();
+        let Some(uuid) = content.definition.uuid.map(|uuid| Uuid(uuid.0)) else {
+            tracing::error!(domain = content.name, "its status file has no uuid");
+            return;
+        };
+        let id = content.definition.id.unwrap_or(0);
+        let claimed = self
+            .registry
+            .claim(&content.name, &uuid, || Domain::inactive(uuid, &content.name, None));
+        let domain = match claimed {
+            Ok((domain, _)) => domain,
+            Err(error) => {
+                tracing::error!(domain = content.name, error = %error.detail, "not taken over");
+                return;
+            }
+        };
+        let id = if id > 0 {
+            self.registry.restore_id(&domain, id);
+            id
+        } else {
+            self.registry.assign_id(&domain)
+        };
+        let live = Live::new(content.definition.clone(), process.pid());
+        let live = Arc::new(live.with_configured_cpu(content.configured_cpu.clone()));
+        domain.publish(|snapshot| {
+            snapshot.id = id;
+            snapshot.status = content.status;
+            snapshot.live = Some(live);
+        });
+        domain.gate.set_phase(Phase::Active(content.status));
+        let guest = Guest { domain, id, status, process, undo, made, pending };
+        let engine = Arc::clone(self);
+        // Until it is under control, only destroy can do something about it.
+        let (abort, aborted) = watch::channel(false);
+        guest.domain.begin_start(abort);
+        let control = self.runtime().spawn(async move {
+            match connect(&content.monitor).await {
+                Ok((connected, run_state)) => {
+                    engine.welcome_back(guest, connected, run_state).await;
+                }
+                Err(error) => {
+                    tracing::warn!(
+                        domain = content.name,
+                        %error,
+                        "QEMU does not answer; trying again"
+                    );
+                    engine.keep_trying(guest, content.monitor, aborted).await;
+                }
+            }
+        });
+        let _ = tokio::time::timeout(START_PATIENCE, control).await;
+    }
+
+    async fn keep_trying(
+        self: Arc<Self>,
+        guest: Guest,
+        monitor: String,
+        mut aborted: watch::Receiver<bool>,
+    ) {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(RETRY) => {}
+                true = async { aborted.wait_for(|aborted| *aborted).await.is_ok() } => {
+                    let _ = guest.process.terminate();
+                    let ended = tokio::time::timeout(TERM_PATIENCE, guest.process.exited()).await;
+                    if ended.is_err() {
+                        let _ = guest.process.kill();
+                        let _ = guest.process.exited().await;
+                    }
+                    self.bury(guest, ShutoffReason::Destroyed, StoppedDetail::Destroyed).await;
+                    return;
+                }
+                _ = guest.process.exited() => {
+                    self.bury(guest, ShutoffReason::Unknown, StoppedDetail::Failed).await;
+                    return;
+                }
+            }
+            if let Ok((connected, run_state)) = connect(&monitor).await {
+                self.welcome_back(guest, connected, run_state).await;
+                return;
+            }
+        }
+    }
+
+    /// Takes back what was made for a guest that ended before it was under control.
+    async fn bury(self: &Arc<Self>, guest: Guest, reason: ShutoffReason, detail: StoppedDetail) {
+        if let Some(note) = guest.pending.note {
+            let _ = tokio::task::spawn_blocking(move || forget_unfinished(&note)).await;
+        }
+        let definition = &guest.status.content().definition;
+        let name = &definition.name;
+        teardown::run(self, name, Some(definition), reason, guest.undo, guest.made).await;
+        let _ = guest.status.remove();
+        guest.domain.end_start();
+        vm::retire(self, &guest.domain, guest.id, reason, Some(detail));
+    }
+
+    /// The monitor answers: the administrator's scripts may have the guest ended, else it is ours.
+    async fn welcome_back(self: &Arc<Self>, guest: Guest, connected: Connected, run_state: String) {
+        let definition = &guest.status.content().definition;
+        if self.guest_hook(definition, GuestHook::Reconnect).await.is_ok() {
+            return self.resume_control(guest, connected, run_state);
+        }
+        tracing::error!(domain = definition.name, "ended, as the reconnect hook asks by failing");
+        let _ = guest.process.kill();
+        let _ = guest.process.exited().await;
+        self.bury(guest, ShutoffReason::Daemon, StoppedDetail::Failed).await;
+    }
+
+    /// The guest is ours: believe QEMU about what the guest does now, and start its actor.
+    fn resume_control(self: &Arc<Self>, guest: Guest, connected: Connected, run_state: String) {
+        let Guest { domain, id, mut status, process, undo, made, pending } = guest;
+        let note = pending.note.clone();
+        let before = status.content().status;
+        let now = reconcile(before, &run_state);
+        status.set_status(now);
+        if let Err(error) = status.write() {
+            tracing::error!(domain = status.content().name, %error, "status not written");
+        }
+        domain.end_start();
+        domain.publish(|snapshot| snapshot.status = now);
+        domain.gate.set_phase(Phase::Active(now));
+        let policy = power_policy(&status.content().definition);
+        tracing::info!(domain = status.content().name, pid = process.pid(), "taken over");
+        let patience = status.agent_seconds().map(AgentPatience::from_seconds);
+        if let Some(Ok(patience)) = patience {
+            domain.set_agent_patience(patience);
+        }
+        // Before its actor, so that a power-off which comes at once is understood.
+        let fake_reboot = status.content().fake_reboot;
+        let vm = vm::spawn(ActorParts {
+            engine: Arc::clone(self),
+            domain: Arc::clone(&domain),
+            id,
+            process,
+            monitor: connected.monitor,
+            events: connected.events,
+            policy,
+            status_file: status,
+            fake_reboot,
+            found: Some(matches!(now, lifecycle::Status::Running(_))),
+            missed: missed(before, &run_state, policy),
+            undo,
+            made,
+            pending,
+        });
+        if let Some(note) = note {
+            go_on(self, &domain, &vm, note);
+        }
+        self.check_devices(&domain, Arc::clone(&vm));
+        self.runtime().spawn(look_at_ports(vm));
+    }
+}
+
+/// Asks which channels the guest holds: the events that told so are over.
+async fn look_at_ports(vm: Arc<Vm>) {
+    let devices = match vm.monitor.execute(qmp::cmd::query_chardev()).await {
+        Ok(devices) => devices,
+        Err(error) => {
+            tracing::warn!(%error, "which channels the guest holds is not known");
+            return;
+        }
+    };
+    for device in devices {
+        if let Some(alias) = device.label.strip_prefix("charchannel") {
+            vm.port(&format!("channel{alias}"), device.frontend_open);
+        }
+    }
+}
+
+/// A guest on its way to being under control.
+struct Guest {
+    domain: Arc<Domain>,
+    id: i32,
+    status: StatusFile,
+    process: Process,
+    undo: Vec<Undo>,
+    made: teardown::Made,
+    pending: Pending,
+}
+
+/// The process of a status file, if it is still that process.
+fn find_process(status: &StatusFile, sidecar: Option<&Sidecar>) -> Option<Process> {
+    let pid = status.content().pid;
+    if pid == 0 {
+        return None;
+    }
+    match sidecar {
+        Some(sidecar) => Process::reopen(pid, sidecar.start_time).ok().flatten(),
+        None => {
+            // A pid alone proves nothing: the process must be the one that was started under
+            // this name.
+            let command = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+            let wanted = format!("guest={}", status.content().name);
+            let named = command
+                .split(|byte| *byte == 0)
+                .any(|argument| String::from_utf8_lossy(argument).starts_with(&wanted));
+            if named { Process::open(pid).ok() } else { None }
+        }
+    }
+}
+
+async fn connect(monitor: &str) -> Result<(Connected, String), MonitorError> {
+    let connected = Monitor::connect(Path::new(monitor), Instant::now() + MONITOR_DEADLINE).await?;
+    connected.monitor.execute(qmp::cmd::qmp_capabilities(false)).await?;
+    let status = connected.monitor.execute(qmp::cmd::query_status()).await?;
+    Ok((connected, status.status))
+}
+
+/// What the guest does now, from what was written down and what QEMU says (`RunState`).
+fn reconcile(recorded: Status, run_state: &str) -> Status {
+    match run_state {
+        "running" => match recorded {
+            Status::Running(reason) => Status::Running(reason),
+            _ => Status::Running(RunningReason::Unpaused),
+        },
+        "suspended" => Status::PmSuspended,
+        "shutdown" => Status::Shutdown(ShutdownReason::Unknown),
+        "io-error" => Status::Paused(PausedReason::IoError),
+        "watchdog" => Status::Paused(PausedReason::Watchdog),
+        "guest-panicked" => Status::Crashed(lifecycle::CrashedReason::Panicked),
+        _ => match recorded {
+            Status::Paused(reason) => Status::Paused(reason),
+            _ => Status::Paused(PausedReason::Unknown),
+        },
+    }
+}
+
+/// The event that nobody heard, by what was written down and what QEMU says. What was written down
+/// already was told, but perhaps nothing followed it.
+fn missed(before: Status, run_state: &str, policy: PowerPolicy) -> Option<GuestEvent> {
+    match (run_state, before) {
+        ("shutdown", Status::Shutdown(_)) if policy.poweroff == OnEvent::Preserve => None,
+        ("shutdown", _) => Some(GuestEvent::Shutdown { by_guest: None, fake_reboot: false }),
+        ("guest-panicked", Status::Crashed(_)) => None,
+        ("guest-panicked", _) => Some(GuestEvent::Panicked),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn qemu_is_believed_about_the_state_and_the_file_about_the_reason() {
+        let booted = Status::Running(RunningReason::Booted);
+        let by_user = Status::Paused(PausedReason::User);
+        for (recorded, run_state, expected) in [
+            (booted, "running", booted),
+            (by_user, "paused", by_user),
+            (by_user, "running", Status::Running(RunningReason::Unpaused)),
+            (booted, "paused", Status::Paused(PausedReason::Unknown)),
+            (booted, "shutdown", Status::Shutdown(ShutdownReason::Unknown)),
+        ] {
+            assert_eq!(reconcile(recorded, run_state), expected, "{recorded:?} {run_state}");
+        }
+    }
+}

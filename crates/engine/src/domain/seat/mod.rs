@@ -1,0 +1,6 @@
+//! What a person sits at: consoles, screens, keys.
+
+pub mod console;
+pub mod display;
+pub mod input;
+pub(in crate::domain) mod keycodes;

@@ -1,0 +1,86 @@
+//! What to take back at the end of a guest that libvirtd started: what libvirtd would have, found
+//! by what its status file says and by the names it gives things.
+
+use crate::domain::adopt::status::StatusContent;
+use crate::domain::start::links;
+use crate::domain::start::teardown::Made;
+use crate::engine::Engine;
+use model::domain::devices::interface::{Interface, InterfaceType, NetBackendType};
+use model::domain::devices::tpm::TpmBackendType;
+use plan::{ResultName, Undo};
+use std::path::Path;
+
+/// The undos, and what they need to know; `pid` is QEMU's while it runs.
+pub(in crate::domain) fn undo(
+    engine: &Engine,
+    content: &StatusContent,
+    pid: u32,
+) -> (Vec<Undo>, Made) {
+    let mut made = Made { cgroup: engine.cgroup_of(pid), ..Made::default() };
+    let mut undo: Vec<_> = [&content.lib_dir, &content.channel_dir, &content.memory_dir]
+        .into_iter()
+        .filter(|path| !path.is_empty())
+        .map(|path| Undo::RemoveTree(path.clone()))
+        .collect();
+    let Some(devices) = &content.definition.devices else { return (undo, made) };
+    for disk in &devices.disks {
+        undo.extend(
+            crate::domain::view::source_path(disk).map(|path| Undo::RestoreOwner(path.to_owned())),
+        );
+    }
+    let os = content.definition.os.as_ref();
+    let nvram = os.and_then(|os| os.nvram.as_ref()).and_then(|nvram| nvram.path.as_ref());
+    for path in
+        os.into_iter().flat_map(|os| [&os.kernel, &os.initrd, &os.dtb]).flatten().chain(nvram)
+    {
+        undo.push(Undo::RestoreOwner(path.clone()));
+    }
+    for interface in devices.interfaces.iter().filter(|i| i.kind == InterfaceType::Direct) {
+        undo.extend(macvtap(interface, &mut made));
+    }
+    // `domain-ID-NAME`: what else libvirtd makes for the guest has that part in its name.
+    let Some(short) = short_name(&content.lib_dir) else { return (undo, made) };
+    undo.push(Undo::RemoveCgroup(format!("qemu-{short}")));
+    let run = engine.layout.qemu_run();
+    let file = |folder: &str, name: String| run.join(folder).join(name).display().to_string();
+    let passt = |interface: &&Interface| {
+        interface.backend.as_ref().and_then(|backend| backend.kind) == Some(NetBackendType::Passt)
+    };
+    for interface in devices.interfaces.iter().filter(passt) {
+        let Some(alias) = &interface.alias else { continue };
+        let base = format!("{short}-{}", alias.name);
+        undo.push(Undo::EndHelper { pid_file: file("passt", format!("{base}-passt.pid")) });
+        undo.push(Undo::RemoveFile(file("passt", format!("{base}.socket"))));
+    }
+    let emulated = |kind| kind == TpmBackendType::Emulator;
+    if devices.tpms.iter().any(|tpm| emulated(tpm.backend.kind)) {
+        undo.push(Undo::EndHelper { pid_file: file("swtpm", format!("{short}-swtpm.pid")) });
+    }
+    (undo, made)
+}
+
+fn short_name(lib_dir: &str) -> Option<&str> {
+    Path::new(lib_dir).file_name()?.to_str()?.strip_prefix("domain-")
+}
+
+/// A macvtap stays when its guest ends. It is removed only if it is still the guest's own.
+fn macvtap(interface: &Interface, made: &mut Made) -> Option<Undo> {
+    let device = interface.target.as_ref()?.dev.as_ref()?;
+    let mac = interface.mac.as_ref()?.address.to_string();
+    let index = host::netdev::macvtap_with(device, &mac)?;
+    let name = ResultName::new(format!("foreign.{device}"));
+    links::know_macvtap(&name, device, index, made);
+    Some(Undo::RemoveLink(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::short_name;
+
+    #[test]
+    fn short_names() {
+        assert_eq!(short_name("/var/lib/libvirt/qemu/domain-3-web"), Some("3-web"));
+        assert_eq!(short_name("/x/y"), None);
+        assert_eq!(short_name(""), None);
+    }
+}
