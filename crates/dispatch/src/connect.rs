@@ -3,6 +3,7 @@
 
 use crate::bind::{Request, blocking, later, now, rpc_error};
 use crate::events::Family;
+use crate::flags::{no_flags, unknown_flags};
 use crate::{Bound, Libvirt, Session, listen};
 use diag::{ErrorCode, ErrorDomain, VirError};
 use engine::DomainCapsQuery;
@@ -237,11 +238,6 @@ fn supports(feature: i32) -> i32 {
     i32::from(matches!(feature, 8 | 9 | 10 | 14 | 15 | 16))
 }
 
-/// Refuses flags where none is known.
-pub(crate) fn no_flags(flags: u32) -> Result<(), VirError> {
-    if flags == 0 { Ok(()) } else { Err(unknown_flags(flags)) }
-}
-
 /// A client says for whom it acts. There is no access control by identity yet; what libvirt does not
 /// know is refused as there.
 fn set_identity(args: &remote::ConnectSetIdentityArgs) -> Result<(), VirError> {
@@ -265,17 +261,4 @@ fn set_identity(args: &remote::ConnectSetIdentityArgs) -> Result<(), VirError> {
         .from_domain(ErrorDomain::NONE)),
         None => Ok(()),
     }
-}
-
-/// Refuses flags other than `known`.
-pub(crate) fn only_flags(flags: u32, known: u32) -> Result<(), VirError> {
-    match flags & !known {
-        0 => Ok(()),
-        unknown => Err(unknown_flags(unknown)),
-    }
-}
-
-pub(crate) fn unknown_flags(flags: u32) -> VirError {
-    // The function's name is added where it is known: see `bind`.
-    VirError::invalid_arg(format!("unsupported flags (0x{flags:x})")).verbatim()
 }

@@ -1,7 +1,7 @@
 //! Calls about CPUs: names of models, comparisons, baselines.
 
 use crate::bind::{Request, blocking};
-use crate::connect::{no_flags, only_flags};
+use crate::flags::{no_flags, only_flags};
 use crate::{Bound, Libvirt, Session};
 use engine::{BaselineOptions, CompareOptions, DomainCapsQuery};
 use protocol::remote::{self, Procedure, procs};

@@ -517,7 +517,7 @@ fn domain_message(
             )
         }
         (21, DomainEvent::JobCompleted(numbers)) => {
-            let params = crate::domain_save::job_params(numbers);
+            let params = crate::domain::save::job_params(numbers);
             message::<events::DomainEventCallbackJobCompleted>(
                 &remote::DomainEventCallbackJobCompletedMsg { callback_id: id, dom, params },
             )

@@ -10,22 +10,15 @@ pub mod bind;
 mod connect;
 mod cpu;
 mod domain;
-mod domain_agent;
-mod domain_block;
-mod domain_devices;
-mod domain_display;
-mod domain_info;
-mod domain_live;
-mod domain_save;
 mod empty;
 pub mod events;
+mod flags;
 mod node;
 mod params;
 mod qemu;
 mod secret;
 mod session;
 mod storage;
-mod tuning;
 mod volume;
 
 pub use session::Session;
@@ -74,12 +67,12 @@ impl Libvirt {
             connect::call,
             cpu::call,
             domain::call,
-            domain_block::call,
-            domain_devices::call,
-            domain_info::call,
-            domain_live::call,
-            tuning::call,
-            domain_save::call,
+            domain::block::call,
+            domain::devices::call,
+            domain::info::call,
+            domain::live::call,
+            domain::tuning::call,
+            domain::save::call,
             node::call,
             secret::call,
             storage::call,

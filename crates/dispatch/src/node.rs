@@ -1,7 +1,7 @@
 //! The host: CPUs, memory, power.
 
 use crate::bind::{Request, now};
-use crate::connect::{no_flags, only_flags};
+use crate::flags::{no_flags, only_flags};
 use crate::{Bound, Libvirt, Session};
 use diag::{ErrorCode, ErrorDomain, VirError};
 use engine::ksm;

@@ -1,9 +1,9 @@
 //! The qemu program: what only QEMU guests have (raw monitor and agent commands, monitor events).
 
 use crate::bind::{Request, admit, later, now, rpc_error, unsupported};
-use crate::connect::only_flags;
 use crate::domain::find;
 use crate::events::{Family, MonitorFilter};
+use crate::flags::only_flags;
 use crate::{Libvirt, Session, listen};
 use diag::{ErrorDomain, VirError};
 use engine::domain::agent::link::AgentPatience;

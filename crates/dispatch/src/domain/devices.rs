@@ -1,8 +1,8 @@
 //! Devices that come to domains, leave them and change.
 
 use crate::bind::{Request, later};
-use crate::connect::only_flags;
 use crate::domain::find;
+use crate::flags::only_flags;
 use crate::{Bound, Libvirt, Session};
 use diag::{ErrorDomain, VirError};
 use engine::domain::{Domain, affect, devices};

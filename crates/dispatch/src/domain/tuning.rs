@@ -1,8 +1,8 @@
 //! Limits and priorities of guests.
 
 use crate::bind::{Request, blocking, later};
-use crate::connect::{no_flags, only_flags};
 use crate::domain::find;
+use crate::flags::{no_flags, only_flags};
 use crate::node::int;
 use crate::params::{from_wire, some, to_wire};
 use crate::{Bound, Libvirt, Session};

@@ -1,8 +1,8 @@
 //! What is asked about a domain and answered from its published snapshot, without waiting.
 
 use crate::bind::{Request, now};
-use crate::connect::{no_flags, only_flags};
 use crate::domain::find;
+use crate::flags::{no_flags, only_flags};
 use crate::node::{chars, int};
 use crate::{Bound, Libvirt, Session};
 use diag::{ErrorCode, VirError};

@@ -1,9 +1,9 @@
 //! What a guest's agent is asked and told.
 
 use crate::bind::{Request, later, now};
-use crate::connect::{no_flags, only_flags};
 use crate::domain::find;
-use crate::domain_info::running;
+use crate::domain::info::running;
+use crate::flags::{no_flags, only_flags};
 use crate::node::int;
 use crate::params::to_wire;
 use crate::{Bound, Libvirt, Session};
@@ -226,7 +226,7 @@ pub(crate) fn call<'a, 'b>(
         Procedure::DomainSetGuestVcpus => {
             later::<procs::DomainSetGuestVcpus, _>(request, |args| async move {
                 no_flags(args.flags)?;
-                let online = crate::tuning::on_or_off(args.state)?;
+                let online = crate::domain::tuning::on_or_off(args.state)?;
                 let domain = find(&engine, &args.dom)?;
                 engine.set_guest_vcpus(&domain, &args.cpumap, online, &client).await
             })

@@ -1,12 +1,12 @@
 //! What is asked of running guests and changed in them: virtual CPUs, memory, metadata,
-//! statistics. Consoles and displays are in [`crate::domain_display`], the guest agent's in
-//! [`crate::domain_agent`].
+//! statistics. Consoles and displays are in [`crate::domain::display`], the guest agent's in
+//! [`crate::domain::agent`].
 
 use crate::bind::{Request, blocking, later, now, unsupported};
-use crate::connect::{no_flags, only_flags};
 use crate::domain::find;
-use crate::domain_info::running;
+use crate::domain::info::running;
 use crate::events::wire_domain;
+use crate::flags::{no_flags, only_flags};
 use crate::node::int;
 use crate::{Bound, Libvirt, Session};
 use diag::{ErrorCode, ErrorDomain, VirError};
@@ -351,9 +351,9 @@ pub(crate) fn call<'a, 'b>(
             Outcome::Error(unsupported(remote::PROGRAM, request.call.procedure))
         }
         _ => {
-            return match crate::domain_agent::call(service, session, procedure, request) {
+            return match crate::domain::agent::call(service, session, procedure, request) {
                 Bound::NotMine(request) => {
-                    crate::domain_display::call(service, session, procedure, request)
+                    crate::domain::display::call(service, session, procedure, request)
                 }
                 done => done,
             };

@@ -1,8 +1,8 @@
 //! Consoles, channels, displays and keyboards of running guests.
 
 use crate::bind::{Request, arguments, later, payload};
-use crate::connect::{no_flags, only_flags};
 use crate::domain::find;
+use crate::flags::{no_flags, only_flags};
 use crate::{Bound, Libvirt, Session};
 use diag::{ErrorCode, VirError};
 use engine::domain::seat::console::ConsolePort;

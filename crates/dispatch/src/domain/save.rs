@@ -1,8 +1,8 @@
 //! Saving, restoring and dumping domains, and how far that is.
 
 use crate::bind::{Request, later, now};
-use crate::connect::{no_flags, only_flags};
 use crate::domain::find;
+use crate::flags::{no_flags, only_flags};
 use crate::{Bound, Libvirt, Session};
 use diag::{ErrorCode, VirError};
 use engine::domain::affect::{exclusive, not_running};

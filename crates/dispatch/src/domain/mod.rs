@@ -1,7 +1,16 @@
 //! Domains: look-ups, lists, definitions, and their lives.
 
+pub(crate) mod agent;
+pub(crate) mod block;
+pub(crate) mod devices;
+pub(crate) mod display;
+pub(crate) mod info;
+pub(crate) mod live;
+pub(crate) mod save;
+pub(crate) mod tuning;
+
 use crate::bind::{Request, in_turn, later, now};
-use crate::connect::{no_flags, only_flags};
+use crate::flags::{no_flags, only_flags};
 use crate::{Bound, Libvirt, Session};
 use diag::VirError;
 use engine::domain::{
@@ -320,7 +329,7 @@ fn start_options(flags: u32) -> Result<StartOptions, VirError> {
 }
 
 fn power_modes(flags: u32) -> Result<PowerModes, VirError> {
-    PowerModes::from_flags(flags).ok_or_else(|| crate::connect::unknown_flags(flags & !3))
+    PowerModes::from_flags(flags).ok_or_else(|| crate::flags::unknown_flags(flags & !3))
 }
 
 fn xml_options(flags: u32) -> Result<XmlOptions, VirError> {

@@ -1,8 +1,8 @@
 //! Looking into a guest's disks and memory, resizing its disks, and the jobs of its images.
 
 use crate::bind::{Request, later, now, rpc_error};
-use crate::connect::{no_flags, only_flags};
 use crate::domain::find;
+use crate::flags::{no_flags, only_flags};
 use crate::{Bound, Libvirt, Session};
 use diag::{ErrorCode, VirError};
 use engine::Engine;
