@@ -30,6 +30,17 @@ const UNFED: &[u8] = &[
     0xee, //             out dx, al
 ];
 
+/// Sets the year of the clock to 50 at each tick of the timer.
+const SETS_CLOCK: &[u8] = &[
+    0xfb, //             again: sti
+    0xf4, //             hlt
+    0xb0, 0x09, //       mov al, 9
+    0xe6, 0x70, //       out 0x70, al
+    0xb0, 0x50, //       mov al, 0x50
+    0xe6, 0x71, //       out 0x71, al
+    0xeb, 0xf4, //       jmp again
+];
+
 /// Writes one sector in each of the disk's cylinders by the BIOS, over and over.
 const WRITES: &[u8] = &[
     0x31, 0xc0, //       xor ax, ax
@@ -125,6 +136,53 @@ fn an_unfed_watchdog_does_what_it_is_told() {
     // It fires once for each time it is armed.
     daemon.virsh("resume pause").ok();
     daemon.wait_for_state("pause", "running (unpaused)");
+}
+
+/// The first number of seconds that is told of guests' clocks.
+fn told_of_clock(daemon: &Daemon, name: &str) -> i64 {
+    let event = format!("event {name} --event rtc-change --timeout 60");
+    let told = daemon.virsh(&event).ok();
+    let seconds = told.lines().find_map(|line| line.rsplit_once(": ")?.1.trim().parse().ok());
+    seconds.unwrap_or_else(|| panic!("no seconds in {told}"))
+}
+
+/// The clock of a live or stored definition.
+fn clock(daemon: &Daemon, line: &str) -> String {
+    let xml = daemon.virsh(line).ok();
+    xml.lines().find(|line| line.contains("<clock")).expect("a clock").trim().to_owned()
+}
+
+#[test]
+fn a_clock_that_the_guest_sets_is_kept() {
+    const DAY: i64 = 24 * 60 * 60;
+    let mut daemon = Daemon::start();
+    if daemon.is_external() {
+        return;
+    }
+    let before = "<clock offset='variable' adjustment='3600' basis='utc'/>";
+    daemon.define(&guest(&daemon, "late", SETS_CLOCK, before, "")).ok();
+    let stored = clock(&daemon, "dumpxml --inactive late");
+    daemon.virsh("start late").ok();
+    let told = told_of_clock(&daemon, "late");
+    // Whole days, as only the year is another one, and the hour of the definition.
+    let off = (told - 3600 + DAY / 2).rem_euclid(DAY) - DAY / 2;
+    assert!(off.abs() < 60 && told.abs() > 300 * DAY, "{told}");
+    let live = clock(&daemon, "dumpxml late");
+    let adjustment = |clock: &str| -> i64 {
+        let (_, rest) = clock.split_once("adjustment='").expect("an adjustment");
+        rest.split_once('\'').expect("its end").0.parse().expect("a number")
+    };
+    assert!((adjustment(&live) - told).abs() < 60, "{live} {told}");
+    assert!(!live.contains("adjustment0"), "{live}");
+    let status = std::fs::read_to_string(daemon.path("run/libvirt/qemu/late.xml")).expect("read");
+    assert!(status.contains(" adjustment0='3600'"), "{status}");
+    // A daemon that takes the guest over counts on.
+    daemon.kill();
+    daemon.launch();
+    let again = told_of_clock(&daemon, "late");
+    assert!((again - told).abs() < 600, "{again} {told}");
+    assert_eq!(clock(&daemon, "dumpxml --inactive late"), stored);
+    domains::discard(&daemon, "late");
 }
 
 /// A disk that is full stops the guest, which goes on where it was when there is room.

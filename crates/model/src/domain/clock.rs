@@ -106,6 +106,10 @@ pub struct Clock {
     /// Attribute `basis`.
     #[xml(attr, empty_absent)]
     pub basis: Option<ClockBasis>,
+    /// Seconds that the clock of a running guest with `variable` was ahead at its start, against
+    /// which QEMU counts; only in status files.
+    #[xml(attr, live_only)]
+    pub adjustment0: Option<i64>,
     /// Attribute `timezone`.
     #[xml(attr)]
     pub timezone: Option<String>,

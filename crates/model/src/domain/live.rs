@@ -15,6 +15,9 @@ const GENERATED_TAPS: [&str; 4] = ["vnet", "vif", "macvtap", "macvlan"];
 
 /// Whether a domain carries state that only status files show.
 pub(super) fn has_private(d: &Domain) -> bool {
+    if d.clock.as_ref().is_some_and(|clock| clock.adjustment0.is_some()) {
+        return true;
+    }
     let Some(dev) = d.devices.as_ref() else { return false };
     dev.disks.iter().any(|x| {
         x.private_data.is_some()
@@ -39,6 +42,9 @@ pub(super) fn has_private(d: &Domain) -> bool {
 
 /// Takes away the state that only status files show.
 pub(super) fn strip_private(d: &mut Domain) {
+    if let Some(clock) = d.clock.as_mut() {
+        clock.adjustment0 = None;
+    }
     let dev = d.devices_mut();
     for x in &mut dev.disks {
         x.private_data = None;

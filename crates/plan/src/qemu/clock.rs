@@ -1,11 +1,34 @@
 //! `-rtc` and the timers' global properties.
 
 use super::build::{Build, Switch};
+use model::domain::clock::{Clock, ClockBasis, ClockOffset};
+
+/// Seconds that a variable clock is ahead of UTC.
+fn ahead(clock: &Clock, utc_offset: i32) -> i64 {
+    let adjustment = clock.adjustment.as_deref().and_then(|a| a.parse::<i64>().ok()).unwrap_or(0);
+    match clock.basis {
+        Some(ClockBasis::Localtime) => adjustment.saturating_add(i64::from(utc_offset)),
+        _ => adjustment,
+    }
+}
+
+/// Notes in the live definition how far a variable clock was ahead at the start: it is what QEMU
+/// counts the guest's own changes against.
+pub(super) fn note_start(live: &mut model::domain::Domain, utc_offset: i32) {
+    let Some(clock) = live.clock.as_mut().filter(|clock| clock.offset == ClockOffset::Variable)
+    else {
+        return;
+    };
+    let ahead = ahead(clock, utc_offset);
+    clock.adjustment = Some(ahead.to_string());
+    clock.basis = Some(ClockBasis::Utc);
+    clock.adjustment0 = Some(ahead).filter(|ahead| *ahead != 0);
+}
 
 impl Build<'_> {
     /// `-no-hpet`, `-rtc` and the timers' global properties.
     pub(super) fn clock(&mut self) {
-        use model::domain::clock::{ClockBasis, ClockOffset, TickPolicy, TimerName, TimerTrack};
+        use model::domain::clock::{ClockOffset, TickPolicy, TimerName, TimerTrack};
         let clock = self.d.clock.clone().unwrap_or_default();
         let rtc = clock.timers.iter().find(|timer| timer.name == TimerName::Rtc);
         let base = match clock.offset {
@@ -13,10 +36,7 @@ impl Build<'_> {
             ClockOffset::Localtime | ClockOffset::Timezone => "localtime".to_string(),
             ClockOffset::Variable => {
                 // The executor knows the time; the plan does not.
-                let local = clock.basis == Some(ClockBasis::Localtime);
-                let adjustment = clock.adjustment.as_deref().and_then(|a| a.parse::<i64>().ok());
-                let offset = if local { i64::from(self.host.utc_offset) } else { 0 };
-                super::time::iso8601(self.host.now + adjustment.unwrap_or(0) + offset)
+                super::time::iso8601(self.host.now + ahead(&clock, self.host.utc_offset))
             }
             ClockOffset::Absolute => super::time::iso8601(clock.start.unwrap_or(0) as i64),
         };

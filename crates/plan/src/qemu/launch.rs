@@ -213,6 +213,7 @@ pub fn launch(domain: &Domain, inputs: &Inputs) -> Result<LaunchPlan, Vec<Diagno
     let (steps, reasons) = assemble(&live, inputs, &private_dir, &short, parts);
     disk::restore_volumes(&mut live);
     super::live::complete(&mut live, domain, set, &private_dir);
+    super::clock::note_start(&mut live, inputs.host.utc_offset);
     Ok(LaunchPlan {
         domain: live.name.clone(),
         uuid: live.uuid.map_or(String::new(), |uuid| uuid.to_string()),

@@ -24,6 +24,7 @@ use lifecycle::{
     ShutoffReason, Status, StoppedDetail, on_guest_event,
 };
 use model::domain::Domain as Definition;
+use model::domain::clock::{Clock, ClockOffset};
 use model::domain::devices::watchdog::WatchdogAction;
 use plan::Undo;
 use std::path::PathBuf;
@@ -227,6 +228,11 @@ impl Actor {
             }
             if let DomainEvent::BalloonChange { actual_kib } = told {
                 self.balloon_changed(actual_kib).await;
+            }
+            if let DomainEvent::RtcChange { offset } = told {
+                let offset = self.clock_set(offset).await;
+                self.tell(DomainEvent::RtcChange { offset });
+                continue;
             }
             if matches!(told, DomainEvent::Watchdog { .. }) && self.watchdog_dumps() {
                 let (engine, domain) = (Arc::clone(&self.engine), Arc::clone(&self.domain));
@@ -494,6 +500,22 @@ impl Actor {
         let mut definition = live.definition.clone();
         definition.current_memory = Some(model::domain::scalar::Kib(kib));
         self.keep(definition).await;
+    }
+
+    /// The guest set its clock, `offset` seconds ahead of what QEMU was started with; a variable
+    /// clock is told and kept against UTC, so that it goes on with it after a save or a move.
+    async fn clock_set(&mut self, offset: i64) -> i64 {
+        let Some(live) = self.domain.snapshot().live.clone() else { return offset };
+        let variable = |clock: &&Clock| clock.offset == ClockOffset::Variable;
+        let Some(clock) = live.definition.clock.as_ref().filter(variable) else { return offset };
+        let offset = offset.saturating_add(clock.adjustment0.unwrap_or(0));
+        let adjustment = Some(offset.to_string());
+        if clock.adjustment != adjustment {
+            let mut definition = live.definition.clone();
+            definition.clock.get_or_insert_default().adjustment = adjustment;
+            self.keep(definition).await;
+        }
+        offset
     }
 
     async fn publish(&mut self, status: Status) {
