@@ -127,7 +127,10 @@ fn claim_held(path: &Path, file: FileId, owner: Owner, record: bool) -> Result<C
                 let next = Record { count: found.count.saturating_add(1), ..found };
                 claim.recorded = next.write(path)?;
             }
-            None => claim.recorded = Record { original: now, count: 1 }.write(path)?,
+            None => {
+                let recorded = Record::new(now).map(|record| record.write(path)).transpose()?;
+                claim.recorded = recorded.unwrap_or(false);
+            }
         }
     }
     if now != owner
@@ -238,27 +241,38 @@ fn lock(path: &Path) -> Result<Option<File>, AccessError> {
 struct Record {
     original: Owner,
     count: u32,
+    /// When the host was booted, as whoever began the record reckoned.
+    boot: u64,
 }
+
+/// By how many seconds two may differ about when the host was booted: it is reckoned from a clock
+/// that is set right now and then, and rounded. No guest of an earlier boot was that close.
+const BOOT_DIFFERENCE: u64 = 30;
 
 impl Record {
     /// The record on a file; `None` if there is none, it cannot be understood, or it is of an
     /// earlier boot.
     fn read(path: &Path) -> Option<Self> {
         let count = attribute(path, COUNT)?.parse().ok()?;
-        if attribute(path, BOOT)?.parse() != Ok(crate::facts::boot_time()?) {
+        let boot: u64 = attribute(path, BOOT)?.parse().ok()?;
+        if boot.abs_diff(crate::facts::boot_time()?) > BOOT_DIFFERENCE {
             return None;
         }
-        Some(Self { original: parse_owner(&attribute(path, OWNER)?)?, count })
+        Some(Self { original: parse_owner(&attribute(path, OWNER)?)?, count, boot })
+    }
+
+    /// That of a first guest; none where nobody knows when the host was booted.
+    fn new(original: Owner) -> Option<Self> {
+        Some(Self { original, count: 1, boot: crate::facts::boot_time()? })
     }
 
     /// Writes the record; false where the file system (or our lack of rights) does not allow it.
     fn write(self, path: &Path) -> Result<bool, AccessError> {
-        let Some(boot) = crate::facts::boot_time() else { return Ok(false) };
         let Owner { uid, gid } = self.original;
         // The count last: without it the others mean nothing.
         for (name, value) in [
             (OWNER, format!("+{uid}:+{gid}")),
-            (BOOT, boot.to_string()),
+            (BOOT, self.boot.to_string()),
             (COUNT, self.count.to_string()),
         ] {
             match rustix::fs::setxattr(path, name, value.as_bytes(), XattrFlags::empty()) {
@@ -340,6 +354,17 @@ mod tests {
         assert_eq!(owner_of(&path).unwrap(), original);
         assert_eq!(attribute(&path, COUNT), None);
         assert_eq!(release(&path, QEMU.uid, None, None).unwrap(), None);
+
+        // The clock was set by seconds since: the same boot, and whose record it is keeps its number.
+        chown(&path, original).unwrap();
+        claim(&path, QEMU, true).unwrap();
+        let shifted = (crate::facts::boot_time().unwrap() - 3).to_string();
+        rustix::fs::setxattr(&path, BOOT, shifted.as_bytes(), XattrFlags::empty()).unwrap();
+        assert_eq!(claim(&path, QEMU, true).unwrap().original, original);
+        assert_eq!(attribute(&path, BOOT), Some(shifted));
+        release(&path, QEMU.uid, None, None).unwrap();
+        assert_eq!(release(&path, QEMU.uid, None, None).unwrap(), Some(original));
+        chown(&path, QEMU).unwrap();
 
         // A record of an earlier boot counts for nothing.
         claim(&path, QEMU, true).unwrap();
