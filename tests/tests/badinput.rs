@@ -316,11 +316,11 @@ fn a_lock_manager_that_is_not_there_refuses_starts() {
     if daemon.is_external() {
         return;
     }
-    daemon.write("etc/libvirt/qemu.conf", "lock_manager = \"lockd\"\n");
+    daemon.write("etc/libvirt/qemu.conf", "lock_manager = \"sanlock\"\n");
     daemon.launch();
     daemon.define(&domains::minimal("locked")).ok();
     let said = daemon.virsh("start locked").failed();
-    assert!(said.contains("lock manager 'lockd' of qemu.conf is not there"), "{said}");
+    assert!(said.contains("lock manager 'sanlock' of qemu.conf is not there"), "{said}");
     assert_eq!(daemon.virsh("domstate locked").ok().trim(), "shut off");
 }
 
