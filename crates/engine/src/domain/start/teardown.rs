@@ -135,12 +135,17 @@ async fn end_helper(domain: &str, pid_file: &str) {
     }
 }
 
-async fn end_process(domain: &str, pid_file: &str, pid: u32, process: &Process) {
-    // The number alone proves nothing: the helper may be gone and its user may have written
-    // another one. It was given its paths on its command line, which all begin alike.
+/// Whether a process is the helper with this pid file. The number alone proves nothing: the helper
+/// may be gone and its user may have written another one. It was given its paths on its command line,
+/// which all begin alike.
+pub(in crate::domain) fn is_helper(pid: u32, pid_file: &str) -> bool {
     let stem = pid_file.strip_suffix(".pid").unwrap_or(pid_file);
     let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    if !String::from_utf8_lossy(&command).contains(stem) {
+    String::from_utf8_lossy(&command).contains(stem)
+}
+
+async fn end_process(domain: &str, pid_file: &str, pid: u32, process: &Process) {
+    if !is_helper(pid, pid_file) {
         return;
     }
     if process.terminate().is_ok()

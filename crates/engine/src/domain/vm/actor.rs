@@ -13,6 +13,7 @@ use crate::domain::start::tpm;
 use crate::domain::tuning::{perf, plug, threshold};
 use crate::domain::view;
 use crate::domain::vm::guest_events::{Intent, meaning};
+use crate::domain::vm::helpers::{Ended, Helpers};
 use crate::domain::vm::ports::{PortChange, Ports};
 use crate::domain::vm::taint::Taint;
 use crate::engine::Engine;
@@ -87,6 +88,7 @@ pub(in crate::domain) fn spawn(parts: ActorParts) -> Arc<Vm> {
         agent: AgentLink::default(),
         taints: Mutex::new(parts.status_file.taints()),
         io_errors: Mutex::default(),
+        helpers_ended: Mutex::default(),
         inbox,
     });
     if let Some(live) = &parts.domain.snapshot().live {
@@ -103,6 +105,7 @@ pub(in crate::domain) fn spawn(parts: ActorParts) -> Arc<Vm> {
         made: parts.made,
         pending: parts.pending,
         ports: Ports::default(),
+        helpers: Helpers::default(),
         end: None,
         kill_at: None,
     };
@@ -121,6 +124,7 @@ struct Actor {
     made: teardown::Made,
     pending: Pending,
     ports: Ports,
+    helpers: Helpers,
     end: Option<EndReason>,
     kill_at: Option<tokio::time::Instant>,
 }
@@ -132,6 +136,7 @@ impl Actor {
         mut events: Events,
         mut inbox: mpsc::UnboundedReceiver<Message>,
     ) {
+        self.helpers.watch(&self.undo, self.engine.runtime(), &self.vm.inbox);
         if let Some(event) = missed {
             self.missed(event).await;
         }
@@ -409,6 +414,7 @@ impl Actor {
                 let panicked = |error| Err(diag::VirError::failed(format!("{error}")));
                 let _ = done.send(written.unwrap_or_else(panicked));
             }
+            Message::HelperEnded(ended) => self.helper_ended(ended).await,
             Message::Settle(status, done) => {
                 self.publish(status).await;
                 let _ = done.send(());
@@ -451,6 +457,7 @@ impl Actor {
         let over = matches!(change.update, Some(None));
         let changed = change.apply(&mut self.undo, &mut self.made, &mut self.pending);
         let sidecar = changed.then(|| self.sidecar());
+        self.helpers.watch(&self.undo, self.engine.runtime(), &self.vm.inbox);
         self.status_file.note_node(self.vm.last_node());
         self.status_file.set_definition(&change.definition);
         if over {
@@ -460,6 +467,21 @@ impl Actor {
         if change.publish {
             self.show_live(change.definition);
         }
+    }
+
+    /// A helper ended: what it served is not to be had any more, and the guest goes on without.
+    async fn helper_ended(&mut self, ended: Ended) {
+        if self.end.is_some() || !self.helpers.has(&ended) {
+            return;
+        }
+        let snapshot = self.domain.snapshot();
+        let Ended { name, pid, .. } = &ended;
+        let words = format!("its helper '{name}' (process {pid}) ended before the guest");
+        tracing::warn!(domain = %snapshot.name, "{words}");
+        self.vm.helpers_ended.lock().unwrap_or_else(PoisonError::into_inner).push(ended);
+        let (engine, uuid) = (Arc::clone(&self.engine), *self.domain.uuid.as_bytes());
+        let note = move || engine.note_in_log(&snapshot.name, uuid, &words);
+        let _ = tokio::task::spawn_blocking(note).await;
     }
 
     /// What only we keep, as it is now.

@@ -9,6 +9,7 @@
 
 mod actor;
 pub(in crate::domain) mod guest_events;
+mod helpers;
 pub(in crate::domain) mod ports;
 pub(in crate::domain) mod taint;
 
@@ -20,6 +21,7 @@ use crate::domain::adopt::status::Pending;
 use crate::domain::agent::link::AgentLink;
 use crate::domain::start::teardown;
 use crate::domain::vm::guest_events::Intent;
+use crate::domain::vm::helpers::Ended;
 use crate::domain::vm::taint::Taint;
 use crate::events::DomainEvent;
 use diag::VirError;
@@ -73,6 +75,8 @@ pub struct Vm {
     taints: Mutex<BTreeSet<Taint>>,
     /// The last error of each image, by its number.
     io_errors: Mutex<BTreeMap<u32, IoError>>,
+    /// Helpers that ended while the guest runs.
+    helpers_ended: Mutex<Vec<Ended>>,
     inbox: mpsc::UnboundedSender<Message>,
 }
 
@@ -99,6 +103,8 @@ enum Message {
     FakeReboot(oneshot::Sender<()>),
     /// Write down what a save, dump or restore is about to do.
     Note(Option<SaveNote>, oneshot::Sender<Result<(), VirError>>),
+    /// A helper of the guest ended.
+    HelperEnded(Ended),
     /// Tell subscribers something about this domain, in order with its other events.
     Tell(DomainEvent),
     /// The guest opened or closed its end of a channel.
@@ -229,6 +235,11 @@ impl Vm {
         if self.taints.lock().unwrap_or_else(PoisonError::into_inner).insert(taint) {
             let _ = self.inbox.send(Message::Taint(taint));
         }
+    }
+
+    /// Helpers that ended while the guest runs.
+    pub(super) fn helpers_ended(&self) -> Vec<Ended> {
+        self.helpers_ended.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The last error of each image, by its number.

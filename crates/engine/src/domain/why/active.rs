@@ -68,6 +68,12 @@ impl Engine {
             }
             Status::Running(_) | Status::Shutoff(_) => {}
         }
+        for ended in vm.helpers_ended() {
+            found.push(Finding::blocks(
+                format!("its helper '{}' (process {}) ended before it", ended.name, ended.pid),
+                "the device it served is dead: detach and attach that, or start the guest anew",
+            ));
+        }
         let live = snapshot.live.as_ref().map(|live| &live.definition);
         if let Some(path) = live.and_then(agent_path)
             && !Path::new(path).exists()

@@ -11,7 +11,7 @@ use diag::VirError;
 use host::openers;
 use lifecycle::{ShutoffReason, Status};
 use model::domain::Domain as Definition;
-use plan::{Access, Action, Grant, Tap, TapKind};
+use plan::{Access, Action, Grant, Step, Tap, TapKind};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -37,7 +37,12 @@ impl Engine {
             if let Some(error) = crate::domain::start::steps::unsupported(&plan.steps) {
                 found.push(Finding::of_error(&error));
             }
-            for step in &plan.steps {
+            for (at, step) in plan.steps.iter().enumerate() {
+                if let Action::Grant(grant) = &step.action
+                    && made_by_helper(&plan.steps[..at], &grant.path)
+                {
+                    continue;
+                }
                 engine.look_at(&step.action, &mut found);
             }
             engine.look_at_neighbours(&definition, &mut found);
@@ -153,6 +158,14 @@ impl Engine {
             }
         });
     }
+}
+
+/// Whether a helper that is started before makes the file, a socket.
+fn made_by_helper(before: &[Step], path: &str) -> bool {
+    before.iter().any(|step| match &step.action {
+        Action::Helper(helper) => helper.socket.as_deref() == Some(path),
+        _ => false,
+    })
 }
 
 fn look_at_link(tap: &Tap, found: &mut Vec<Finding>) {
