@@ -7,6 +7,7 @@ use model::domain::{FormatFlags, ParseOptions, format, parse, validate};
 fn document(part: &str) -> String {
     let of_domain = [
         "<seclabel",
+        "<genid",
         "<pm",
         "<cpu",
         "<clock",
@@ -429,6 +430,51 @@ fn limits_and_places_in_libvirts_words() {
         ("<iommu model='intel'><driver eim='on'/></iommu>".to_owned(), 67, "IOMMU eim requires interrupt remapping to be enabled"),
         ("<lease><key>b</key></lease>".to_owned(), 27, "Missing 'target' element for lease"),
         ("<rng model='virtio'/>".to_owned(), 27, "only one RNG backend is supported"),
+        (
+            "<shmem name='a'><model type='ivshmem-plain'/><size>4</size></shmem>".to_owned(),
+            27,
+            "shmem size must be a power of 2 and at least 1 MiB (1024 KiB)",
+        ),
+        (
+            "<shmem name='a'><model type='ivshmem-plain'/><size unit='KiB'>512</size></shmem>".to_owned(),
+            27,
+            "shmem size must be a power of 2 and at least 1 MiB (1024 KiB)",
+        ),
+        (
+            "<hostdev mode='subsystem' type='pci'><source><address domain='0' bus='0' slot='2' function='9'/></source></hostdev>".to_owned(),
+            27,
+            "Invalid PCI address function=0x9, must be <= 7",
+        ),
+        (
+            "<interface type='hostdev'><source><address type='pci' domain='0' bus='0' slot='32' function='0'/></source></interface>".to_owned(),
+            27,
+            "Invalid PCI address slot='0x20', must be <= 0x1F",
+        ),
+        (
+            "<filesystem><driver type='loop'/><source dir='/a'/><target dir='t'/></filesystem>".to_owned(),
+            1,
+            "Cannot automatically add a new PCI bus for a device with connect flags 00",
+        ),
+        (
+            "<genid/><genid/>".to_owned(),
+            27,
+            "element 'genid' can only appear once",
+        ),
+        (
+            "<audio type='none'/>".to_owned(),
+            27,
+            "Missing required attribute 'id' in element 'audio'",
+        ),
+        (
+            "<video><model type='virtio' ram='65536'/></video>".to_owned(),
+            67,
+            "ram attribute only supported for video type qxl",
+        ),
+        (
+            "<graphics type='sdl'><gl/></graphics>".to_owned(),
+            27,
+            "Missing required attribute 'enable' in element 'gl'",
+        ),
         (user("<readonly/>"), 67, "readonly is not supported with vhostuser disk"),
         (user("<driver name='qemu' rerror_policy='stop'/>"), 67, "error_policy is not supported with vhostuser disk"),
     ] {
@@ -459,6 +505,8 @@ fn what_means_nothing_is_dropped() {
         ("<serial type='udp'><source service='1'/><protocol type='bogus'/></serial>".to_owned(), "bogus"),
         ("<controller type='sata' index='0' vectors='4'/>".to_owned(), "vectors"),
         ("<controller type='pci' index='1' model='pcie-root-port'><pcihole64>4</pcihole64></controller>".to_owned(), "hole"),
+        ("<graphics type='vnc'><gl/></graphics>".to_owned(), "<gl/>"),
+        ("<shmem name='a'><size unit='G'>0</size></shmem>".to_owned(), "size"),
         (network("nbd", "><host name='named' transport='unix' socket='/s'/>"), "named"),
     ] {
         let parsed = parse(&document(&part), ParseOptions::default());
@@ -471,4 +519,23 @@ fn what_means_nothing_is_dropped() {
         parse(&document("<clock offset='localtime' adjustment='5'/>"), ParseOptions::default());
     let text = format(&parsed.domain.unwrap(), FormatFlags::default());
     assert!(text.contains("<clock offset='variable' adjustment='5' basis='localtime'"), "{text}");
+}
+
+#[test]
+fn what_libvirt_leaves_to_the_start_is_accepted() {
+    for part in [
+        "<input type='mouse' bus='parallels'/>",
+        "<input type='mouse' bus='ps2'><driver iommu='on'/></input>",
+        "<cpu><model>qemu64</model><maxphysaddr mode='passthrough'/></cpu>",
+    ] {
+        assert_eq!(first(part).map(|(code, _, words)| (code, words)), None, "{part}");
+    }
+}
+
+#[test]
+fn sizes_are_all_text_in_their_element() {
+    let text = document("")
+        .replace("</domain>", "<memtune><hard_limit>1<x>2</x>3</hard_limit></memtune></domain>");
+    let d = parse(&text, ParseOptions::default()).domain.expect("it is a domain");
+    assert!(format(&d, FormatFlags::default()).contains("<hard_limit unit='KiB'>123</hard_limit>"));
 }

@@ -269,7 +269,7 @@ impl Reader {
     pub fn child_has(&mut self, el: Element<'_>, name: Name, attr: &str, filled: bool) -> bool {
         let Some(child) = el.named(name.local, name.ns).next() else { return false };
         let there = match child.attr(attr) {
-            _ if attr.is_empty() => !child.text().trim_ascii().is_empty(),
+            _ if attr.is_empty() => !child.string_value().trim_ascii().is_empty(),
             Some(value) => !filled || !value.is_empty(),
             None => false,
         };

@@ -14,6 +14,7 @@ use super::devices::disk::{
     SourceIdentity, StorageType,
 };
 use super::devices::filesystem::FilesystemDriver;
+use super::devices::graphics::GraphicsType;
 use super::devices::hostdev::HostdevType;
 use super::devices::tpm::{Tpm, TpmBackendType};
 use super::features::{HyperV, HyperVMode};
@@ -275,8 +276,21 @@ pub fn canonicalize(d: &mut Domain, out: &mut Vec<Diagnostic>) {
             *v = format!("{major}.{minor}0");
         }
     }
-    for s in dev.shmems.iter_mut().filter_map(|s| s.size.as_mut()) {
-        to_unit(&mut s.size, &mut s.unit, 1, (1 << 20, "M"), out);
+    for g in &mut dev.graphics {
+        // Only some displays have an option of OpenGL.
+        g.gl = g.gl.take().filter(|gl| match g.kind {
+            GraphicsType::Sdl | GraphicsType::Spice | GraphicsType::Dbus => true,
+            GraphicsType::EglHeadless => gl.rendernode.is_some(),
+            _ => false,
+        });
+    }
+    for s in &mut dev.shmems {
+        s.size = s.size.take().filter(|size| size.size != 0);
+        let Some(size) = s.size.as_mut() else { continue };
+        // What is no multiple of a MiB stays as it is, so that the checks see it.
+        let whole = scale(size.size, size.unit.as_deref(), 1).is_some_and(|b| b % (1 << 20) == 0);
+        let to = if whole { (1 << 20, "M") } else { (1, "bytes") };
+        to_unit(&mut size.size, &mut size.unit, 1, to, out);
     }
 }
 

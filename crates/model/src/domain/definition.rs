@@ -215,7 +215,17 @@ pub struct Domain {
 
 impl Domain {
     /// A label that does not say how it is made counts for nothing, unless it is that of no model.
-    fn check(&mut self, el: xml::Element<'_>, _: &mut xml::Reader) {
+    fn check(&mut self, el: xml::Element<'_>, cx: &mut xml::Reader) {
+        if let Some(second) = el.children().filter(|c| c.name() == "genid").nth(1) {
+            let words = "element 'genid' can only appear once";
+            cx.error(
+                "xml.repeated-element",
+                diag::ErrorCode::XML_ERROR,
+                second.span(),
+                words,
+                Vec::new(),
+            );
+        }
         let mut typed = el
             .children()
             .filter(|c| c.name() == "seclabel")

@@ -57,7 +57,7 @@ impl Inside {
     pub(crate) fn read(el: Element<'_>, cx: &mut Reader, name: &'static str) -> Option<Self> {
         let Some(child) = cx.child(el, name) else { return Some(Self::None) };
         if child.attr("type").is_none() {
-            let uuid = child.child("uuid").and_then(|uuid| uuid.text().parse().ok());
+            let uuid = child.child("uuid").and_then(|uuid| uuid.string_value().parse().ok());
             cx.use_subtree(child);
             return Some(uuid.map_or(Self::None, Self::Stub));
         }

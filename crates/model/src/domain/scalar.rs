@@ -390,7 +390,7 @@ fn path_of(el: Element<'_>) -> String {
 /// An element without text is a size of nothing.
 fn read_scaled(el: Element<'_>, cx: &mut Reader, default: u64, to: u64) -> Option<u64> {
     let unit = cx.attr(el, "unit");
-    let text = el.text();
+    let text = el.string_value();
     let text = text.trim_ascii();
     if text.is_empty() {
         return Some(0);

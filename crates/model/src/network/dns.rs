@@ -221,7 +221,7 @@ impl Srv {
 impl DnsHost {
     fn check(&mut self, el: Element<'_>, cx: &mut Reader) {
         let named = |c: &Element<'_>| c.is("hostname", None);
-        if el.children().filter(named).any(|c| c.text().is_empty()) {
+        if el.children().filter(named).any(|c| c.string_value().is_empty()) {
             let message = "Missing hostname in network '{network}' DNS HOST record";
             fault(cx, el, RULE, ErrorCode::XML_DETAIL, message);
         }

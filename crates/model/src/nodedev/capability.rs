@@ -89,7 +89,7 @@ impl Capability {
             Self::Css(css) => css.complete(),
             Self::ApMatrix(matrix) => matrix.types.retain(|types| !types.is_empty()),
             Self::ApQueue(queue) if queue.domain.0 > 255 => {
-                let given = el.child("ap-domain").map(|e| e.text().into_owned());
+                let given = el.child("ap-domain").map(|e| e.string_value().into_owned());
                 let given = given.unwrap_or_default();
                 let message = format!("ap-domain value '{given}' is out of range for '{name}'");
                 fault(cx, el, "nodedev.ap-domain", ErrorCode::CONFIG_UNSUPPORTED, message);

@@ -144,7 +144,7 @@ mod parent_element {
 /// Reads a `<device>` document of a device there is.
 pub fn parse(text: &str) -> Parsed<Device> {
     let refine = |root: Element<'_>, d: &mut diag::Diagnostic| {
-        let name = root.child("name").map(|el| el.text().into_owned());
+        let name = root.child("name").map(|el| el.string_value().into_owned());
         words::refine(root, d, &name.unwrap_or_default());
     };
     object::read(text, "device", refine, |device: &mut Device, el, cx| {

@@ -75,7 +75,8 @@ pub struct Medium {
 
 impl Xml for Medium {
     fn read(el: Element<'_>, cx: &mut Reader) -> Option<Self> {
-        let available = cx.child(el, "media_available").is_some_and(|child| child.text() == "1");
+        let available =
+            cx.child(el, "media_available").is_some_and(|child| child.string_value() == "1");
         let size = cx.child_text_required::<u64>(el, "media_size".into());
         let label = cx.child_text_optional::<String>(el, "media_label".into());
         blocks::read(el, cx);

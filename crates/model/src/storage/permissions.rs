@@ -26,7 +26,7 @@ impl Permissions {
 /// Reads a user or group number; −1 (in either writing) means not set.
 fn id(el: Element<'_>, cx: &mut Reader, name: &'static str) -> Option<Option<u32>> {
     let Some(child) = cx.child(el, name) else { return Some(None) };
-    match child.text().trim_ascii().parse::<i64>() {
+    match child.string_value().trim_ascii().parse::<i64>() {
         Ok(-1) => Some(None),
         Ok(id) if id == i64::from(u32::MAX) => Some(None),
         Ok(id) if u32::try_from(id).is_ok() => Some(u32::try_from(id).ok()),
@@ -40,7 +40,7 @@ fn id(el: Element<'_>, cx: &mut Reader, name: &'static str) -> Option<Option<u32
 
 fn mode(el: Element<'_>, cx: &mut Reader) -> Option<Option<u32>> {
     let Some(child) = cx.child(el, "mode") else { return Some(None) };
-    let text = child.text();
+    let text = child.string_value();
     let digits = text.trim_ascii();
     if digits.is_empty() {
         return Some(None);

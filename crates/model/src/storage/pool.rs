@@ -161,7 +161,7 @@ mod uuid_element {
     use xml::{Content, Element, Reader, Schema, ValueKind, Writer};
     pub fn read(el: Element<'_>, cx: &mut Reader) -> Option<Option<Uuid>> {
         let Some(child) = cx.child(el, "uuid") else { return Some(None) };
-        let text = child.text();
+        let text = child.string_value();
         if text.is_empty() {
             return Some(None);
         }

@@ -30,7 +30,7 @@ impl Xml for Size {
 pub fn scaled(el: Element<'_>, cx: &mut Reader, name: &'static str) -> Option<Option<u64>> {
     let Some(child) = cx.child(el, name) else { return Some(None) };
     let unit = cx.attr(child, "unit").map(|unit| unit.value());
-    let text = child.text();
+    let text = child.string_value();
     let fault = |cx: &mut Reader, code, message: String| {
         cx.error("storage.size", code, child.span(), message, Vec::new());
         None

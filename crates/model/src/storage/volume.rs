@@ -113,7 +113,7 @@ impl Volume {
     }
 
     fn complete(&mut self, pool: PoolType, parsing: Parsing, root: Element<'_>, cx: &mut Reader) {
-        let has_capacity = root.child("capacity").is_some_and(|el| !el.text().is_empty());
+        let has_capacity = root.child("capacity").is_some_and(|el| !el.string_value().is_empty());
         if !has_capacity && !parsing.capacity_optional && self.backing.is_none() {
             fault::<()>(cx, root, ErrorCode::XML_ERROR, "missing capacity element".to_owned());
         }

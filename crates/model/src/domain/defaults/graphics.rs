@@ -199,6 +199,10 @@ fn video(v: &mut Video, m: &Machine, ctx: &DefaultsContext<'_>) {
     if model.kind == VideoType::Default {
         model.kind = default_video(m, ctx);
     }
+    // A size of nothing is a size that is not given.
+    for size in [&mut model.ram, &mut model.vram, &mut model.vram64, &mut model.vgamem] {
+        *size = size.filter(|n| *n != 0);
+    }
     match model.kind {
         VideoType::Vga | VideoType::Cirrus | VideoType::Vmvga | VideoType::Bochs => {
             model.vram.get_or_insert(16384);
@@ -226,13 +230,6 @@ fn video(v: &mut Video, m: &Machine, ctx: &DefaultsContext<'_>) {
     for size in sizes.into_iter().flatten() {
         // What has no such neighbour stays; QEMU refuses it by name.
         *size = size.checked_next_power_of_two().unwrap_or(*size);
-    }
-    if model.kind != VideoType::Qxl {
-        model.ram = None;
-        model.vram64 = None;
-        if !matches!(model.kind, VideoType::Vga | VideoType::Vmvga) {
-            model.vgamem = None;
-        }
     }
 }
 

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::Faults;
-use crate::domain::Domain;
 use crate::domain::cpu::{Cpu, CpuCacheMode, CpuMode, Interconnect, Numa, PhysAddrMode};
 use crate::domain::scalar::CpuSet;
 use crate::domain::tune::{NumaMode, VcpuPlacement};
+use crate::domain::{Domain, VirtType};
 
 pub(super) fn check(d: &Domain, out: &mut Faults) {
     if let Some(c) = &d.cpu {
@@ -82,7 +82,8 @@ fn cpu(d: &Domain, c: &Cpu, out: &mut Faults) {
                 "attribute 'limit' is only supported for maxphysaddr mode 'passthrough'",
             );
         }
-        if passed && !host {
+        // Emulation has no physical addresses of a host to pass on: libvirt leaves it alone.
+        if passed && !host && d.kind == VirtType::Kvm {
             out.unsupported(
                 "domain.cpu-phys-bits",
                 "CPU maximum physical address bits mode 'passthrough' can only be used with 'host-passthrough' / 'maximum' CPUs",

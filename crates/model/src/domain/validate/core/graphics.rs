@@ -9,6 +9,11 @@ use crate::domain::devices::graphics::{Graphics, GraphicsType, ListenType};
 pub(super) fn check(dev: &Devices, out: &mut Faults) {
     for g in &dev.graphics {
         listens(g, out);
+        if g.gl.as_ref().is_some_and(|gl| gl.enable.is_none())
+            && matches!(g.kind, GraphicsType::Sdl | GraphicsType::Spice | GraphicsType::Dbus)
+        {
+            out.xml("domain.graphics-gl", "Missing required attribute 'enable' in element 'gl'");
+        }
         if let Some(to) = &g.passwd_valid_to
             && !is_time(to)
         {

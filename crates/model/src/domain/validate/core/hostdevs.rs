@@ -104,6 +104,12 @@ fn pci(h: &Hostdev, s: &HostdevSource, out: &mut Faults) {
             format!("Invalid PCI address slot='0x{slot:x}', must be <= 0x1F"),
         );
     }
+    if let Some(function) = a.function.filter(|f| f.0 > 7) {
+        out.xml(
+            "domain.pci-range",
+            format!("Invalid PCI address function=0x{:x}, must be <= 7", function.0),
+        );
+    }
 }
 
 fn usb(s: &HostdevSource, out: &mut Faults) {

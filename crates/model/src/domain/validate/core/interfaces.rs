@@ -7,11 +7,17 @@ use xml::YesNo;
 
 use super::super::Faults;
 use crate::domain::devices::Devices;
-use crate::domain::devices::interface::{Interface, InterfaceType, IpAddress, TeamingType};
+use crate::domain::devices::interface::{
+    HostAddress, Interface, InterfaceType, IpAddress, TeamingType,
+};
 use crate::network::VirtualPortType;
 
 pub(super) fn check(dev: &Devices, out: &mut Faults) {
     for x in &dev.interfaces {
+        if let Some(HostAddress::Pci(a)) = x.source.as_ref().and_then(|s| s.device_address.as_ref())
+        {
+            super::unique::pci_range(a, out);
+        }
         if let Some(m) = &x.mac
             && m.address.is_multicast()
         {

@@ -56,7 +56,9 @@ pub(super) fn check(d: &Domain, dev: &Devices, out: &mut Faults) {
         if s.msi.is_some() && s.server.is_none() && model != Some(ShmemModelName::IvshmemDoorbell) {
             out.xml("domain.shmem-msi", "msi option is only supported with a server");
         }
-        if let Some(size) = &s.size {
+        if let Some(size) =
+            s.size.as_ref().filter(|_| model != Some(ShmemModelName::IvshmemDoorbell))
+        {
             let bytes = crate::domain::scalar::scale(size.size, size.unit.as_deref(), 1 << 20);
             if bytes.is_none_or(|b| b < 1 << 20 || !b.is_power_of_two()) {
                 out.xml(
@@ -232,12 +234,16 @@ fn redir_rule(f: &crate::domain::devices::redirdev::RedirRule, out: &mut Faults)
     }
 }
 
+/// Backends as they are written: the defaults number those without a number.
+pub(super) fn written(dev: &Devices, out: &mut Faults) {
+    for _ in dev.audios.iter().filter(|a| a.id.is_none()) {
+        out.xml("domain.audio-id", "Missing required attribute 'id' in element 'audio'");
+    }
+}
+
 fn audios(dev: &Devices, out: &mut Faults) {
     let mut ids = std::collections::BTreeSet::new();
     for a in &dev.audios {
-        if a.id.is_none() {
-            out.xml("domain.audio-id", "Missing required attribute 'id' in element 'audio'");
-        }
         if let Some(id) = a.id
             && !ids.insert(id)
         {

@@ -37,6 +37,7 @@ pub(super) fn written(d: &Domain, out: &mut Faults) {
     unique::written(d, out);
     if let Some(dev) = &d.devices {
         graphics::check(dev, out);
+        machine::written(dev, out);
     }
     if let Some(numa) = d.cpu.as_ref().and_then(|c| c.numa.as_ref()) {
         cpu::distances(numa, out);

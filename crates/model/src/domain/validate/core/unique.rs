@@ -154,7 +154,7 @@ fn chipset(m: &Machine) -> [(u64, u64); 2] {
     }
 }
 
-fn pci_range(a: &crate::domain::address::PciAddress, out: &mut Faults) {
+pub(super) fn pci_range(a: &crate::domain::address::PciAddress, out: &mut Faults) {
     if a.domain.0 == 0 && a.bus.0 == 0 && a.slot.0 == 0 {
         return;
     }

@@ -61,7 +61,7 @@ pub(super) fn check(d: &Domain, dev: &Devices, m: &Machine, out: &mut Faults) {
     iommus(d, dev, m, out);
     let shared = shares_memory(d);
     for f in &dev.filesystems {
-        filesystem(shared, f, out);
+        filesystem(shared, f, m, out);
     }
     addresses(d, m, out);
 }
@@ -71,8 +71,8 @@ const CODECS: [&str; 3] = ["duplex", "micro", "output"];
 
 fn inputs(dev: &Devices, out: &mut Faults) {
     for i in &dev.inputs {
-        if let Some(bus @ (InputBus::Xen | InputBus::Parallels)) = i.bus {
-            out.internal("domain.input-bus", format!("unsupported input bus {}", bus.as_str()));
+        if i.bus == Some(InputBus::Xen) {
+            out.internal("domain.input-bus", "unsupported input bus xen");
         }
         let virtio = i.bus == Some(InputBus::Virtio);
         if i.kind == InputType::Passthrough && !virtio {
@@ -102,9 +102,6 @@ fn inputs(dev: &Devices, out: &mut Faults) {
             && i.address.as_ref().is_some_and(|a| address::kind(a) != "usb")
         {
             out.xml("domain.usb-address", "Invalid address for a USB device");
-        }
-        if let Some(v) = i.driver.as_ref().filter(|_| !virtio) {
-            super::super::virtio_options(v, out);
         }
     }
 }
@@ -361,7 +358,7 @@ fn iommus(d: &Domain, dev: &Devices, m: &Machine, out: &mut Faults) {
     }
 }
 
-fn filesystem(shared: bool, f: &Filesystem, out: &mut Faults) {
+fn filesystem(shared: bool, f: &Filesystem, m: &Machine, out: &mut Faults) {
     let driver = f.driver.as_ref().and_then(|d| d.kind.as_deref());
     if f.kind != FilesystemType::Mount {
         out.unsupported("domain.filesystem-type", "only supports mount filesystem type");
@@ -371,6 +368,17 @@ fn filesystem(shared: bool, f: &Filesystem, out: &mut Faults) {
             "domain.filesystem-limit",
             "filesystem usage limits are not supported with QEMU",
         );
+    }
+    if matches!(driver, Some("loop" | "nbd" | "ploop")) {
+        // Filesystems of containers: on PCI no place is found for one.
+        if m.is_s390() {
+            out.unsupported("domain.filesystem-driver", "Filesystem driver type not supported");
+        } else {
+            out.internal(
+                "domain.filesystem-driver",
+                "Cannot automatically add a new PCI bus for a device with connect flags 00",
+            );
+        }
     }
     if driver != Some("virtiofs") {
         if f.boot.is_some() {
