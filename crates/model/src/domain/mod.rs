@@ -29,6 +29,7 @@ pub mod memory;
 mod migratable;
 pub mod opaque;
 pub mod os;
+mod partial;
 mod prelude;
 pub mod qemu_namespace;
 mod refine;

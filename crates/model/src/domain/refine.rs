@@ -420,7 +420,7 @@ mod tests {
     #[test]
     fn ten_mistakes_are_ten_faults() {
         let text = "<domain type='qmu'><name>a</name><memory unit='XB'>1</memory><vcpu>x</vcpu>
-            <clock offset='a'/><on_crash>b</on_crash><devices><disk device='c'><target dev='vda'/></disk>
+            <os><type>hvm</type></os><clock offset='a'/><on_crash>b</on_crash><devices><disk device='c'><target dev='vda'/></disk>
             <interface type='d'/><graphics type='e'/><watchdog model='f'/><hub type='g'/></devices></domain>";
         let p = parse(text, ParseOptions::default());
         let errors = p.diagnostics.iter().filter(|d| d.severity == Severity::Error).count();

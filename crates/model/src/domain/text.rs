@@ -23,11 +23,13 @@ pub struct ParseOptions {
 pub struct Parsed {
     /// The domain, when there was no error.
     pub domain: Option<Domain>,
-    /// Every finding, in the order of the text.
+    /// Every finding: of the reading in the order of the text, then of the checks.
     pub diagnostics: Vec<Diagnostic>,
 }
 
-/// Reads a `<domain>` document. All faults are reported at once; any of them leaves no domain.
+/// Reads a `<domain>` document. All faults are reported at once; any of them leaves no domain. Of a
+/// document that cannot be read as a whole the rest is checked too, as far as that can be said
+/// without what is wrong: those faults come last.
 pub fn parse(text: &str, options: ParseOptions) -> Parsed {
     let xml::Parsed { value, mut diagnostics } = xml::read_str::<Domain>(text, "domain");
     refine::refine(&mut diagnostics, text);
@@ -38,6 +40,9 @@ pub fn parse(text: &str, options: ParseOptions) -> Parsed {
     });
     diagnostics.iter_mut().for_each(super::reporters::name);
     let failed = diagnostics.iter().any(|d| d.severity == Severity::Error);
+    if failed && !options.live {
+        super::partial::check(text, domain.clone(), &mut diagnostics);
+    }
     Parsed { domain: domain.filter(|_| !failed), diagnostics }
 }
 
