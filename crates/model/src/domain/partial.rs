@@ -10,7 +10,7 @@ use xml::{Document, Element};
 
 use super::defaults::{self, DefaultsContext, EmulatorDefaults, Settings};
 use super::validate::MOST_FAULTS;
-use super::{Domain, ParseOptions, text, validate};
+use super::{Domain, ParseOptions, VirtType, text, validate, validate_core};
 
 /// Longer documents are made by programs; they get the faults of the mapping alone.
 const LONGEST: usize = 256 * 1024;
@@ -134,8 +134,13 @@ pub(super) fn check(text: &str, read: Option<Domain>, found: &mut Vec<Diagnostic
         Some(domain)
     });
     let Some(mut domain) = domain else { return };
-    complete(&mut domain, &mut more);
-    more.extend(validate(&domain));
+    if matches!(domain.kind, VirtType::Qemu | VirtType::Kvm | VirtType::Hvf) {
+        complete(&mut domain, defaults::apply, &mut more);
+        more.extend(validate(&domain));
+    } else {
+        complete(&mut domain, defaults::apply_core, &mut more);
+        more.extend(validate_core(&domain));
+    }
     let new = |d: &Diagnostic| {
         d.severity == Severity::Error
             && stands(d.rule, &left_out)
@@ -147,9 +152,13 @@ pub(super) fn check(text: &str, read: Option<Domain>, found: &mut Vec<Diagnostic
 }
 
 /// Fills in the defaults that depend on the document alone.
-fn complete(domain: &mut Domain, faults: &mut Vec<Diagnostic>) {
+fn complete(
+    domain: &mut Domain,
+    apply: fn(&mut Domain, &mut DefaultsContext<'_>) -> Vec<Diagnostic>,
+    faults: &mut Vec<Diagnostic>,
+) {
     let emulator = EmulatorDefaults::default();
-    faults.extend(defaults::apply(
+    faults.extend(apply(
         domain,
         &mut DefaultsContext {
             host_arch: "x86_64",

@@ -131,3 +131,16 @@ fn a_sound_document_with_one_fault_has_one() {
                 <channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>";
     assert_eq!(faults("<vcpu>2</vcpu>", &format!("{disk}{HUB}")), [NO_HUB]);
 }
+
+#[test]
+fn a_guest_of_another_driver_is_not_asked_for_what_qemu_wants() {
+    let text = |kind: &str| {
+        format!(
+            "<domain type='{kind}'><name>a</name><memory>1024</memory><memtune><min_guarantee>5\
+             </min_guarantee></memtune><os><type>hvm</type></os><devices>{HUB}</devices></domain>"
+        )
+    };
+    assert_eq!(messages(&text("vmware")), [NO_HUB]);
+    let own = "Parameter 'min_guarantee' not supported by QEMU.";
+    assert_eq!(messages(&text("qemu")), [NO_HUB, own]);
+}
