@@ -297,6 +297,12 @@ fn limits_and_places_in_libvirts_words() {
              <target dev='vda'/></disk>"
         )
     };
+    let dimm = |slot: u32, base: &str| {
+        format!(
+            "<memory model='dimm'><target><size>65536</size></target>\
+             <address type='dimm' slot='{slot}' base='{base}'/></memory>"
+        )
+    };
     let secret = "<secret type='passphrase' usage='a'/>";
     let nic = |kind: &str, inner: &str| format!("<interface type='{kind}'>{inner}</interface>");
     let hostdev = |kind: &str, attrs: &str, inner: &str| {
@@ -454,6 +460,15 @@ fn limits_and_places_in_libvirts_words() {
             "<filesystem><driver type='loop'/><source dir='/a'/><target dir='t'/></filesystem>".to_owned(),
             1,
             "Cannot automatically add a new PCI bus for a device with connect flags 00",
+        ),
+        (
+            format!(
+                "{}{}",
+                dimm(0, "0x108000000"),
+                dimm(1, "0x106000000"),
+            ),
+            67,
+            "memory device address [0x108000000:0x10c000000] overlaps with other memory device (0x106000000)",
         ),
         (
             "<genid/><genid/>".to_owned(),

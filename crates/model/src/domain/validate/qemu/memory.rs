@@ -3,7 +3,7 @@
 use super::super::Faults;
 use crate::domain::Domain;
 use crate::domain::address::Address;
-use crate::domain::devices::memory::MemoryModel;
+use crate::domain::devices::memory::{MemoryDevice, MemoryModel};
 use crate::domain::memory::HugePage;
 use crate::domain::scalar::CpuSet;
 
@@ -52,6 +52,7 @@ pub(super) fn check(d: &Domain, out: &mut Faults) {
             "Memory size must be specified via <memory> or in the <numa> configuration",
         );
     }
+    overlaps(&dev.memories, out);
     let slots = d.max_memory.as_ref().map(|m| m.slots.unwrap_or(0));
     let mut taken = std::collections::BTreeSet::new();
     for x in &dev.memories {
@@ -113,6 +114,51 @@ pub(super) fn check(d: &Domain, out: &mut Faults) {
             "domain.memory-numa",
             "At least one numa node has to be configured when enabling memory hotplug",
         );
+    }
+}
+
+/// Where a device lies in the guest's memory, if that is written: its first byte and the one behind
+/// its last.
+fn place(x: &MemoryDevice) -> Option<(u64, u64)> {
+    let slot = match &x.address {
+        Some(Address::Dimm(a)) => a.base,
+        _ => None,
+    };
+    let base = slot.or_else(|| x.target.address.as_ref().map(|a| a.base))?.0;
+    let mut size = x.target.size.0;
+    if x.model == MemoryModel::Nvdimm {
+        // The label is kept apart; QEMU maps whole units of the rest.
+        size = size.saturating_sub(x.target.label.as_ref().map_or(0, |label| label.size.0));
+        let unit = x.source.as_ref().and_then(|s| s.align_size.as_ref()).map_or(1, |a| a.0.max(1));
+        size = size / unit * unit;
+    }
+    let end = base.saturating_add(size.saturating_mul(1024));
+    (base != 0).then_some((base, end))
+}
+
+/// Devices that lie over each other. In the order of their places each is compared with the one
+/// that reaches farthest so far, so that thousands cost no more than sorting them.
+fn overlaps(memories: &[MemoryDevice], out: &mut Faults) {
+    let mut places: Vec<_> = memories
+        .iter()
+        .enumerate()
+        .filter_map(|(n, x)| place(x).map(|(from, to)| (from, to, n)))
+        .collect();
+    places.sort_unstable();
+    let mut farthest: Option<(u64, u64, usize)> = None;
+    for one in places {
+        if let Some(other) = farthest.filter(|other| one.0 < other.1) {
+            // Named in the order of the document.
+            let (a, b) = if one.2 < other.2 { (one, other) } else { (other, one) };
+            let text = format!(
+                "memory device address [0x{:x}:0x{:x}] overlaps with other memory device (0x{:x})",
+                a.0, a.1, b.0
+            );
+            out.unsupported("domain.memory-overlap", text);
+        }
+        if farthest.is_none_or(|other| other.1 < one.1) {
+            farthest = Some(one);
+        }
     }
 }
 
