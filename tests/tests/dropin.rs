@@ -270,6 +270,11 @@ fn plugged_devices_change_hands() {
         assert_eq!(shown(), ours);
         plug("attach-device", &third);
         plug("detach-device", &second);
+        // It knows the nodes of what we plugged in, and closes them.
+        let nodes = "qemu-monitor-command passed-on {\"execute\":\"query-named-block-nodes\"}";
+        wait::until("the image to be closed", || {
+            (!virsh(nodes).ok().contains("/images/b\"")).then_some(())
+        });
         // It knows channels by their sockets, or by name.
         virsh("detach-device-alias passed-on channel0 --live").ok();
         wait::until("the channel to be gone", || (!shown().contains("'a.b'")).then_some(()));

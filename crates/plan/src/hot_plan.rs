@@ -1,6 +1,7 @@
 //! The plan of one device that comes to a running guest, and of one that leaves it.
 
 use crate::step::{Arg, QmpCommand, ResultName, Step, Undo, UndoWhen};
+use std::collections::BTreeSet;
 
 /// One command that brings a device to a running guest.
 #[derive(Clone, PartialEq, Debug)]
@@ -28,9 +29,16 @@ pub struct PlugPlan {
     pub after: Vec<QmpCommand>,
     /// The greatest number that an image has with it.
     pub last_node: u32,
+    /// Names of the nodes of images that QEMU makes.
+    pub nodes: BTreeSet<String>,
 }
 
 impl PlugPlan {
+    /// Notes the nodes of images in the definition, for whoever takes the guest over.
+    pub fn note_nodes(&self, domain: &mut model::domain::Domain) {
+        crate::qemu::note_nodes(domain, &self.nodes);
+    }
+
     /// What takes back the first `done` commands, last first.
     pub fn rollback(&self, done: usize) -> Vec<&QmpCommand> {
         self.commands.iter().take(done).rev().filter_map(|c| c.undo.as_ref()).collect()

@@ -147,6 +147,8 @@ pub(super) struct Build<'a> {
     pub(super) fdsets: usize,
     /// Descriptor sets of disk images, by the name of their storage node.
     pub(super) disk_sets: std::collections::BTreeMap<String, usize>,
+    /// Names of the nodes of images that QEMU is to make.
+    pub(super) nodes: std::collections::BTreeSet<String>,
     /// What was looked up outside.
     pub(super) found: &'a super::found::Found,
     /// The guest runs already: the options are made for its monitor, which takes JSON only.

@@ -217,6 +217,7 @@ fn describe(
         incoming: None,
         fdsets: in_use.first_fdset,
         disk_sets: std::collections::BTreeMap::new(),
+        nodes: std::collections::BTreeSet::new(),
         found: inputs.found,
         hot: Some(Hot { first_node: in_use.last_node }),
     };
@@ -242,7 +243,8 @@ fn describe(
         "device_add" => 2,
         _ => 1,
     });
-    let plan = PlugPlan { steps, commands: with_fds(commands), after, last_node: 0 };
+    let nodes = build.nodes;
+    let plan = PlugPlan { steps, commands: with_fds(commands), after, last_node: 0, nodes };
     Ok((plan, faults))
 }
 

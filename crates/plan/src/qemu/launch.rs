@@ -187,6 +187,7 @@ pub fn launch(domain: &Domain, inputs: &Inputs) -> Result<LaunchPlan, Vec<Diagno
         incoming: inputs.incoming.map(str::to_string),
         fdsets: 0,
         disk_sets: std::collections::BTreeMap::new(),
+        nodes: std::collections::BTreeSet::new(),
         found: inputs.found,
         hot: None,
     };
@@ -200,6 +201,7 @@ pub fn launch(domain: &Domain, inputs: &Inputs) -> Result<LaunchPlan, Vec<Diagno
         build.part("cpu", "which features QEMU gave the guest goes into its live XML");
         build.commands.extend(cpu::questions());
     }
+    let nodes = std::mem::take(&mut build.nodes);
     let monitor = MonitorPlan {
         path: format!("{private_dir}/monitor.sock"),
         fd: ResultName::new("monitor.fd"),
@@ -213,6 +215,7 @@ pub fn launch(domain: &Domain, inputs: &Inputs) -> Result<LaunchPlan, Vec<Diagno
     let (steps, reasons) = assemble(&live, inputs, &private_dir, &short, parts);
     disk::restore_volumes(&mut live);
     super::live::complete(&mut live, domain, set, &private_dir);
+    disk::private::note_nodes(&mut live, &nodes);
     super::clock::note_start(&mut live, inputs.host.utc_offset);
     Ok(LaunchPlan {
         domain: live.name.clone(),

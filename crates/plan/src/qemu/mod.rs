@@ -64,6 +64,7 @@ mod words;
 mod zpci;
 
 pub use disk::drive_id;
+pub(crate) use disk::private::note_nodes;
 pub use found::{FdGroup, Found, FoundVolume, Nbdkit};
 pub use guest_cpu::resolve as expand_host_model;
 pub use hotplug::{InUse, last_node, medium, plug, settle_device, show_volumes, unplug};

@@ -76,6 +76,7 @@ impl Engine {
         let name = Arc::clone(&domain.snapshot().name);
         let mut after = definition.clone();
         plan::qemu::show_volumes(&mut after);
+        new.note_nodes(&mut after);
         // An empty drive keeps the format that it had.
         if let Some(disk) = after.devices_mut().disks.get_mut(place.index)
             && disk.source.is_none()

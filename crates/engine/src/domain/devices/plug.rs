@@ -150,6 +150,7 @@ impl Engine {
             self.did_not_come(domain, &vm, unsettled, kept).await;
             return Err(error.into());
         }
+        plan.note_nodes(&mut definition);
         observe_plugged(&mut definition, place, &results.observed());
         let shown = without(&definition, missing);
         let alias = place.alias(&definition);

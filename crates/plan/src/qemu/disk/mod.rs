@@ -5,6 +5,7 @@ pub(in crate::qemu) mod device;
 mod nodes;
 mod number;
 mod place;
+pub(crate) mod private;
 mod sd;
 mod throttle;
 

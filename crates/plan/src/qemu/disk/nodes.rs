@@ -66,6 +66,7 @@ impl Build<'_> {
                 .set("file", top)
                 .set("discard", "unmap");
             self.json("-blockdev", props);
+            self.nodes.insert(name.clone());
             top = name;
         }
         let count = u32::try_from(chain.images.len()).unwrap_or(0);
@@ -92,6 +93,9 @@ impl Build<'_> {
         })();
         match made {
             Ok((storage, slice, format)) => {
+                self.nodes.insert(image.storage_node.clone());
+                self.nodes.extend(slice.is_some().then(|| image.slice_node.clone()));
+                self.nodes.extend(format.is_some().then(|| image.format_node.clone()));
                 for (props, rule) in [
                     (Some(storage), "where the image's bytes are"),
                     (slice, "the part of the storage that is the image"),

@@ -1,0 +1,66 @@
+//! What libvirtd wants to find in the status file about a guest's disks, to go on with them: the
+//! names of their nodes, and of their drives in QEMU's tree. (Observed of libvirtd 11.3.)
+
+use model::domain::Domain;
+use model::domain::devices::disk::{Disk, DiskBus, DiskSource};
+use model::domain::opaque::Opaque;
+use std::collections::BTreeSet;
+
+/// Notes the names of those nodes that were `made`, where nothing is noted yet.
+pub(crate) fn note_nodes(domain: &mut Domain, made: &BTreeSet<String>) {
+    for disk in domain.devices.iter_mut().flat_map(|devices| &mut devices.disks) {
+        if disk.private_data.is_none() {
+            disk.private_data = drive(disk, made);
+        }
+        let index = disk.source.as_ref().and_then(|source| source.index);
+        note(disk.source.as_mut(), index, made);
+        let mut below = disk.backing_store.as_deref_mut();
+        while let Some(image) = below {
+            let index = image.index;
+            note(image.source.as_mut(), index, made);
+            below = image.backing_store.as_deref_mut();
+        }
+    }
+}
+
+fn note(source: Option<&mut DiskSource>, index: Option<u32>, made: &BTreeSet<String>) {
+    let (Some(source), Some(index)) = (source, index) else { return };
+    let named = [
+        ("storage", format!("libvirt-{index}-storage")),
+        ("slice-storage", format!("libvirt-{index}-slice-sto")),
+        ("format", format!("libvirt-{index}-format")),
+    ];
+    let there = named.into_iter().filter(|(_, name)| made.contains(name));
+    let names: String = there.map(|(kind, name)| node(kind, &name)).collect();
+    if source.private_data.is_none() && !names.is_empty() {
+        let text = format!("<privateData><nodenames>{names}</nodenames></privateData>");
+        source.private_data = Opaque::from_text(&text);
+    }
+}
+
+/// The drive's own: its place in QEMU's tree, and the filter that copies what it reads.
+fn drive(disk: &Disk, made: &BTreeSet<String>) -> Option<Opaque> {
+    let alias = &disk.alias.as_ref()?.name;
+    let place = match disk.target.bus? {
+        DiskBus::Virtio => format!("/machine/peripheral/{alias}/virtio-backend"),
+        DiskBus::Usb => format!("/machine/peripheral/{alias}/{alias}.0/legacy[0]"),
+        _ => alias.clone(),
+    };
+    let copies = format!("libvirt-CoR-{}", disk.target.dev);
+    let filter = match made.contains(&copies) {
+        true => format!("<nodenames>{}</nodenames>", node("copyOnRead", &copies)),
+        false => String::new(),
+    };
+    let place = escaped(&place);
+    Opaque::from_text(&format!("<privateData><qom name='{place}'/>{filter}</privateData>"))
+}
+
+fn node(kind: &str, name: &str) -> String {
+    format!("<nodename type='{kind}' name='{}'/>", escaped(name))
+}
+
+fn escaped(text: &str) -> String {
+    let mut out = String::new();
+    xml::escape_into(text, &mut out);
+    out
+}
