@@ -15,10 +15,10 @@ use crate::engine::Engine;
 use diag::{ErrorCode, VirError};
 use host::monitor::MonitorError;
 use model::domain::Domain as Definition;
-use model::domain::devices::disk::{Disk, DiskBus, DiskDevice, TrayState};
+use model::domain::devices::disk::{Disk, DiskDevice, TrayState};
 use model::domain::hotplug::{Device, Place, update::Updated};
 use plan::PlugPlan;
-use plan::qemu::{InUse, medium};
+use plan::qemu::{InUse, drive_id, medium};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ pub(super) struct Exchange {
 impl Exchange {
     fn note(&self, drive: &Disk) -> MediumNote {
         MediumNote {
-            id: name_of(drive),
+            id: drive_id(drive).unwrap_or_default(),
             alias: alias_of(drive).to_owned(),
             tray: drive.device == DiskDevice::Cdrom,
             was_open: drive.target.tray == Some(TrayState::Open),
@@ -212,16 +212,6 @@ fn disk(definition: &Definition, place: Place) -> Option<Disk> {
     }
 }
 
-/// QEMU's name of the drive.
-fn name_of(disk: &Disk) -> String {
-    let alias = alias_of(disk).to_owned();
-    match disk.target.bus {
-        // A USB drive is a SCSI drive on a bus of its own.
-        Some(DiskBus::Usb) => format!("/machine/peripheral/{alias}/{alias}.0/legacy[0]"),
-        _ => alias,
-    }
-}
-
 /// The images of a medium that a plan opens. What they need of the host and a guest of the
 /// definition `left` needs too is not taken back with them.
 fn images(left: &Definition, with: &Definition, place: Place, plan: &PlugPlan) -> Images {
@@ -236,7 +226,7 @@ fn images(left: &Definition, with: &Definition, place: Place, plan: &PlugPlan) -
 
 /// Opens the drive, exchanges the medium, closes it.
 async fn swap(vm: &Vm, drive: &Disk, exchange: &Exchange, force: bool) -> Result<(), VirError> {
-    let (id, tray) = (name_of(drive), drive.device == DiskDevice::Cdrom);
+    let (id, tray) = (drive_id(drive).unwrap_or_default(), drive.device == DiskDevice::Cdrom);
     let told = |command: &'static str| move |error: MonitorError| refusal(command, &error);
     if tray {
         open_tray(vm, &id, alias_of(drive), force).await?;

@@ -1,8 +1,9 @@
 //! What libvirtd wants to find in the status file about a guest's disks, to go on with them: the
 //! names of their nodes, and of their drives in QEMU's tree. (Observed of libvirtd 11.3.)
 
+use super::throttle::drive_id;
 use model::domain::Domain;
-use model::domain::devices::disk::{Disk, DiskBus, DiskSource};
+use model::domain::devices::disk::{Disk, DiskSource};
 use model::domain::opaque::Opaque;
 use std::collections::BTreeSet;
 
@@ -40,18 +41,12 @@ fn note(source: Option<&mut DiskSource>, index: Option<u32>, made: &BTreeSet<Str
 
 /// The drive's own: its place in QEMU's tree, and the filter that copies what it reads.
 fn drive(disk: &Disk, made: &BTreeSet<String>) -> Option<Opaque> {
-    let alias = &disk.alias.as_ref()?.name;
-    let place = match disk.target.bus? {
-        DiskBus::Virtio => format!("/machine/peripheral/{alias}/virtio-backend"),
-        DiskBus::Usb => format!("/machine/peripheral/{alias}/{alias}.0/legacy[0]"),
-        _ => alias.clone(),
-    };
+    let place = escaped(&drive_id(disk)?);
     let copies = format!("libvirt-CoR-{}", disk.target.dev);
     let filter = match made.contains(&copies) {
         true => format!("<nodenames>{}</nodenames>", node("copyOnRead", &copies)),
         false => String::new(),
     };
-    let place = escaped(&place);
     Opaque::from_text(&format!("<privateData><qom name='{place}'/>{filter}</privateData>"))
 }
 

@@ -39,7 +39,7 @@ fn iotune_command(target: &str, tune: &IoTune) -> Value {
     json!({"execute": "block_set_io_throttle", "arguments": arguments.into_value()})
 }
 
-/// QEMU's name of the drive of a disk, which limits of it are set by.
+/// QEMU's name of the drive of a disk, by which its limits are set and its medium is changed.
 pub fn drive_id(disk: &Disk) -> Option<String> {
     let name = &disk.alias.as_ref()?.name;
     Some(match disk.target.bus {
