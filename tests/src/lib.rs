@@ -21,6 +21,7 @@ pub mod golden;
 pub mod guests;
 pub mod mutate;
 pub mod namespace;
+pub mod on_host;
 pub mod paths;
 pub mod plugging;
 pub mod processes;

@@ -3,12 +3,8 @@
 //! Runs in a mount namespace where libvirt's folders are empty and private. Skips where libvirtd is
 //! not installed or the user is not root.
 
-use std::process::{Child, Command, Stdio};
-
-use rustix::process::Signal;
-use tests::{client, domains, guests, namespace, paths, processes, tool, wait};
-
-const LIBVIRTD: &str = "/usr/sbin/libvirtd";
+use tests::on_host::{LIBVIRTD, Running, virsh};
+use tests::{domains, guests, namespace, paths, tool, wait};
 
 /// Runs `body` on private copies of libvirt's folders, or skips.
 fn on_libvirts_paths(test: &str, body: impl FnOnce()) {
@@ -21,45 +17,6 @@ fn on_libvirts_paths(test: &str, body: impl FnOnce()) {
         std::fs::write("/etc/libvirt/qemu.conf", "stdio_handler = \"file\"\n").unwrap();
         body();
     });
-}
-
-/// A daemon without options; ends when dropped.
-struct Running(Child);
-
-impl Running {
-    fn ours() -> Running {
-        Running::start(Command::new(paths::ironvirt()).arg("daemon"))
-    }
-
-    fn libvirtd() -> Running {
-        Running::start(&mut Command::new(LIBVIRTD))
-    }
-
-    fn start(command: &mut Command) -> Running {
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let running = Running(child.spawn().expect("the daemon starts"));
-        wait::until("the daemon to answer", || (virsh("uri").status == 0).then_some(()));
-        running
-    }
-
-    fn stop(mut self) {
-        processes::signal(self.0.id() as i32, Signal::TERM);
-        self.0.wait().expect("our own child");
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn virsh(line: &str) -> client::Outcome {
-    let uri = client::uri("/run/libvirt/libvirt-sock".as_ref(), false);
-    let mut words = vec!["-c", uri.as_str()];
-    words.extend(line.split_whitespace());
-    tool("virsh", &words, "")
 }
 
 fn define(name: &str) {

@@ -7,14 +7,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use rustix::process::Signal;
-use tests::{client, guests, namespace, paths, processes, tool, wait};
+use tests::on_host::{LIBVIRTD, Running, uri, virsh};
+use tests::{guests, namespace, tool, wait};
 
-const LIBVIRTD: &str = "/usr/sbin/libvirtd";
 const IMAGES: &str = "/var/lib/libvirt/images";
 const END: &str = "-- end of the listing";
 
@@ -146,50 +144,6 @@ fn domain(name: &str, machine: &str, firmware: &str) -> String {
 </domain>
 "
     )
-}
-
-/// A daemon without options; ends when dropped.
-struct Running(Child);
-
-impl Running {
-    fn start(program: &Path, arguments: &[&str]) -> Running {
-        let mut command = Command::new(program);
-        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let running = Running(command.spawn().expect("the daemon starts"));
-        wait::until("the daemon to answer", || (virsh("uri").status == 0).then_some(()));
-        running
-    }
-
-    fn libvirtd() -> Running {
-        Running::start(LIBVIRTD.as_ref(), &[])
-    }
-
-    fn ours() -> Running {
-        Running::start(paths::ironvirt(), &["daemon"])
-    }
-
-    fn stop(mut self) {
-        processes::signal(self.0.id() as i32, Signal::TERM);
-        self.0.wait().expect("our own child");
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn uri() -> String {
-    client::uri("/run/libvirt/libvirt-sock".as_ref(), false)
-}
-
-fn virsh(line: &str) -> client::Outcome {
-    let uri = uri();
-    let mut words = vec!["-c", uri.as_str()];
-    words.extend(line.split_whitespace());
-    tool("virsh", &words, "")
 }
 
 fn define(name: &str, xml: &str) {

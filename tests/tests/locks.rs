@@ -6,7 +6,8 @@ use std::process::{Child, Command, Stdio};
 
 use host::lock_daemon::{Guest, Lock, LockDaemon, PeerError};
 use rustix::process::Signal;
-use tests::{Daemon, Options, client, domains, guests, namespace, paths, processes, tool, wait};
+use tests::on_host::{Running, virsh};
+use tests::{Daemon, Options, domains, guests, namespace, paths, processes, wait};
 
 /// Somebody else who wants locks: a process that does nothing.
 struct Other(Child);
@@ -270,31 +271,6 @@ fn what_cannot_be_locked_is_not_started() {
     assert_eq!(daemon.qemus(), Vec::<i32>::new());
 }
 
-/// A daemon in a namespace; ended with it.
-struct Running(Child);
-
-impl Running {
-    fn start(program: impl AsRef<std::ffi::OsStr>, words: &[&str]) -> Running {
-        let mut command = Command::new(program);
-        let quiet = command.args(words).stdin(Stdio::null()).stdout(Stdio::null());
-        Running(quiet.stderr(Stdio::null()).spawn().expect("the daemon starts"))
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn virsh(line: &str) -> client::Outcome {
-    let uri = client::uri("/run/libvirt/libvirt-sock".as_ref(), false);
-    let mut words = vec!["-c", uri.as_str()];
-    words.extend(line.split_whitespace());
-    tool("virsh", &words, "")
-}
-
 /// Runs a guest on libvirt's paths under `daemon`, its locks held by `lockd`.
 fn guest_with(test: &str, lockd: (&str, &[&str]), daemon: (&str, &[&str]), needs: &[&str]) {
     for program in [lockd.0, daemon.0].iter().chain(needs) {
@@ -310,8 +286,7 @@ fn guest_with(test: &str, lockd: (&str, &[&str]), daemon: (&str, &[&str]), needs
         let keeper = Running::start(lockd.0, lockd.1);
         let socket = Path::new("/run/libvirt/virtlockd-sock");
         wait::until("the lock daemon", || LockDaemon::connect(socket).ok().map(drop));
-        let running = Running::start(daemon.0, daemon.1);
-        wait::until("the daemon to answer", || (virsh("uri").status == 0).then_some(()));
+        let running = Running::serving(daemon.0, daemon.1);
         let folder = Path::new("/var/lib/libvirt/images");
         std::fs::create_dir_all(folder).expect("folder");
         let (disk, serial) = (folder.join("g.img"), folder.join("g.serial"));

@@ -7,7 +7,8 @@ use std::process::{Child, Command, Stdio};
 
 use host::log_daemon::{Guest, LogDaemon, Position};
 use rustix::process::Signal;
-use tests::{Daemon, client, domains, guests, namespace, paths, processes, tool, wait};
+use tests::on_host::{Running, virsh};
+use tests::{Daemon, domains, guests, namespace, paths, processes, tool, wait};
 
 const GUEST: Guest<'static> = Guest { name: "g", uuid: [7; 16] };
 
@@ -202,31 +203,6 @@ fn a_guest_of_ours_speaks_through_a_pipe_and_over_a_restart() {
     assert!(refused.stderr.contains("-nonsense: invalid option"), "{}", refused.stderr);
 }
 
-/// A daemon in a namespace; ended with it.
-struct Running(Child);
-
-impl Running {
-    fn start(program: impl AsRef<std::ffi::OsStr>, words: &[&str]) -> Running {
-        let mut command = Command::new(program);
-        let quiet = command.args(words).stdin(Stdio::null()).stdout(Stdio::null());
-        Running(quiet.stderr(Stdio::null()).spawn().expect("the daemon starts"))
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn virsh(line: &str) -> client::Outcome {
-    let uri = client::uri("/run/libvirt/libvirt-sock".as_ref(), false);
-    let mut words = vec!["-c", uri.as_str()];
-    words.extend(line.split_whitespace());
-    tool("virsh", &words, "")
-}
-
 /// Runs a guest on libvirt's paths under `daemon`, with the log daemon `logd`.
 fn guest_with(test: &str, logd: (&str, &[&str]), daemon: (&str, &[&str])) {
     for program in [logd.0, daemon.0] {
@@ -240,8 +216,7 @@ fn guest_with(test: &str, logd: (&str, &[&str]), daemon: (&str, &[&str])) {
         wait::until("the log daemon", || {
             LogDaemon::connect("/run/libvirt/virtlogd-sock".as_ref()).ok()
         });
-        let running = Running::start(daemon.0, daemon.1);
-        wait::until("the daemon to answer", || (virsh("uri").status == 0).then_some(()));
+        let running = Running::serving(daemon.0, daemon.1);
         let folder = Path::new("/var/lib/libvirt/images");
         std::fs::create_dir_all(folder).expect("folder");
         let (disk, serial) = (folder.join("g.img"), folder.join("g.serial"));
@@ -256,10 +231,10 @@ fn guest_with(test: &str, logd: (&str, &[&str]), daemon: (&str, &[&str])) {
         let output = std::fs::read_link(format!("/proc/{pid}/fd/1")).expect("a descriptor");
         assert!(output.to_string_lossy().starts_with("pipe:"), "{output:?}");
         // A successor of the log daemon goes on with it.
-        processes::signal(keeper.0.id() as i32, Signal::USR1);
+        keeper.signal(Signal::USR1);
         let length = read(&serial).len();
         wait::until("the guest to speak on", || (read(&serial).len() > length).then_some(()));
-        assert!(keeper.0.try_wait().expect("our own child").is_none());
+        assert!(keeper.is_running());
         virsh("destroy g").ok();
         let log = read("/var/log/libvirt/qemu/g.log");
         assert!(log.contains("-name guest=g") && log.contains("reason=destroyed"), "{log}");
