@@ -15,6 +15,7 @@ mod sched;
 mod signals;
 mod time;
 mod vsock;
+mod writeout;
 
 pub use cpuid::{CpuidLeaf, cpuid};
 pub use exec::{Exec, die_with_parent, run_as};
@@ -32,3 +33,4 @@ pub use sched::{SchedPolicy, set_scheduler};
 pub use signals::IgnoredSignals;
 pub use time::utc_offset;
 pub use vsock::set_guest_cid;
+pub use writeout::write_out;

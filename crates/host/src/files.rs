@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::folder_sync;
+use crate::{folder_sync, journal};
 
 /// A failed file operation, with what it was done to.
 #[derive(Debug, thiserror::Error)]
@@ -66,23 +66,25 @@ pub fn write_atomic(path: &Path, content: &[u8], how: WriteMode) -> Result<(), F
         if !how.durable {
             return write_new(&temporary, content, how).and_then(|_| rename());
         }
-        let file = match write_nameless(folder_of(path), content, how)? {
-            Some(file) => {
-                if link_new_name(&file, path) {
-                    return sync_both(&file, path);
-                }
-                if link_new_name(&file, &temporary) {
-                    file
-                } else {
-                    write_new(&temporary, content, how)?
-                }
-            }
-            None => write_new(&temporary, content, how)?,
+        let ahead = |file: &File| journal::write_ahead(file).map_err(FileError::at("sync", path));
+        let (mut file, nameless) = match write_nameless(folder_of(path), content, how)? {
+            Some(file) => (file, true),
+            None => (write_new(&temporary, content, how)?, false),
         };
-        if take_new_name(&temporary, path) {
-            return sync_both(&file, path);
+        let mut is_ahead = ahead(&file)?;
+        if nameless && link_new_name(&file, path) {
+            return sync_new(&file, path, is_ahead);
         }
-        file.sync_all().map_err(FileError::at("sync", path))?;
+        if nameless && !link_new_name(&file, &temporary) {
+            file = write_new(&temporary, content, how)?;
+            is_ahead = ahead(&file)?;
+        }
+        if take_new_name(&temporary, path) {
+            return sync_new(&file, path, is_ahead);
+        }
+        if !is_ahead {
+            file.sync_all().map_err(FileError::at("sync", path))?;
+        }
         rename().and_then(|()| sync_folder(path))
     })();
     if let Err(error) = result {
@@ -136,6 +138,14 @@ fn take_new_name(temporary: &Path, path: &Path) -> bool {
 }
 
 /// Makes a file that has just got a new name durable, and the name.
+fn sync_new(file: &File, path: &Path, is_ahead: bool) -> Result<(), FileError> {
+    let synced = if is_ahead { sync_folder(path) } else { sync_both(file, path) };
+    synced.inspect_err(|_| {
+        let _ = std::fs::remove_file(path);
+    })
+}
+
+/// Makes a file and the name it has just got durable where neither promises the other.
 ///
 /// Where an old file is replaced, the new one must be on stable storage before it takes the name,
 /// and the name after it: two waits. A new name has nothing to lose, so both are written at the
@@ -148,9 +158,7 @@ fn sync_both(file: &File, path: &Path) -> Result<(), FileError> {
         Some(pending) => pending.wait().map_err(FileError::at("sync", folder_of(path))),
         None => sync_folder(path),
     };
-    synced.and(named).inspect_err(|_| {
-        let _ = std::fs::remove_file(path);
-    })
+    synced.and(named)
 }
 
 /// What new files are created with: nobody else reads what is only half there.

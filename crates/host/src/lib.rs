@@ -12,6 +12,7 @@ pub mod direct;
 pub mod facts;
 pub mod files;
 mod folder_sync;
+mod journal;
 pub mod lock;
 pub mod lock_daemon;
 pub mod log_daemon;
