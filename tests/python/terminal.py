@@ -85,6 +85,15 @@ console.hear(rb"\.\.")
 console.type(b"\x1d")
 console.ends(0)
 
+# What was said while nobody listened comes first, by way of the device's log; then it goes on.
+console = Session("console", name, "--history")
+console.hear(rb"boot sector up")
+console.hear(rb"\.\.")
+virsh("reset", name)
+console.hear(rb"boot sector up")
+console.type(b"\x1d")
+console.ends(0)
+
 # A console of another name of the same device; another escape character.
 console = Session("-e", "^A", "console", name, "--devname", "serial0", "--safe")
 console.hear(rb"Escape character is \^A \(Ctrl \+ A\)")

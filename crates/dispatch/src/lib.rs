@@ -21,6 +21,7 @@ mod session;
 mod storage;
 mod volume;
 
+pub use domain::display::CONSOLE_HISTORY;
 pub use session::Session;
 
 use bind::{Request, rpc_error, unsupported};

@@ -5,7 +5,7 @@ use crate::domain::find;
 use crate::flags::{no_flags, only_flags};
 use crate::{Bound, Libvirt, Session};
 use diag::{ErrorCode, VirError};
-use engine::domain::seat::console::ConsolePort;
+use engine::domain::seat::console::{ConsoleOptions, ConsolePort};
 use protocol::remote::{self, Procedure, procs};
 use rpc::server::{Outcome, Stream, StreamIn};
 use std::fs::File;
@@ -17,6 +17,9 @@ use std::time::Duration;
 /// `VIR_DOMAIN_CONSOLE_FORCE` and `…_SAFE`; `VIR_DOMAIN_CHANNEL_FORCE` is the same.
 const FORCE: u32 = 1;
 const SAFE: u32 = 2;
+
+/// Our own: a console begins with what was said before, also that of a guest that is gone.
+pub const CONSOLE_HISTORY: u32 = 1 << 30;
 
 /// `VIR_DOMAIN_OPEN_GRAPHICS_SKIPAUTH`.
 const SKIPAUTH: u32 = 1;
@@ -47,10 +50,14 @@ pub(crate) fn call<'a, 'b>(
             Outcome::later(async move {
                 let opened = async {
                     // Safe and unforced opening are one here: a device has one user anyway.
-                    only_flags(args.flags, FORCE | SAFE)?;
+                    only_flags(args.flags, FORCE | SAFE | CONSOLE_HISTORY)?;
                     let domain = find(&engine, &args.dom)?;
                     let name = args.dev_name.as_deref();
-                    engine.open_console(&domain, name, args.flags & FORCE != 0).await
+                    let options = ConsoleOptions {
+                        force: args.flags & FORCE != 0,
+                        history: args.flags & CONSOLE_HISTORY != 0,
+                    };
+                    engine.open_console(&domain, name, options).await
                 };
                 stream_of(opened.await)
             })
@@ -162,7 +169,11 @@ fn stream_of(opened: Result<ConsolePort, VirError>) -> Outcome {
 /// Neither direction waits for the other: what the guest does not take yet is kept up to a bound,
 /// beyond which the client is no longer read; what the client does not take keeps the device
 /// unread, and the guest's own device then holds the guest back or drops, as on real wires.
-async fn converse(port: ConsolePort, mut stream: Stream) -> Result<(), VirError> {
+async fn converse(mut port: ConsolePort, mut stream: Stream) -> Result<(), VirError> {
+    let said = port.take_history();
+    if !said.is_empty() && stream.send(&said).await.is_err() {
+        return Ok(());
+    }
     let mut ahead: Vec<u8> = Vec::new();
     let mut buffer = vec![0; PIECE];
     loop {

@@ -1,7 +1,7 @@
 //! A parsed command: its options and typed access to their values, with virsh's error texts.
 
 use super::fail::{Fail, Outcome, fail};
-use super::registry::{Command, Kind};
+use super::registry::{Command, Kind, Opt};
 
 /// One command with its arguments.
 #[derive(Clone)]
@@ -19,7 +19,12 @@ pub struct Cmd {
 impl Cmd {
     /// The option was given.
     pub fn is_dry_run(&self) -> bool {
-        self.values.iter().any(|(name, _)| *name == super::dry::OPTION.name)
+        self.has_own(&super::dry::OPTION)
+    }
+
+    /// Whether an option that virsh does not have was given.
+    pub fn has_own(&self, option: &Opt) -> bool {
+        self.values.iter().any(|(name, _)| *name == option.name)
     }
 
     /// Whether the option was given.

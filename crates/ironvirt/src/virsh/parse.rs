@@ -1,6 +1,7 @@
 //! From words to commands, with virsh's rules and error texts.
 
 use super::cmd::{Cmd, kind_word};
+use super::domain::console::HISTORY;
 use super::dry;
 use super::lexer::{Token, tokens};
 use super::registry::{self, Command, Kind, Opt};
@@ -108,6 +109,9 @@ impl Parser {
         let unsupported = || format!("command '{}' doesn't support option --{name}", def.name);
         if name == dry::OPTION.name && dry::COMMANDS.contains(&def.name) {
             return Ok((&dry::OPTION, inline));
+        }
+        if name == HISTORY.name && def.name == "console" {
+            return Ok((&HISTORY, inline));
         }
         let opt = def.opts.iter().find(|o| o.name == name).ok_or_else(unsupported)?;
         let Kind::Alias(target) = opt.kind else {

@@ -3,6 +3,7 @@
 
 use crate::domain::affect::not_running;
 use crate::domain::record::Domain;
+use crate::domain::seat::history;
 use crate::engine::Engine;
 use diag::{ErrorCode, VirError};
 use model::domain::Domain as Definition;
@@ -58,6 +59,12 @@ impl Consoles {
         Some(Claim { consoles: Arc::clone(self), path: path.to_owned(), number, taken: receiver })
     }
 
+    /// What stands for the device of a guest that does not run: any number may have it.
+    fn nothing(self: &Arc<Self>) -> Claim {
+        let (_, taken) = watch::channel(false);
+        Claim { consoles: Arc::clone(self), path: PathBuf::new(), number: 0, taken }
+    }
+
     /// Ends the use of `path` by user `number`, if it is still that one's.
     fn release(&self, path: &Path, number: u64) {
         let mut users = self.lock();
@@ -87,15 +94,32 @@ impl Drop for Claim {
 pub struct ConsolePort {
     end: End,
     claim: Claim,
+    history: Vec<u8>,
 }
 
 #[derive(Debug)]
 enum End {
     Terminal(AsyncFd<File>),
     Socket(UnixStream),
+    /// The guest does not run: there is nobody to hear or to talk to.
+    Gone,
+}
+
+/// How a console is opened.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ConsoleOptions {
+    /// Take it from whoever has it.
+    pub force: bool,
+    /// Begin with what was said before, also where the guest is gone.
+    pub history: bool,
 }
 
 impl ConsolePort {
+    /// What was said before it was opened, where that was asked for; empty from the second call on.
+    pub fn take_history(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.history)
+    }
+
     /// Waits for bytes from the guest; 0 at the end. Safe to cancel.
     ///
     /// # Errors
@@ -108,6 +132,7 @@ impl ConsolePort {
             End::Socket(stream) => {
                 stream.async_io(Interest::READABLE, || stream.try_read(buffer)).await
             }
+            End::Gone => Ok(0),
         };
         match result {
             // What a terminal says when QEMU closed the other end.
@@ -129,6 +154,7 @@ impl ConsolePort {
             End::Socket(stream) => {
                 stream.async_io(Interest::WRITABLE, || stream.try_write(bytes)).await
             }
+            End::Gone => Ok(bytes.len()),
         }
     }
 
@@ -143,7 +169,8 @@ impl ConsolePort {
     pub async fn taken(&self) {
         let mut taken = self.claim.taken.clone();
         if taken.wait_for(|taken| *taken).await.is_err() {
-            // The sender goes away only together with its entry: replaced, or released.
+            // Released, or never anybody's: nobody can take it any more.
+            std::future::pending().await
         }
     }
 }
@@ -156,26 +183,39 @@ impl Engine {
     /// Needs a tokio runtime.
     ///
     /// # Errors
-    /// When the domain does not run, has no such device, it is in use, or it cannot be opened.
+    /// When the domain does not run, has no such device, it is in use, or it cannot be opened; with
+    /// its history, when nothing keeps that.
     pub async fn open_console(
-        &self,
+        self: &Arc<Self>,
         domain: &Domain,
         name: Option<&str>,
-        force: bool,
+        options: ConsoleOptions,
     ) -> Result<ConsolePort, VirError> {
         let snapshot = domain.snapshot();
-        let live = snapshot.live.as_ref().ok_or_else(not_running)?;
-        let device = find_console(&live.definition, name).ok_or_else(|| {
+        let missing = || {
             let name = name.unwrap_or("<null>");
             VirError::internal(format!("cannot find character device {name}"))
-        })?;
+        };
+        if let (None, Some(config), true) = (&snapshot.live, &snapshot.config, options.history) {
+            let stored = self.definition_of(config)?;
+            let device = history::find_stored(&stored, name).ok_or_else(missing)?;
+            let history = self.history_of(device).await?;
+            return Ok(ConsolePort { end: End::Gone, claim: self.consoles.nothing(), history });
+        }
+        let live = snapshot.live.as_ref().ok_or_else(not_running)?;
+        let device = find_console(&live.definition, name).ok_or_else(missing)?;
         let path = path_of(device).ok_or_else(|| {
             let name = alias_of(device);
             VirError::internal(format!("character device {name} is not using a PTY"))
         })?;
-        self.open_port(device, Path::new(path), force)
+        // Before the terminal is opened: QEMU hands out what comes later there.
+        let history = if options.history { self.history_of(device).await? } else { Vec::new() };
+        let mut port = self
+            .open_port(device, Path::new(path), options.force)
             .await?
-            .ok_or_else(|| VirError::failed("Active console session exists for this domain"))
+            .ok_or_else(|| VirError::failed("Active console session exists for this domain"))?;
+        port.history = history;
+        Ok(port)
     }
 
     /// Opens the first channel, or the one whose target is called `name`. Needs a tokio runtime.
@@ -234,7 +274,7 @@ impl Engine {
             let file = AsyncFd::with_interest(file, Interest::READABLE | Interest::WRITABLE);
             End::Terminal(file.map_err(failed)?)
         };
-        Ok(Some(ConsolePort { end, claim }))
+        Ok(Some(ConsolePort { end, claim, history: Vec::new() }))
     }
 }
 
@@ -248,7 +288,7 @@ fn find_console<'a>(definition: &'a Definition, name: Option<&str>) -> Option<&'
     lists.into_iter().flatten().find(|device| alias_of(device) == name)
 }
 
-fn alias_of(device: &Serial) -> &str {
+pub(super) fn alias_of(device: &Serial) -> &str {
     device.alias.as_ref().map_or("", |alias| &alias.name)
 }
 
@@ -319,7 +359,8 @@ mod tests {
         #[allow(deprecated)]
         let file = AsyncFd::with_interest(file, Interest::READABLE | Interest::WRITABLE);
         let claim = consoles.claim(&path, false).expect("free");
-        let port = ConsolePort { end: End::Terminal(file.expect("registered")), claim };
+        let end = End::Terminal(file.expect("registered"));
+        let port = ConsolePort { end, claim, history: Vec::new() };
         assert_eq!(port.write(b"hi").await.expect("room"), 2);
         let mut buffer = [0; 8];
         control.read_exact(&mut buffer[..2]).expect("arrived");

@@ -2,5 +2,6 @@
 
 pub mod console;
 pub mod display;
+mod history;
 pub mod input;
 pub(in crate::domain) mod keycodes;

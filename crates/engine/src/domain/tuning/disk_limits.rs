@@ -93,19 +93,13 @@ impl Engine {
             let _job = job;
             let mut sides = engine.sides(&domain, affect)?;
             if let Some(config) = &mut sides.config {
-                let limits = changed(find(config, &disk, false)?, &params)?;
+                let limits = changed(config, find(config, &disk, false)?, &params)?;
                 set(config, &disk, &limits);
             }
             let mut before = None;
             if let Some(live) = &mut sides.live {
                 let old = find(&live.definition, &disk, true)?.clone();
-                let limits = changed(&old, &params)?;
-                if limits.group.as_deref().is_some_and(|_| named(&params)) && limits.is_empty() {
-                    return Err(VirError::config(
-                        "creating a new group/updating existing with all tune parameters zero is \
-                         not supported",
-                    ));
-                }
+                let limits = changed(&live.definition, &old, &params)?;
                 limits.check_bursts().map_err(fault)?;
                 throttle(live, &old, &limits).await?;
                 before = Some(old);
@@ -161,10 +155,6 @@ pub(super) fn fault(fault: IoLimitsFault) -> VirError {
     }
 }
 
-fn named(params: &[(String, Value)]) -> bool {
-    params.iter().any(|(name, _)| name == "group_name")
-}
-
 /// The disk whose target or source is `name`, if its limits are its own.
 fn find<'a>(definition: &'a Definition, name: &str, live: bool) -> Result<&'a Disk, VirError> {
     let found = disks(definition)
@@ -183,11 +173,30 @@ fn find<'a>(definition: &'a Definition, name: &str, live: bool) -> Result<&'a Di
     Ok(found)
 }
 
-fn changed(disk: &Disk, params: &[(String, Value)]) -> Result<IoLimits, VirError> {
-    let old = disk.iotune.as_deref().map(IoLimits::of_disk).unwrap_or_default();
-    let mut limits = old.changed(&numbers(params)).map_err(fault)?;
-    if let Some((_, Value::Text(group))) = params.iter().find(|(name, _)| name == "group_name") {
-        limits.group = Some(group.clone()).filter(|group| !group.is_empty());
+/// The limits of a disk after a change. Who joins a group takes up the limits that it has; a change
+/// then is one of the whole group.
+fn changed(
+    definition: &Definition,
+    disk: &Disk,
+    params: &[(String, Value)],
+) -> Result<IoLimits, VirError> {
+    let limits_of = |disk: &Disk| disk.iotune.as_deref().map(IoLimits::of_disk).unwrap_or_default();
+    let own = limits_of(disk);
+    let named = params.iter().find_map(|(name, value)| match value {
+        Value::Text(group) if name == "group_name" => Some(group),
+        _ => None,
+    });
+    let Some(name) = named else { return own.changed(&numbers(params)).map_err(fault) };
+    let joined = Some(name.as_str()).filter(|name| own.group.as_deref() != Some(name));
+    let of_group = joined.and_then(|name| {
+        disks(definition).iter().map(limits_of).find(|limits| limits.group.as_deref() == Some(name))
+    });
+    let mut limits = of_group.unwrap_or(own).changed(&numbers(params)).map_err(fault)?;
+    limits.group = Some(name.clone()).filter(|name| !name.is_empty());
+    if limits.group.is_some() && limits.is_empty() {
+        return Err(VirError::config(
+            "creating a new group/updating existing with all tune parameters zero is not supported",
+        ));
     }
     Ok(limits)
 }
@@ -228,6 +237,41 @@ fn listed(limits: &IoLimits) -> Params {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_joins_a_group_takes_up_its_limits() {
+        let text = "<domain type='qemu'><name>x</name><memory>1024</memory><os><type>hvm</type></os>\
+            <devices><disk type='file'><source file='/a'/><target dev='vda' bus='virtio'/><iotune>\
+            <read_iops_sec>100</read_iops_sec><group_name>g</group_name></iotune></disk>\
+            <disk type='file'><source file='/b'/><target dev='vdb' bus='virtio'/><iotune>\
+            <total_bytes_sec>5</total_bytes_sec></iotune></disk>\
+            <disk type='file'><source file='/c'/><target dev='vdc' bus='virtio'/></disk>\
+            </devices></domain>";
+        let options = model::domain::ParseOptions { live: false };
+        let definition = model::domain::parse(text, options).domain.expect("a definition");
+        let group = |name: &str| ("group_name".to_owned(), Value::Text(name.to_owned()));
+        let number = |name: &str, value| (name.to_owned(), Value::ULLong(value));
+        // For each: the disk, what is changed, and its bytes, read and write requests then.
+        for (disk, params, expected) in [
+            (1, vec![group("g")], Some([0, 100, 0])),
+            (1, vec![group("g"), number("write_iops_sec", 7)], Some([0, 0, 7])),
+            (1, vec![group("new")], Some([5, 0, 0])),
+            (2, vec![group("new")], None),
+            (2, vec![group("g")], Some([0, 100, 0])),
+            (0, vec![group("g"), number("read_iops_sec", 0)], None),
+            (0, vec![number("read_iops_sec", 0)], Some([0, 0, 0])),
+        ] {
+            let changed = changed(&definition, &disks(&definition)[disk], &params).ok();
+            let shown = changed.map(|limits| {
+                let listed = listed(&limits);
+                ["total_bytes_sec", "read_iops_sec", "write_iops_sec"].map(|wanted| {
+                    let found = listed.iter().find(|(name, _)| name == wanted);
+                    found.and_then(|(_, value)| value.as_u64()).expect("a number")
+                })
+            });
+            assert_eq!(shown, expected, "{disk} {params:?}");
+        }
+    }
 
     #[test]
     fn the_group_stands_in_the_middle() {

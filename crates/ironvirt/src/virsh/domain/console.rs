@@ -4,19 +4,47 @@ use super::*;
 use crate::virsh::conn::{Received, Stream, StreamItem};
 use crate::virsh::ctl::say;
 use crate::virsh::fail::fail;
+use crate::virsh::registry::Opt;
 use crate::virsh::signals::RawTerminal;
 use crate::virsh::util::os_error;
+use protocol::remote::DomainOpenConsoleArgs;
 use rustix::event::{PollFd, PollFlags, poll};
 use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+/// The option, which virsh does not have and its help page does not list.
+pub static HISTORY: Opt = Opt::flag("history", "begin with what was said before");
+
 /// `console`
 pub fn cmd_console(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     let dom = domain(ctl, cmd)?;
     let name = cmd.str("devname")?.map(str::to_owned);
-    let flags = cmd.flags(&[("force", 1), ("safe", 2)]);
+    let mut flags = cmd.flags(&[("force", 1), ("safe", 2)]);
+    if cmd.has_own(&HISTORY) {
+        flags |= dispatch::CONSOLE_HISTORY;
+    }
     attach(ctl, &dom, name, flags, cmd.has("resume"))
+}
+
+/// What a domain that does not run said last.
+fn replay(ctl: &mut Ctl, args: &DomainOpenConsoleArgs) -> Outcome {
+    let stream = open(ctl, args)?;
+    ctl.flush();
+    output(&stream, &AtomicBool::new(false))?;
+    stream.finish().or(Ok(()))
+}
+
+fn open(ctl: &mut Ctl, args: &DomainOpenConsoleArgs) -> Outcome<Stream> {
+    let opened = ctl.conn()?.open_stream::<protocol::remote::procs::DomainOpenConsole>(args);
+    let ((), stream) = opened.map_err(|fail| {
+        let refused = fail.lines.iter().any(|line| line.contains("unsupported flags ("));
+        match args.flags & dispatch::CONSOLE_HISTORY != 0 && refused {
+            true => fail.before("the daemon is another than Ironvirt, which keeps no history"),
+            false => fail,
+        }
+    })?;
+    Ok(stream)
 }
 
 /// Connects this terminal to a console of the domain until the guest or the user ends it.
@@ -30,15 +58,17 @@ pub fn attach(
     let state = call!(ctl, DomainGetState { dom: dom.clone(), flags: 0 })
         .map_err(|f| f.before("Unable to get domain status"))?
         .state;
+    let args = DomainOpenConsoleArgs { dom: dom.clone(), dev_name, flags };
     if state == 5 {
+        if flags & dispatch::CONSOLE_HISTORY != 0 {
+            return replay(ctl, &args);
+        }
         fail!("The domain is not running");
     }
     if !std::io::stdin().is_terminal() {
         fail!("Cannot run interactive console without a controlling TTY");
     }
-    let args = protocol::remote::DomainOpenConsoleArgs { dom: dom.clone(), dev_name, flags };
-    let ((), stream) =
-        ctl.conn()?.open_stream::<protocol::remote::procs::DomainOpenConsole>(&args)?;
+    let stream = open(ctl, &args)?;
     say!(ctl, "Connected to domain '{}'\n", dom.name);
     let escape = ctl.escape.clone();
     let typed = escape.text.trim_start_matches('^').to_owned();

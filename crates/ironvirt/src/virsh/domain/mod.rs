@@ -2,7 +2,7 @@
 
 mod agent;
 mod block;
-mod console;
+pub mod console;
 mod desc;
 mod device;
 mod display;
