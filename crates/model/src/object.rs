@@ -1,8 +1,12 @@
 //! What reading has in common for every kind of object: the root element, checks that follow the
 //! reading, and libvirt's codes and words for faults that the declared mapping finds.
 
+mod rest;
+
 use diag::{Diagnostic, ErrorCode, Severity};
 use xml::{Document, Element, Parsed, Reader, Xml};
+
+pub(crate) use rest::{Rest, with_rest};
 
 /// A fault of the mapping and what libvirt says about it: the fault's [`Fault::key`], the code, and
 /// the words, in which `{}` stands for the value and `{name}` for the object's name.

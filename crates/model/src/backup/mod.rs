@@ -200,6 +200,14 @@ pub struct Parsing {
 
 /// Reads a `<domainbackup>` document.
 pub fn parse(text: &str, parsing: Parsing) -> Parsed<Backup> {
+    object::with_rest(text, &REST, |text| read(text, parsing))
+}
+
+/// What a backup is without some of its parts.
+const REST: object::Rest =
+    object::Rest { attrs: &[], children: &[], asks: &[("backup.schema", &["@mode", "server"])] };
+
+fn read(text: &str, parsing: Parsing) -> Parsed<Backup> {
     let refine = |_: Element<'_>, d: &mut diag::Diagnostic| {
         if !parsing.internal {
             object::against_schema(d);

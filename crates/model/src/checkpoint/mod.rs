@@ -106,6 +106,14 @@ const REQUIRED: &[moment::Required] = &[
 
 /// Reads a `<domaincheckpoint>` document.
 pub fn parse(text: &str, parsing: Parsing) -> Parsed<Checkpoint> {
+    object::with_rest(text, &REST, |text| read(text, parsing))
+}
+
+/// What a checkpoint is without some of its parts.
+const REST: object::Rest =
+    object::Rest { attrs: &[], children: &[], asks: &[("checkpoint.name", &[])] };
+
+fn read(text: &str, parsing: Parsing) -> Parsed<Checkpoint> {
     let refine = |root: Element<'_>, d: &mut diag::Diagnostic| {
         if object::path_to(root, d).get(1).is_some_and(|el| el.is("domain", None)) {
             Inside::refine(d);

@@ -299,6 +299,17 @@ const RULES: &[Rule] = &[
 
 /// Reads an `<interface>` document.
 pub fn parse(text: &str) -> Parsed<Interface> {
+    object::with_rest(text, &REST, read)
+}
+
+/// What an interface is without some of its parts.
+const REST: object::Rest = object::Rest {
+    attrs: &[("type", "ethernet"), ("name", "unnamed")],
+    children: &[],
+    asks: &[("interface.port", &["@type"])],
+};
+
+fn read(text: &str) -> Parsed<Interface> {
     let refine = |root: Element<'_>, d: &mut diag::Diagnostic| {
         let in_vlan =
             object::path_to(root, d).iter().rev().nth(1).is_some_and(|e| e.is("vlan", None));

@@ -16,10 +16,11 @@ use super::forward::{Connections, Forward, ForwardMode};
 use super::ip::Ip;
 use super::portgroup::PortGroup;
 use super::route::Route;
+use super::validate::validate;
 use super::virtualport::VirtualPort;
 use super::vlan::Vlan;
 use super::words;
-use crate::object::{self, fault};
+use crate::object::{self, Rest, fault};
 
 /// The namespace of options handed on to dnsmasq.
 pub const DNSMASQ_NS: &str = "http://libvirt.org/schemas/network/dnsmasq/1.0";
@@ -186,11 +187,54 @@ const ORDER: &[&str] = &[
 ];
 
 /// Rules across the parts, which come last.
-const LATE: &[&str] = &["network.gateway", "network.mode"];
+const LATE: &[&str] = &[
+    "network.gateway",
+    "network.mode",
+    "network.dhcp-sections",
+    "network.no-bridge",
+    "network.pool",
+    "network.portgroup",
+    "network.untaggable",
+];
+
+/// What a network is without some of its parts.
+const REST: Rest = Rest {
+    attrs: &[],
+    children: &[("name", "<name>unnamed</name>")],
+    asks: &[
+        ("network.name", &["name"]),
+        ("network.title", &[]),
+        ("network.gateway", &["ip"]),
+        ("network.mode", &["@mode", "forward", "bridge", "mtu", "ip", "interface", "pf"]),
+        ("network.dhcp-sections", &[]),
+        ("network.no-bridge", &["forward"]),
+        ("network.pool", &["forward"]),
+        ("network.portgroup", &[]),
+        ("network.untaggable", &["forward", "virtualport", "portgroup"]),
+    ],
+};
 
 /// Reads a network's XML: all faults at once, defaults filled in.
 pub fn parse(text: &str) -> Parsed<Network> {
-    let mut parsed = object::read(text, "network", words::refine, Network::complete);
+    object::with_rest(text, &REST, |text| read(text, Network::complete))
+}
+
+/// Reads a network's XML as [`parse`] does, and checks what its driver takes.
+pub fn parse_checked(text: &str) -> Parsed<Network> {
+    let complete = |network: &mut Network, el: Element<'_>, cx: &mut Reader| {
+        network.complete(el, cx);
+        for d in validate(network) {
+            cx.push(d);
+        }
+    };
+    object::with_rest(text, &REST, |text| read(text, complete))
+}
+
+fn read(
+    text: &str,
+    complete: impl FnOnce(&mut Network, Element<'_>, &mut Reader),
+) -> Parsed<Network> {
+    let mut parsed = object::read(text, "network", words::refine, complete);
     object::sort(text, &mut parsed.diagnostics, ORDER, LATE);
     parsed
 }

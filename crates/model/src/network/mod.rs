@@ -31,7 +31,7 @@ mod words;
 pub use address::{Family, IpAddress, RangeNetwork, check_range};
 pub use bandwidth::{Bandwidth, Rate};
 pub use bridge::{Bridge, DnsDomain, MacTableManager, Mtu, NetworkMac, PortOptions, Stp};
-pub use definition::{DNSMASQ_NS, FormatFlags, Network, format, parse};
+pub use definition::{DNSMASQ_NS, FormatFlags, Network, format, parse, parse_checked};
 pub use dns::{Dns, DnsHost, Forwarder, Srv, Txt};
 pub use forward::{
     Connections, Forward, ForwardAddress, ForwardAddressType, ForwardInterface, ForwardMode,

@@ -217,6 +217,23 @@ const ORDER: &[&str] = &["uuid", "owner", "virtualport", "mac"];
 
 /// Reads a port's XML.
 pub fn parse_port(text: &str) -> Parsed<NetworkPort> {
+    object::with_rest(text, &REST, read)
+}
+
+/// What a port is without some of its parts.
+const REST: object::Rest = object::Rest {
+    attrs: &[],
+    children: &[
+        (
+            "owner",
+            "<owner><name>unnamed</name><uuid>00000000-0000-0000-0000-000000000000</uuid></owner>",
+        ),
+        ("mac", "<mac address='52:54:00:00:00:00'/>"),
+    ],
+    asks: &[("network.port", &[])],
+};
+
+fn read(text: &str) -> Parsed<NetworkPort> {
     let refine = |root: Element<'_>, d: &mut diag::Diagnostic| {
         words::refine_part(root, d);
         object::refine(d, RULES, "");

@@ -17,7 +17,8 @@ use crate::domain::MOST_FAULTS;
 pub fn validate(network: &Network) -> Vec<Diagnostic> {
     let mut faults = Faults { name: &network.name, found: Vec::new() };
     if network.name.contains('\n') {
-        faults.add(ErrorCode::XML_DETAIL, "invalid char in name: \n".to_owned());
+        let message = "invalid char in name: \n".to_owned();
+        faults.add("network.name", ErrorCode::XML_DETAIL, message);
     }
     let mode = network.mode();
     if mode.has_own_bridge() {
@@ -36,12 +37,12 @@ struct Faults<'a> {
 }
 
 impl Faults<'_> {
-    fn add(&mut self, code: ErrorCode, message: String) {
+    fn add(&mut self, rule: &'static str, code: ErrorCode, message: String) {
         if self.found.len() >= MOST_FAULTS {
             return;
         }
         self.found.push(Diagnostic {
-            rule: "network.driver",
+            rule,
             severity: Severity::Error,
             code,
             span: None,
@@ -51,8 +52,8 @@ impl Faults<'_> {
         });
     }
 
-    fn unsupported(&mut self, message: String) {
-        self.add(ErrorCode::CONFIG_UNSUPPORTED, message);
+    fn unsupported(&mut self, rule: &'static str, message: String) {
+        self.add(rule, ErrorCode::CONFIG_UNSUPPORTED, message);
     }
 }
 
@@ -65,10 +66,13 @@ fn own_bridge(network: &Network, faults: &mut Faults<'_>) {
     for (family, name) in [(Family::Ipv4, "IPv4"), (Family::Ipv6, "IPv6")] {
         let servers = network.ips.iter().filter(|ip| ip.family() == family && has_dhcp(ip));
         if servers.count() > 1 {
-            faults.unsupported(format!(
-                "Multiple {name} dhcp sections found -- dhcp is supported only for a single \
+            faults.unsupported(
+                "network.dhcp-sections",
+                format!(
+                    "Multiple {name} dhcp sections found -- dhcp is supported only for a single \
                  {name} address on each network"
-            ));
+                ),
+            );
         }
     }
 }
@@ -88,9 +92,10 @@ fn host_bridge(network: &Network, mode: ForwardMode, faults: &mut Faults<'_>) {
     ] {
         if given {
             let name = faults.name;
-            faults.unsupported(format!(
-                "Unsupported {what} in network {name} with forward mode='{mode}'"
-            ));
+            faults.unsupported(
+                "network.no-bridge",
+                format!("Unsupported {what} in network {name} with forward mode='{mode}'"),
+            );
         }
     }
 }
@@ -104,7 +109,7 @@ fn pool(network: &Network, mode: ForwardMode, faults: &mut Faults<'_>) {
     let Some(forward) = &network.forward else { return };
     let name = faults.name;
     if mode != ForwardMode::Hostdev && !forward.addresses.is_empty() {
-        faults.unsupported(format!(
+        faults.unsupported("network.pool", format!(
             "network '{name}' has forward mode '{mode}' but lists a device by PCI address in the \
              device pool. This is only supported for networks with forward mode 'hostdev'"
         ));
@@ -113,10 +118,13 @@ fn pool(network: &Network, mode: ForwardMode, faults: &mut Faults<'_>) {
         && let Some(interface) = forward.interfaces.first()
     {
         let dev = &interface.dev;
-        faults.unsupported(format!(
-            "hostdev network '{name}' lists '{dev}' in the device pool, but hostdev networks \
+        faults.unsupported(
+            "network.pool",
+            format!(
+                "hostdev network '{name}' lists '{dev}' in the device pool, but hostdev networks \
              require all devices to be listed by PCI address, not network device name"
-        ));
+            ),
+        );
     }
 }
 
@@ -142,24 +150,33 @@ fn port_groups(network: &Network, mode: ForwardMode, faults: &mut Faults<'_>) {
             untaggable = true;
         }
         if !seen.insert(group) {
-            faults.unsupported(format!(
-                "multiple <portgroup> elements with the same name ({group}) in network '{name}'"
-            ));
+            faults.unsupported(
+                "network.portgroup",
+                format!(
+                    "multiple <portgroup> elements with the same name ({group}) in network '{name}'"
+                ),
+            );
         }
         if is_default.0 {
             match default {
-                Some(first) => faults.unsupported(format!(
-                    "network '{name}' has multiple default <portgroup> elements ({first} and \
+                Some(first) => faults.unsupported(
+                    "network.portgroup",
+                    format!(
+                        "network '{name}' has multiple default <portgroup> elements ({first} and \
                      {group}), but only one default is allowed"
-                )),
+                    ),
+                ),
                 None => default = Some(group),
             }
         }
     }
     if untaggable {
-        faults.unsupported(format!(
-            "<vlan> element specified for network {name}, whose type doesn't support vlan \
+        faults.unsupported(
+            "network.untaggable",
+            format!(
+                "<vlan> element specified for network {name}, whose type doesn't support vlan \
              configuration"
-        ));
+            ),
+        );
     }
 }

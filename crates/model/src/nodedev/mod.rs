@@ -141,8 +141,22 @@ mod parent_element {
     }
 }
 
+/// What a device is without some of its parts.
+const REST: object::Rest = object::Rest {
+    attrs: &[],
+    children: &[("name", "<name>unnamed</name>")],
+    asks: &[
+        ("nodedev.capability", &["capability"]),
+        ("nodedev.no-parent", &["parent", "capability"]),
+    ],
+};
+
 /// Reads a `<device>` document of a device there is.
 pub fn parse(text: &str) -> Parsed<Device> {
+    object::with_rest(text, &REST, read)
+}
+
+fn read(text: &str) -> Parsed<Device> {
     let refine = |root: Element<'_>, d: &mut diag::Diagnostic| {
         let name = root.child("name").map(|el| el.string_value().into_owned());
         words::refine(root, d, &name.unwrap_or_default());
@@ -162,6 +176,10 @@ const NEW: &str = "new device";
 /// Reads a `<device>` document of a device to be made or defined: it gets its name from the host,
 /// and a virtual HBA its number and world-wide names.
 pub fn parse_new(text: &str) -> Parsed<Device> {
+    object::with_rest(text, &REST, read_new)
+}
+
+fn read_new(text: &str) -> Parsed<Device> {
     let refine = |root: Element<'_>, d: &mut diag::Diagnostic| words::refine(root, d, NEW);
     object::read(text, "device", refine, |device: &mut Device, el, cx| {
         device.name = NEW.to_owned();

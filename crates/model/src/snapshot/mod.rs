@@ -140,6 +140,17 @@ const REQUIRED: &[moment::Required] = &[
 
 /// Reads a `<domainsnapshot>` document.
 pub fn parse(text: &str, parsing: Parsing) -> Parsed<Snapshot> {
+    object::with_rest(text, &REST, |text| read(text, parsing))
+}
+
+/// What a snapshot is without some of its parts.
+const REST: object::Rest = object::Rest {
+    attrs: &[],
+    children: &[],
+    asks: &[("snapshot.memory", &["memory", "state"]), ("snapshot.active", &["active"])],
+};
+
+fn read(text: &str, parsing: Parsing) -> Parsed<Snapshot> {
     let refine = |root: Element<'_>, d: &mut diag::Diagnostic| {
         let path = object::path_to(root, d);
         let inside =

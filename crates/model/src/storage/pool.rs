@@ -1,14 +1,15 @@
 //! Storage pools.
 
-use diag::{Diagnostic, ErrorCode, Severity, Span};
+use diag::{Diagnostic, ErrorCode, Severity};
 use units::Uuid;
-use xml::{Document, Parsed, Reader, WriteOptions, Xml, XmlEnum, YesNo};
+use xml::{Document, Element, Parsed, Reader, WriteOptions, Xml, XmlEnum, YesNo};
 
 use super::path::sanitize;
 use super::permissions::Permissions;
 use super::size::Size;
 use super::source::{Adapter, AdapterType, Auth, DirPath, Source, Typed};
 use super::types::{PoolType, TargetRule};
+use crate::object::{self, Rest};
 
 /// A storage pool.
 #[derive(Clone, Debug, PartialEq, Eq, Xml)]
@@ -237,12 +238,19 @@ mod target_element {
 }
 
 /// Collects what is wrong with a pool that was read.
-struct Faults {
+struct Faults<'a> {
     found: Vec<Diagnostic>,
-    span: Span,
+    root: Element<'a>,
+    /// Names of the elements that the next fault concerns, from the root on.
+    at: &'static [&'static str],
 }
 
-impl Faults {
+impl Faults<'_> {
+    /// The next fault concerns what stands here.
+    fn at(&mut self, path: &'static [&'static str]) -> &mut Self {
+        self.at = path;
+        self
+    }
     fn xml(&mut self, message: impl Into<String>) {
         self.push(ErrorCode::XML_ERROR, message.into(), Vec::new());
     }
@@ -254,11 +262,23 @@ impl Faults {
         self.push(ErrorCode::CONFIG_UNSUPPORTED, message, hints);
     }
     fn push(&mut self, code: ErrorCode, message: String, hints: Vec<String>) {
+        let mut el = self.root;
+        // What is not there is missing from what is around it.
+        for name in self.at {
+            match el.child(name) {
+                Some(child) => el = child,
+                None => break,
+            }
+        }
         self.found.push(Diagnostic {
-            rule: "storage.pool",
+            rule: match self.at {
+                ["name", ..] => "storage.pool-name",
+                ["target", ..] => "storage.pool-target",
+                _ => "storage.pool",
+            },
             severity: Severity::Error,
             code,
-            span: Some(self.span),
+            span: Some(el.span()),
             message,
             domain: None,
             hints,
@@ -266,10 +286,25 @@ impl Faults {
     }
 }
 
+/// What a pool is without some of its parts.
+const REST: Rest = Rest {
+    attrs: &[("type", "dir")],
+    children: &[("name", "<name>unnamed</name>")],
+    asks: &[
+        ("storage.pool", &["@type", "source"]),
+        ("storage.pool-name", &["@type", "name", "source"]),
+        ("storage.pool-target", &["@type", "target", "source"]),
+    ],
+};
+
 impl Pool {
     /// Reads a pool's XML: all faults at once, defaults filled in, what its type has no use for
     /// dropped.
     pub fn parse(text: &str) -> Parsed<Self> {
+        object::with_rest(text, &REST, Self::read_text)
+    }
+
+    fn read_text(text: &str) -> Parsed<Self> {
         let doc = match Document::parse(text) {
             Ok(doc) => doc,
             Err(diagnostics) => return Parsed { value: None, diagnostics },
@@ -287,7 +322,7 @@ impl Pool {
         Self::read_root(&doc, pool.unwrap_or(doc.root()))
     }
 
-    fn read_root(doc: &Document<'_>, root: xml::Element<'_>) -> Parsed<Self> {
+    fn read_root(doc: &Document<'_>, root: Element<'_>) -> Parsed<Self> {
         if !root.is("pool", None) {
             let mut cx = Reader::new(doc);
             let message = format!("expecting root element of 'pool', not '{}'", root.name());
@@ -297,7 +332,7 @@ impl Pool {
         }
         let mut parsed = xml::read_element::<Self>(root);
         if let Some(mut pool) = parsed.value.take() {
-            let mut faults = Faults { found: Vec::new(), span: root.span() };
+            let mut faults = Faults { found: Vec::new(), root, at: &[] };
             pool.complete(&mut faults);
             if faults.found.is_empty() {
                 parsed.value = Some(pool);
@@ -323,7 +358,7 @@ impl Pool {
     }
 
     /// Fills in defaults, checks what must be there, drops what the type has no use for.
-    fn complete(&mut self, faults: &mut Faults) {
+    fn complete(&mut self, faults: &mut Faults<'_>) {
         let kind = self.kind;
         self.complete_source(faults);
         let no_rbd_name = kind == PoolType::Rbd && self.source.name.is_none();
@@ -331,53 +366,57 @@ impl Pool {
             self.name = self.source.name.clone().unwrap_or_default();
         }
         if self.name.is_empty() {
-            faults.xml("missing pool source name element");
+            faults.at(&["name"]).xml("missing pool source name element");
         }
         if self.name.contains('\n') {
             let message = "invalid char in name: \n".to_owned();
-            faults.push(ErrorCode::XML_DETAIL, message, Vec::new());
+            faults.at(&["name"]).push(ErrorCode::XML_DETAIL, message, Vec::new());
         }
         if self.name.contains('/') {
-            faults.xml(format!("name {} cannot contain '/'", self.name));
+            faults.at(&["name"]).xml(format!("name {} cannot contain '/'", self.name));
         }
         let has_cow =
             |features: &Features| features.cow.as_ref().is_some_and(|c| c.state.is_some());
         self.features = self.features.take().filter(has_cow);
         if self.features.is_some() && !matches!(self.kind, PoolType::Dir | PoolType::Fs) {
             let message = "cow feature may only be used for 'fs' and 'dir' pools".to_owned();
-            faults.push(ErrorCode::NO_SUPPORT, message, Vec::new());
+            faults.at(&["features", "cow"]).push(ErrorCode::NO_SUPPORT, message, Vec::new());
         }
         let rule = kind.source();
         if rule.name && self.source.name.is_none() {
             self.source.name = Some(self.name.clone());
         }
         if rule.host && self.source.hosts.is_empty() {
-            faults.xml("missing storage pool source host name");
+            faults.at(&["source"]).xml("missing storage pool source host name");
         }
         if no_rbd_name {
-            faults.xml("element 'name' is mandatory for RBD pool");
+            faults.at(&["source"]).xml("element 'name' is mandatory for RBD pool");
         }
         if kind == PoolType::Netfs && self.source.dir.is_none() {
-            faults.xml("missing storage pool source path");
+            faults.at(&["source"]).xml("missing storage pool source path");
         }
         if rule.adapter {
-            self.check_adapter(faults);
+            self.check_adapter(faults.at(&["source", "adapter"]));
         }
         let no_initiator =
             self.source.initiator.as_ref().and_then(|i| i.iqn.as_ref()?.name.as_ref()).is_none();
         if kind == PoolType::IscsiDirect && no_initiator {
             let message = "missing initiator IQN".to_owned();
-            faults.push(ErrorCode::CONFIG_UNSUPPORTED, message, Vec::new());
+            faults.at(&["source", "initiator"]).push(
+                ErrorCode::CONFIG_UNSUPPORTED,
+                message,
+                Vec::new(),
+            );
         }
         if rule.device_required && self.source.devices.is_empty() {
-            faults.xml("missing storage pool source device name");
+            faults.at(&["source"]).xml("missing storage pool source device name");
         }
         self.complete_target(faults);
         self.complete_extras(faults);
         self.drop_unused();
     }
 
-    fn complete_source(&mut self, faults: &mut Faults) {
+    fn complete_source(&mut self, faults: &mut Faults<'_>) {
         let kind = self.kind;
         let source = &mut self.source;
         source.name = source.name.take().filter(|name| !name.is_empty());
@@ -388,20 +427,20 @@ impl Pool {
                 let format = given.unwrap_or_else(|| default.to_owned());
                 if !formats.contains(&format.as_str()) {
                     let message = format!("unknown pool format type {format}");
-                    faults.unsupported(message, &format, formats);
+                    faults.at(&["source", "format"]).unsupported(message, &format, formats);
                 }
                 source.format = Some(Typed { kind: Some(format) });
             }
         }
         if source.hosts.iter().any(|host| host.name.is_none()) {
-            faults.xml("missing storage pool host name");
+            faults.at(&["source", "host"]).xml("missing storage pool host name");
         }
         for host in &mut source.hosts {
             // Port 0 is libvirt's "none".
             host.port = host.port.filter(|port| *port != 0);
         }
         if source.devices.iter().any(|device| device.path.is_none()) {
-            faults.xml("missing storage pool source device path");
+            faults.at(&["source", "device"]).xml("missing storage pool source device path");
         }
         if let Some(path) = source.dir.take().and_then(|dir| dir.path) {
             source.dir = Some(DirPath { path: Some(sanitize(&path)) });
@@ -409,10 +448,10 @@ impl Pool {
             source.dir = Some(DirPath { path: Some("/".to_owned()) });
         }
         if let Some(auth) = &mut source.auth {
-            check_auth(auth, faults);
+            check_auth(auth, faults.at(&["source", "auth"]));
         }
         if let Some(adapter) = &source.adapter {
-            read_adapter(adapter, faults);
+            read_adapter(adapter, faults.at(&["source", "adapter"]));
         }
         source.protocol = source.protocol.take().filter(|protocol| protocol.ver.is_some());
         source.vendor = source.vendor.take().filter(|vendor| vendor.name.is_some());
@@ -423,7 +462,7 @@ impl Pool {
             .filter(|i| i.iqn.as_ref().is_some_and(|iqn| iqn.name.is_some()));
     }
 
-    fn check_adapter(&mut self, faults: &mut Faults) {
+    fn check_adapter(&mut self, faults: &mut Faults<'_>) {
         let Some(adapter) = &mut self.source.adapter else {
             return faults.xml("missing storage pool source adapter");
         };
@@ -506,7 +545,7 @@ impl Pool {
         }
     }
 
-    fn complete_target(&mut self, faults: &mut Faults) {
+    fn complete_target(&mut self, faults: &mut Faults<'_>) {
         match self.kind.target() {
             TargetRule::None => self.target = None,
             TargetRule::Below(folder) => {
@@ -518,7 +557,7 @@ impl Pool {
                 let target = self.target.get_or_insert_default();
                 match target.path.take().filter(|path| !path.is_empty()) {
                     Some(path) => target.path = Some(sanitize(&path)),
-                    None => faults.xml("missing storage pool target path"),
+                    None => faults.at(&["target"]).xml("missing storage pool target path"),
                 }
             }
         }
@@ -527,7 +566,7 @@ impl Pool {
         }
     }
 
-    fn complete_extras(&mut self, faults: &mut Faults) {
+    fn complete_extras(&mut self, faults: &mut Faults<'_>) {
         let refresh = self
             .refresh
             .take()
@@ -536,22 +575,22 @@ impl Pool {
             && word.parse::<RefreshAllocation>().is_err()
         {
             let message = format!("unknown storage pool volume refresh allocation type {word}");
-            faults.unsupported(message, word, &["default", "capacity"]);
+            faults.at(&["refresh", "volume"]).unsupported(message, word, &["default", "capacity"]);
         }
         self.refresh = refresh;
         let mounted = matches!(self.kind, PoolType::Fs | PoolType::Netfs);
         self.mount_options = self.mount_options.take().filter(|m| mounted && !m.options.is_empty());
         if self.mount_options.iter().flat_map(|m| &m.options).any(|o| o.name.is_none()) {
-            faults.xml("no fs mount option name specified");
+            faults.at(&["mount_opts"]).xml("no fs mount option name specified");
         }
         let ceph = self.kind == PoolType::Rbd;
         self.config_options = self.config_options.take().filter(|c| ceph && !c.options.is_empty());
         let options = self.config_options.iter().flat_map(|c| &c.options);
         for option in options {
             if option.name.is_none() {
-                faults.xml("no rbd option name specified");
+                faults.at(&["config_opts"]).xml("no rbd option name specified");
             } else if option.value.is_none() {
-                faults.xml("no rbd option value specified");
+                faults.at(&["config_opts"]).xml("no rbd option value specified");
             }
         }
     }
@@ -581,7 +620,7 @@ impl Pool {
 }
 
 /// What an adapter must say, whether or not the type of pool has any use for it.
-fn read_adapter(adapter: &Adapter, faults: &mut Faults) {
+fn read_adapter(adapter: &Adapter, faults: &mut Faults<'_>) {
     let needs = |what: &str| format!("Use of {what} requires use of the adapter 'type'");
     match (adapter.kind, &adapter.parent_addr) {
         (None, _)
@@ -597,7 +636,7 @@ fn read_adapter(adapter: &Adapter, faults: &mut Faults) {
     }
 }
 
-fn check_auth(auth: &mut Auth, faults: &mut Faults) {
+fn check_auth(auth: &mut Auth, faults: &mut Faults<'_>) {
     if auth.username.is_none() {
         return faults.xml("missing username for auth");
     }

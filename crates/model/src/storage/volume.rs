@@ -3,6 +3,8 @@
 use diag::ErrorCode;
 use xml::{Content, Document, Element, Parsed, Reader, Schema, ValueKind, Writer, Xml};
 
+use crate::object;
+
 use super::encryption::Encryption;
 use super::path::sanitize;
 use super::permissions::Permissions;
@@ -83,9 +85,20 @@ fn fault<T>(cx: &mut Reader, el: Element<'_>, code: ErrorCode, message: String) 
     None
 }
 
+/// What a volume is without some of its parts.
+const REST: object::Rest = object::Rest {
+    attrs: &[("type", "file")],
+    children: &[("name", "<name>unnamed</name>"), ("capacity", "<capacity>1</capacity>")],
+    asks: &[("storage.volume", &["@type", "name", "capacity", "backingStore"])],
+};
+
 impl Volume {
     /// Reads a volume's XML for a pool of type `pool`.
     pub fn parse(text: &str, pool: PoolType, parsing: Parsing) -> Parsed<Self> {
+        object::with_rest(text, &REST, |text| Self::read_text(text, pool, parsing))
+    }
+
+    fn read_text(text: &str, pool: PoolType, parsing: Parsing) -> Parsed<Self> {
         let doc = match Document::parse(text) {
             Ok(doc) => doc,
             Err(diagnostics) => return Parsed { value: None, diagnostics },

@@ -1,10 +1,10 @@
 //! The kinds of objects that libvirt describes in XML: one line each.
 
-use diag::{Diagnostic, ErrorCode, Severity};
+use diag::{Diagnostic, ErrorCode, Severity, Span};
 use model::domain::defaults::{DefaultsContext, EmulatorDefaults, Settings};
 use model::domain::{FormatFlags, ParseOptions};
 use model::storage::{Parsing, Pool, PoolType, Volume};
-use xml::{Document, WriteOptions};
+use xml::{Document, Element, WriteOptions};
 
 use super::place;
 
@@ -109,7 +109,7 @@ fn inside<T>(
     parsed: &mut xml::Parsed<T>,
     complete: impl FnOnce(&T, &mut DefaultsContext<'_>) -> Vec<Diagnostic>,
 ) {
-    let Some(value) = &parsed.value else { return };
+    let Some(value) = &parsed.value else { return alone(text, &mut parsed.diagnostics) };
     let mut found = with_defaults(|ctx| complete(value, ctx));
     found.retain(|d| !NEED_EMULATOR.contains(&d.rule));
     place::find(text, &mut found);
@@ -117,6 +117,34 @@ fn inside<T>(
         parsed.value = None;
     }
     parsed.diagnostics.extend(found);
+}
+
+/// Where the document around it cannot be read, the definition is read by itself, as its checks
+/// wait for nothing else.
+fn alone(text: &str, found: &mut Vec<Diagnostic>) {
+    let Ok(doc) = Document::parse(text) else { return };
+    for name in ["domain", "inactiveDomain"] {
+        let child = doc.root().child(name).filter(|el| el.attr("type").is_some());
+        let Some((el, body)) = child.and_then(|el| Some((el, body(el)?))) else { continue };
+        let (more, _) = domain(&format!("{OPEN}{body}</domain>"));
+        let shift = |at: usize| at + el.name_span().end - OPEN.len();
+        for mut d in more {
+            d.span = d.span.map(|span| Span { start: shift(span.start), end: shift(span.end) });
+            let known = found.iter().any(|old| old.message == d.message);
+            if d.severity == Severity::Error && !known {
+                found.push(d);
+            }
+        }
+    }
+}
+
+const OPEN: &str = "<domain";
+
+/// What an element holds: from its attributes to its end tag.
+fn body(el: Element<'_>) -> Option<&str> {
+    let text = el.source();
+    let name = el.qualified_name().len() + 1;
+    text.get(name..text.rfind("</")?)
 }
 
 fn has_time(text: &str) -> bool {
@@ -167,16 +195,11 @@ fn typed<T>(
 
 /// A network is checked as the driver does that is to run it.
 fn network(text: &str) -> (Vec<Diagnostic>, Option<String>) {
-    use model::network::{FormatFlags, format, parse, validate};
-    let parsed = parse(text);
-    let mut diagnostics = parsed.diagnostics;
-    let Some(network) = parsed.value else { return (diagnostics, None) };
-    let mut found = validate(&network);
-    place::find(text, &mut found);
-    diagnostics.extend(found);
-    diagnostics.sort_by_key(|d| d.span.map_or(usize::MAX, |span| span.start));
+    use model::network::{FormatFlags, format, parse_checked};
+    let mut parsed = parse_checked(text);
+    place::find(text, &mut parsed.diagnostics);
     let flags = FormatFlags { inactive: true, ..FormatFlags::default() };
-    (diagnostics, Some(format(&network, flags)))
+    typed(parsed, |network| format(network, flags))
 }
 
 /// A volume's own XML does not say in which kind of pool it is to lie: in a folder, here.
@@ -209,7 +232,10 @@ const NEED_EMULATOR: &[&str] =
 fn domain(text: &str) -> (Vec<Diagnostic>, Option<String>) {
     let parsed = model::domain::parse(text, ParseOptions::default());
     let mut diagnostics = parsed.diagnostics;
-    let Some(domain) = parsed.domain else { return (diagnostics, None) };
+    let Some(domain) = parsed.domain else {
+        place::find(text, &mut diagnostics);
+        return (diagnostics, None);
+    };
     let flags = FormatFlags { secure: true, ..FormatFlags::default() };
     let written = model::domain::format(&domain, flags);
     let mut effective = domain;
@@ -279,6 +305,32 @@ mod tests {
             );
             assert_eq!(read.written.is_some(), valid, "{text}");
         }
+        // Each of these has faults of its own, and the definition inside has more.
+        let inside = SNAPSHOT.replace("'vda'", "'foo' bus='ide'");
+        for text in [
+            inside.replace("<state>shutoff", "<state>foo"),
+            inside
+                .replace("<state>shutoff", "<state>foo")
+                .replace("domain ", "inactiveDomain ")
+                .replace("</domain>", "</inactiveDomain>"),
+        ] {
+            let found = read(&text).diagnostics;
+            let [state, disk] = found.as_slice() else { panic!("{found:?}") };
+            assert!(state.message.contains("Invalid state 'foo'"), "{state:?}");
+            let place = disk.span.map(|span| &text[span.start..span.end]);
+            assert_eq!(place, Some("foo"), "{disk:?}");
+        }
+        // What the checks find has its place too where the reading found something.
+        let text = SNAPSHOT.split_at(SNAPSHOT.find("<domain ").unwrap()).1;
+        let text = text
+            .replace(
+                "<memory>1024",
+                "<hub type='g'/><vcpu current='3'>2</vcpu><clock \
+            offset='x'/><memory>1024",
+            )
+            .replace("</domainsnapshot>", "");
+        let found = read(&text).diagnostics;
+        assert!(found.iter().any(|d| d.message.contains("offset")), "{found:?}");
         let read = read("<domian/>");
         assert_eq!(read.kind, None);
         assert_eq!(read.diagnostics[0].hints, ["Did you mean <domain>?"]);
