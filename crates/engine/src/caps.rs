@@ -5,7 +5,7 @@ use diag::{ErrorCode, VirError};
 use host::probe::{Account, Conversation};
 use model::capabilities::firmware::Firmware;
 use model::capabilities::qemu::{Accel, CacheKey, Exchange, ProbeKind, QemuCaps};
-use model::capabilities::qemu::{cpu_commands, probe_commands};
+use model::capabilities::qemu::{cpu_commands, probe_commands, rules_id};
 use model::domain::defaults::EmulatorDefaults;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -206,7 +206,7 @@ impl CapsStore {
             mtime_ns: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
             ctime_ns: nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
             modules_ns: modules_changed(),
-            writer: env!("CARGO_PKG_VERSION").to_owned(),
+            writer: format!("{} {:016x}", env!("CARGO_PKG_VERSION"), rules_id()),
             host: self.host.clone(),
         })
     }
@@ -243,17 +243,13 @@ impl CapsStore {
         let refused = |why: &dyn std::fmt::Display| {
             VirError::internal(format!("Failed to probe QEMU binary '{}': {why}", key.path))
         };
-        let accel = if self.kvm_usable { "kvm:tcg" } else { "tcg" };
-        let primary =
-            self.converse(&key.path, accel, ProbeKind::Primary).map_err(|error| refused(&error))?;
-        let tcg = if self.kvm_usable {
-            Some(
-                self.converse(&key.path, "tcg", ProbeKind::TcgOnly)
-                    .map_err(|error| refused(&error))?,
-            )
-        } else {
-            None
+        let ask = |accel: &str, kind| {
+            self.converse(&key.path, accel, kind)
+                .map_err(|error| refused(&crate::domain::stored::store::os_words(&error)))
         };
+        let accel = if self.kvm_usable { "kvm:tcg" } else { "tcg" };
+        let primary = ask(accel, ProbeKind::Primary)?;
+        let tcg = if self.kvm_usable { Some(ask("tcg", ProbeKind::TcgOnly)?) } else { None };
         let caps = QemuCaps::from_replies(&key.path, &primary, tcg.as_deref())
             .map_err(|error| refused(&error))?;
         let file = self.file(key);

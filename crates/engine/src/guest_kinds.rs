@@ -147,23 +147,34 @@ impl Engine {
         }
         let accel = match query.virt_type.as_deref() {
             None => caps.best_accel(),
+            Some("qemu") => Accel::Tcg,
             Some("kvm") if caps.accel(Accel::Kvm).is_some() => Accel::Kvm,
-            Some("kvm") => {
-                let why = match &self.facts.kvm {
-                    KvmState::Unusable(why) => format!(": {why}"),
-                    _ => String::new(),
-                };
-                return Err(VirError::invalid_arg(format!(
-                    "the accel 'kvm' is not supported by '{emulator}' on this host{why}"
-                )));
+            // What is no accelerator of QEMU's is found out later where there is a choice of them.
+            Some(other) if other.parse::<VirtType>().is_ok() => {
+                if other == "kvm" || caps.accel(Accel::Kvm).is_none() {
+                    return Err(self.no_accel(other, &emulator));
+                }
+                Accel::Tcg
             }
-            Some(other) if other.parse::<VirtType>().is_ok() => Accel::Tcg,
             Some(other) => {
                 return Err(VirError::invalid_arg(format!("unknown virttype: {other}")));
             }
         };
         let machine = query.machine.clone();
         Ok(GuestKind { caps, emulator, arch, machine, accel })
+    }
+
+    /// There is no accelerator for guests of type `kind` here.
+    fn no_accel(&self, kind: &str, emulator: &str) -> VirError {
+        // libvirt names accelerators, and that of all others is emulation.
+        let accel = if matches!(kind, "kvm" | "hvf") { kind } else { "tcg" };
+        let why = match &self.facts.kvm {
+            KvmState::Unusable(why) if kind == "kvm" => format!(": {why}"),
+            _ => String::new(),
+        };
+        VirError::invalid_arg(format!(
+            "the accel '{accel}' is not supported by '{emulator}' on this host{why}"
+        ))
     }
 
     /// The domain capabilities document of a kind of guest. May probe its emulator.
@@ -182,7 +193,14 @@ impl Engine {
         }
         match query.virt_type.as_deref() {
             None | Some("qemu" | "kvm") => {}
-            Some(other) => return unfit("virt type", other),
+            Some(other) => {
+                match kind.machine.as_deref() {
+                    // Without that hypervisor there is no machine under it.
+                    Some(name) if other == "hvf" => return Err(kind.unknown_machine(name)),
+                    _ => kind.check_machine()?,
+                }
+                return unfit("virt type", other);
+            }
         }
         let request = DomainCapsRequest {
             machine: kind.machine.as_deref(),

@@ -242,8 +242,12 @@ fn write_devices(out: &mut Out, host: &HostFacts, request: &Request, machine: &s
     let x86 = matches!(request.arch, "x86_64" | "i686");
     let ide =
         machine.starts_with("pc-i440fx") || ["pc", "malta", "sun4u", "g3beige"].contains(&machine);
-    let virtio_models =
-        [(true, "virtio"), (true, "virtio-transitional"), (true, "virtio-non-transitional")];
+    // Boards without PCI have one kind of each virtio device.
+    let pci = has("virtio-pci-non-transitional");
+    let kinds_of = |virtio: bool| {
+        let pci = virtio && pci;
+        [(virtio, "virtio"), (pci, "virtio-transitional"), (pci, "virtio-non-transitional")]
+    };
     section(out, "disk", true, |out| {
         let devices = [(true, "disk"), (true, "cdrom"), (!pseries, "floppy"), (true, "lun")];
         values(out, "diskDevice", &devices);
@@ -259,7 +263,7 @@ fn write_devices(out: &mut Out, host: &HostFacts, request: &Request, machine: &s
                 (has("ich9-ahci"), "sata"),
             ],
         );
-        values(out, "model", &virtio_models);
+        values(out, "model", &kinds_of(true));
     });
     section(out, "graphics", true, |out| {
         values(
@@ -295,13 +299,13 @@ fn write_devices(out: &mut Out, host: &HostFacts, request: &Request, machine: &s
         values(out, "mode", &[(true, "subsystem")]);
         let policies = ["default", "mandatory", "requisite", "optional"];
         values(out, "startupPolicy", &policies.map(|policy| (true, policy)));
-        values(out, "subsysType", &[(true, "usb"), (true, "pci"), (true, "scsi")]);
+        values(out, "subsysType", &[(has("usb-hub"), "usb"), (true, "pci"), (true, "scsi")]);
         values(out, "capsType", &[]);
         let vfio = host.vfio;
         values(out, "pciBackend", &[(vfio, "default"), (vfio, "vfio")]);
     });
-    section(out, "rng", has("virtio-rng") || has("virtio-ccw"), |out| {
-        values(out, "model", &virtio_models);
+    section(out, "rng", true, |out| {
+        values(out, "model", &kinds_of(has("virtio-rng")));
         let models = [
             (has("rng-random"), "random"),
             (has("rng-egd"), "egd"),
@@ -333,8 +337,8 @@ fn write_devices(out: &mut Out, host: &HostFacts, request: &Request, machine: &s
         let types = [(true, "pty"), (true, "unix"), (has("spice"), "spicevmc")];
         values(out, "type", &types);
     });
-    section(out, "crypto", has("virtio-crypto"), |out| {
-        values(out, "model", &[(true, "virtio")]);
+    section(out, "crypto", true, |out| {
+        values(out, "model", &[(has("virtio-crypto"), "virtio")]);
         values(out, "type", &[(true, "qemu")]);
         let backends = [(true, "builtin"), (has("cryptodev-backend-lkcf"), "lkcf")];
         values(out, "backendModel", &backends);
@@ -359,9 +363,12 @@ fn write_features(out: &mut Out, host: &HostFacts, request: &Request, machine: &
     let plain = |out: &mut Out, name: &str, on: bool| {
         out.empty(name, &[("supported", yes_no(on))]);
     };
+    // Other boards of Arm have the interrupt controller that they were made with.
+    let chooses = machine == "virt" || machine.starts_with("virt-");
     let gic: Vec<String> = caps
         .gic
         .iter()
+        .filter(|_| chooses)
         .filter(|gic| if kvm { gic.kernel } else { gic.emulated && !request.hvf })
         .map(|gic| gic.version.to_string())
         .collect::<BTreeSet<_>>()

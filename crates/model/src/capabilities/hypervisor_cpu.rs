@@ -4,7 +4,7 @@
 use super::host::HostFacts;
 use super::qemu::{Accel, AccelCaps, CpuDefinition, CpuPropValue, QemuCaps};
 use crate::cpu::x86::{CpuKind, X86Map, decode, from_host_model};
-use crate::cpu::{Family, PpcMap, guest_of};
+use crate::cpu::{Family, PpcMap, guest_of, runs_natively};
 use crate::domain::cpu::{Cpu, CpuFallback, CpuFeature, CpuFeaturePolicy};
 
 /// Tells of a model's name whether the hypervisor knows it, and which features are missing for it.
@@ -35,6 +35,10 @@ pub fn host_model(
     host: &HostFacts,
     migratable: bool,
 ) -> Option<Cpu> {
+    // What QEMU calls the host's model when it emulates another processor has nothing of the host.
+    if !runs_natively(&host.arch, arch) {
+        return None;
+    }
     let own = caps.accel(accel)?;
     match Family::of(arch).ok()? {
         Family::X86 => {

@@ -65,6 +65,15 @@ impl Family {
     }
 }
 
+/// Whether processors of a host of architecture `host` run guests of `arch` themselves, so that the
+/// host's own CPU is one that such guests can have.
+pub fn runs_natively(host: &str, arch: &str) -> bool {
+    let power = |arch| matches!(arch, "ppc" | "ppc64" | "ppc64le");
+    host == arch
+        || matches!((host, arch), ("x86_64", "i686") | ("aarch64", "armv7l" | "armv6l"))
+        || power(host) && power(arch)
+}
+
 /// The models a hypervisor knows: for each name, the features that are missing for it; `None` where
 /// the name is unknown.
 pub type Known<'f, 'k> = &'f dyn Fn(&str) -> Option<&'k [String]>;

@@ -2,6 +2,7 @@
 
 use super::build::{Build, Switch};
 use model::capabilities::qemu::Accel;
+use model::domain::VirtType;
 
 impl Build<'_> {
     /// `-accel`.
@@ -14,6 +15,7 @@ impl Build<'_> {
                 let text = size.map_or("kvm".to_string(), |n| format!("kvm,dirty-ring-size={n}"));
                 self.opt("-accel", &text);
             }
+            Accel::Tcg if self.d.kind == VirtType::Hvf => self.opt("-accel", "hvf"),
             Accel::Tcg => {
                 // KiB in the XML, MiB on the command line.
                 let size = features.tcg.and_then(|tcg| tcg.tb_cache).map(|tb| tb.size / 1024);

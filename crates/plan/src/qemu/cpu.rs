@@ -6,9 +6,9 @@ use crate::step::{QmpCommand, ResultName};
 use diag::ErrorCode;
 use model::capabilities::cpu::X86Map;
 use model::capabilities::qemu::Accel;
-use model::domain::Domain;
 use model::domain::clock::{TickPolicy, TimerMode, TimerName};
 use model::domain::cpu::*;
+use model::domain::{Domain, VirtType};
 
 /// A POWER architecture.
 pub(super) fn is_power(arch: &str) -> bool {
@@ -49,7 +49,9 @@ impl Build<'_> {
     /// Name of the model when the domain names none.
     fn default_model(&self) -> Option<String> {
         let machine = self.caps.machine(self.accel, &self.machine)?;
-        if !model::domain::defaults::has_default_cpu(&self.arch) {
+        // Of Arm, QEMU names a model of emulation, which Apple's hypervisor cannot run.
+        let foreign = self.d.kind == VirtType::Hvf && !matches!(&*self.arch, "x86_64" | "i686");
+        if foreign || !model::domain::defaults::has_default_cpu(&self.arch) {
             return None;
         }
         self.caps.default_cpu(self.accel, machine).map(str::to_string)

@@ -5,7 +5,7 @@ use diag::{Diagnostic, ErrorCode, Severity};
 use model::capabilities::host::HostFacts;
 use model::capabilities::qemu::{Accel, AccelCaps, CpuPropValue, HostModel, QemuCaps};
 use model::cpu::x86::{CpuKind, X86Map, decode, from_host_model};
-use model::cpu::{self, ArmMap, Comparison, CpuError};
+use model::cpu::{self, ArmMap, Comparison, CpuError, runs_natively};
 use model::domain::cpu::{
     Cpu, CpuCheck, CpuFallback, CpuFeature, CpuFeaturePolicy, CpuMatch, CpuMode, CpuModel,
 };
@@ -114,13 +114,6 @@ fn is_described(arch: &str) -> bool {
                 | "riscv32"
                 | "loongarch64"
         )
-}
-
-/// Whether a CPU of the host's kind is one that guests of `arch` can have.
-fn runs_natively(host: &str, arch: &str) -> bool {
-    host == arch
-        || matches!((host, arch), ("x86_64", "i686") | ("aarch64", "armv7l" | "armv6l"))
-        || is_power(host) && is_power(arch)
 }
 
 fn no_host_model(arch: &str, kind: &str, host: &str) -> Diagnostic {

@@ -98,6 +98,8 @@ pub(super) fn accelerator(domain: &Domain, inputs: &Inputs) -> Result<Accel, Vec
                 }
             }
         }
+        // What such an emulator says of its other accelerator is of this one.
+        VirtType::Hvf if inputs.caps.has("hvf") => Ok(Accel::Tcg),
         other => {
             let name = format!("{other:?}").to_lowercase();
             let message = format!("<domain type='{name}'> is not run by QEMU");

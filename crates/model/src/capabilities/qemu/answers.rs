@@ -121,9 +121,11 @@ impl<'a> Answers<'a> {
                 self.reply("query-sgx-capabilities").get("sgx").and_then(Value::as_bool)
                     == Some(true)
             }
-            Rule::Arch(name) => {
-                self.reply("query-target").get("arch").and_then(Value::as_str) == Some(name)
-            }
+            Rule::Arch(names) => self
+                .reply("query-target")
+                .get("arch")
+                .and_then(Value::as_str)
+                .is_some_and(|arch| names.contains(&arch)),
         }
     }
 }

@@ -22,7 +22,7 @@ pub struct CacheKey {
     /// When the folder of what it loads (displays, devices) last changed; 0 where there is none.
     #[serde(default)]
     pub modules_ns: i64,
-    /// Version of the program that wrote the file.
+    /// Version of the program that wrote the file, and [`super::rules_id`].
     pub writer: String,
     /// Kernel release and whether `/dev/kvm` works, as the answers depend on both.
     pub host: String,

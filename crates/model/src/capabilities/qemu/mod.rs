@@ -16,7 +16,8 @@ use answers::Answers;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, LazyLock};
 
 /// A machine type.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
@@ -548,6 +549,20 @@ impl QemuCaps {
     pub fn shared(self) -> Arc<Self> {
         Arc::new(self)
     }
+}
+
+/// A number that changes with the questions and the rules of this module, for the key of a cache
+/// ([`CacheKey::writer`]): what other rules made of a binary's answers is no longer what we would.
+pub fn rules_id() -> u64 {
+    static ID: LazyLock<u64> = LazyLock::new(|| {
+        let mut hasher = DefaultHasher::new();
+        for kind in [ProbeKind::Primary, ProbeKind::TcgOnly] {
+            format!("{:?}", probe_commands(kind)).hash(&mut hasher);
+        }
+        format!("{:?} {HYPERV:?}", flags::RULES).hash(&mut hasher);
+        hasher.finish()
+    });
+    *ID
 }
 
 /// Feeds bytes to the readers of this module; for fuzz targets.

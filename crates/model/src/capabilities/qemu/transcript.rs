@@ -87,14 +87,16 @@ pub fn cpu_commands(first: &[Exchange]) -> Vec<Value> {
     let kvm = reply("query-kvm", "enabled") == Some(Value::Bool(true));
     let model = if kvm { "host" } else { "max" };
     let x86 = matches!(arch, "x86_64" | "i386");
-    let kind = if x86 || arch == "s390x" { "static" } else { "full" };
+    // The emulator for 32 bits has the same models, but says nothing of canonical names: libvirt
+    // asks it for all it has.
+    let kind = if matches!(arch, "x86_64" | "s390x") { "static" } else { "full" };
     let expansion = |kind: &str, model: Value| json!({"execute": "query-cpu-model-expansion", "arguments": {"type": kind, "model": model}});
     let mut commands = vec![expansion(kind, json!({"name": model}))];
     if x86 {
         let unmigratable = json!({"name": model, "props": {"migratable": false}});
         commands.push(expansion(kind, unmigratable));
     }
-    if kvm {
+    if kvm || x86 {
         let props = json!({"migratable": false, "hv-passthrough": true});
         commands.push(expansion("full", json!({"name": model, "props": props})));
     }
