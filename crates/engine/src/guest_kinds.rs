@@ -149,9 +149,10 @@ impl Engine {
             None => caps.best_accel(),
             Some("qemu") => Accel::Tcg,
             Some("kvm") if caps.accel(Accel::Kvm).is_some() => Accel::Kvm,
-            // What is no accelerator of QEMU's is found out later where there is a choice of them.
+            // What no emulator does is told later, after what is wrong with the machine.
             Some(other) if other.parse::<VirtType>().is_ok() => {
-                if other == "kvm" || caps.accel(Accel::Kvm).is_none() {
+                let hvf = other == "hvf" && caps.accel(Accel::Kvm).is_none();
+                if other == "kvm" || hvf {
                     return Err(self.no_accel(other, &emulator));
                 }
                 Accel::Tcg
@@ -164,12 +165,10 @@ impl Engine {
         Ok(GuestKind { caps, emulator, arch, machine, accel })
     }
 
-    /// There is no accelerator for guests of type `kind` here.
-    fn no_accel(&self, kind: &str, emulator: &str) -> VirError {
-        // libvirt names accelerators, and that of all others is emulation.
-        let accel = if matches!(kind, "kvm" | "hvf") { kind } else { "tcg" };
+    /// This accelerator, which QEMU can have, is not here.
+    fn no_accel(&self, accel: &str, emulator: &str) -> VirError {
         let why = match &self.facts.kvm {
-            KvmState::Unusable(why) if kind == "kvm" => format!(": {why}"),
+            KvmState::Unusable(why) if accel == "kvm" => format!(": {why}"),
             _ => String::new(),
         };
         VirError::invalid_arg(format!(
