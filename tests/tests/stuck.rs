@@ -54,6 +54,11 @@ fn changes_queued_on_a_stuck_guest_keep_nobody_else_waiting() {
     daemon.virsh("dumpxml other").ok();
     daemon.virsh("start other").ok();
     daemon.virsh("dumpxml stuck").ok();
+    // A new definition of the guest waits for nothing that is done with it.
+    let stored = daemon.virsh("dumpxml stuck --inactive").ok();
+    let titled = stored.replace("</name>", "</name>\n  <title>defined meanwhile</title>");
+    daemon.define(&titled).ok();
+    assert_eq!(daemon.virsh("dumpxml stuck --inactive").ok(), titled);
     daemon.virsh_with_file("create", &domains::minimal("transient")).ok();
     daemon.virsh("undefine other").ok();
     daemon.virsh("destroy other").ok();

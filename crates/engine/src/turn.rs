@@ -25,21 +25,6 @@ impl<T: Send + 'static> Turn<T> {
             Self::Waits(rest) => rest.await,
         }
     }
-
-    /// The same with something to be done at the end.
-    pub(crate) fn after(self, end: impl FnOnce(&Result<T, VirError>) + Send + 'static) -> Self {
-        match self {
-            Self::Done(result) => {
-                end(&result);
-                Self::Done(result)
-            }
-            Self::Waits(rest) => Self::Waits(Box::pin(async move {
-                let result = rest.await;
-                end(&result);
-                result
-            })),
-        }
-    }
 }
 
 impl<T> std::fmt::Debug for Turn<T> {

@@ -22,8 +22,6 @@ pub enum Phase {
 /// A change that somebody asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Request {
-    /// Replace or add the persistent definition.
-    Define,
     /// Remove the persistent definition.
     Undefine,
     /// Change the persistent definition in place (autostart, metadata, title, memory …).
@@ -120,7 +118,7 @@ const NOT_RUNNING: Verdict = Verdict::Refuse(Refusal {
 pub fn decide(phase: Phase, job: Option<JobView>, request: Request) -> Verdict {
     let by_phase = match request {
         // A definition is independent of what runs: the live guest is not touched.
-        Request::Define | Request::Undefine | Request::ModifyConfig => Verdict::Accept,
+        Request::Undefine | Request::ModifyConfig => Verdict::Accept,
         Request::Rename => match phase {
             Phase::Inactive => Verdict::Accept,
             _ => invalid("cannot rename active domain"),
@@ -205,8 +203,8 @@ mod tests {
             (PAUSED, None, Request::Resume, Verdict::Accept),
             (Phase::Inactive, None, Request::Resume, NOT_RUNNING),
             (RUNNING, None, Request::Rename, refused("cannot rename active domain")),
-            (RUNNING, None, Request::Define, Verdict::Accept),
-            (RUNNING, MODIFY, Request::Define, Verdict::Queue),
+            (RUNNING, None, Request::Undefine, Verdict::Accept),
+            (RUNNING, MODIFY, Request::Undefine, Verdict::Queue),
             (Phase::Inactive, None, Request::Save, NOT_RUNNING),
             (RUNNING, None, Request::Save, Verdict::Accept),
             (RUNNING, MODIFY, Request::Save, Verdict::Queue),

@@ -9,7 +9,7 @@ pub(crate) mod live;
 pub(crate) mod save;
 pub(crate) mod tuning;
 
-use crate::bind::{Request, in_turn, later, now};
+use crate::bind::{Request, blocking, in_turn, later, now};
 use crate::flags::{no_flags, only_flags};
 use crate::{Bound, Libvirt, Session};
 use diag::VirError;
@@ -99,22 +99,18 @@ pub(crate) fn call<'a, 'b>(
                 Ok(remote::ConnectListDefinedDomainsRet { names })
             })
         }
-        Procedure::DomainDefineXml => in_turn::<procs::DomainDefineXml, _>(
-            request,
-            move |args| engine.define(&args.xml, DefineOptions::default(), &client),
-            |dom| remote::DomainDefineXmlRet { dom: crate::events::wire_domain(&dom) },
-        ),
-        Procedure::DomainDefineXmlFlags => in_turn::<procs::DomainDefineXmlFlags, _>(
-            request,
-            move |args| match only_flags(args.flags, 1) {
-                Ok(()) => {
-                    let options = DefineOptions { validate: args.flags & 1 != 0 };
-                    engine.define(&args.xml, options, &client)
-                }
-                Err(error) => Turn::Done(Err(error)),
-            },
-            |dom| remote::DomainDefineXmlFlagsRet { dom: crate::events::wire_domain(&dom) },
-        ),
+        Procedure::DomainDefineXml => blocking::<procs::DomainDefineXml>(request, move |args| {
+            let dom = engine.define(&args.xml, DefineOptions::default())?;
+            Ok(remote::DomainDefineXmlRet { dom: crate::events::wire_domain(&dom) })
+        }),
+        Procedure::DomainDefineXmlFlags => {
+            blocking::<procs::DomainDefineXmlFlags>(request, move |args| {
+                only_flags(args.flags, 1)?;
+                let options = DefineOptions { validate: args.flags & 1 != 0 };
+                let dom = engine.define(&args.xml, options)?;
+                Ok(remote::DomainDefineXmlFlagsRet { dom: crate::events::wire_domain(&dom) })
+            })
+        }
         Procedure::DomainUndefine => in_turn::<procs::DomainUndefine, _>(
             request,
             move |args| match find(&engine, &args.dom) {

@@ -291,7 +291,8 @@ mod tests {
             .map(|number| {
                 let gate = Arc::clone(&gate);
                 // A start is refused as soon as it is looked at, and waits while QEMU ends.
-                let request = [Request::ModifyConfig, Request::Start, Request::Define][number % 3];
+                let request =
+                    [Request::ModifyConfig, Request::Start, Request::Undefine][number % 3];
                 tokio::spawn(
                     async move { gate.acquire(request, "change", &client()).await.is_ok() },
                 )

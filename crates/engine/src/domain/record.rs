@@ -8,7 +8,7 @@ use crate::events::DomainRef;
 use lifecycle::{Phase, ShutoffReason, Status};
 use model::domain::Domain as Definition;
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use tokio::sync::watch;
 use units::Uuid;
 
@@ -125,6 +125,9 @@ pub struct Domain {
     pub gate: Arc<JobGate>,
     /// Its saves and dumps.
     pub jobs: Jobs,
+    /// Held while the stored definition is changed, with its file: by jobs that change it, and by
+    /// `define`, which needs no job.
+    stored: Mutex<()>,
     snapshot: RwLock<Arc<Snapshot>>,
     vm: Mutex<Option<Arc<Vm>>>,
     /// Ends the start that is under way.
@@ -140,6 +143,7 @@ impl Domain {
             uuid,
             gate: JobGate::new(Phase::Inactive),
             jobs: Jobs::default(),
+            stored: Mutex::default(),
             snapshot: RwLock::new(Arc::new(Snapshot {
                 name: Arc::from(name),
                 id: -1,
@@ -171,6 +175,12 @@ impl Domain {
         let next = Arc::new(next);
         *slot = Arc::clone(&next);
         next
+    }
+
+    /// Waits until nobody else changes the stored definition: what is read of it then is what is
+    /// there when the new one is written.
+    pub(super) fn change_stored(&self) -> MutexGuard<'_, ()> {
+        self.stored.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Name, UUID and id for events and replies.

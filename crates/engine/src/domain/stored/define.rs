@@ -116,48 +116,26 @@ impl Engine {
         .map_err(|error| VirError::failed(error.0))
     }
 
-    /// Adds or replaces a persistent definition. A running guest is not touched. Writes files:
-    /// call where blocking is allowed, as with all of this module.
+    /// Adds or replaces a persistent definition. A running guest is not touched, and what is being
+    /// done with it is not waited for. Writes files: call where blocking is allowed, as with all of
+    /// this module.
     ///
     /// # Errors
     /// Faults of the text, a name or UUID that belongs to another domain, a full disk. Nothing is
     /// changed then.
-    pub fn define(
-        self: &Arc<Self>,
-        xml: &str,
-        options: DefineOptions,
-        client: &Arc<str>,
-    ) -> Turn<DomainRef> {
-        let claimed = (|| {
-            let known = self.learn_capabilities(xml);
-            let (definition, left_out) = self.read_definition_with(xml, options.validate, known)?;
-            let uuid = uuid_of(&definition)?;
-            let name: Arc<str> = Arc::from(definition.name.as_str());
-            let (domain, _) =
-                self.registry.claim(&name, &uuid, || Domain::inactive(uuid, &name, None))?;
-            // Only its text is kept while another job is waited for.
-            let text = (!left_out.0.is_empty()).then(|| xml.to_owned());
-            Ok((domain, name, Arc::new(Config::of(&definition)), (left_out, text)))
-        })();
-        let (domain, name, config, (left_out, text)) = match claimed {
-            Ok(claimed) => claimed,
-            Err(error) => return Turn::Done(Err(error)),
-        };
-        let named = Arc::clone(&name);
-        let turn = {
-            let domain = Arc::clone(&domain);
-            self.with_job(&domain.clone(), Request::Define, "define", client, move |engine, job| {
-                engine.put_definition(&domain, &name, config, job)
-            })
-        };
-        let engine = Arc::clone(self);
-        turn.after(move |result| {
-            if result.is_err() {
-                engine.registry.remove_if_gone(&domain);
-            } else if let Some(text) = text {
-                engine.note_left_out(&named, &left_out, &text);
-            }
-        })
+    pub fn define(&self, xml: &str, options: DefineOptions) -> Result<DomainRef, VirError> {
+        let known = self.learn_capabilities(xml);
+        let (definition, left_out) = self.read_definition_with(xml, options.validate, known)?;
+        let uuid = uuid_of(&definition)?;
+        let name = definition.name.as_str();
+        let (domain, _) =
+            self.registry.claim(name, &uuid, || Domain::inactive(uuid, name, None))?;
+        let config = Arc::new(Config::of(&definition));
+        let reference = self
+            .put_definition(&domain, name, config)
+            .inspect_err(|_| self.registry.remove_if_gone(&domain))?;
+        self.note_left_out(name, &left_out, xml);
+        Ok(reference)
     }
 
     /// Writes a definition down and shows it.
@@ -166,9 +144,11 @@ impl Engine {
         domain: &Arc<Domain>,
         name: &str,
         config: Arc<Config>,
-        job: Admission,
     ) -> Result<DomainRef, VirError> {
-        // In the tables before in the file, so that the name stays this domain's.
+        let _stored = domain.change_stored();
+        // In the tables before in the file, so that the name stays this domain's; that it is still
+        // its name is looked at again, since a rename may have come first.
+        self.registry.claim(name, &domain.uuid, || Arc::clone(domain))?;
         self.registry.publish(domain, |_| {})?;
         self.store.write(name, &config.xml).map_err(|error| error.to_vir())?;
         let was_persistent = domain.snapshot().is_persistent();
@@ -178,9 +158,7 @@ impl Engine {
         } else {
             LifecycleEvent::DefinedAdded
         };
-        let reference = self.tell(domain, DomainEvent::Lifecycle(event));
-        drop(job);
-        Ok(reference)
+        Ok(self.tell(domain, DomainEvent::Lifecycle(event)))
     }
 
     /// Removes a persistent definition; a running guest becomes transient.
@@ -200,6 +178,7 @@ impl Engine {
     }
 
     fn undefine_now(&self, domain: &Arc<Domain>, options: UndefineOptions) -> Result<(), VirError> {
+        let _stored = domain.change_stored();
         let snapshot = domain.snapshot();
         let Some(config) = snapshot.config.clone() else {
             return Err(VirError::invalid_state("cannot undefine transient domain"));
@@ -298,6 +277,7 @@ impl Engine {
     }
 
     fn mark_autostart(&self, domain: &Arc<Domain>, autostart: bool) -> Result<(), VirError> {
+        let _stored = domain.change_stored();
         let snapshot = domain.snapshot();
         if !snapshot.is_persistent() {
             return Err(VirError::invalid_state("cannot set autostart for transient domain"));
@@ -326,6 +306,7 @@ impl Engine {
     }
 
     fn mark_autostart_once(&self, domain: &Arc<Domain>, once: bool) -> Result<(), VirError> {
+        let _stored = domain.change_stored();
         let snapshot = domain.snapshot();
         if !snapshot.is_persistent() {
             return Err(VirError::invalid_state("cannot set autostart for transient domain"));
@@ -354,6 +335,7 @@ impl Engine {
     }
 
     fn rename_now(&self, domain: &Arc<Domain>, new_name: String) -> Result<(), VirError> {
+        let _stored = domain.change_stored();
         let snapshot = domain.snapshot();
         let Some(config) = snapshot.config.clone() else {
             return Err(VirError::invalid_state("cannot rename a transient domain"));
@@ -410,6 +392,7 @@ impl Engine {
         domain: &Arc<Domain>,
         change: impl FnOnce(&mut Definition) -> Result<(), VirError>,
     ) -> Result<(), VirError> {
+        let _stored = domain.change_stored();
         let snapshot = domain.snapshot();
         let Some(config) = &snapshot.config else {
             return Err(VirError::invalid_state(
