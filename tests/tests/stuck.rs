@@ -56,7 +56,7 @@ fn changes_queued_on_a_stuck_guest_keep_nobody_else_waiting() {
     daemon.virsh("dumpxml stuck").ok();
     // A new definition of the guest waits for nothing that is done with it.
     let stored = daemon.virsh("dumpxml stuck --inactive").ok();
-    let titled = stored.replace("</name>", "</name>\n  <title>defined meanwhile</title>");
+    let titled = stored.replace("</uuid>", "</uuid>\n  <title>defined meanwhile</title>");
     daemon.define(&titled).ok();
     assert_eq!(daemon.virsh("dumpxml stuck --inactive").ok(), titled);
     daemon.virsh_with_file("create", &domains::minimal("transient")).ok();
