@@ -164,5 +164,5 @@ fn what_the_emulator_lacks() {
     assert_eq!(message(&[]), ["spice graphics are not supported with this QEMU"]);
     let lacking = DeviceSupport::default().of("/usr/bin/q", (10, 0, 2));
     let found = validate_support(&d, &lacking);
-    assert_eq!(found[0].hints, ["/usr/bin/q (version 10.0.2) lacks 'spice'"]);
+    assert_eq!(found[0].hints, ["<graphics>: /usr/bin/q (version 10.0.2) lacks 'spice'"]);
 }

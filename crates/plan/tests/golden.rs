@@ -231,3 +231,104 @@ fn a_cpu_that_must_be_exact_is_looked_at() {
         assert_eq!(check("full", features, filtered), Err(format!("{refused}{expected}")));
     }
 }
+
+/// The arguments of a guest with these devices.
+fn arguments(devices: &str, found: &Found) -> Vec<String> {
+    let text = format!(
+        "<domain type='qemu'><name>a</name><uuid>c7a5fdbd-edaf-9455-926a-d65c06db1809</uuid>\
+         <maxMemory slots='4' unit='GiB'>8</maxMemory><memory unit='GiB'>2</memory><vcpu>1</vcpu>\
+         <os><type arch='x86_64' machine='pc-q35-10.0'>hvm</type></os>\
+         <cpu><numa><cell id='0' cpus='0' memory='256' unit='MiB'/></numa></cpu>\
+         <devices><emulator>/usr/bin/qemu-system-x86_64</emulator>{devices}</devices></domain>"
+    );
+    let mut caps = caps();
+    caps.flags.extend(["sgx-epc".to_owned(), "nvdimm".to_owned()]);
+    let mut domain = parse(&text, ParseOptions::default()).domain.expect("a domain");
+    assign_aliases(&mut domain);
+    let inputs = Inputs {
+        caps: &caps,
+        host: &host(),
+        firmware: &[],
+        settings: &settings(),
+        found,
+        id: 1,
+        incoming: None,
+    };
+    let plan = launch(&domain, &inputs).expect("a plan");
+    let exec = plan.steps.iter().find_map(|step| match &step.action {
+        plan::Action::Exec(exec) => Some(exec),
+        _ => None,
+    });
+    exec.expect("a process").args.iter().map(|arg| arg.render(|_| String::new())).collect()
+}
+
+/// The words of `-machine` for a guest with these memory devices.
+fn board(devices: &str) -> Vec<String> {
+    let words = arguments(devices, &Found::default());
+    let place = words.iter().position(|word| word == "-machine").expect("a board");
+    words[place + 1].split(',').map(str::to_owned).collect()
+}
+
+#[test]
+fn an_image_keeps_its_bytes_in_a_file_beside_it() {
+    let disk = |inside: &str, dev: &str, slot: u8| {
+        format!(
+            "<disk type='file'><driver name='qemu' type='qcow2' discard='unmap'/>\
+             <source file='/x'>{inside}</source><target dev='{dev}' bus='virtio'/>\
+             <address type='pci' bus='0' slot='{slot}'/></disk>"
+        )
+    };
+    let data = "<dataStore type='file'><format type='raw'/><source file='/d'/></dataStore>";
+    // One as the definition has it, one as it was found in the image.
+    let mut found = Found::default();
+    let parsed: model::domain::devices::disk::Disk =
+        xml::read_str(&disk(data, "vda", 3), "disk").value.expect("a disk");
+    let store = parsed.source.and_then(|source| source.data_store).expect("a data file");
+    found.data_stores.insert("vdb".to_owned(), *store);
+    let root = "<controller type='pci' index='0' model='pcie-root'/>".to_owned();
+    let words = arguments(&(root + &disk(data, "vda", 3) + &disk("", "vdb", 4)), &found);
+    let nodes: Vec<&str> = words
+        .iter()
+        .map(String::as_str)
+        .filter(|word| word.contains("node-name"))
+        .collect();
+    let numbers = |word: &str| -> Vec<String> {
+        let value: serde_json::Value = serde_json::from_str(word).expect("JSON");
+        ["node-name", "file", "data-file"]
+            .iter()
+            .filter_map(|name| value.get(name)?.as_str().map(str::to_owned))
+            .collect()
+    };
+    let nodes: Vec<Vec<String>> = nodes.into_iter().map(numbers).collect();
+    let image = |n: u32, data: u32| {
+        let format = ["format", "storage"].map(|kind| format!("libvirt-{n}-{kind}"));
+        let data = format!("libvirt-{data}-storage");
+        [vec![data.clone()], vec![format[1].clone()], vec![format[0].clone(), format[1].clone(), data]]
+    };
+    assert_eq!(nodes, [image(2, 3), image(1, 4)].concat());
+}
+
+#[test]
+fn memory_devices_ask_the_board_in_their_order() {
+    let enclave = |node: &str| {
+        format!(
+            "<memory model='sgx-epc'><target><size unit='MiB'>16</size>{node}</target></memory>"
+        )
+    };
+    let module = "<memory model='nvdimm'><source><path>/n</path></source><target>\
+                  <size unit='MiB'>512</size><node>0</node></target></memory>";
+    let words = board(&(enclave("") + module + &enclave("<node>0</node>")));
+    let asked: Vec<&str> = words
+        .iter()
+        .map(String::as_str)
+        .filter(|word| word.starts_with("sgx") || word.starts_with("nvdimm"))
+        .collect();
+    let expected = [
+        "sgx-epc.0.memdev=memepc0",
+        "sgx-epc.0.node=0",
+        "nvdimm=on",
+        "sgx-epc.1.memdev=memepc1",
+        "sgx-epc.1.node=0",
+    ];
+    assert_eq!(asked, expected);
+}

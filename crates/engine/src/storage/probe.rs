@@ -26,6 +26,8 @@ pub struct Image {
     pub cluster_size: Option<u64>,
     /// Features of qcow2.
     pub features: Option<Vec<&'static str>>,
+    /// The file that holds the guest's bytes, as written in the image (qcow2).
+    pub data_file: Option<String>,
     /// Encryption.
     pub encryption: Option<EncryptionFormat>,
 }
@@ -200,11 +202,17 @@ fn qcow2(file: &impl ReadAt, header: &Header) -> Option<Image> {
     let format = extension(header, start, 0xe279_2aca)
         .and_then(|bytes| String::from_utf8(bytes).ok())
         .filter(|format| !format.is_empty());
+    let external = features.as_ref().is_some_and(|found| found.contains(&"data_file"));
+    let data_file = extension(header, start, 0x4441_5441)
+        .filter(|_| external)
+        .and_then(|bytes| String::from_utf8(bytes).ok())
+        .filter(|name| !name.is_empty() && !name.contains('\0'));
     let bits = header.be32(20).filter(|bits| (9..=21).contains(bits));
     Some(Image {
         format: "qcow2",
         capacity: header.be64(24),
         backing: name.map(|name| Backing { name, format }),
+        data_file,
         compat: (version == 3).then_some("1.1"),
         cluster_size: bits.map(|bits| 1 << bits),
         features,

@@ -38,6 +38,7 @@ const OF_THEIR_OWN: &[(&str, &[&str])] = &[
     ("domain.disk-", &["partition", "encryption", "lun", "error-policy", "auth", "startup"]),
     ("domain.disk-", &["reservations", "backing", "source", "nvme", "host", "cookie", "seclabel"]),
     ("domain.disk-", &["vhostuser", "cdrom", "usb-empty", "removable", "transient", "driver"]),
+    ("domain.disk-", &["data-store"]),
     ("domain.disk-", &["format", "io", "discard", "metadata-cache", "serial", "dir", "protocol"]),
     ("domain.nic-", &["model", "source", "reconnect", "virtualport", "host-side", "bandwidth"]),
     ("domain.nic-", &["ip", "route", "queue-size", "target", "mtu", "coalesce", "isolated"]),

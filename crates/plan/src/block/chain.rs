@@ -57,6 +57,8 @@ impl<'a> Chain<'a> {
             ..shared(disk, driver)
         };
         top.floppy = disk.device == DiskDevice::Floppy;
+        // Only the image says whether the guest may write.
+        top.data = data(source, ImageOptions { read_only: false, ..top.options.clone() });
         // Credentials and encryption may stand beside the source.
         top.auth = top.auth.or(disk.auth.as_deref());
         top.encryption = top.encryption.or(disk.encryption.as_deref());
@@ -101,7 +103,17 @@ fn backing<'a>(store: &'a BackingStore, shared: ImageOptions) -> Option<Image<'a
     image.options = ImageOptions {
         read_only: true,
         metadata_cache: cache_bytes(format.and_then(|format| format.metadata_cache.as_ref())),
-        ..shared
+        ..shared.clone()
     };
+    image.data = data(source, ImageOptions { read_only: true, ..shared });
     Some(image)
+}
+
+/// The file that holds the bytes of an image.
+fn data(source: &DiskSource, options: ImageOptions) -> Option<Box<Image<'_>>> {
+    let store = source.data_store.as_deref()?;
+    let mut image = Image::new(store.kind, store.source.as_ref()?, "raw");
+    // What is said of the image's format does not concern it.
+    image.options = ImageOptions { discard_no_unref: None, metadata_cache: None, ..options };
+    Some(Box::new(image))
 }

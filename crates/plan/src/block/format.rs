@@ -68,6 +68,7 @@ pub fn format(image: &Image<'_>, backing: Option<Value>) -> Result<Props, BlockE
                 .map(|kind| Props::default().set("format", kind).opt("key-secret", key.clone()));
             props
                 .set("driver", "qcow2")
+                .opt("data-file", image.data_node.clone())
                 .opt("encrypt", encrypt)
                 .opt("discard-no-unref", image.options.discard_no_unref)
                 .opt("cache-size", image.options.metadata_cache)

@@ -78,6 +78,11 @@ pub struct Image<'a> {
     pub options: ImageOptions,
     /// Log level of network libraries.
     pub debug: Option<u32>,
+    /// The file that holds the guest's bytes, where the image itself holds only what it knows of
+    /// them (qcow2).
+    pub data: Option<Box<Image<'a>>>,
+    /// The node of that file, once it is made.
+    pub data_node: Option<String>,
     /// Name of the storage node.
     pub storage_node: String,
     /// Name of the node that shows a part of the storage.
@@ -103,6 +108,8 @@ impl<'a> Image<'a> {
             objects: Objects::default(),
             options: ImageOptions::default(),
             debug: None,
+            data: None,
+            data_node: None,
             storage_node: String::new(),
             slice_node: String::new(),
             format_node: String::new(),

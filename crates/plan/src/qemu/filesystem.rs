@@ -35,7 +35,7 @@ impl Build<'_> {
             };
             out.push_str(&format!(",security_model={model}"));
         }
-        if let Some(multi) = fs.multi_devs.filter(|multi| *multi != MultiDevs::Default) {
+        if let Some(multi) = fs.multi_devs.filter(|multi| !handle && *multi != MultiDevs::Default) {
             self.need("fsdev.multidevs", &format!("{element}: multidevs"));
             let word = match multi {
                 MultiDevs::Remap => "remap",

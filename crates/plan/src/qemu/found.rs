@@ -1,6 +1,6 @@
 //! What was looked up outside the guest's definition before its start is planned.
 
-use model::domain::devices::disk::{BackingStore, DiskSource, StorageType};
+use model::domain::devices::disk::{BackingStore, DataStore, DiskSource, StorageType};
 use model::domain::devices::interface::Interface;
 use model::domain::sysinfo::Sysinfo;
 use std::collections::BTreeMap;
@@ -14,6 +14,8 @@ pub struct Found {
     /// What the lowest image that a disk names stands on, by the disk's target; an empty layer where
     /// that is nothing. QEMU reads the chain of a disk that is not here from its image.
     pub chains: BTreeMap<String, BackingStore>,
+    /// The file that holds the bytes of the lowest image that a disk names, by the disk's target.
+    pub data_stores: BTreeMap<String, DataStore>,
     /// Groups of descriptors by name.
     pub fd_groups: BTreeMap<String, FdGroup>,
     /// What interfaces of type `network` are connected to, by their place in the definition: an

@@ -55,6 +55,7 @@ pub fn settle_device(
     disk::resolve_volumes(&mut one, inputs.found)?;
     let mut last = in_use.last_node;
     for disk in &mut one.devices_mut().disks {
+        disk::add_data(disk, inputs.found);
         disk::add_chain(disk, inputs.found);
         last = disk::number_disk(disk, last);
     }

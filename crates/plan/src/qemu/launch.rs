@@ -14,6 +14,7 @@ use diag::{Diagnostic, ErrorCode, Severity};
 use model::capabilities::firmware::Firmware;
 use model::capabilities::host::{HostFacts, KvmState};
 use model::capabilities::qemu::{Accel, QemuCaps};
+use model::domain::clock::TimerName;
 use model::domain::firmware;
 use model::domain::scalar::CpuSet;
 use model::domain::seclabel::{Seclabel, SeclabelType};
@@ -157,6 +158,7 @@ pub fn launch(domain: &Domain, inputs: &Inputs) -> Result<LaunchPlan, Vec<Diagno
         return Err(fault("qemu.iothreads", ErrorCode::CONFIG_UNSUPPORTED, message));
     }
     advised(&live, host)?;
+    clock_rate(&live, host)?;
     number_io_threads(&mut live);
     net::name_host_devices(&mut live, inputs.found);
     disk::resolve_volumes(&mut live, inputs.found)?;
@@ -258,6 +260,26 @@ fn advised(domain: &Domain, host: &HostFacts) -> Result<(), Vec<Diagnostic>> {
             Err(fault("qemu.placement", ErrorCode::INTERNAL_ERROR, message))
         }
     }
+}
+
+/// Refuses a time stamp counter of another rate than the host's, which does not scale it: 250 parts
+/// of a million off are none.
+fn clock_rate(domain: &Domain, host: &HostFacts) -> Result<(), Vec<Diagnostic>> {
+    let timers = domain.clock.iter().flat_map(|clock| &clock.timers);
+    let wanted = timers.filter(|timer| timer.name == TimerName::Tsc).find_map(|t| t.frequency);
+    let (Some(wanted), Some((rate, Some(false)))) = (wanted, host.cpu.tsc) else {
+        return Ok(());
+    };
+    let tolerance = rate / 1_000_000 * 250 + rate % 1_000_000 * 250 / 1_000_000;
+    let (least, most) = (rate.saturating_sub(tolerance), rate.saturating_add(tolerance));
+    if (least..=most).contains(&wanted) {
+        return Ok(());
+    }
+    let message = format!(
+        "Requested TSC frequency {wanted} Hz is outside tolerance range ([{least}, {most}] Hz) \
+         around host frequency {rate} Hz and TSC scaling is not supported by the host CPU"
+    );
+    Err(fault("qemu.tsc", ErrorCode::CONFIG_UNSUPPORTED, message))
 }
 
 /// I/O threads of one guest; more than any host has processors. Each is an object and an argument.

@@ -45,9 +45,7 @@ impl Build<'_> {
         if backing.is_some_and(|backing| backing.nosharepages) {
             out.push("mem-merge=off".into());
         }
-        if self.has_nvdimm() {
-            out.push("nvdimm=on".into());
-        }
+        out.extend(self.memory_device_options());
         if self.has_hmat() {
             out.push("hmat=on".into());
         }
@@ -79,7 +77,10 @@ impl Build<'_> {
         let acpi = self.caps.machine(self.accel, &self.machine).and_then(|m| m.acpi) == Some(true);
         if acpi
             && (self.x86()
-                || matches!(self.arch.as_str(), "aarch64" | "armv7l" | "riscv64" | "loongarch64"))
+                || matches!(
+                    self.arch.as_str(),
+                    "aarch64" | "armv7l" | "riscv32" | "riscv64" | "loongarch64"
+                ))
         {
             out.push(format!("acpi={}", if features.acpi { "on" } else { "off" }));
         }
@@ -122,11 +123,13 @@ impl Build<'_> {
             out.push(format!("kernel_irqchip={mode}"));
         }
         if let Some(version) = features.gic.as_ref().and_then(|gic| gic.version.as_ref()) {
-            if self.arch != "aarch64" {
+            // Boards of 32 bits have the old one, and no option to choose another.
+            if self.arch == "aarch64" {
+                out.push(format!("gic-version={version}"));
+            } else if version != "2" {
                 let text = "gic-version option is not available with this QEMU binary";
                 self.fail("qemu.gic", text);
             }
-            out.push(format!("gic-version={version}"));
         }
         if self.dev.iommus.iter().any(|iommu| iommu.model == IommuModel::Smmuv3) {
             out.push("iommu=smmuv3".into());

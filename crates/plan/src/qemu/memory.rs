@@ -2,7 +2,7 @@
 
 use super::build::{Build, Props, Switch};
 use super::words::YesNo;
-use model::domain::devices::memory::{MemoryDevice, MemoryModel};
+use model::domain::devices::memory::MemoryDevice;
 use model::domain::memory::{AllocationMode, MemoryAccess, MemorySourceType};
 use model::domain::tune::{NumaMode, VcpuPlacement};
 
@@ -45,11 +45,6 @@ impl Build<'_> {
     /// Whether guest NUMA cells are given.
     pub(super) fn has_numa(&self) -> bool {
         self.d.cpu.iter().any(|cpu| cpu.numa.as_ref().is_some_and(|numa| !numa.cells.is_empty()))
-    }
-
-    /// Whether an NVDIMM is present.
-    pub(super) fn has_nvdimm(&self) -> bool {
-        self.dev.memories.iter().any(|device| device.model == MemoryModel::Nvdimm)
     }
 
     /// Whether memory attributes of cells are described.

@@ -4,6 +4,7 @@ use super::build::{Build, Props, Switch};
 use super::words::Address;
 use crate::step::Access;
 use model::domain::devices::memory::{MemoryDevice, MemoryModel};
+use model::domain::memory::AllocationMode;
 
 impl Build<'_> {
     /// All memory devices, each with its backend before it.
@@ -29,10 +30,21 @@ impl Build<'_> {
                 _ if self.is_power() => 256 << 10,
                 _ => 2048,
             };
-            let kib = device.target.size.0.div_ceil(unit) * unit;
+            let label = device.target.label.as_ref().map_or(0, |label| label.size.0);
+            let kib = match device.model {
+                // There the guest adds whole blocks; the label lies behind them.
+                MemoryModel::Nvdimm if self.is_power() => {
+                    device.target.size.0.saturating_sub(label) / unit * unit + label
+                }
+                _ => device.target.size.0.div_ceil(unit) * unit,
+            };
             if device.model == MemoryModel::SgxEpc {
+                let allocation =
+                    self.d.memory_backing.as_ref().and_then(|backing| backing.allocation.as_ref());
+                let immediate = allocation.filter(|a| a.mode == Some(AllocationMode::Immediate));
                 let props = Props::object("memory-backend-epc", &backend)
                     .set("prealloc", true)
+                    .opt("prealloc-threads", immediate.and_then(|a| a.threads))
                     .set("size", kib * 1024);
                 let nodes = self.host_nodes(None, Some(device));
                 self.object(props.extend(nodes));
@@ -58,6 +70,30 @@ impl Build<'_> {
             };
             self.device(props.extend(place));
         }
+    }
+
+    /// Options of the board that memory devices ask for: non-volatile modules at all, enclave memory
+    /// by its backends.
+    pub(super) fn memory_device_options(&self) -> Vec<String> {
+        let mut out = Vec::new();
+        let (mut nvdimm, mut enclaves) = (false, 0);
+        for device in &self.dev.memories {
+            match device.model {
+                MemoryModel::Nvdimm if !nvdimm => {
+                    nvdimm = true;
+                    out.push("nvdimm=on".to_owned());
+                }
+                MemoryModel::SgxEpc => {
+                    let id = device.alias.as_ref().map_or("", |alias| alias.name.as_str());
+                    let node = device.target.node.unwrap_or(0);
+                    out.push(format!("sgx-epc.{enclaves}.memdev=mem{id}"));
+                    out.push(format!("sgx-epc.{enclaves}.node={node}"));
+                    enclaves += 1;
+                }
+                _ => {}
+            }
+        }
+        out
     }
 
     fn is_power(&self) -> bool {

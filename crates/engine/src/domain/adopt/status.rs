@@ -15,6 +15,7 @@ use host::files::{self, FileError, WriteMode};
 use lifecycle::{PausedReason, Status};
 use model::domain::Domain as Definition;
 use model::domain::cpu::Cpu;
+use model::domain::devices::disk::DiskSource;
 use model::domain::status::{
     BlockJobs, CapsFlag, CapsFlags, DeviceAlias, DeviceAliases, DomStatus, Monitor, StatusIndex,
     StatusPath, VcpuPid, VcpuPids,
@@ -306,10 +307,14 @@ impl StatusFile {
 fn greatest_node(definition: &Definition) -> u32 {
     let mut greatest = 0;
     for disk in definition.devices.iter().flat_map(|devices| &devices.disks) {
-        greatest = greatest.max(disk.source.as_ref().and_then(|s| s.index).unwrap_or(0));
+        let data = |source: Option<&DiskSource>| {
+            source.and_then(DiskSource::data_source).and_then(|data| data.index).unwrap_or(0)
+        };
+        let source = disk.source.as_ref();
+        greatest = greatest.max(source.and_then(|s| s.index).unwrap_or(0)).max(data(source));
         let mut below = disk.backing_store.as_deref();
         while let Some(store) = below {
-            greatest = greatest.max(store.index.unwrap_or(0));
+            greatest = greatest.max(store.index.unwrap_or(0)).max(data(store.source.as_ref()));
             below = store.backing_store.as_deref();
         }
     }

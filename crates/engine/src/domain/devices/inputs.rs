@@ -64,7 +64,7 @@ impl Engine {
             device.append(alone.devices_mut());
         }
         let mut found = self.look_up(&alone)?;
-        found.chains = self.chains(&alone, &found)?;
+        self.look_into_images(&alone, &mut found)?;
         Ok(found)
     }
 

@@ -194,11 +194,14 @@ fn numbers_of(disk: &Disk) -> Option<BTreeSet<u32>> {
     let mut all = BTreeSet::new();
     let Some(source) = &disk.source else { return Some(all) };
     all.insert(source.index?);
+    all.extend(source.data_source().and_then(|data| data.index));
     let mut below = |first: Option<&BackingStore>| {
         let mut next = first;
         while let Some(store) = next {
             all.extend(store.index);
-            all.extend(store.source.as_ref().and_then(|source| source.index));
+            let source = store.source.as_ref();
+            all.extend(source.and_then(|source| source.index));
+            all.extend(source.and_then(|source| source.data_source()?.index));
             next = store.backing_store.as_deref();
         }
     };

@@ -98,9 +98,10 @@ pub(super) fn still_needed(left: &Definition, step: &Undo) -> bool {
 }
 
 fn uses(disk: &Disk, path: &str) -> bool {
-    let is_it = |source: &DiskSource| {
+    let named = |source: &DiskSource| {
         source.file.as_deref() == Some(path) || source.dev.as_deref() == Some(path)
     };
+    let is_it = |source: &DiskSource| named(source) || source.data_source().is_some_and(named);
     let mut below = disk.backing_store.as_deref();
     if disk.source.as_ref().is_some_and(is_it) {
         return true;

@@ -11,38 +11,55 @@ use crate::engine::Engine;
 use crate::storage::probe::{self, Backing};
 use diag::{ErrorCode, VirError};
 use model::domain::Domain as Definition;
-use model::domain::devices::disk::{BackingStore, Disk, DiskSource, ImageFormat, StorageType};
+use model::domain::devices::disk::{
+    BackingStore, DataStore, Disk, DiskSource, ImageFormat, StorageType,
+};
 use plan::block::json;
 use plan::qemu::Found;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::path::{Component, Path, PathBuf};
 
 /// Most images of a chain.
 const LONGEST: usize = 200;
 
 impl Engine {
-    /// The images below those that each disk of `definition` names, by the disk's target; `found`
-    /// knows what volumes are.
+    /// Adds to `found`, which knows what volumes are, what the lowest image that each disk of
+    /// `definition` names stands on, and the file that holds its bytes.
     ///
     /// # Errors
     /// An image that is stood on is missing, stands on itself, or is named in a way that is not
     /// understood.
-    pub(in crate::domain) fn chains(
+    pub(in crate::domain) fn look_into_images(
         &self,
         definition: &Definition,
-        found: &Found,
-    ) -> Result<BTreeMap<String, BackingStore>, VirError> {
-        let disks = definition.devices.iter().flat_map(|devices| &devices.disks);
-        let mut chains = BTreeMap::new();
-        for disk in disks {
+        found: &mut Found,
+    ) -> Result<(), VirError> {
+        let who = self.settings.qemu.ids.map(|ids| (ids.uid, ids.gid));
+        for disk in definition.devices.iter().flat_map(|devices| &devices.disks) {
             let Some((path, format)) = lowest(disk, found) else { continue };
-            let mut seen = HashSet::new();
-            let who = self.settings.qemu.ids.map(|ids| (ids.uid, ids.gid));
-            if let Some(below) = below(Path::new(&path), &format, &mut seen, who)? {
-                chains.insert(disk.target.dev.clone(), below);
-            }
+            let lies_on = lies_on(Path::new(&path), &format, &mut HashSet::new(), who)?;
+            let target = || disk.target.dev.clone();
+            found.chains.extend(lies_on.below.map(|below| (target(), below)));
+            found.data_stores.extend(lies_on.data.map(|data| (target(), data)));
         }
-        Ok(chains)
+        Ok(())
+    }
+}
+
+/// What an image needs beside itself.
+#[derive(Debug, Default)]
+struct LiesOn {
+    /// What it stands on; an empty layer when that is nothing. `None` where it cannot be told: QEMU
+    /// follows the image itself then.
+    below: Option<BackingStore>,
+    /// The file that holds its bytes.
+    data: Option<DataStore>,
+}
+
+impl LiesOn {
+    /// It stands on nothing.
+    fn nothing(data: Option<DataStore>) -> Self {
+        Self { below: Some(BackingStore::default()), data }
     }
 }
 
@@ -77,26 +94,25 @@ fn can_stand_on_another(format: &str) -> bool {
     matches!(format, "qcow" | "qcow2" | "qed" | "vmdk" | "cow")
 }
 
-/// What the image at `path` stands on; an empty layer when that is nothing. `None` where it cannot
-/// be told: QEMU follows the image itself then.
-fn below(
+/// What the image at `path` lies on.
+fn lies_on(
     path: &Path,
     format: &str,
     seen: &mut HashSet<PathBuf>,
     who: Option<(u32, u32)>,
-) -> Result<Option<BackingStore>, VirError> {
+) -> Result<LiesOn, VirError> {
     if !can_stand_on_another(format) {
-        return Ok(Some(BackingStore::default()));
+        return Ok(LiesOn::nothing(None));
     }
     let Ok(file) = crate::storage::open_image(path) else {
         // That the image itself is missing is found, and said, where it is lent to QEMU.
-        return Ok(None);
+        return Ok(LiesOn::default());
     };
     let length = file.metadata().map_or(0, |metadata| metadata.len());
     let image = probe::probe(&file, length);
     if image.format != format {
         // QEMU says what is wrong with it.
-        return Ok(None);
+        return Ok(LiesOn::default());
     }
     let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     if !seen.insert(real) || seen.len() > LONGEST {
@@ -105,13 +121,19 @@ fn below(
             path.display()
         )));
     }
-    let Some(backing) = image.backing else { return Ok(Some(BackingStore::default())) };
-    let Some(mut store) = located(path, &backing)? else { return Ok(None) };
+    let data = match image.data_file {
+        Some(name) => data_store(path, name)?,
+        None => None,
+    };
+    let Some(backing) = image.backing else { return Ok(LiesOn::nothing(data)) };
+    let Some(mut store) = located(path, &backing)? else {
+        return Ok(LiesOn { below: None, data });
+    };
     let source = store.source.as_ref();
     let local = source.and_then(|source| source.file.clone().or_else(|| source.dev.clone()));
     let Some(local) = local.map(PathBuf::from) else {
         // Over the network: what it stands on is not ours to read.
-        return Ok(Some(store));
+        return Ok(LiesOn { below: Some(store), data });
     };
     let opened = crate::storage::open_image(&local).map_err(|error| {
         let (path, local) = (path.display(), local.display());
@@ -132,8 +154,20 @@ fn below(
         }
     };
     drop(opened);
-    store.backing_store = below(&local, &format, seen, who)?.map(Box::new);
-    Ok(Some(store))
+    let next = lies_on(&local, &format, seen, who)?;
+    store.backing_store = next.below.map(Box::new);
+    if let Some(source) = &mut store.source {
+        source.data_store = next.data.map(Box::new);
+    }
+    Ok(LiesOn { below: Some(store), data })
+}
+
+/// The file that an image names for its bytes, which are raw.
+fn data_store(path: &Path, name: String) -> Result<Option<DataStore>, VirError> {
+    let named = Backing { name, format: Some("raw".to_owned()) };
+    let Some(layer) = located(path, &named)? else { return Ok(None) };
+    let BackingStore { kind, format, source, .. } = layer;
+    Ok(Some(DataStore { kind: kind.unwrap_or_default(), format, source }))
 }
 
 /// The layer that a header names, without what is below it; `None` for ways of naming that are
@@ -201,12 +235,29 @@ mod tests {
         bytes
     }
 
+    /// An image whose bytes are in another file.
+    fn beside(data: &str) -> Vec<u8> {
+        let mut bytes = qcow2(None);
+        bytes[72..80].copy_from_slice(&4u64.to_be_bytes());
+        bytes[104..108].copy_from_slice(&0x4441_5441_u32.to_be_bytes());
+        bytes[108..112].copy_from_slice(&(data.len() as u32).to_be_bytes());
+        bytes[112..112 + data.len()].copy_from_slice(data.as_bytes());
+        bytes
+    }
+
     /// The chain below an image, as `path (format)` from top to bottom; `end` where it ends.
     fn chain(folder: &Path, top: &str) -> Result<Vec<String>, String> {
-        let found = below(&folder.join(top), "qcow2", &mut HashSet::new(), Some((7, 8)));
+        let found = lies_on(&folder.join(top), "qcow2", &mut HashSet::new(), Some((7, 8)));
         let mut words = Vec::new();
-        let mut next = found.map_err(|error| error.message())?;
-        while let Some(layer) = next {
+        let found = found.map_err(|error| error.message())?;
+        let data = |store: Option<DataStore>| {
+            store.and_then(|data| data.source?.file).map(|file| format!("data {file}"))
+        };
+        words.extend(data(found.data));
+        let mut next = found.below;
+        while let Some(mut layer) = next {
+            let store = layer.source.as_mut().and_then(|source| source.data_store.take());
+            let store = data(store.map(|store| *store));
             match layer.source.and_then(|source| source.file) {
                 Some(file) => {
                     let format = layer.format.expect("a format").kind;
@@ -214,6 +265,7 @@ mod tests {
                 }
                 None => words.push("end".to_owned()),
             }
+            words.extend(store);
             next = layer.backing_store.map(|layer| *layer);
         }
         Ok(words)
@@ -232,6 +284,8 @@ mod tests {
         put("self", qcow2(Some(("self", Some("qcow2"))))).expect("written");
         put("gone", qcow2(Some(("nothere", Some("qcow2"))))).expect("written");
         put("net", qcow2(Some(("nbd://host/x", Some("raw"))))).expect("written");
+        put("beside", beside("bytes")).expect("written");
+        put("on-beside", qcow2(Some(("beside", Some("qcow2"))))).expect("written");
         put("uri", qcow2(Some(("file:base", Some("raw"))))).expect("written");
         let named = |name: &str, format: &str| format!("{} ({format})", at(name));
         let end = || "end".to_owned();
@@ -240,6 +294,11 @@ mod tests {
             ("middle", Ok(vec![named("base", "qcow2"), end()])),
             ("top", Ok(vec![named("middle", "qcow2"), named("base", "qcow2"), end()])),
             ("on-raw", Ok(vec![named("raw", "raw"), end()])),
+            ("beside", Ok(vec![format!("data {}", at("bytes")), end()])),
+            (
+                "on-beside",
+                Ok(vec![named("beside", "qcow2"), format!("data {}", at("bytes")), end()]),
+            ),
             // Not qcow2, or not of this host: QEMU's to follow.
             ("raw", Ok(vec![])),
             ("net", Ok(vec![])),

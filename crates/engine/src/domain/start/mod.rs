@@ -219,7 +219,7 @@ impl Engine {
         let mut found = self.look_up(definition)?;
         if id >= 0 {
             // An explanation is of the definition alone: its files need not be there.
-            found.chains = self.chains(definition, &found)?;
+            self.look_into_images(definition, &mut found)?;
         }
         let inputs = plan::qemu::Inputs {
             found: &found,

@@ -273,7 +273,7 @@ pub(super) fn controller_models(
                         fault(
                             out,
                             "domain.scsi-model",
-                            ErrorCode::CONFIG_UNSUPPORTED,
+                            ErrorCode::INTERNAL_ERROR,
                             "Unable to determine model for SCSI controller".to_owned()
                                 + &format!(" idx={}", c.index.unwrap_or(0)),
                         );

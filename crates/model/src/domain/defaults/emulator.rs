@@ -47,7 +47,7 @@ impl EmulatorDefaults {
 /// Whether a guest of `arch` that names no CPU shows the one it gets. Elsewhere the emulator's choice
 /// stays its own.
 pub fn has_default_cpu(arch: &str) -> bool {
-    !matches!(arch, "ppc" | "alpha" | "m68k" | "sh4" | "sh4eb")
+    !matches!(arch, "ppc" | "alpha" | "m68k" | "sh4" | "sh4eb" | "riscv32")
 }
 
 /// A CPU model as libvirt spells it: the generations of POWER in capitals.

@@ -1,6 +1,6 @@
 //! Devices and controllers that a machine has, or that other devices need, without being named.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use super::{DefaultsContext, Machine};
 use crate::domain::Domain;
@@ -8,7 +8,7 @@ use crate::domain::address::Address;
 use crate::domain::devices::chardev::CharTargetType;
 use crate::domain::devices::controller::{Controller, ControllerType};
 use crate::domain::devices::disk::DiskBus;
-use crate::domain::devices::hostdev::HostdevType;
+use crate::domain::devices::hostdev::{Hostdev, HostdevType};
 use crate::domain::devices::input::{Input, InputBus, InputType};
 use crate::domain::devices::memballoon::{BalloonModel, MemBalloon};
 use crate::domain::devices::panic::{Panic, PanicModel};
@@ -119,94 +119,140 @@ pub(super) fn ensure_controllers(
     *list = all;
 }
 
-/// Indexes of controllers that have none: one more than the greatest of the type, but the USB
-/// companions take their master's.
+/// Numbers the controllers that have no index, and puts all in libvirt's order: each goes before the
+/// first of its type that has a greater index; one without an index goes behind what is there, and
+/// gets the least index that is free.
 pub(super) fn number_controllers(d: &mut Domain) {
     let list = &mut d.devices_mut().controllers;
-    // The place of each as `insert_controller` would find it, one after the other.
-    let mut kinds: HashMap<&str, usize> = HashMap::new();
-    let first: Vec<usize> = (list.iter().enumerate())
-        .map(|(i, c)| *kinds.entry(c.kind.as_str()).or_insert(i))
-        .collect();
-    let order = |(first, c): &(usize, &Controller)| (*first, c.index, c.master.is_some());
-    if !first.iter().copied().zip(list.iter()).is_sorted_by_key(|x| order(&x)) {
-        let mut sorted: Vec<_> = first.into_iter().zip(std::mem::take(list)).collect();
-        sorted.sort_by_key(|(first, c)| order(&(*first, c)));
-        list.extend(sorted.into_iter().map(|(_, c)| c));
-    }
-    // One more than the greatest index of each type.
-    let mut next: HashMap<&str, u32> = HashMap::new();
+    order(list);
+    let mut taken: HashSet<(&str, u32)> = HashSet::new();
+    let mut sets = Usb2Sets::default();
     for c in list.iter() {
-        let next = next.entry(c.kind.as_str()).or_default();
-        *next = (*next).max(c.index.map_or(0, |n| n.saturating_add(1)));
+        if let Some(index) = c.index {
+            taken.insert((c.kind.as_str(), index));
+            sets.add(index, c);
+        }
     }
-    let mut sets = Usb2Sets::new(list);
+    // Nothing becomes free meanwhile, so each type is looked through once.
+    let mut least: HashMap<&str, u32> = HashMap::new();
     for c in list.iter_mut().filter(|c| c.index.is_none()) {
-        let next = next.entry(c.kind.as_str()).or_default();
-        let usb = c.kind == ControllerType::Usb;
-        let index = match c.model.as_deref() {
-            Some(model) if usb && model.starts_with("ich9-") => sets.index(model),
-            model => {
-                if usb {
-                    sets.add(*next, model);
-                }
-                *next
+        let kind = c.kind.as_str();
+        let index = sets.with_room_for(c).unwrap_or_else(|| {
+            let least = least.entry(kind).or_default();
+            while taken.contains(&(kind, *least)) {
+                *least = least.saturating_add(1);
+            }
+            *least
+        });
+        taken.insert((kind, index));
+        sets.add(index, c);
+        c.index = Some(index);
+    }
+    sort_usb(list);
+}
+
+/// The order of insertion one after the other, without inserting: those with an index are sorted, and
+/// stand before or behind one without as what they were put before does.
+fn order(list: &mut Vec<Controller>) {
+    /// What is known of one type so far.
+    #[derive(Default)]
+    struct Seen {
+        /// How many have no index.
+        open: usize,
+        /// Behind how many of those an index stands.
+        behind: BTreeMap<u32, usize>,
+    }
+    let mut kinds: HashMap<&str, (usize, Seen)> = HashMap::new();
+    let mut keys = Vec::with_capacity(list.len());
+    for (place, c) in list.iter().enumerate() {
+        let (first, seen) =
+            kinds.entry(c.kind.as_str()).or_insert_with(|| (place, Seen::default()));
+        let behind = match c.index {
+            None => {
+                seen.open += 1;
+                seen.open - 1
+            }
+            Some(index) => {
+                let next = index.checked_add(1).and_then(|n| seen.behind.range(n..).next());
+                let behind = next.map_or(seen.open, |(_, behind)| *behind);
+                *seen.behind.entry(index).or_insert(behind)
             }
         };
-        *next = (*next).max(index.saturating_add(1));
-        c.index = Some(index);
+        keys.push((*first, behind, c.index.is_none(), c.index, c.master.is_some()));
+    }
+    if !keys.is_sorted() {
+        let mut sorted: Vec<_> = keys.into_iter().zip(std::mem::take(list)).collect();
+        sorted.sort_by_key(|(key, _)| *key);
+        list.extend(sorted.into_iter().map(|(_, c)| c));
     }
 }
 
-/// The USB controllers of each index: a set of ICH9 controllers shares one.
+/// USB controllers stand in the order of their indexes once all have one, the master of a set first.
+fn sort_usb(list: &mut [Controller]) {
+    let usb = |c: &Controller| c.kind == ControllerType::Usb;
+    let key = |c: &Controller| (c.index, c.model.as_deref() != Some("ich9-ehci1"));
+    if list.iter().filter(|c| usb(c)).is_sorted_by_key(key) {
+        return;
+    }
+    let places: Vec<usize> =
+        list.iter().enumerate().filter(|(_, c)| usb(c)).map(|(place, _)| place).collect();
+    let mut sorted: Vec<Controller> =
+        places.iter().filter_map(|place| list.get(*place).cloned()).collect();
+    sorted.sort_by(|a, b| key(a).cmp(&key(b)));
+    for (place, c) in places.into_iter().zip(sorted) {
+        if let Some(slot) = list.get_mut(place) {
+            *slot = c;
+        }
+    }
+}
+
+/// The controllers of an ICH9 set, which share an index.
+const ICH9: [&str; 4] = ["ich9-ehci1", "ich9-uhci1", "ich9-uhci2", "ich9-uhci3"];
+
+/// Sets of ICH9 USB controllers: which of the four each index has.
+#[derive(Default)]
 struct Usb2Sets {
-    /// Models with an index; `None` in the place of those that are not of ICH9.
-    there: HashSet<(u32, Option<String>)>,
-    /// For a model, the first index that may be open to it: nothing becomes free meanwhile.
-    from: HashMap<String, u32>,
-    /// No index before this one is open to any model.
-    closed: u32,
+    there: BTreeMap<u32, [bool; 4]>,
+    /// For each of the four, an index before which every set has it.
+    from: [u32; 4],
+}
+
+/// Which of the four of a set it is.
+fn in_set(c: &Controller) -> Option<usize> {
+    let model = c.model.as_deref().filter(|_| c.kind == ControllerType::Usb)?;
+    ICH9.iter().position(|known| *known == model)
 }
 
 impl Usb2Sets {
-    fn new(list: &[Controller]) -> Self {
-        let mut sets = Self { there: HashSet::new(), from: HashMap::new(), closed: 0 };
-        for c in list.iter().filter(|c| c.kind == ControllerType::Usb) {
-            if let Some(index) = c.index {
-                sets.add(index, c.model.as_deref());
-            }
+    fn add(&mut self, index: u32, c: &Controller) {
+        let Some(which) = in_set(c) else { return };
+        if !self.there.contains_key(&index) {
+            self.from = self.from.map(|from| from.min(index));
         }
-        sets
+        if let Some(there) = self.there.entry(index).or_default().get_mut(which) {
+            *there = true;
+        }
     }
 
-    fn add(&mut self, index: u32, model: Option<&str>) {
-        let model = model.filter(|model| model.starts_with("ich9-")).map(str::to_owned);
-        self.there.insert((index, model));
-    }
-
-    /// The index of one more ICH9 controller: a model that a set has already goes to another.
-    fn index(&mut self, model: &str) -> u32 {
-        while self.there.contains(&(self.closed, None)) {
-            self.closed += 1;
-        }
-        let mut n = self.from.get(model).copied().unwrap_or(0).max(self.closed);
-        let name = Some(model.to_owned());
-        loop {
-            let key = (n, None);
-            let open = !self.there.contains(&key) && self.there.insert((n, name.clone()));
-            if open {
-                break;
-            }
-            n += 1;
-        }
-        self.from.insert(model.to_owned(), n);
-        n
+    /// The first set that lacks this controller.
+    fn with_room_for(&mut self, c: &Controller) -> Option<u32> {
+        let which = in_set(c)?;
+        let from = self.from.get_mut(which)?;
+        let lacks = |there: &[bool; 4]| there.get(which) == Some(&false);
+        let found = self.there.range(*from..).find(|(_, there)| lacks(there)).map(|(n, _)| *n);
+        *from = found.or_else(|| self.there.keys().next_back().copied()).unwrap_or(0);
+        found
     }
 }
 
 /// What the machine itself brings.
 pub(super) fn default_devices(d: &mut Domain, m: &Machine, ctx: &DefaultsContext<'_>) {
     number_controllers(d);
+    // SCSI devices of the host find their controller while the document is read.
+    let placeless = |h: &Hostdev| h.kind == Some(HostdevType::Scsi) && h.address.is_none();
+    if d.devices.iter().flat_map(|v| &v.hostdevs).any(placeless) {
+        ensure_controller(d, ControllerType::Scsi, 0, None);
+    }
     let no_machine = m.name == "none";
     let (mut usb, mut balloon) = (true, true);
     let mut usb_model: Option<&str> = None;

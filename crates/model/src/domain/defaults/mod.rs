@@ -201,6 +201,64 @@ mod tests {
         }
     }
 
+    /// Indexes of the controllers of a kind, in their order, after the defaults.
+    fn indexes(devices: &str, kind: &str) -> Vec<u32> {
+        let text = format!(
+            "<domain type='qemu'><name>a</name><memory>1</memory><os><type arch='x86_64' \
+             machine='pc-i440fx-10.0'>hvm</type></os><devices>{devices}</devices></domain>"
+        );
+        let mut d = parse(&text, ParseOptions::default()).domain.unwrap();
+        let (mut random, devices) = (|b: &mut [u8]| b.fill(1), DeviceSupport::default());
+        apply(
+            &mut d,
+            &mut DefaultsContext {
+                host_arch: "x86_64",
+                emulator: None,
+                machines: &[],
+                devices: &devices,
+                settings: &Settings::default(),
+                random: &mut random,
+                iommu_group: &|_| None,
+                abi_update: true,
+            },
+        );
+        let all = d.devices.iter().flat_map(|v| &v.controllers);
+        all.filter(|c| c.kind.as_str() == kind).filter_map(|c| c.index).collect()
+    }
+
+    #[test]
+    fn controllers_without_an_index_get_the_least_that_is_free() {
+        type Given<'a> = &'a [Option<u32>];
+        // Observed of libvirt 11.3.
+        let scsi: [(Given<'_>, &[u32]); 6] = [
+            (&[Some(5), Some(1), None], &[1, 5, 0]),
+            (&[None, Some(5), Some(1)], &[0, 1, 5]),
+            (&[Some(2), None, Some(0)], &[0, 2, 1]),
+            (&[Some(1), None, None, Some(0)], &[0, 1, 2, 3]),
+            (&[None, Some(1), Some(0), None], &[2, 0, 1, 3]),
+            (&[Some(0), Some(2), None], &[0, 2, 1]),
+        ];
+        let index = |n: &Option<u32>| n.map_or(String::new(), |n| format!("index='{n}'"));
+        for (given, expected) in scsi {
+            let one = |n| format!("<controller type='scsi' {} model='virtio-scsi'/>", index(n));
+            let text: String = given.iter().map(one).collect();
+            assert_eq!(indexes(&text, "scsi"), expected, "{given:?}");
+        }
+        let usb = |model: &str, n: Option<u32>| {
+            format!("<controller type='usb' {} model='{model}'/>", index(&n))
+        };
+        let text = usb("ich9-uhci1", None)
+            + &usb("ich9-ehci1", None)
+            + &usb("nec-xhci", Some(3))
+            + &usb("ehci", None);
+        assert_eq!(indexes(&text, "usb"), [0, 0, 1, 3]);
+        let text = usb("ich9-ehci1", Some(5))
+            + &usb("ich9-uhci1", None)
+            + &usb("ich9-uhci2", None)
+            + &usb("nec-xhci", None);
+        assert_eq!(indexes(&text, "usb"), [0, 5, 5, 5]);
+    }
+
     #[test]
     fn an_input_without_a_bus_does_not_stand_for_the_implied_one() {
         for (bus, expected) in [("bus='ps2'", 2), ("", 3)] {

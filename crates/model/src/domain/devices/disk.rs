@@ -598,6 +598,13 @@ pub struct DiskSource {
     pub private_data: Option<Opaque>,
 }
 
+impl DiskSource {
+    /// Where the file is that holds the bytes of the image at this source.
+    pub fn data_source(&self) -> Option<&DiskSource> {
+        self.data_store.as_deref()?.source.as_ref()
+    }
+}
+
 /// qcow2 data file.
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct DataStore {

@@ -26,9 +26,6 @@ impl Build<'_> {
         if source.is_some_and(|source| source.reservations.is_some()) {
             self.need("pr-manager-helper", element);
         }
-        if source.is_some_and(|source| source.data_store.is_some()) {
-            self.fail("qemu.disk-source", format!("{element}: <dataStore> is not supported yet"));
-        }
         let encryption = source.and_then(|source| source.encryption.as_deref());
         let encryption = encryption.or(disk.encryption.as_deref());
         let librbd = |encryption: &&Encryption| encryption.engine.as_deref() == Some("librbd");

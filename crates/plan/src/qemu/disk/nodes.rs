@@ -36,6 +36,10 @@ impl Build<'_> {
             };
             name_image(image, &number.unwrap_or(0).to_string());
             image.debug = Some(self.set.gluster_debug_level);
+            if let Some(data) = &mut image.data {
+                name_image(data, &data.source.index.unwrap_or(0).to_string());
+                data.debug = image.debug;
+            }
             image.host_drive = disk.device == DiskDevice::Cdrom
                 && image.kind == StorageType::Block
                 && image.source.dev.as_deref().is_some_and(|dev| self.host_cdrom(dev));
@@ -54,6 +58,9 @@ impl Build<'_> {
         let mut top = String::new();
         for (depth, image) in chain.images.iter_mut().enumerate().rev() {
             self.reach(disk, image, depth == 0, element);
+            if let Some(data) = &mut image.data {
+                self.reach(disk, data, depth == 0, element);
+            }
             top = self.image_nodes(image, backing.take(), element)?;
             backing = Some(Value::from(top.clone()));
         }
@@ -81,6 +88,10 @@ impl Build<'_> {
         backing: Option<Value>,
         element: &str,
     ) -> Option<String> {
+        if let Some(mut data) = image.data.take() {
+            image.data_node = Some(self.image_nodes(&mut data, None, element)?);
+            image.data = Some(data);
+        }
         self.image_objects(image, element);
         let elide = self.elides_raw();
         let with_format = image.needs_format(elide);

@@ -19,10 +19,14 @@ pub(in crate::qemu) fn number_images(domain: &mut Domain, found: &Found) {
         next = number_disk(disk, next);
     }
     for disk in devices.disks.iter_mut().rev().filter(numbered) {
+        if let Some(lowest) = add_data(disk, found) {
+            next = number_data(lowest, next);
+        }
         let Some(mut below) = add_chain(disk, found) else { continue };
-        while below.source.is_some() {
+        while let Some(source) = &mut below.source {
             next += 1;
             below.index = Some(next);
+            next = number_data(source, next);
             let Some(store) = below.backing_store.as_deref_mut() else { break };
             below = store;
         }
@@ -42,6 +46,34 @@ pub(in crate::qemu) fn add_chain<'a>(
     Some(end.insert(Box::new(chain.clone())))
 }
 
+/// Puts the file that was found to hold the bytes of a disk's lowest image in its place; that image's
+/// source.
+pub(in crate::qemu) fn add_data<'a>(
+    disk: &'a mut Disk,
+    found: &Found,
+) -> Option<&'a mut DiskSource> {
+    let data = found.data_stores.get(&disk.target.dev)?;
+    let mut lowest = disk.source.as_mut()?;
+    let mut below = disk.backing_store.as_deref_mut();
+    while let Some(BackingStore { source: Some(source), backing_store, .. }) = below {
+        lowest = source;
+        below = backing_store.as_deref_mut();
+    }
+    if lowest.data_store.is_some() {
+        return None;
+    }
+    lowest.data_store = Some(Box::new(data.clone()));
+    Some(lowest)
+}
+
+/// Numbers the file that holds an image's bytes, if it has one; the last number given.
+fn number_data(source: &mut DiskSource, last: u32) -> u32 {
+    let data = source.data_store.as_deref_mut().and_then(|data| data.source.as_mut());
+    let Some(data) = data else { return last };
+    data.index = Some(last + 1);
+    last + 1
+}
+
 /// The greatest number that [`number_images`] gives.
 pub(in crate::qemu) fn images_numbered(domain: &Domain) -> u32 {
     let mut domain = Domain { devices: domain.devices.clone(), ..Domain::default() };
@@ -59,6 +91,7 @@ pub(in crate::qemu) fn number_disk(disk: &mut Disk, last: u32) -> u32 {
     }
     if let Some(source) = disk.source.as_mut() {
         source.index = Some(next);
+        next = number_data(source, next);
     }
     let mut below = disk.backing_store.as_deref_mut();
     while let Some(store) = below {
@@ -69,6 +102,7 @@ pub(in crate::qemu) fn number_disk(disk: &mut Disk, last: u32) -> u32 {
         store.index = Some(next);
         if let Some(source) = store.source.as_mut() {
             source.index = None;
+            next = number_data(source, next);
         }
         below = store.backing_store.as_deref_mut();
     }

@@ -26,6 +26,10 @@ pub(crate) fn note_nodes(domain: &mut Domain, made: &BTreeSet<String>) {
 
 fn note(source: Option<&mut DiskSource>, index: Option<u32>, made: &BTreeSet<String>) {
     let (Some(source), Some(index)) = (source, index) else { return };
+    if let Some(data) = source.data_store.as_deref_mut().and_then(|data| data.source.as_mut()) {
+        let index = data.index;
+        note(Some(data), index, made);
+    }
     let named = [
         ("storage", format!("libvirt-{index}-storage")),
         ("slice-storage", format!("libvirt-{index}-slice-sto")),

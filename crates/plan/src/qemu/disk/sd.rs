@@ -1,6 +1,6 @@
 //! Memory cards in a slot of the board: QEMU finds them only as drives of its older form.
 
-use super::super::build::{Build, comma};
+use super::super::build::{Build, Switch, comma};
 use crate::block::{self, Chain, Purpose};
 use crate::step::Access;
 use model::domain::devices::disk::*;
@@ -51,7 +51,27 @@ impl Build<'_> {
         if disk.readonly {
             parts.push("readonly=on".to_string());
         }
+        parts.extend(Self::drive_options(disk));
         self.opt("-drive", &parts.join(","));
+    }
+}
+
+impl Build<'_> {
+    /// How an older drive is opened.
+    fn drive_options(disk: &Disk) -> Vec<String> {
+        let driver = disk.driver.clone().unwrap_or_default();
+        let word = |key: &str, value: Option<&str>| value.map(|value| format!("{key}={value}"));
+        let cache = block::cache_mode(disk).filter(|mode| *mode != CacheMode::Default);
+        [
+            word("cache", cache.map(CacheMode::as_str)),
+            word("copy-on-read", driver.copy_on_read.filter(|on| on.on()).map(|_| "on")),
+            word("discard", driver.discard.map(DiscardMode::as_str)),
+            word("detect-zeroes", driver.detect_zeroes.map(DetectZeroes::as_str)),
+            word("aio", driver.io.map(IoMode::as_str)),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
     }
 }
 
@@ -63,4 +83,26 @@ fn disk_index(name: &str) -> u32 {
         index = index.saturating_mul(26).saturating_add(u32::from(letter - b'a') + 1);
     }
     index.saturating_sub(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_card_is_opened_as_its_driver_says() {
+        for (driver, expected) in [
+            ("cache='none' io='native'", "cache=none,aio=native"),
+            ("discard='unmap' detect_zeroes='on'", "discard=unmap,detect-zeroes=on"),
+            ("copy_on_read='on' cache='default'", "copy-on-read=on"),
+            ("copy_on_read='off'", ""),
+        ] {
+            let text = format!(
+                "<disk type='file'><driver name='qemu' {driver}/><source file='/a'/>\
+                 <target dev='sda' bus='sd'/></disk>"
+            );
+            let disk: Disk = xml::read_str(&text, "disk").value.expect("a disk");
+            assert_eq!(Build::drive_options(&disk).join(","), expected, "{driver}");
+        }
+    }
 }

@@ -438,10 +438,11 @@ fn memory(m: &MemoryDevice, out: &mut Faults) {
                     format!("requested size must be smaller than or equal to @size ({size}KiB)"),
                 );
             }
-            if block > 0 {
-                if !block.is_power_of_two() {
-                    out.detail("domain.memory-block", "block size must be a power of two");
-                } else if block < 2048 {
+            // That it is a power of two is asked of every device that has one.
+            if m.target.block.is_none() {
+                out.detail("domain.memory-block", "block size must be a power of two");
+            } else if block.is_power_of_two() {
+                if block < 2048 {
                     out.detail(
                         "domain.memory-block",
                         "block size too small, must be at least 2048KiB",

@@ -9,7 +9,7 @@ use crate::domain::address::{self, Address};
 use crate::domain::defaults::Machine;
 use crate::domain::devices::Devices;
 use crate::domain::devices::audio::AudioType;
-use crate::domain::devices::crypto::CryptoBackendModel;
+
 use crate::domain::devices::filesystem::{AccessMode, Filesystem, FilesystemType};
 use crate::domain::devices::graphics::GraphicsType;
 use crate::domain::devices::input::{InputBus, InputType};
@@ -43,11 +43,6 @@ pub(super) fn check(d: &Domain, dev: &Devices, m: &Machine, out: &mut Faults) {
     shmems(dev, out);
     if !dev.nvrams.is_empty() && !m.is_pseries() {
         out.unsupported("domain.nvram", "nvram device is only supported for PPC64");
-    }
-    for c in &dev.cryptos {
-        if c.backend.model == CryptoBackendModel::Lkcf {
-            out.unsupported("domain.crypto", "crypto backend lkcf is not supported");
-        }
     }
     for t in &dev.tpms {
         let proxy = t.model == Some(TpmModel::SpaprTpmProxy);

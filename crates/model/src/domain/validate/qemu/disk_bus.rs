@@ -25,13 +25,24 @@ pub(super) fn check(x: &Disk, bus: DiskBus, out: &mut Faults) {
         out.unsupported("domain.disk-wwn", "Only ide and scsi disk support wwn");
     }
     if let Some(geometry) = &x.geometry {
-        if bus == DiskBus::Usb {
-            out.unsupported("domain.disk-geometry", "CHS geometry can not be set for 'usb' bus");
+        if matches!(bus, DiskBus::Usb | DiskBus::Sd) {
+            let text = format!("CHS geometry can not be set for '{name}' bus");
+            out.unsupported("domain.disk-geometry", text);
         }
         let translated = geometry.trans.is_some_and(|trans| trans != GeometryTrans::None);
         if translated && bus != DiskBus::Ide {
             let text = format!("CHS translation mode can only be set for 'ide' bus not '{name}'");
             out.unsupported("domain.disk-geometry", text);
+        }
+    }
+    if bus == DiskBus::Sd {
+        if x.serial.is_some() {
+            let text = "Serial property not supported for drive bus 'sd'";
+            out.internal("domain.disk-serial", text);
+        }
+        if x.iotune.is_some() {
+            let text = "<iotune> is not supported with bus='sd'";
+            out.unsupported("domain.disk-throttle", text);
         }
     }
     if x.target.rotation_rate.is_some() && bus != DiskBus::Scsi && !ata {

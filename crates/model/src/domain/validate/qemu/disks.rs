@@ -12,7 +12,7 @@ use crate::domain::address::{self, Address, DriveAddress};
 use crate::domain::devices::Devices;
 use crate::domain::devices::controller::ControllerType;
 use crate::domain::devices::disk::{
-    CacheMode, Disk, DiskBus, DiskDevice, DiskDriver, Encryption, IoMode, StorageType,
+    CacheMode, Disk, DiskBus, DiskDevice, DiskDriver, DiskSource, Encryption, IoMode, StorageType,
 };
 
 pub(super) fn check(d: &Domain, dev: &Devices, out: &mut Faults) {
@@ -337,6 +337,9 @@ fn kinds(guest: &Guest<'_>, x: &Disk, bus: DiskBus, format: &str, out: &mut Faul
                 out.unsupported("domain.shared-memory", "'vhostuser' requires shared memory");
             }
         }
+        StorageType::Vhostvdpa if !guest.shares_memory => {
+            out.unsupported("domain.shared-memory", "'vhostvdpa' requires shared memory");
+        }
         StorageType::Dir if format != "fat" => out.unsupported(
             "domain.disk-dir",
             "storage type 'dir' requires use of storage format 'fat'",
@@ -389,8 +392,36 @@ fn throttle(x: &Disk, out: &mut Faults) {
     }
 }
 
+/// What holds the bytes of an image beside it.
+fn data_store(source: &DiskSource, format: &str, out: &mut Faults) {
+    let Some(data) = &source.data_store else { return };
+    let rule = "domain.disk-data-store";
+    match (&data.format, &data.source) {
+        (None, _) => out.xml(rule, "missing data file store format"),
+        (_, None) => out.xml(rule, "missing disk data file store source"),
+        (_, Some(source)) if source.slices.is_some() => {
+            out.xml(rule, "slices are not supported for <dataStore>");
+        }
+        (Some(kind), _) if kind.kind != "raw" => {
+            out.unsupported(rule, "only 'raw' images supported as <dataStore>");
+        }
+        _ if format != "qcow2" => {
+            out.unsupported(rule, "<dataStore> feature available only with qcow2 images");
+        }
+        _ => {}
+    }
+}
+
 fn source(x: &Disk, format: &str, out: &mut Faults) {
     let Some(s) = &x.source else { return };
+    data_store(s, format, out);
+    let mut below = x.backing_store.as_deref();
+    while let Some(store) = below {
+        if let Some(source) = &store.source {
+            data_store(source, store.format.as_ref().map_or("raw", |f| &f.kind), out);
+        }
+        below = store.backing_store.as_deref();
+    }
     let encryption = [&s.encryption, &x.encryption];
     let mut encrypted = false;
     for e in encryption.into_iter().flatten() {

@@ -53,12 +53,12 @@ pub(super) fn check(d: &Domain, out: &mut Faults) {
         );
     }
     overlaps(&dev.memories, out);
+    if d.os.as_ref().and_then(|o| o.kind.arch.as_deref()).is_some_and(|a| a.starts_with("ppc64")) {
+        power_modules(&dev.memories, out);
+    }
     let slots = d.max_memory.as_ref().map(|m| m.slots.unwrap_or(0));
     let mut taken = std::collections::BTreeSet::new();
     for x in &dev.memories {
-        if x.model == MemoryModel::SgxEpc {
-            continue;
-        }
         let Some(slots) = slots else {
             out.unsupported(
                 "domain.memory-device",
@@ -89,7 +89,7 @@ pub(super) fn check(d: &Domain, out: &mut Faults) {
                 ),
             );
         }
-        let placed = !matches!(x.model, MemoryModel::VirtioPmem);
+        let placed = !matches!(x.model, MemoryModel::VirtioPmem | MemoryModel::SgxEpc);
         if placed && cells > 0 && x.target.node.is_none() {
             out.unsupported(
                 "domain.memory-node",
@@ -114,6 +114,18 @@ pub(super) fn check(d: &Domain, out: &mut Faults) {
             "domain.memory-numa",
             "At least one numa node has to be configured when enabling memory hotplug",
         );
+    }
+}
+
+/// What a POWER guest adds of an NVDIMM is in blocks of 256 MiB; the label lies behind them.
+fn power_modules(memories: &[MemoryDevice], out: &mut Faults) {
+    const BLOCK: u64 = 256 << 10;
+    for x in memories.iter().filter(|x| x.model == MemoryModel::Nvdimm) {
+        let label = x.target.label.as_ref().map_or(0, |label| label.size.0);
+        if x.target.size.0.saturating_sub(label) < BLOCK {
+            let text = "minimum target size for the NVDIMM must be 256MB plus the label size";
+            out.xml("domain.memory-label", text);
+        }
     }
 }
 

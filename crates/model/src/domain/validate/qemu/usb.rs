@@ -41,17 +41,22 @@ const NO_USB: &str =
 
 /// Whether any device needs a USB controller.
 fn uses_usb(dev: &Devices) -> bool {
+    !dev.hubs.is_empty()
+        || dev.inputs.iter().any(|i| i.bus == Some(InputBus::Usb))
+        || dev.hostdevs.iter().any(|h| h.kind == Some(HostdevType::Usb))
+        || finds_none(dev)
+}
+
+/// Whether any device looks for a USB port that has no words of its own for not finding one.
+fn finds_none(dev: &Devices) -> bool {
     let serial = |serial: &Serial| {
         serial.target.as_ref().and_then(|target| target.kind) == Some(CharTargetType::UsbSerial)
     };
     let card = |interface: &Interface| {
         interface.model.as_ref().is_some_and(|model| model.kind == "usb-net")
     };
-    !dev.hubs.is_empty()
-        || !dev.redirdevs.is_empty()
-        || dev.inputs.iter().any(|i| i.bus == Some(InputBus::Usb))
+    !dev.redirdevs.is_empty()
         || dev.disks.iter().any(|x| x.target.bus == Some(DiskBus::Usb))
-        || dev.hostdevs.iter().any(|h| h.kind == Some(HostdevType::Usb))
         || dev.sounds.iter().any(|s| s.model == SoundModel::Usb)
         || dev.controllers.iter().any(|c| c.kind == ControllerType::Ccid)
         || dev.interfaces.iter().any(card)
@@ -71,17 +76,13 @@ fn disabled(dev: &Devices, out: &mut Faults) {
     if dev.inputs.iter().any(|i| i.bus == Some(InputBus::Usb)) {
         out.unsupported("domain.usb-none", "Can't add USB input device. USB bus is disabled");
     }
-    if dev.disks.iter().any(|x| x.target.bus == Some(DiskBus::Usb)) {
-        out.unsupported("domain.usb-none", "Can't add USB disk. USB bus is disabled");
-    }
     if dev.hostdevs.iter().any(|h| h.kind == Some(HostdevType::Usb)) {
         out.unsupported(
             "domain.usb-none",
             "Can't add host USB device: USB is disabled in this host",
         );
     }
-    let others = !dev.redirdevs.is_empty() || dev.sounds.iter().any(|s| s.model == SoundModel::Usb);
-    if others {
+    if finds_none(dev) {
         out.unsupported("domain.usb-none", NO_USB);
     }
 }

@@ -1,5 +1,7 @@
 //! What the emulator at hand lacks.
 
+mod devices;
+
 use diag::Diagnostic;
 use xml::{OnOff, YesNo};
 
@@ -25,8 +27,19 @@ pub fn validate_support(d: &Domain, support: &DeviceSupport) -> Vec<Diagnostic> 
     let mut check = Check { support, out: Faults::of_qemu() };
     if let Some(features) = &d.features {
         if features.ps2.is_some() && Machine::of(d).is_x86() {
-            let text = "ps2 feature state cannot be controlled with this QEMU binary";
-            check.need("machine-i8042-opt", "domain.support-ps2", text);
+            let text = "ps2 feature is not available with this QEMU binary";
+            if check.need("i8042", "domain.support-ps2", text) {
+                let text = "ps2 feature state cannot be controlled with this QEMU binary";
+                check.need("machine-i8042-opt", "domain.support-ps2", text);
+            }
+        }
+        if features.async_teardown.as_ref().is_some_and(|f| f.enabled == Some(YesNo::Yes)) {
+            let text = "asynchronous teardown is not available with this QEMU binary";
+            check.need("run-with.async-teardown", "domain.support-async-teardown", text);
+        }
+        if features.smm.as_ref().is_some_and(|smm| smm.tseg.is_some()) {
+            let text = "Setting TSEG size is not supported with this QEMU binary";
+            check.need("mch.extended-tseg-mbytes", "domain.support-smm", text);
         }
         if features.vmport.is_some() {
             let text = "vmport is not available with this QEMU binary";
@@ -47,10 +60,32 @@ pub fn validate_support(d: &Domain, support: &DeviceSupport) -> Vec<Diagnostic> 
         let text = "maximum CPU is not supported by QEMU binary";
         check.need("cpu-max", "domain.support-cpu", text);
     }
+    let mut pools = d.io_thread_ids.iter().flat_map(|ids| &ids.threads);
+    let sized = pools.any(|t| t.thread_pool_min.is_some() || t.thread_pool_max.is_some())
+        || d.default_io_thread
+            .as_ref()
+            .is_some_and(|t| t.thread_pool_min.is_some() || t.thread_pool_max.is_some());
+    if sized {
+        let text = "thread_pool_min and thread_pool_max is not supported by this QEMU binary";
+        check.need("iothread.thread-pool-max", "domain.support-iothreads", text);
+    }
     if let Some(dev) = &d.devices {
+        check.more_devices(dev);
         check.devices(dev, d.max_memory.is_some());
     }
     check.out.list
+}
+
+/// The element that a rule is about.
+fn element(rule: &'static str) -> &'static str {
+    match rule.strip_prefix("domain.support-").unwrap_or(rule) {
+        "security" => "launchSecurity",
+        "lun" => "disk",
+        "tls" => "source tlsHostname=…",
+        "sata" | "scsi" | "pci" => "controller",
+        "iothreads" => "iothreadids",
+        name => name,
+    }
 }
 
 /// The faults found so far, and what to compare with.
@@ -60,21 +95,29 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
-    /// Refuses, in libvirt's words, what needs one of `flags`; says beside which emulator lacks what.
-    fn need_any(&mut self, flags: &[&str], rule: &'static str, text: impl Into<String>) {
+    /// Whether the emulator has one of `flags`. Refuses, in libvirt's words, what needs it if not;
+    /// says beside what of the domain needs what, and which emulator lacks it.
+    fn need_any(&mut self, flags: &[&str], rule: &'static str, text: impl Into<String>) -> bool {
         if flags.iter().any(|flag| self.support.has(flag)) {
-            return;
+            return true;
         }
         self.out.unsupported(rule, text);
+        self.explain(flags, rule);
+        false
+    }
+
+    fn need(&mut self, flag: &str, rule: &'static str, text: impl Into<String>) -> bool {
+        self.need_any(&[flag], rule, text)
+    }
+
+    /// Adds to the last fault which element asks for what, and who lacks it.
+    fn explain(&mut self, flags: &[&str], rule: &'static str) {
         let emulator = self.support.emulator();
         if !emulator.is_empty() {
             let lacks: Vec<String> = flags.iter().map(|flag| format!("'{flag}'")).collect();
-            self.out.hint(format!("{emulator} lacks {}", lacks.join(" and ")));
+            let (element, lacks) = (element(rule), lacks.join(" and "));
+            self.out.hint(format!("<{element}>: {emulator} lacks {lacks}"));
         }
-    }
-
-    fn need(&mut self, flag: &str, rule: &'static str, text: impl Into<String>) {
-        self.need_any(&[flag], rule, text);
     }
 
     /// `room`: memory devices may be plugged.
@@ -111,10 +154,17 @@ impl Check<'_> {
             let kind = graphics.kind.as_str();
             let text = format!("{kind} graphics are not supported with this QEMU");
             self.need(flag, "domain.support-graphics", text);
+            if graphics.power_control.is_some() && graphics.kind == GraphicsType::Vnc {
+                let text = "VNC power control is not available";
+                self.need("vnc-power-control", "domain.support-graphics", text);
+            }
         }
         // Without room for any, that is what is wrong.
         for memory in dev.memories.iter().filter(|_| room) {
-            self.memory(memory.model);
+            if self.memory(memory.model) && memory.target.dynamic_memslots.is_some() {
+                let text = "virtio-mem does not support dynamicMemslots";
+                self.need("virtio-mem-pci.dynamic-memslots", "domain.support-memory", text);
+            }
         }
         for panic in &dev.panics {
             let (flag, name) = match panic.model {
@@ -151,6 +201,31 @@ impl Check<'_> {
             let text = "vhostvdpa disk is not supported with this QEMU binary";
             self.need("virtio-blk-vhost-vdpa", "domain.support-disk", text);
         }
+        if disk.device == DiskDevice::Lun && disk.target.bus == Some(DiskBus::Scsi) {
+            let text = "This QEMU doesn't support scsi-block for lun passthrough";
+            self.need("scsi-block", "domain.support-lun", text);
+        }
+        if disk.kind == StorageType::Vhostuser {
+            let text = "vhostuser disk is not supported with this QEMU binary";
+            self.need("vhost-user-blk", "domain.support-disk", text);
+        }
+        if disk.target.rotation_rate.is_some() && !self.support.has("rotation-rate") {
+            let (rule, text) =
+                ("domain.support-disk", "rotation rate is not supported with this QEMU");
+            self.out.internal(rule, text);
+            self.explain(&["rotation-rate"], rule);
+        }
+        let driver = disk.driver.as_ref();
+        if driver.is_some_and(|driver| driver.iothreads.is_some()) && virtio {
+            let dev = &disk.target.dev;
+            let text =
+                format!("IOThread mapping for disk '{dev}' is not available with this QEMU binary");
+            self.need("virtio-blk.iothread-mapping", "domain.support-disk", text);
+        }
+        if driver.is_some_and(|driver| driver.queue_size.is_some()) && virtio {
+            let text = "queue-size property isn't supported by this QEMU binary";
+            self.need("virtio-blk.queue-size", "domain.support-disk", text);
+        }
         let Some(source) = &disk.source else { return };
         if source.encryption.as_ref().is_some_and(|e| e.format == "luks-any") {
             let text = "luks-any encryption is not supported by this QEMU binary";
@@ -166,7 +241,13 @@ impl Check<'_> {
         let (flag, what) = match (controller.kind, controller.model.as_deref()) {
             (ControllerType::Sata, _) => {
                 let text = "SATA is not supported with this QEMU binary";
-                return self.need("ich9-ahci", "domain.support-sata", text);
+                self.need("ich9-ahci", "domain.support-sata", text);
+                return;
+            }
+            (ControllerType::Scsi, Some(model)) if model.starts_with("virtio-") => {
+                let text = "This QEMU doesn't support virtio scsi controller";
+                self.need("virtio-scsi-pci", "domain.support-scsi", text);
+                return;
             }
             (ControllerType::Scsi, Some("lsilogic")) => ("lsi", "LSI 53C895A SCSI"),
             (ControllerType::Scsi, Some("lsisas1068")) => {
@@ -184,6 +265,10 @@ impl Check<'_> {
 
     fn sound(&mut self, sound: &Sound) {
         let rule = "domain.support-sound";
+        if sound.model == SoundModel::Virtio {
+            let text = "virtio-sound controller is not supported in this QEMU binary";
+            self.need("virtio-sound", rule, text);
+        }
         if sound.model == SoundModel::Ich9 {
             let text = "The ich9-intel-hda audio controller is not supported in this QEMU binary";
             self.need("ich9-intel-hda", rule, text);
@@ -231,7 +316,7 @@ impl Check<'_> {
         }
     }
 
-    fn memory(&mut self, model: MemoryModel) {
+    fn memory(&mut self, model: MemoryModel) -> bool {
         let (flags, what): (&[&str], _) = match model {
             MemoryModel::VirtioPmem => (&["virtio-pmem-pci"], "virtio-pmem"),
             MemoryModel::VirtioMem => (&["virtio-mem-pci", "virtio-mem-ccw"], "virtio-mem"),
@@ -240,7 +325,7 @@ impl Check<'_> {
             MemoryModel::Nvdimm => (&["nvdimm"], "nvdimm"),
         };
         let text = format!("{what} isn't supported by this QEMU binary");
-        self.need_any(flags, "domain.support-memory", text);
+        self.need_any(flags, "domain.support-memory", text)
     }
 
     fn tpm(&mut self, tpm: &Tpm) {
