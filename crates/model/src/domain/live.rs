@@ -2,7 +2,7 @@
 
 use super::Domain;
 use super::devices::chardev::{CharSource, CharType, Serial};
-use super::devices::disk::BackingStore;
+use super::devices::disk::{BackingStore, DiskSource};
 use super::devices::graphics::{GraphicsType, ListenType};
 use super::devices::interface::InterfaceType;
 use xml::YesNo;
@@ -50,7 +50,7 @@ pub(super) fn strip_private(d: &mut Domain) {
         x.private_data = None;
         x.disk_secrets_placement = None;
         if let Some(s) = x.source.as_mut() {
-            s.private_data = None;
+            without_private(s);
             if s.actual_type.take().is_some() {
                 // What the volume is; clients see its pool and name.
                 super::canonical::keep_fields_of(s, x.kind);
@@ -59,7 +59,7 @@ pub(super) fn strip_private(d: &mut Domain) {
         strip_chain(x.backing_store.as_deref_mut());
         if let Some(m) = x.mirror.as_mut() {
             if let Some(s) = m.source.as_mut() {
-                s.private_data = None;
+                without_private(s);
             }
             strip_chain(m.backing_store.as_deref_mut());
         }
@@ -93,9 +93,17 @@ pub(super) fn strip_private(d: &mut Domain) {
 fn strip_chain(mut next: Option<&mut BackingStore>) {
     while let Some(b) = next {
         if let Some(s) = b.source.as_mut() {
-            s.private_data = None;
+            without_private(s);
         }
         next = b.backing_store.as_deref_mut();
+    }
+}
+
+/// Takes it away from an image, and from the file that holds its bytes.
+fn without_private(source: &mut DiskSource) {
+    source.private_data = None;
+    if let Some(data) = source.data_store.as_mut().and_then(|data| data.source.as_mut()) {
+        data.private_data = None;
     }
 }
 
@@ -122,7 +130,10 @@ pub fn strip(d: &mut Domain) {
                 s.file = None;
                 s.dev = None;
             }
-            s.private_data = None;
+            without_private(s);
+            if let Some(data) = s.data_store.as_mut().and_then(|data| data.source.as_mut()) {
+                data.index = None;
+            }
             if let Some(b) = next {
                 b.index = None;
                 source = b.source.as_mut();
@@ -255,6 +266,34 @@ fn strip_source(s: &mut CharSource) {
     for e in &mut s.sources {
         if e.tls_from_config.take().is_some_and(|from| from == "1") {
             e.tls = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::domain::{FormatFlags, ParseOptions, format, parse};
+
+    #[test]
+    fn names_of_nodes_stay_in_status_files() {
+        let private = "<privateData><nodenames><nodename type='storage' name='n'/></nodenames>\
+                       </privateData>";
+        let text = format!(
+            "<domain type='qemu' id='1'><name>a</name><memory>1</memory><os><type>hvm</type></os>\
+             <devices><disk type='file'><driver name='qemu' type='qcow2'/>\
+             <source file='/x' index='1'><dataStore type='file'><format type='raw'/>\
+             <source file='/d' index='2'>{private}</source></dataStore>{private}</source>\
+             <target dev='vda' bus='virtio'/></disk></devices></domain>"
+        );
+        let parsed = parse(&text, ParseOptions { live: true });
+        let domain = parsed.domain.unwrap_or_else(|| panic!("{:?}", parsed.diagnostics));
+        for (live, index) in
+            [(true, "<source file='/d' index='2'/>"), (false, "<source file='/d'/>")]
+        {
+            let flags = FormatFlags { live, secure: false, migratable: false };
+            let shown = format(&domain, flags);
+            assert!(shown.contains(index), "{shown}");
+            assert!(!shown.contains("privateData"), "{shown}");
         }
     }
 }

@@ -61,6 +61,7 @@ fn same_source(old: &Disk, wanted: &Disk) -> bool {
         source.startup_policy = None;
         source.seclabels.clear();
         source.private_data = None;
+        source.data_store = None;
         source.tls_from_config = None;
         source.reservations = None;
         source
