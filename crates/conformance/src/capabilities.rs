@@ -36,6 +36,7 @@ fn domain_capabilities(request: &Request<'_>) -> Answer {
             arch,
             accel,
             hvf: request.str("virttype") == Some("hvf"),
+            without_deprecated: false,
             firmware: &firmware,
             loaders: Some(&loaders),
             default_loaders: &[],

@@ -3,7 +3,7 @@
 
 use crate::bind::{Request, blocking, later, now, rpc_error};
 use crate::events::Family;
-use crate::flags::{no_flags, unknown_flags};
+use crate::flags::{no_flags, only_flags, unknown_flags};
 use crate::{Bound, Libvirt, Session, listen};
 use diag::{ErrorCode, ErrorDomain, VirError};
 use engine::DomainCapsQuery;
@@ -14,6 +14,9 @@ use units::Uuid;
 
 /// The version of libvirt's interface that is spoken here: 11.3.0.
 const LIBVIRT_VERSION: u64 = 11_003_000;
+
+/// `VIR_CONNECT_GET_DOMAIN_CAPABILITIES_DISABLE_DEPRECATED_FEATURES`.
+const CAPABILITIES_WITHOUT_DEPRECATED: u32 = 1;
 
 /// `VIR_DRV_FEATURE_PROGRAM_KEEPALIVE`.
 const FEATURE_KEEPALIVE: i32 = 10;
@@ -115,13 +118,15 @@ pub(crate) fn call<'a, 'b>(
         Procedure::ConnectGetDomainCapabilities => {
             let engine = Arc::clone(engine);
             blocking::<procs::ConnectGetDomainCapabilities>(request, move |args| {
+                only_flags(args.flags, CAPABILITIES_WITHOUT_DEPRECATED)?;
+                let without_deprecated = args.flags & CAPABILITIES_WITHOUT_DEPRECATED != 0;
                 let query = DomainCapsQuery {
                     emulator: args.emulatorbin,
                     arch: args.arch,
                     machine: args.machine,
                     virt_type: args.virttype,
                 };
-                let capabilities = engine.domain_capabilities(&query)?;
+                let capabilities = engine.domain_capabilities(&query, without_deprecated)?;
                 Ok(remote::ConnectGetDomainCapabilitiesRet { capabilities })
             })
         }

@@ -180,7 +180,12 @@ impl Engine {
     ///
     /// # Errors
     /// When emulator, architecture, machine or virtualisation type do not go together here.
-    pub fn domain_capabilities(&self, query: &DomainCapsQuery) -> Result<String, VirError> {
+    /// With `without_deprecated`, the host's model is told without features that will go away.
+    pub fn domain_capabilities(
+        &self,
+        query: &DomainCapsQuery,
+        without_deprecated: bool,
+    ) -> Result<String, VirError> {
         let kind = self.guest_kind(query)?;
         let unfit = |what: &str, name: &str| {
             let emulator = &kind.emulator;
@@ -208,6 +213,7 @@ impl Engine {
             default_loaders: &default_loaders(),
             accel: kind.accel,
             hvf: false,
+            without_deprecated,
             arch: &kind.arch,
             caps: &kind.caps,
         };

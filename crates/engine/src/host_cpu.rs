@@ -171,9 +171,10 @@ impl Engine {
         xmls: &[String],
         options: BaselineOptions,
     ) -> Result<String, VirError> {
+        // Unlike a comparison, this looks at the descriptions first.
+        let cpus = read_list(xmls)?;
         let kind = self.guest_kind(query)?;
         kind.check_machine()?;
-        let cpus = read_list(xmls)?;
         let known = known_models(kind.caps.accel(kind.accel).ok_or_else(|| {
             VirError::internal("the emulator has told nothing of its CPU models")
         })?);

@@ -12,7 +12,8 @@ fn emulator(target: &str, flags: &[&str]) -> QemuCaps {
 {{"execute":"query-version"}} {{"return":{{"qemu":{{"major":10,"minor":0,"micro":2}}}}}}
 {{"execute":"query-target"}} {{"return":{{"arch":"{target}"}}}}
 {{"execute":"query-cpu-model-expansion","arguments":{{"type":"static","model":{{"name":"max"}}}}}}
-{{"return":{{"model":{{"name":"gen15a-base","props":{{"aen":true}}}}}}}}"#
+{{"return":{{"model":{{"name":"gen15a-base","props":{{"aen":true,"te":true}}}},
+ "deprecated-props":["bpb","te"]}}}}"#
     );
     let talks = parse_transcript(&talk);
     let mut caps = QemuCaps::from_replies("/bin/q", &talks[0], None).expect("a QEMU");
@@ -26,6 +27,11 @@ fn emulator(target: &str, flags: &[&str]) -> QemuCaps {
 
 /// Its document on a host of architecture `host`, without white space between elements.
 fn document(host: &str, caps: &QemuCaps, machine: &str) -> String {
+    told(host, caps, machine, false)
+}
+
+/// The same, if so asked without features that will go away.
+fn told(host: &str, caps: &QemuCaps, machine: &str, without_deprecated: bool) -> String {
     let facts = HostFacts { arch: host.to_owned(), ..HostFacts::default() };
     let request = Request {
         caps,
@@ -33,6 +39,7 @@ fn document(host: &str, caps: &QemuCaps, machine: &str) -> String {
         arch: &caps.arch,
         accel: Accel::Tcg,
         hvf: false,
+        without_deprecated,
         firmware: &[],
         loaders: None,
         default_loaders: &[],
@@ -85,6 +92,19 @@ fn the_hosts_model_is_for_guests_of_its_kind() {
     assert!(document("s390x", &caps, "board").contains(model));
     let none = "<mode name='host-model' supported='no'/>";
     assert!(document("x86_64", &caps, "board").contains(none));
+
+    let features = |text: &str| {
+        let found = text.split("<feature policy='").skip(1).map(|rest| {
+            let (policy, rest) = rest.split_once("' name='").expect("a name");
+            let (name, _) = rest.split_once('\'').expect("its end");
+            format!("{name} {policy}")
+        });
+        found.collect::<Vec<_>>()
+    };
+    let all = document("s390x", &caps, "board");
+    assert_eq!(features(&all), ["aen require", "te require"]);
+    let lasting = told("s390x", &caps, "board", true);
+    assert_eq!(features(&lasting), ["aen require", "te disable", "bpb disable"]);
 }
 
 #[test]

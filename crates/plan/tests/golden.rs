@@ -207,14 +207,20 @@ fn a_cpu_that_must_be_exact_is_looked_at() {
             incoming: None,
         };
         let plan = launch(&domain, &inputs).expect("a plan");
-        // Bits of leaf 1, register ECX.
+        // Bits of leaf 1, register ECX; what is given has the rest of the model too.
         let words = |bits: u32| {
             ResultValue::Json(serde_json::json!([
                 {"cpuid-input-eax": 1, "cpuid-register": "ECX", "features": bits},
             ]))
         };
+        let given = ResultValue::Json(serde_json::json!([
+            {"cpuid-input-eax": 1, "cpuid-register": "ECX", "features": features | 0x0088_2201},
+            {"cpuid-input-eax": 1, "cpuid-register": "EDX", "features": 0x078b_fbfd},
+            {"cpuid-input-eax": 0x8000_0001_u32, "cpuid-register": "ECX", "features": 1},
+            {"cpuid-input-eax": 0x8000_0001_u32, "cpuid-register": "EDX", "features": 0x2010_0800},
+        ]));
         let mut results = Results::new();
-        results.insert(plan::ResultName::new("qmp.cpu-features"), words(features));
+        results.insert(plan::ResultName::new("qmp.cpu-features"), given);
         results.insert(plan::ResultName::new("qmp.cpu-filtered"), words(filtered));
         plan::qemu::verify(&plan, &results).map_err(|error| error.message())
     };
@@ -226,6 +232,8 @@ fn a_cpu_that_must_be_exact_is_looked_at() {
     for (features, filtered, expected) in [
         (HYPERVISOR | SSE42, 0, "extra features: hypervisor"),
         (0, SSE42, "missing features: sse4.2"),
+        // QEMU's model lacks it, so that it took nothing away.
+        (0, 0, "missing features: sse4.2"),
         (HYPERVISOR, SSE42, "extra features: hypervisor, missing features: sse4.2"),
     ] {
         assert_eq!(check("full", features, filtered), Err(format!("{refused}{expected}")));

@@ -6,6 +6,7 @@ use super::host::HostFacts;
 use super::hypervisor_cpu::{host_model, offered_models};
 use super::qemu::{Accel, AccelCaps, CpuDefinition, QemuCaps};
 use super::text::Out;
+use crate::cpu::set_deprecated;
 use crate::domain::cpu::{CpuFallback, CpuFeaturePolicy};
 use std::collections::BTreeSet;
 
@@ -22,6 +23,8 @@ pub struct Request<'a> {
     pub accel: Accel,
     /// Apple's hypervisor takes the place of `accel`, whose machines and models it shares.
     pub hvf: bool,
+    /// The host's model is told without the features that will go away.
+    pub without_deprecated: bool,
     /// Installed firmware.
     pub firmware: &'a [Firmware],
     /// Images that the daemon's settings list as loaders; they take the place of those of the
@@ -171,7 +174,12 @@ fn write_cpu(out: &mut Out, host: &HostFacts, request: &Request) {
     });
     let empty = AccelCaps::default();
     let accel = caps.accel(request.accel).unwrap_or(&empty);
-    let model = host_model(caps, request.accel, request.arch, host, false);
+    let mut model = host_model(caps, request.accel, request.arch, host, false);
+    if let (true, Some(cpu), Some(own)) =
+        (request.without_deprecated, model.as_mut(), &accel.host_model)
+    {
+        set_deprecated(cpu, &own.deprecated, false);
+    }
     mode(out, "host-model", model.is_some(), &mut |out| {
         let Some((cpu, model)) = model.as_ref().and_then(|cpu| Some((cpu, cpu.model.as_ref()?)))
         else {

@@ -4,9 +4,9 @@
 //! model lacks) and a guest (it has a mode or a match, and says of features what is to be done
 //! about them). Both are a [`Cpu`]; [`is_host`] tells them apart.
 
-use super::CpuError;
+use super::{CpuError, valid};
 use crate::domain::cpu::{Cpu, CpuFallback, CpuFeaturePolicy, CpuMatch, CpuMode};
-use xml::{Document, Element, ErrorCode, Reader, Severity, WriteOptions, Xml};
+use xml::{Document, Element, Reader, WriteOptions, Xml};
 
 /// Whether it describes a host.
 pub fn is_host(cpu: &Cpu) -> bool {
@@ -26,10 +26,10 @@ pub fn read(text: &str) -> Result<Cpu, CpuError> {
     read_document(text, false)
 }
 
-/// As [`read`], and content that has no meaning is refused.
+/// As [`read`], and what departs from the form of such documents is refused.
 ///
 /// # Errors
-/// As for [`read`], and for such content.
+/// As for [`read`], and for all that departs from it.
 pub fn read_valid(text: &str) -> Result<Cpu, CpuError> {
     read_document(text, true)
 }
@@ -57,11 +57,14 @@ pub fn read_host(text: &str) -> Result<Cpu, CpuError> {
 fn read_document(text: &str, strict: bool) -> Result<Cpu, CpuError> {
     let document = Document::parse(text).map_err(CpuError::Document)?;
     let root = document.root();
+    if strict {
+        valid::check(&document)?;
+    }
     if root.name() != "cpu" {
         let message = "XML does not contain expected 'cpu' element".to_owned();
         return Err(CpuError::Xml(message));
     }
-    read_element(&document, root, strict)
+    read_element(&document, root)
 }
 
 /// Reads every `<cpu>` below the root (or the root itself).
@@ -72,35 +75,22 @@ pub fn read_all(text: &str) -> Result<Vec<Cpu>, CpuError> {
     let document = Document::parse(text).map_err(CpuError::Document)?;
     let root = document.root();
     if root.name() == "cpu" {
-        return Ok(vec![read_element(&document, root, false)?]);
+        return Ok(vec![read_element(&document, root)?]);
     }
     root.children()
         .filter(|child| child.name() == "cpu")
-        .map(|child| read_element(&document, child, false))
+        .map(|child| read_element(&document, child))
         .collect()
 }
 
-fn read_element(document: &Document<'_>, root: Element<'_>, strict: bool) -> Result<Cpu, CpuError> {
+fn read_element(document: &Document<'_>, root: Element<'_>) -> Result<Cpu, CpuError> {
     words(root)?;
     let mut reader = Reader::new(document);
     let cpu = Cpu::read(root, &mut reader);
-    // What is said of hosts alone is not needed to compare them.
-    let ours = ["microcode", "signature", "counter", "pages"];
-    for child in root.children().filter(|child| !strict || ours.contains(&child.name())) {
-        reader.use_subtree(child);
-    }
-    if !strict {
-        reader.use_subtree(root);
-    }
-    let mut failed = reader.has_errors();
-    let mut found = reader.finish();
-    if strict && !found.is_empty() {
-        for fault in &mut found {
-            fault.severity = Severity::Error;
-            fault.code = ErrorCode::XML_INVALID_SCHEMA;
-        }
-        failed = true;
-    }
+    // Content that has no meaning is passed over.
+    reader.use_subtree(root);
+    let failed = reader.has_errors();
+    let found = reader.finish();
     let mut cpu = match cpu {
         Some(cpu) if !failed => cpu,
         _ => return Err(CpuError::Document(found)),

@@ -7,6 +7,7 @@ mod error;
 #[doc(hidden)]
 mod fuzzing;
 mod other;
+mod valid;
 pub mod x86;
 
 pub use document::{is_host, model_name, read, read_all, read_host, read_valid, write};
@@ -226,6 +227,14 @@ fn set_policy(features: &mut Vec<CpuFeature>, name: &str, policy: Option<CpuFeat
     match features.iter_mut().find(|feature| feature.name == name) {
         Some(feature) => feature.policy = policy,
         None => features.push(CpuFeature { policy, name: name.to_owned() }),
+    }
+}
+
+/// Writes into a guest's CPU whether it has features that will go away.
+pub fn set_deprecated(cpu: &mut Cpu, deprecated: &[String], on: bool) {
+    let policy = if on { CpuFeaturePolicy::Require } else { CpuFeaturePolicy::Disable };
+    for name in deprecated {
+        set_policy(&mut cpu.features, name, Some(policy));
     }
 }
 

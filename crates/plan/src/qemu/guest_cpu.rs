@@ -1,10 +1,11 @@
 //! The CPU a guest really gets: what the domain asks for, on this host, with this emulator.
 
 use super::cpu::is_power;
+use super::words::OnOff;
 use diag::{Diagnostic, ErrorCode, Severity};
 use model::capabilities::host::HostFacts;
 use model::capabilities::qemu::{Accel, AccelCaps, CpuPropValue, HostModel, QemuCaps};
-use model::cpu::x86::{CpuKind, X86Map, decode, from_host_model};
+use model::cpu::x86::{self, CpuKind, X86Map, decode, from_host_model};
 use model::cpu::{self, ArmMap, Comparison, CpuError, runs_natively};
 use model::domain::cpu::{
     Cpu, CpuCheck, CpuFallback, CpuFeature, CpuFeaturePolicy, CpuMatch, CpuMode, CpuModel,
@@ -42,10 +43,32 @@ pub fn resolve(
     facts: &HostFacts,
     accel: Accel,
 ) -> Result<(), Diagnostic> {
+    decide(domain, caps, facts, accel)?;
+    let own = caps.accel(accel).and_then(|own| own.host_model.as_ref());
+    if let (Some(cpu), Some(own)) = (domain.cpu.as_mut(), own)
+        && let Some(kept) = cpu.deprecated_features
+        && cpu.model.as_ref().is_some_and(|model| model.name.is_some())
+    {
+        cpu::set_deprecated(cpu, &own.deprecated, kept == OnOff::On);
+    }
+    Ok(())
+}
+
+fn decide(
+    domain: &mut Domain,
+    caps: &QemuCaps,
+    facts: &HostFacts,
+    accel: Accel,
+) -> Result<(), Diagnostic> {
     let arch = domain.os.as_ref().and_then(|os| os.kind.arch.clone());
     let arch = arch.unwrap_or_else(|| caps.arch.clone());
     let kind = if domain.kind == VirtType::Kvm { "kvm" } else { "qemu" };
     let Some(cpu) = domain.cpu.as_mut() else { return Ok(()) };
+    if cpu.deprecated_features.is_some() && !caps.has("query-cpu-model-expansion.deprecated-props")
+    {
+        let text = "toggling deprecated features for CPU model is unsupported";
+        return Err(fault("qemu.cpu-deprecated", ErrorCode::CONFIG_UNSUPPORTED, text.to_owned()));
+    }
     if cpu.mode == Some(CpuMode::Maximum) && !caps.has("cpu-max") {
         let text = "maximum CPU is not supported by QEMU binary";
         return Err(fault("qemu.cpu-mode", ErrorCode::CONFIG_UNSUPPORTED, text.to_owned()));
@@ -81,7 +104,10 @@ pub fn resolve(
         };
     }
     if cpu.check == Some(CpuCheck::Partial) && !usable_as_named(cpu, accel_caps) {
-        suits(&arch, &host, cpu)?;
+        match blockers(&arch, cpu, accel_caps) {
+            Some(blockers) => fits(&arch, x86::compare_unusable(&host, cpu, blockers))?,
+            None => suits(&arch, &host, cpu)?,
+        }
     }
     cpu::update(&arch, cpu, &host).map_err(|error| unanswered(&error))?;
     let models = accel_caps.map_or(&[][..], |caps| caps.cpus.as_slice());
@@ -132,6 +158,18 @@ fn usable_as_named(cpu: &Cpu, caps: Option<&AccelCaps>) -> bool {
         && known.into_iter().any(|model| Some(&*model.name) == name && model.usable == Some(true))
 }
 
+/// The features that keep the emulator from offering a model, where its word counts and not what our
+/// data say of the model.
+fn blockers<'a>(arch: &str, cpu: &Cpu, caps: Option<&'a AccelCaps>) -> Option<&'a [String]> {
+    if !matches!(arch, "x86_64" | "i686") {
+        return None;
+    }
+    let name = cpu.model.as_ref()?.name.as_deref()?;
+    let own = X86Map::get().model(name).filter(|model| !model.partial_compat)?;
+    let told = caps?.cpus.iter().find(|told| told.name == own.name)?;
+    told.usable.is_some().then_some(told.blockers.as_slice())
+}
+
 /// Refuses features that nobody knows on this architecture.
 fn known_features(arch: &str, cpu: &Cpu) -> Result<(), Diagnostic> {
     let known = |name: &str| match arch {
@@ -151,7 +189,11 @@ fn known_features(arch: &str, cpu: &Cpu) -> Result<(), Diagnostic> {
 
 /// Refuses a host that lacks what the guest must have.
 fn suits(arch: &str, host: &Cpu, cpu: &Cpu) -> Result<(), Diagnostic> {
-    match cpu::compare(arch, host, cpu) {
+    fits(arch, cpu::compare(arch, host, cpu))
+}
+
+fn fits(arch: &str, found: Result<Comparison, CpuError>) -> Result<(), Diagnostic> {
+    match found {
         Ok(Comparison::Incompatible(reason)) => {
             let reason = match reason.as_str() {
                 // There is but one reason on POWER, and libvirt does not say it.
@@ -293,7 +335,11 @@ mod tests {
             value: CpuPropValue::Bool(false),
             migratable: None,
         };
-        let expanded = HostModel { model: "base".into(), props: vec![prop("vmx-pml")] };
+        let expanded = HostModel {
+            model: "base".into(),
+            props: vec![prop("vmx-pml")],
+            ..HostModel::default()
+        };
         let mut cpu =
             cpu("Nehalem", &[("cmt", Disable), ("vmx-pml", Disable), ("pconfig", Require)]);
         nameable_features(&mut cpu, Some(&expanded));

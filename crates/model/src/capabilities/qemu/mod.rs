@@ -91,6 +91,9 @@ pub struct HostModel {
     pub model: String,
     /// The properties, in QEMU's order.
     pub props: Vec<CpuProp>,
+    /// Features that will go away (s390x): a guest without them can move to newer machines.
+    #[serde(default)]
+    pub deprecated: Vec<String>,
 }
 
 /// What depends on the accelerator.
@@ -348,7 +351,7 @@ impl HostModel {
                 Some(CpuProp { name: key.clone(), migratable: kept.filter(|_| on), value })
             })
             .collect();
-        Some(Self { model: text(full, "name")?, props })
+        Some(Self { model: text(full, "name")?, props, deprecated: Vec::new() })
     }
 }
 
@@ -365,14 +368,21 @@ fn host_model(answers: &Answers, name: &str) -> Option<HostModel> {
                     && !hyperv
                     && limited == migratable
             })
-            .and_then(|(_, reply)| reply.get("model"))
+            .and_then(|(_, reply)| Some((reply.get("model")?, reply)))
     };
-    match (find(false), find(true)) {
-        (Some(full), migratable) => {
-            HostModel::from_expansion(full, Some(migratable.unwrap_or(&Value::Null)))
+    let (found, reply) = match (find(false), find(true)) {
+        (Some((full, reply)), migratable) => {
+            let migratable = migratable.map_or(&Value::Null, |(model, _)| model);
+            (HostModel::from_expansion(full, Some(migratable)), reply)
         }
-        (None, migratable) => HostModel::from_expansion(migratable?, None),
-    }
+        (None, only) => {
+            let (model, reply) = only?;
+            (HostModel::from_expansion(model, None), reply)
+        }
+    };
+    let deprecated = list(reply.get("deprecated-props").unwrap_or(&Value::Null));
+    let deprecated = deprecated.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+    Some(HostModel { deprecated, ..found? })
 }
 
 fn hyperv(answers: &Answers) -> Option<Vec<String>> {
