@@ -198,7 +198,7 @@ fn sort_usb(list: &mut [Controller]) {
         list.iter().enumerate().filter(|(_, c)| usb(c)).map(|(place, _)| place).collect();
     let mut sorted: Vec<Controller> =
         places.iter().filter_map(|place| list.get(*place).cloned()).collect();
-    sorted.sort_by(|a, b| key(a).cmp(&key(b)));
+    sorted.sort_by_key(key);
     for (place, c) in places.into_iter().zip(sorted) {
         if let Some(slot) = list.get_mut(place) {
             *slot = c;
