@@ -15,6 +15,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use qmp::{Command, CommandId, Event, Greeting, Output, ProtocolError, QmpError, Session, Value};
@@ -25,6 +26,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, Sleep};
 
 use crate::scm;
+use renewal::Renewal;
+
+mod renewal;
 
 /// Why a monitor did not do what was asked.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -39,6 +43,13 @@ pub enum MonitorError {
         command: String,
         /// The time it had.
         seconds: f64,
+    },
+    /// The connection broke before the answer, and there is another. QEMU may have carried the
+    /// command out.
+    #[error("QEMU's answer to '{command}' is lost: its monitor was connected anew")]
+    Lost {
+        /// The command.
+        command: String,
     },
     /// It took the connection and said nothing.
     #[error("QEMU did not greet on its monitor within {waited} seconds")]
@@ -65,6 +76,13 @@ pub enum MonitorError {
     },
 }
 
+impl MonitorError {
+    /// Whether nobody knows if QEMU carried the command out, or will.
+    pub fn is_unanswered(&self) -> bool {
+        matches!(self, Self::Timeout { .. } | Self::Lost { .. })
+    }
+}
+
 /// What a monitor tells whoever listens to it, in QEMU's order.
 #[derive(Debug)]
 pub enum MonitorEvent {
@@ -73,6 +91,15 @@ pub enum MonitorEvent {
     /// The answer to a command of [`Monitor::execute_after_events`]: to be delivered once the events
     /// before it are dealt with.
     Answer(AnswerInOrder),
+    /// The connection broke and there is another: what QEMU said meanwhile is lost.
+    Renewed {
+        /// Why it broke.
+        why: MonitorError,
+        /// What the guest does now, in QEMU's word.
+        run_state: String,
+    },
+    /// QEMU did something after all that nobody waits for any more.
+    Late,
     /// The connection ended; nothing follows.
     Closed(MonitorError),
 }
@@ -124,11 +151,28 @@ struct Waiting {
     command: String,
 }
 
+impl Waiting {
+    /// Its time is over.
+    fn has_waited(self) {
+        let Waiting { answer, timeout, command, .. } = self;
+        let seconds = timeout.as_secs_f64();
+        let _ = answer.send(Err(MonitorError::Timeout { command, seconds }));
+    }
+
+    /// The connection broke before its answer.
+    fn lose(self) {
+        let Waiting { answer, command, .. } = self;
+        let _ = answer.send(Err(MonitorError::Lost { command }));
+    }
+}
+
 /// A handle to a monitor. When the last one is dropped, the connection is closed.
 #[derive(Clone, Debug)]
 pub struct Monitor {
     requests: mpsc::UnboundedSender<Request>,
     timeout: Duration,
+    /// Where to connect anew.
+    path: Arc<OnceLock<PathBuf>>,
 }
 
 /// A monitor just connected: not yet negotiated.
@@ -190,7 +234,10 @@ impl Monitor {
         let (requests, inbox) = mpsc::unbounded_channel();
         let (event_sender, events) = mpsc::channel(EVENTS_MAX);
         let (greeted, greeting) = oneshot::channel();
+        let path = Arc::default();
         let task = Task {
+            path: Arc::clone(&path),
+            renewal: Renewal::default(),
             stream,
             session: Session::new(),
             answers: HashMap::new(),
@@ -201,7 +248,7 @@ impl Monitor {
             timer: None,
         };
         tokio::spawn(task.run(inbox));
-        let monitor = Self { requests, timeout: DEFAULT_TIMEOUT };
+        let monitor = Self { requests, timeout: DEFAULT_TIMEOUT, path };
         match tokio::time::timeout_at(deadline, greeting).await {
             Ok(Ok(Ok(greeting))) => Ok(Connected { monitor, events, greeting }),
             Ok(Ok(Err(error))) => Err(error),
@@ -213,7 +260,13 @@ impl Monitor {
     /// The same monitor with another longest wait for answers.
     #[must_use]
     pub fn with_timeout(&self, timeout: Duration) -> Self {
-        Self { requests: self.requests.clone(), timeout }
+        Self { requests: self.requests.clone(), timeout, path: Arc::clone(&self.path) }
+    }
+
+    /// From now on a connection that breaks is made anew at `path`, as long as somebody listens
+    /// there: [`MonitorEvent::Renewed`].
+    pub fn renew_at(&self, path: PathBuf) {
+        let _ = self.path.set(path);
     }
 
     /// Sends a command and waits for its answer.
@@ -331,11 +384,37 @@ struct Task {
     turn_over: bool,
     /// Fires when the first of those who wait has waited long enough, or before.
     timer: Option<Pin<Box<Sleep>>>,
+    /// Where to connect anew.
+    path: Arc<OnceLock<PathBuf>>,
+    renewal: Renewal,
 }
 
 impl Task {
     async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Request>) {
         let error = loop {
+            let Some(error) = self.carry(&mut inbox).await else { return };
+            if let Err(error) = self.renew(error, &mut inbox).await {
+                break error;
+            }
+        };
+        // From here on, commands are refused by the closed channel; those in it are answered by drop.
+        inbox.close();
+        if let Some(greeted) = self.greeted.take() {
+            let _ = greeted.send(Err(error.clone()));
+        }
+        for (_, waiting) in self.answers.drain() {
+            let _ = waiting.answer.send(Err(error.clone()));
+        }
+        let _ = self.events.send(MonitorEvent::Closed(error)).await;
+    }
+
+    /// Carries commands and answers, until the connection breaks; nothing when nobody needs it any
+    /// more.
+    async fn carry(
+        &mut self,
+        inbox: &mut mpsc::UnboundedReceiver<Request>,
+    ) -> Option<MonitorError> {
+        loop {
             if std::mem::take(&mut self.turn_over) {
                 tokio::task::yield_now().await;
             }
@@ -355,10 +434,10 @@ impl Task {
                         self.accept(request);
                         // Usually the socket takes it at once, which saves a turn through the poller.
                         if let Err(error) = self.write() {
-                            break error;
+                            return Some(error);
                         }
                     }
-                    None => return,
+                    None => return None,
                 },
                 ready = self.stream.ready(interest), if !full || !self.outgoing.is_empty() => {
                     let result = ready.map_err(io_error).and_then(|ready| {
@@ -368,20 +447,11 @@ impl Task {
                         if ready.is_writable() { self.write() } else { Ok(()) }
                     });
                     if let Err(error) = result {
-                        break error;
+                        return Some(error);
                     }
                 }
             }
-        };
-        // From here on, commands are refused by the closed channel; those in it are answered by drop.
-        inbox.close();
-        if let Some(greeted) = self.greeted.take() {
-            let _ = greeted.send(Err(error.clone()));
         }
-        for (_, waiting) in self.answers.drain() {
-            let _ = waiting.answer.send(Err(error.clone()));
-        }
-        let _ = self.events.send(MonitorEvent::Closed(error)).await;
     }
 
     fn has_room(&self) -> bool {
@@ -414,12 +484,13 @@ impl Task {
         let expired: Vec<_> = self.answers.iter().filter_map(over).collect();
         for id in expired {
             self.session.forget(id);
-            if let Some(Waiting { answer, timeout, command, .. }) = self.answers.remove(&id) {
-                let seconds = timeout.as_secs_f64();
-                let _ = answer.send(Err(MonitorError::Timeout { command, seconds }));
+            if let Some(waiting) = self.answers.remove(&id) {
+                waiting.has_waited();
             }
         }
-        if let Some(next) = self.answers.values().map(|waiting| waiting.deadline).min() {
+        let parked = self.renewal.expire(now);
+        let waiting = self.answers.values().map(|waiting| waiting.deadline);
+        if let Some(next) = waiting.chain(parked).min() {
             self.wake_by(next);
         }
     }
@@ -492,8 +563,9 @@ impl Task {
             }
             // Nobody may be listening for events; that is the caller's choice.
             Output::Event(event) => drop(self.events.try_send(MonitorEvent::Event(event))),
+            Output::Stray { id: Some(_), .. } => drop(self.events.try_send(MonitorEvent::Late)),
             // QEMU could not read a command. It says not which; the waiting ones time out.
-            Output::Stray { .. } => {}
+            Output::Stray { id: None, .. } => {}
         }
     }
 }

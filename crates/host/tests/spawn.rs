@@ -427,7 +427,10 @@ async fn an_answer_in_order_follows_the_events_before_it() {
                 seen.push("answer".to_owned());
                 answer.deliver();
             }
-            MonitorEvent::Closed(_) => break,
+            other => {
+                assert!(matches!(other, MonitorEvent::Closed(_)), "{other:?}");
+                break;
+            }
         }
     }
     assert_eq!(seen.first_chunk(), Some(&["RESUME", "answer", "STOP", "answer"].map(String::from)));

@@ -46,6 +46,12 @@ impl Session {
         Self::default()
     }
 
+    /// A session on another connection to the same QEMU: its ids go on where these end, so that an
+    /// answer to a command of before belongs to no later one.
+    pub fn continued(&self) -> Self {
+        Self { last_id: self.last_id, ..Self::default() }
+    }
+
     /// Registers a command and returns its id and the bytes to send.
     pub fn submit<R>(&mut self, command: &Command<R>) -> (CommandId, Vec<u8>) {
         self.last_id += 1;

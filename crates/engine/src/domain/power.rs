@@ -7,7 +7,7 @@ use super::view::agent_channel;
 use super::vm::EndReason;
 use crate::domain::agent::link::Turn;
 use crate::engine::Engine;
-use diag::{ErrorCode, VirError};
+use diag::{ErrorCode, ErrorDomain, VirError};
 use host::monitor::MonitorError;
 use lifecycle::{PausedReason, Phase, Request, RunningReason, Status};
 use std::sync::Arc;
@@ -116,7 +116,15 @@ impl Engine {
         modes: PowerModes,
         client: &Arc<str>,
     ) -> Result<(), VirError> {
-        self.ask_guest(domain, modes, "reboot", Request::Reboot, "reboot", client).await
+        let asked =
+            self.ask_guest(domain, modes, "reboot", Request::Reboot, "reboot", client).await;
+        // As libvirt does: of the agent alone, its driver finds that there is no guest.
+        match asked {
+            Err(error) if modes.agent && !modes.acpi && domain.vm().is_none() => {
+                Err(error.from_domain(ErrorDomain::QEMU))
+            }
+            asked => asked,
+        }
     }
 
     async fn ask_guest(
@@ -172,8 +180,14 @@ impl Engine {
     ) -> Result<(), VirError> {
         let job = domain.gate.acquire(Request::Reset, "reset", client).await?;
         let vm = running(domain)?;
+        let domain = Arc::clone(domain);
         self.detached(async move {
             let result = vm.carry_out(qmp::cmd::system_reset()).await;
+            let crashed = matches!(domain.snapshot().status, Status::Crashed(_));
+            if result.is_ok() && crashed {
+                // QEMU waits for `cont`: nothing of its says so.
+                vm.settle(Status::Paused(PausedReason::Crashed)).await;
+            }
             drop(job);
             result.map(|_| ()).map_err(|error| monitor_error(&error))
         })

@@ -6,7 +6,7 @@ use crate::domain::record::{Domain, Live};
 use crate::domain::save::{SaveNote, forget_unfinished, go_on};
 use crate::domain::start::teardown;
 use crate::domain::view::power_policy;
-use crate::domain::vm::{self, ActorParts, Vm};
+use crate::domain::vm::{self, ActorParts};
 use crate::engine::Engine;
 use crate::hooks::GuestHook;
 use host::monitor::{Connected, Monitor, MonitorError};
@@ -272,23 +272,7 @@ impl Engine {
             go_on(self, &domain, &vm, note);
         }
         self.check_devices(&domain, Arc::clone(&vm));
-        self.runtime().spawn(look_at_ports(vm));
-    }
-}
-
-/// Asks which channels the guest holds: the events that told so are over.
-async fn look_at_ports(vm: Arc<Vm>) {
-    let devices = match vm.monitor.execute(qmp::cmd::query_chardev()).await {
-        Ok(devices) => devices,
-        Err(error) => {
-            tracing::warn!(%error, "which channels the guest holds is not known");
-            return;
-        }
-    };
-    for device in devices {
-        if let Some(alias) = device.label.strip_prefix("charchannel") {
-            vm.port(&format!("channel{alias}"), device.frontend_open);
-        }
+        self.runtime().spawn(vm::renewed::look_at_ports(vm));
     }
 }
 

@@ -28,6 +28,11 @@ pub(in crate::domain) struct Change {
 }
 
 impl Change {
+    /// Whether something is about to be done that is not done yet.
+    pub(in crate::domain) fn begins(&self) -> bool {
+        matches!(self.update, Some(Some(_))) || (!self.add.is_empty() && !self.publish)
+    }
+
     /// Brings what is to be taken back when the guest stops, and what is under way, up to date;
     /// true if it changed.
     pub(in crate::domain) fn apply(

@@ -23,6 +23,14 @@ pub(super) struct Failure {
     pub kept: Vec<String>,
 }
 
+impl Failure {
+    /// What became of a command that is not done.
+    pub(super) fn of(command: &str, error: &MonitorError) -> Self {
+        let unanswered = error.is_unanswered();
+        Self { error: refusal(command, error), unanswered, kept: Vec::new() }
+    }
+}
+
 impl From<VirError> for Failure {
     fn from(error: VirError) -> Self {
         Self { error, unanswered: false, kept: Vec::new() }
@@ -101,10 +109,9 @@ async fn row<'a>(
                 }
             }
             Err(error) => {
-                let unanswered = matches!(error, MonitorError::Timeout { .. });
-                let error = refusal(command.name, &error);
-                failed.get_or_insert(Failure { error, unanswered, kept: Vec::new() });
-                if unanswered {
+                let failure = Failure::of(command.name, &error);
+                failed.get_or_insert(failure);
+                if error.is_unanswered() {
                     return failed;
                 }
             }
@@ -161,7 +168,7 @@ pub(super) async fn take_back<'a>(vm: &Vm, commands: &[&'a QmpCommand]) -> Vec<&
         }
         match reply.wait().await {
             Ok(_) => {}
-            Err(error @ MonitorError::Timeout { .. }) => {
+            Err(error) if error.is_unanswered() => {
                 tracing::warn!(id = vm.id, command = name, %error, "not taken back");
                 silent = true;
                 refused.push(command);

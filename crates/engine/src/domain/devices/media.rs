@@ -1,7 +1,7 @@
 //! Another medium for a drive, or none.
 
 use super::Change;
-use super::converse::{Failure, converse, refusal};
+use super::converse::{Failure, converse};
 use super::note::{Images, MediumNote, UpdateNote};
 use super::plug::lends;
 use super::release::{close_behind, not_needed};
@@ -106,8 +106,9 @@ impl Engine {
             }))),
             ..Change::default()
         };
-        if !vm.change(change).await {
-            return Err(not_running());
+        if let Err(error) = vm.begin_change(change).await {
+            vm.unlock_change(&exchange.after).await;
+            return Err(error);
         }
         let (mut results, done) = self.perform(&name, new.steps.clone()).await;
         let mut done = match done {
@@ -115,15 +116,16 @@ impl Engine {
             Err(error) => Err(error.into()),
         };
         if done.is_ok() {
-            done = swap(&vm, &drive, &exchange, force).await.map_err(Failure::from);
+            done = swap(&vm, &drive, &exchange, force).await;
         }
-        let Err(Failure { error, .. }) = done else {
+        let Err(Failure { error, unanswered, .. }) = done else {
             self.medium_is_in(domain, &vm, exchange).await;
             return Ok(());
         };
-        // What is in the drive decides, once QEMU tells.
+        // What is in the drive decides, once QEMU tells. One that gave no answer is not waited for
+        // once more: the client has waited long enough.
         let Exchange { after, .. } = exchange;
-        if self.finish_medium(domain, &vm, place, &after, note).await.is_err() {
+        if unanswered || self.finish_medium(domain, &vm, place, &after, note).await.is_err() {
             self.check_devices(domain, vm);
         }
         Err(error)
@@ -225,9 +227,9 @@ fn images(left: &Definition, with: &Definition, place: Place, plan: &PlugPlan) -
 }
 
 /// Opens the drive, exchanges the medium, closes it.
-async fn swap(vm: &Vm, drive: &Disk, exchange: &Exchange, force: bool) -> Result<(), VirError> {
+async fn swap(vm: &Vm, drive: &Disk, exchange: &Exchange, force: bool) -> Result<(), Failure> {
     let (id, tray) = (drive_id(drive).unwrap_or_default(), drive.device == DiskDevice::Cdrom);
-    let told = |command: &'static str| move |error: MonitorError| refusal(command, &error);
+    let told = |command: &'static str| move |error: MonitorError| Failure::of(command, &error);
     if tray {
         open_tray(vm, &id, alias_of(drive), force).await?;
     }
@@ -246,7 +248,7 @@ async fn swap(vm: &Vm, drive: &Disk, exchange: &Exchange, force: bool) -> Result
 }
 
 /// Opens a drive; one that the guest has locked is asked for, and waited for.
-async fn open_tray(vm: &Vm, id: &str, alias: &str, force: bool) -> Result<(), VirError> {
+async fn open_tray(vm: &Vm, id: &str, alias: &str, force: bool) -> Result<(), Failure> {
     let key = format!("tray:{alias}");
     let opened = vm.waiting.register(&key);
     let locked = match vm.monitor.execute(qmp::cmd::blockdev_open_tray(id, force)).await {
@@ -254,7 +256,7 @@ async fn open_tray(vm: &Vm, id: &str, alias: &str, force: bool) -> Result<(), Vi
         Err(MonitorError::Qmp(error)) if error.desc.contains("is locked") && !force => true,
         Err(error) => {
             vm.waiting.forget(&key);
-            return Err(refusal("blockdev-open-tray", &error));
+            return Err(Failure::of("blockdev-open-tray", &error));
         }
     };
     if !locked {
@@ -269,7 +271,8 @@ async fn open_tray(vm: &Vm, id: &str, alias: &str, force: bool) -> Result<(), Vi
                 ErrorCode::OPERATION_FAILED,
                 format!("timed out waiting to open tray of '{alias}'"),
             )
-            .hint("the guest has the drive in use; --force opens it all the same"))
+            .hint("the guest has the drive in use; --force opens it all the same")
+            .into())
         }
     }
 }

@@ -121,9 +121,7 @@ impl Engine {
             made: Made { lent: Some(lends), ..Made::default() },
             ..Change::default()
         };
-        if !vm.change(change).await {
-            return Err(not_running().into());
-        }
+        vm.begin_change(change).await?;
         let (mut results, done) = self.perform(&name, plan.steps.clone()).await;
         let mut told = done.map_err(Failure::from);
         if told.is_ok() {

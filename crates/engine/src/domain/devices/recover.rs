@@ -112,6 +112,7 @@ impl Engine {
         for set in strays.fdsets {
             remove_fdset(vm, set).await;
         }
+        self.compare_tuning(domain).await?;
         Ok(strays.nodes.is_empty() || close_nodes(vm, &strays.nodes).await.is_empty())
     }
 }

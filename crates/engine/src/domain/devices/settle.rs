@@ -9,7 +9,6 @@ use crate::domain::start::teardown::Made;
 use crate::engine::Engine;
 use crate::events::DomainEvent;
 use diag::VirError;
-use host::monitor::MonitorError;
 use model::domain::Domain as Definition;
 use model::domain::hotplug::Place;
 use plan::{PlugPlan, Undo};
@@ -61,7 +60,7 @@ impl Engine {
         let there = loop {
             match vm.monitor.execute(qmp::cmd::qom_list("/machine/peripheral")).await {
                 Ok(there) => break there,
-                Err(MonitorError::Timeout { .. }) => {}
+                Err(error) if error.is_unanswered() => {}
                 // It ended; whoever cleans up after it knows of the device.
                 Err(_) => return Ok(()),
             }

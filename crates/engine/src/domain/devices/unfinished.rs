@@ -3,6 +3,7 @@
 //! which does no harm where it knows already.
 
 use super::Change;
+use super::converse::Failure;
 use super::media::Exchange;
 use super::note::{MediumNote, UpdateNote};
 use crate::domain::hardware::block::entry_of;
@@ -49,10 +50,13 @@ impl Engine {
         let updated = device.map(|device| update::running(&live.definition, &device));
         let done = match updated {
             Some(Ok(updated)) => self.update_now(domain, vm, updated, false).await,
-            Some(Err(error)) => Err(error),
+            Some(Err(error)) => Err(error.into()),
             None => Ok(()),
         };
-        if let Err(error) = done {
+        if let Err(Failure { error, unanswered, .. }) = done {
+            if unanswered {
+                return Err(error);
+            }
             tracing::warn!(domain = %name, error = %error.message(), "its change is given up");
             let Some(live) = domain.snapshot().live.clone() else { return Ok(()) };
             let definition = live.definition.clone();

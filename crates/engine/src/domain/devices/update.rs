@@ -1,6 +1,7 @@
 //! A device changes.
 
 use super::FORCE;
+use super::converse::Failure;
 use super::note::UpdateNote;
 use crate::domain::affect::{Affect, not_running, running};
 use crate::domain::record::Domain;
@@ -122,22 +123,30 @@ impl Engine {
                 "the change of a device before this one is not settled: QEMU has not answered",
             ));
         }
-        self.update_now(domain, &vm, updated, force).await
+        match self.update_now(domain, &vm, updated, force).await {
+            // Told again when QEMU answers: what it has and what is told are to be the same.
+            Err(Failure { error, unanswered: true, .. }) => {
+                self.check_devices(domain, vm);
+                Err(error)
+            }
+            done => done.map_err(|failure| failure.error),
+        }
     }
 
-    /// The same, or the rest of it, whatever is under way.
+    /// The same, or the rest of it, whatever is under way. Where QEMU gives no answer, it is under
+    /// way still.
     pub(super) async fn update_now(
         self: &Arc<Self>,
         domain: &Arc<Domain>,
         vm: &Arc<Vm>,
         updated: Updated,
         force: bool,
-    ) -> Result<(), VirError> {
+    ) -> Result<(), Failure> {
         let live = domain.snapshot().live.clone().ok_or_else(not_running)?;
         let definition = live.definition.clone();
         let alias = updated.place.alias(&definition).unwrap_or_default();
         if updated.changes.contains(&Change::Medium) {
-            return self.change_medium(domain, updated, force).await;
+            return Ok(self.change_medium(domain, updated, force).await?);
         }
         let place = updated.place;
         let mut after = definition.clone();
@@ -147,9 +156,13 @@ impl Engine {
             let note = UpdateNote { place, after: after.clone(), medium: None };
             let definition = definition.clone();
             let update = Some(Some(Box::new(note)));
-            vm.change(super::Change { definition, update, ..Default::default() }).await;
+            let change = super::Change { definition, update, ..Default::default() };
+            vm.begin_change(change).await?;
         }
         let done = self.tell_changes(vm, &definition, &updated.changes, &alias).await;
+        if done.as_ref().is_err_and(|failure| failure.unanswered) {
+            return done;
+        }
         let (definition, publish) = if done.is_ok() { (after, true) } else { (definition, false) };
         let update = Some(None);
         vm.change(super::Change { definition, publish, update, ..Default::default() }).await;
@@ -163,7 +176,7 @@ impl Engine {
         definition: &Definition,
         changes: &[Change],
         alias: &str,
-    ) -> Result<(), VirError> {
+    ) -> Result<(), Failure> {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let now = now.map_or(0, |since| since.as_secs());
         for change in changes {
@@ -174,10 +187,7 @@ impl Engine {
             for command in plan::qemu::update(change, alias, &self.settings.qemu, now) {
                 let parsed = parse_command(&command)?;
                 let name = parsed.name().to_owned();
-                vm.monitor
-                    .execute(parsed)
-                    .await
-                    .map_err(|error| super::converse::refusal(&name, &error))?;
+                vm.monitor.execute(parsed).await.map_err(|error| Failure::of(&name, &error))?;
             }
         }
         Ok(())

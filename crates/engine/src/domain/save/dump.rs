@@ -198,6 +198,9 @@ impl Engine {
         let named = (format != "elf").then_some(format);
         let begun = vm.monitor.execute(cmd::dump_guest_memory(FILE, named)).await;
         if let Err(error) = begun {
+            if error.is_unanswered() {
+                super::recover::quiet(vm).await;
+            }
             let _ = vm.monitor.execute(cmd::closefd(FILE)).await;
             return Err(refused("dump-guest-memory", &error));
         }

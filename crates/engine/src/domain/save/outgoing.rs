@@ -51,15 +51,22 @@ pub(super) async fn send(
         .map_err(|error| refused("migrate-set-parameters", &error))?;
     let uri = place(vm, &known, carrier, &mut changed.fdset, "outgoing").await?;
     states.mark_unchanged();
-    vm.monitor.execute(cmd::migrate(&uri)).await.map_err(|error| {
+    let mut abort = job.aborted();
+    if let Err(error) = vm.monitor.execute(cmd::migrate(&uri)).await {
+        if error.is_unanswered() {
+            // It may have begun all the same, and would go on behind everybody's back.
+            tokio::select! {
+                () = super::recover::quiet(vm) => {}
+                Ok(_) = abort.wait_for(|abort| *abort) => stream.cut(),
+            }
+        }
         let error = refused("migrate", &error);
-        match error.detail.contains("due to previous migration") {
+        return Err(match error.detail.contains("due to previous migration") {
             true => error.hint("it was dumped since it was paused: resume and suspend it first"),
             false => error,
-        }
-    })?;
+        });
+    }
     let name = job.operation().as_str();
-    let mut abort = job.aborted();
     let mut aborted = false;
     let mut give_up = tokio::time::Instant::now();
     loop {
@@ -86,7 +93,7 @@ pub(super) async fn send(
         let info = match vm.monitor.execute(cmd::query_migrate()).await {
             Ok(info) => info,
             // One that is only slow has not failed; whoever has enough of it destroys or aborts.
-            Err(MonitorError::Timeout { .. }) => continue,
+            Err(error) if error.is_unanswered() => continue,
             Err(error) => return Err(refused("query-migrate", &error)),
         };
         job.update(info.clone());
@@ -148,7 +155,7 @@ pub(super) async fn receive(
         }
         let info = match vm.monitor.execute(cmd::query_migrate()).await {
             Ok(info) => info,
-            Err(MonitorError::Timeout { .. }) => continue,
+            Err(error) if error.is_unanswered() => continue,
             Err(error) => return Err(refused("query-migrate", &error)),
         };
         match info.status.as_deref() {

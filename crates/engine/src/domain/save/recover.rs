@@ -92,7 +92,7 @@ pub(in crate::domain) fn go_on(
                     let run = async {
                         vm.lock_disks().await.map_err(|error| error.message())?;
                         vm.announce_run(RunningReason::SaveCanceled);
-                        vm.monitor.execute(cmd::cont()).await.map_err(|error| error.to_string())
+                        vm.let_run().await.map_err(|error| error.to_string())
                     };
                     if let Err(error) = run.await {
                         tracing::error!(domain = %name, error, "it could not be let run again");
@@ -107,7 +107,7 @@ pub(in crate::domain) fn go_on(
 }
 
 /// Ends a migration that goes on, and waits for a dump that does.
-async fn quiet(vm: &Vm) {
+pub(super) async fn quiet(vm: &Vm) {
     let _ = vm.monitor.execute(cmd::migrate_cancel()).await;
     loop {
         let migrates = match vm.monitor.execute(cmd::query_migrate()).await {

@@ -10,7 +10,7 @@ use crate::domain::stored::define::uuid_of;
 use crate::domain::vm::{EndReason, Vm};
 use crate::engine::Engine;
 use crate::events::{DomainEvent, DomainRef};
-use diag::{ErrorDomain, VirError};
+use diag::VirError;
 use lifecycle::{LifecycleEvent, PausedReason, Phase, Request, RunningReason, Status};
 use model::domain::cpu::Cpu;
 use model::save_image::{SaveFormat, SaveHeader};
@@ -99,7 +99,7 @@ impl Engine {
                     .gate
                     .acquire(Request::Start, "restore", &client)
                     .await
-                    .map_err(|e| already_active(e, &domain).from_domain(ErrorDomain::DOMAIN))?;
+                    .map_err(|e| already_active(e, &domain))?;
                 engine.run(&domain, definition, start, Some(incoming), job).await?;
                 Ok(domain.reference())
             }

@@ -354,7 +354,7 @@ pub(super) async fn go_on_after(vm: &Vm, changed: Changed, run: bool, why: Runni
     }
     if run && locked.is_ok() {
         vm.announce_run(why);
-        if let Err(error) = vm.carry_out(qmp::cmd::cont()).await {
+        if let Err(error) = vm.let_run().await {
             tracing::error!(id = vm.id, %error, "the guest could not be let run again");
         }
     }

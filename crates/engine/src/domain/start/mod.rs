@@ -559,4 +559,5 @@ pub(super) fn already_active(error: VirError, domain: &Domain) -> VirError {
     }
     let name = domain.snapshot().name.clone();
     VirError::new(ErrorCode::OPERATION_INVALID, format!("domain '{name}' is already active"))
+        .from_domain(ErrorDomain::DOMAIN)
 }

@@ -50,7 +50,8 @@ impl Engine {
                 if io_thread_ids(definition).contains(&id) {
                     return Err(VirError::invalid_arg(format!(
                         "an IOThread is already using iothread_id '{id}'"
-                    )));
+                    ))
+                    .from_domain(ErrorDomain::DOMAIN));
                 }
             }
             if let Some(config) = &mut sides.config {
@@ -77,7 +78,7 @@ impl Engine {
     }
 
     /// Gives a new thread the place and the limits that the definition has for it.
-    fn place(&self, live: &LiveSide, id: u32) -> Result<(), VirError> {
+    pub(super) fn place(&self, live: &LiveSide, id: u32) -> Result<(), VirError> {
         let pid = live.pid();
         let thread = io_thread_thread(&thread_names(pid), id)
             .ok_or_else(|| VirError::internal(format!("QEMU has no thread 'iothread{id}'")))?;
@@ -217,6 +218,17 @@ fn counted(definition: &mut Definition) {
         definition.io_thread_ids = None;
     }
     definition.io_threads = (count > 0).then_some(count);
+}
+
+/// Makes a definition tell of these threads; those that it did not tell of.
+pub(super) fn become_those(definition: &mut Definition, there: &[u32]) -> Vec<u32> {
+    let told = io_thread_ids(definition);
+    for id in told.iter().filter(|id| !there.contains(id)) {
+        remove(definition, *id);
+    }
+    let new: Vec<u32> = there.iter().copied().filter(|id| !told.contains(id)).collect();
+    new.iter().for_each(|id| add(definition, *id));
+    new
 }
 
 fn add(definition: &mut Definition, id: u32) {

@@ -9,6 +9,7 @@ mod bandwidth;
 mod blkio;
 mod dirty_rate;
 mod disk_limits;
+mod found;
 mod io_threads;
 mod launch_secret;
 mod memory;

@@ -1,12 +1,14 @@
 //! Host CPUs for threads of guests (`virsh vcpupin`, `emulatorpin`, `iothreadpin`).
 
 use super::super::record::Domain;
+use super::LiveSide;
 use super::io_threads::listed;
 use crate::domain::hardware::threads::set_affinity;
 use crate::domain::hardware::vcpus::{
-    affinity_of, emulator_threads, io_thread_ids, io_thread_thread, online_vcpus, thread_names,
-    to_model, vcpu_thread,
+    affinity_of, emulator_threads, from_model, io_thread_ids, io_thread_thread, online_vcpus,
+    thread_names, to_model, vcpu_thread,
 };
+use crate::domain::vm::Vm;
 use crate::engine::Engine;
 use crate::events::DomainEvent;
 use crate::typed::Value;
@@ -97,17 +99,22 @@ impl Engine {
                 what.check(&live.definition, true)?;
             }
             let mut moved = Moved::default();
-            if let Some(live) = &mut sides.live {
-                let threads = what.threads(live.pid(), &live.definition);
+            let live = sides.live.take();
+            let is_live = live.is_some();
+            let mut before = None;
+            if let Some(LiveSide { vm, mut definition }) = live {
+                let threads = what.threads(vm.process.pid(), &definition);
+                before = Some((Arc::clone(&vm), definition.clone()));
+                what.write(&mut definition, &cpus);
+                // Written down first: a daemon that takes over half way does the rest.
+                vm.redefine(definition).await;
                 if let Err(error) = moved.all(&threads, &cpus) {
-                    moved.take_back();
+                    take_back(moved, before).await;
                     return Err(error);
                 }
-                what.write(&mut live.definition, &cpus);
             }
-            let is_live = sides.live.is_some();
             if let Err(error) = engine.keep(&domain, sides).await {
-                moved.take_back();
+                take_back(moved, before).await;
                 return Err(error);
             }
             if is_live {
@@ -118,6 +125,34 @@ impl Engine {
             Ok(())
         })
         .await
+    }
+}
+
+async fn take_back(moved: Moved, before: Option<(Arc<Vm>, Definition)>) {
+    moved.take_back();
+    if let Some((vm, definition)) = before {
+        vm.redefine(definition).await;
+    }
+}
+
+/// Binds the threads of a running guest that its definition binds and that run elsewhere: a daemon
+/// that died had written it down and not done it.
+pub(super) fn bind_as_defined(definition: &Definition, pid: u32) {
+    let Some(tune) = &definition.cpu_tune else { return };
+    let emulator = tune.emulator_pin.iter().map(|pin| (Pinned::Emulator, &pin.cpuset));
+    let vcpus = tune.vcpu_pins.iter().map(|pin| (Pinned::Vcpu(pin.vcpu), &pin.cpuset));
+    let threads =
+        tune.iothread_pins.iter().map(|pin| (Pinned::IoThread(pin.iothread), &pin.cpuset));
+    for (what, cpus) in emulator.chain(vcpus).chain(threads) {
+        let cpus = from_model(cpus);
+        for thread in what.threads(pid, definition) {
+            if affinity_of(thread).is_some_and(|there| there == cpus) {
+                continue;
+            }
+            if let Err(error) = set_affinity(thread, &cpus.to_string()) {
+                tracing::warn!(error = %error.detail, thread, "a thread is not where it is to be");
+            }
+        }
     }
 }
 

@@ -66,6 +66,9 @@ impl Engine {
                 .from_domain(ErrorDomain::DOMAIN));
         }
         if flags & VCPU_GUEST != 0 {
+            if flags & affect::LIVE != 0 {
+                affect::running(domain)?;
+            }
             return self.set_guest_vcpu_count(domain, count, client).await;
         }
         let (job, affect) = self.job_for(domain, flags, "setvcpus", client).await?;
@@ -204,7 +207,12 @@ impl Engine {
 
     /// Gives a new virtual CPU the limits, the host CPUs and the scheduler that the definition has
     /// for it.
-    fn place_vcpu(&self, definition: &Definition, pid: u32, number: u32) -> Result<(), VirError> {
+    pub(super) fn place_vcpu(
+        &self,
+        definition: &Definition,
+        pid: u32,
+        number: u32,
+    ) -> Result<(), VirError> {
         // Without multi-threaded emulation it has no thread of its own.
         let Some(thread) = vcpu_thread(&thread_names(pid), number) else { return Ok(()) };
         limits::limit_plugged(self, pid, definition, Part::Vcpu(number), thread)?;

@@ -15,10 +15,12 @@ use crate::domain::view;
 use crate::domain::vm::guest_events::{Intent, meaning};
 use crate::domain::vm::helpers::{Ended, Helpers};
 use crate::domain::vm::ports::{PortChange, Ports};
+use crate::domain::vm::renewed;
 use crate::domain::vm::taint::Taint;
 use crate::engine::Engine;
 use crate::events::{DomainEvent, Event};
-use host::monitor::{Events, Monitor, MonitorEvent};
+use diag::VirError;
+use host::monitor::{Events, Monitor, MonitorError, MonitorEvent};
 use host::process::Process;
 use lifecycle::{
     Action, GuestEvent, LifecycleEvent, PausedReason, Phase, PowerPolicy, RunningReason,
@@ -39,6 +41,12 @@ const TERM_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long events that were sent before QEMU's end may still arrive after it.
 const LAST_EVENTS: Duration = Duration::from_millis(200);
+
+/// How long late answers of QEMU may take to come one after the other.
+const LATE_ANSWERS: Duration = Duration::from_millis(200);
+
+/// How long it takes until a status that could not be written is written again.
+const WRITE_AGAIN: Duration = Duration::from_secs(5);
 
 /// Events after which requests, QEMU's end and the clock get a look in: a QEMU that never stops
 /// talking must not keep itself from being destroyed.
@@ -70,6 +78,7 @@ pub(in crate::domain) struct ActorParts {
 pub(in crate::domain) fn spawn(parts: ActorParts) -> Arc<Vm> {
     let (inbox, messages) = mpsc::unbounded_channel();
     let pid = parts.process.pid();
+    parts.monitor.renew_at(PathBuf::from(&parts.status_file.content().monitor));
     let vm = Arc::new(Vm {
         id: parts.id,
         disk_locks: DiskLocks::new(&parts.engine, &parts.domain, parts.id, pid, parts.found),
@@ -108,6 +117,8 @@ pub(in crate::domain) fn spawn(parts: ActorParts) -> Arc<Vm> {
         helpers: Helpers::default(),
         end: None,
         kill_at: None,
+        write_at: None,
+        check_at: None,
     };
     let runtime = actor.engine.runtime().clone();
     runtime.spawn(actor.run(parts.missed, parts.events, messages));
@@ -127,6 +138,10 @@ struct Actor {
     helpers: Helpers,
     end: Option<EndReason>,
     kill_at: Option<tokio::time::Instant>,
+    /// When a status that could not be written is written again.
+    write_at: Option<tokio::time::Instant>,
+    /// When QEMU is looked at that did late what it was told.
+    check_at: Option<tokio::time::Instant>,
 }
 
 impl Actor {
@@ -143,7 +158,7 @@ impl Actor {
         let mut monitor_open = true;
         let mut in_a_row = 0;
         loop {
-            let kill_at = self.kill_at;
+            let (kill_at, write_at, check_at) = (self.kill_at, self.write_at, self.check_at);
             tokio::select! {
                 // Guest events outrank requests: a verb's report comes after the events it caused.
                 biased;
@@ -156,6 +171,14 @@ impl Actor {
                         in_a_row += 1;
                         answer.deliver();
                     }
+                    // What else is late comes at once: one look does for all.
+                    Some(MonitorEvent::Late) => {
+                        let soon = tokio::time::Instant::now() + LATE_ANSWERS;
+                        self.check_at.get_or_insert(soon);
+                    }
+                    Some(MonitorEvent::Renewed { why, run_state }) => {
+                        self.monitor_renewed(&why, &run_state).await;
+                    }
                     Some(MonitorEvent::Closed(_)) | None => {
                         monitor_open = false;
                         self.monitor_lost();
@@ -164,6 +187,14 @@ impl Actor {
                 Some(message) = inbox.recv() => self.message(message).await,
                 _ = self.vm.process.exited() => break,
                 () = sleep_until(kill_at) => self.kill(),
+                () = sleep_until(check_at) => {
+                    self.check_at = None;
+                    self.engine.check_devices(&self.domain, Arc::clone(&self.vm));
+                }
+                () = sleep_until(write_at) => {
+                    self.write_at = None;
+                    self.write(Some(self.sidecar())).await;
+                }
                 () = std::future::ready(()), if in_a_row >= EVENTS_IN_A_ROW => in_a_row = 0,
             }
         }
@@ -173,6 +204,7 @@ impl Actor {
                 match events.recv().await {
                     Some(MonitorEvent::Event(event)) => self.guest_event(&event).await,
                     Some(MonitorEvent::Answer(answer)) => answer.deliver(),
+                    Some(MonitorEvent::Renewed { .. } | MonitorEvent::Late) => {}
                     Some(MonitorEvent::Closed(_)) | None => break,
                 }
             }
@@ -185,7 +217,25 @@ impl Actor {
 
     async fn guest_event(&mut self, event: &qmp::Event) {
         self.tell_raw(event);
-        let kind = event.kind();
+        self.happened(event.kind(), event.timestamp).await;
+    }
+
+    /// QEMU's monitor was lost and is there again: makes up for what it said meanwhile.
+    async fn monitor_renewed(&mut self, why: &MonitorError, run_state: &str) {
+        let snapshot = self.domain.snapshot();
+        tracing::warn!(domain = %snapshot.name, %why, run_state, "its monitor was connected anew");
+        if let Some((event, reason)) = renewed::missed(snapshot.status, run_state) {
+            if reason.is_some() {
+                self.vm.lock_intent().pause = reason;
+            }
+            self.happened(event, qmp::Timestamp { seconds: -1, microseconds: 0 }).await;
+        }
+        self.engine.check_devices(&self.domain, Arc::clone(&self.vm));
+        self.engine.runtime().spawn(renewed::look_at_ports(Arc::clone(&self.vm)));
+    }
+
+    /// What QEMU said has happened.
+    async fn happened(&mut self, kind: qmp::EventKind, at: qmp::Timestamp) {
         match &kind {
             qmp::EventKind::Migration { status } => {
                 self.vm.migration.send_replace(status.clone());
@@ -194,7 +244,7 @@ impl Actor {
                 self.vm.dump.send_replace(error.clone());
             }
             qmp::EventKind::BlockIoError { node_name: Some(node), reason, .. } => {
-                self.image_failed(node, reason.clone(), event.timestamp);
+                self.image_failed(node, reason.clone(), at);
             }
             // Our own doing, of a guest whose end was told already.
             qmp::EventKind::Shutdown { .. } if self.end == Some(EndReason::Shutdown) => return,
@@ -425,8 +475,7 @@ impl Actor {
                 let _ = done.send(());
             }
             Message::Devices(change, done) => {
-                self.devices_change(*change).await;
-                let _ = done.send(());
+                let _ = done.send(self.devices_change(*change).await);
             }
             Message::Undo(done) => {
                 let _ = done.send(self.undo.clone());
@@ -453,8 +502,15 @@ impl Actor {
     /// The guest's devices are others now: what is to be taken back first, then the definition.
     /// Where a change under way is over, the other way round: a daemon that finds it under way
     /// still finishes it once more.
-    async fn devices_change(&mut self, mut change: Change) {
+    ///
+    /// # Errors
+    /// It cannot be written down, and is about to begin only: all is then as before.
+    async fn devices_change(&mut self, mut change: Change) -> Result<(), VirError> {
         let over = matches!(change.update, Some(None));
+        let before = change.begins().then(|| {
+            let lists = (self.undo.clone(), self.made.clone(), self.pending.clone());
+            (lists, self.status_file.clone())
+        });
         let changed = change.apply(&mut self.undo, &mut self.made, &mut self.pending);
         let sidecar = changed.then(|| self.sidecar());
         self.helpers.watch(&self.undo, self.engine.runtime(), &self.vm.inbox);
@@ -463,10 +519,20 @@ impl Actor {
         if over {
             self.write(None).await;
         }
-        self.write(sidecar).await;
+        let written = self.try_write(sidecar).await;
+        if let (Err(_), Some(((undo, made, pending), status_file))) = (&written, before) {
+            (self.undo, self.made, self.pending) = (undo, made, pending);
+            self.status_file = status_file;
+            self.write_later();
+            return written;
+        }
+        if let Err(error) = written {
+            self.unwritten(&error);
+        }
         if change.publish {
             self.show_live(change.definition);
         }
+        Ok(())
     }
 
     /// A helper ended: what it served is not to be had any more, and the guest goes on without.
@@ -562,12 +628,29 @@ impl Actor {
         }
     }
 
-    async fn write_status(&self) {
+    async fn write_status(&mut self) {
         self.write(None).await;
     }
 
-    /// Writes the status file, what only we keep first, if that changed.
-    async fn write(&self, sidecar: Option<Sidecar>) {
+    /// Writes the status file, what only we keep first, if that changed; later, if not now.
+    async fn write(&mut self, sidecar: Option<Sidecar>) {
+        if let Err(error) = self.try_write(sidecar).await {
+            self.unwritten(&error);
+        }
+    }
+
+    /// The guest goes on; what is lost for now is only what a restarted daemon would know.
+    fn unwritten(&mut self, error: &VirError) {
+        let name = &self.domain.snapshot().name;
+        tracing::error!(domain = %name, error = %error.detail, "status not written; trying again");
+        self.write_later();
+    }
+
+    fn write_later(&mut self) {
+        self.write_at = Some(tokio::time::Instant::now() + WRITE_AGAIN);
+    }
+
+    async fn try_write(&self, sidecar: Option<Sidecar>) -> Result<(), VirError> {
         let status = self.status_file.clone();
         let in_memory = status.in_memory();
         let write = move || {
@@ -577,13 +660,9 @@ impl Actor {
             status.write()
         };
         // In memory there is nothing to wait for: quicker done than handed to another thread.
-        let written = match in_memory {
-            true => Ok(write()),
-            false => tokio::task::spawn_blocking(write).await,
-        };
-        if let Ok(Err(error)) = written {
-            // The guest goes on; what is lost is only what a restarted daemon would know.
-            tracing::error!(domain = %self.domain.snapshot().name, %error, "status not written");
+        match in_memory {
+            true => write(),
+            false => tokio::task::spawn_blocking(write).await.unwrap_or(Ok(())),
         }
     }
 

@@ -11,6 +11,7 @@ mod actor;
 pub(in crate::domain) mod guest_events;
 mod helpers;
 pub(in crate::domain) mod ports;
+pub(in crate::domain) mod renewed;
 pub(in crate::domain) mod taint;
 
 use super::devices::{Change, Waiting};
@@ -37,6 +38,9 @@ use std::time::SystemTime;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub(super) use actor::{ActorParts, retire, spawn};
+
+/// How often a guest is let run again whose QEMU's answer was lost.
+const RUN_ATTEMPTS: u32 = 5;
 
 /// The handle on a running VM.
 #[derive(Debug)]
@@ -90,7 +94,7 @@ enum Message {
     /// Replace the live definition.
     Redefine(Box<Definition>, oneshot::Sender<()>),
     /// The guest's devices change.
-    Devices(Box<Change>, oneshot::Sender<()>),
+    Devices(Box<Change>, oneshot::Sender<Result<(), VirError>>),
     /// Something makes support harder from now on.
     Taint(Taint),
     /// Tell what was made for the guest.
@@ -264,6 +268,21 @@ impl Vm {
         self.monitor.execute_after_events(command).await
     }
 
+    /// Has QEMU let the virtual CPUs run. An answer that is lost with its connection is asked for
+    /// again: the guest is not to stand still for it.
+    ///
+    /// # Errors
+    /// Those of [`Monitor::execute`].
+    pub(super) async fn let_run(&self) -> Result<(), MonitorError> {
+        for _ in 0..RUN_ATTEMPTS {
+            match self.carry_out(qmp::cmd::cont()).await {
+                Err(MonitorError::Lost { .. }) => {}
+                other => return other.map(|_| ()),
+            }
+        }
+        self.carry_out(qmp::cmd::cont()).await.map(|_| ())
+    }
+
     /// Waits until the actor has dealt with everything that was sent and received before.
     pub async fn sync(&self) {
         let (done, wait) = oneshot::channel();
@@ -326,10 +345,24 @@ impl Vm {
         }
     }
 
-    /// Writes down that the guest's devices change, then returns; false if the guest has ended.
-    pub(super) async fn change(&self, change: Change) -> bool {
+    /// Writes down that the guest's devices change, then returns. What cannot be written is tried
+    /// again later: it has happened.
+    pub(super) async fn change(&self, change: Change) {
+        let _ = self.begin_change(change).await;
+    }
+
+    /// Writes down that a device is about to come or to change, then returns.
+    ///
+    /// # Errors
+    /// The guest has ended, or it cannot be written down: a daemon that takes the guest over would
+    /// not know of it, so nothing may be done then.
+    pub(super) async fn begin_change(&self, change: Change) -> Result<(), VirError> {
         let (done, wait) = oneshot::channel();
-        self.inbox.send(Message::Devices(Box::new(change), done)).is_ok() && wait.await.is_ok()
+        let sent = self.inbox.send(Message::Devices(Box::new(change), done)).is_ok();
+        match (sent, wait.await) {
+            (true, Ok(written)) => written,
+            _ => Err(super::affect::not_running()),
+        }
     }
 
     /// What was made for the guest, which taking back needs to know.
