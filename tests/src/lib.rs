@@ -14,6 +14,7 @@
 //! | `IRONVIRT_CACHE` | where built guests are kept (default: `/var/tmp/ironvirt-cache-UID`) |
 //! | `UPDATE=1` | rewrite golden files and scripts to what is there now |
 
+pub mod between;
 pub mod client;
 pub mod daemon;
 pub mod domains;
@@ -29,6 +30,7 @@ pub mod redact;
 pub mod saving;
 pub mod script;
 pub mod tree;
+pub mod truth;
 pub mod wait;
 pub mod wire;
 

@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use host::lock_daemon::{Guest, Lock, LockDaemon, PeerError};
 use rustix::process::Signal;
+use tests::between::{Between, Harm, When};
 use tests::on_host::{Running, virsh};
 use tests::{Daemon, Options, domains, guests, namespace, paths, processes, wait};
 
@@ -210,6 +211,148 @@ fn devices_that_come_and_leave_bring_and_leave_their_locks() {
     assert!(leases.join("room/key").exists(), "a lease's file is its administrator's");
     daemon.virsh("destroy g").ok();
     other.sees_free(&socket, &image);
+}
+
+/// A guest with a drive for floppies, which a guest writes to.
+fn with_floppies(daemon: &Daemon) -> (std::path::PathBuf, std::path::PathBuf) {
+    let drive = "<disk type='file' device='floppy'><target dev='fda' bus='fdc'/></disk>\
+                 <controller type='scsi' model='virtio-scsi'/><memballoon";
+    let guest = domains::boot_sector(daemon, "g").replace("<memballoon", drive);
+    daemon.define(&guest).ok();
+    daemon.virsh("start g").ok();
+    let floppy = |name: &str| daemon.write(&format!("images/{name}"), vec![0; 1_474_560]);
+    (floppy("one.flp"), floppy("two.flp"))
+}
+
+#[test]
+fn media_come_and_leave_with_their_locks() {
+    let Some((daemon, socket)) = locking("") else { return };
+    let (one, two) = with_floppies(&daemon);
+    let (first, second) = (direct(&one), direct(&two));
+    let other = Other::new();
+    let change = |how: &str| daemon.virsh(&format!("change-media g fda {how} --live"));
+    change(&format!("{} --insert", one.display())).ok();
+    other.sees_locked(&socket, &first);
+    // One that somebody else has does not come, and the one that is there stays.
+    other.acquire(&socket, &second).expect("free");
+    change(&format!("{} --update", two.display())).fails_with(&[&is_locked(&second)]);
+    other.release(&socket, &second);
+    other.sees_locked(&socket, &first);
+    assert!(daemon.virsh("domblklist g").ok().contains("one.flp"));
+    change(&format!("{} --update", two.display())).ok();
+    other.sees_locked(&socket, &second);
+    other.sees_free(&socket, &first);
+    change("--eject").ok();
+    other.sees_free(&socket, &second);
+    // One that QEMU cannot open leaves no lock behind.
+    let none = daemon.path("images/none.flp");
+    change(&format!("{} --insert", none.display())).failed();
+    let other_format = format!(
+        "<disk type='file' device='floppy'><driver name='qemu' type='qcow2'/><source file='{}'/>\
+         <target dev='fda' bus='fdc'/></disk>",
+        two.display()
+    );
+    let file = daemon.write("other.xml", other_format);
+    daemon.virsh(&format!("update-device g {} --live", file.display())).failed();
+    other.sees_free(&socket, &second);
+    daemon.virsh("destroy g").ok();
+}
+
+/// A guest that stands still has no locks; what it gets then is asked for all the same.
+#[test]
+fn a_paused_guest_gets_and_loses_disks_with_their_locks() {
+    let Some((daemon, socket)) = locking("") else { return };
+    let (one, two) = with_floppies(&daemon);
+    let other = Other::new();
+    let (first, second) = (direct(&one), direct(&two));
+    let own = direct(&daemon.path("images/g.img"));
+    daemon.virsh("suspend g").ok();
+    other.sees_free(&socket, &own);
+    let disk = format!(
+        "<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='{}'/>\
+         <target dev='sdx' bus='scsi'/></disk>",
+        two.display()
+    );
+    let disk = daemon.write("disk.xml", disk);
+    let insert = format!("change-media g fda {} --insert --live", one.display());
+    let attach = format!("attach-device g {} --live", disk.display());
+    for (line, image) in [(&insert, &first), (&attach, &second)] {
+        other.acquire(&socket, image).expect("free");
+        daemon.virsh(line).fails_with(&[&is_locked(image)]);
+        other.release(&socket, image);
+        daemon.virsh(line).ok();
+        other.sees_locked(&socket, image);
+    }
+    // Its own are still free for whoever takes it over, and it does not run without them.
+    other.acquire(&socket, &own).expect("free");
+    daemon.virsh("resume g").fails_with(&[&is_locked(&own)]);
+    other.release(&socket, &own);
+    daemon.virsh("resume g").ok();
+    let all = [&first, &second, &own];
+    all.iter().for_each(|lock| other.sees_locked(&socket, lock));
+    daemon.virsh("suspend g").ok();
+    all.iter().for_each(|lock| other.sees_free(&socket, lock));
+    daemon.virsh("change-media g fda --eject --live").ok();
+    other.sees_free(&socket, &first);
+    daemon.virsh("resume g").ok();
+    other.sees_locked(&socket, &second);
+    other.sees_free(&socket, &first);
+    daemon.virsh("destroy g").ok();
+    all.iter().for_each(|lock| other.sees_free(&socket, lock));
+}
+
+/// The daemon dies at each command of a change of media: what QEMU has open is locked, what it has
+/// not is free.
+#[test]
+fn locks_of_media_outlive_a_daemon_in_the_middle() {
+    let Some((mut daemon, socket)) = locking("") else { return };
+    let (one, two) = with_floppies(&daemon);
+    let other = Other::new();
+    for step in 0..6 {
+        let insert = format!("change-media g fda {} --insert --live", one.display());
+        daemon.virsh(&insert).ok();
+        let between = Between::step_in(&mut daemon, "g");
+        // The daemon that took the guest over looks at it before it changes it.
+        daemon.virsh("setmem g 32M --live");
+        between.arm(step, When::Before, Harm::Stop);
+        let update = format!("change-media g fda {} --update --live", two.display());
+        let mut client = tests::plugging::begin(&daemon, &update);
+        wait::until("the step", || {
+            let over = client.try_wait().expect("a child").is_some();
+            (between.is_done() || over).then_some(())
+        });
+        daemon.kill();
+        client.wait().expect("virsh ends without its daemon");
+        between.disarm();
+        processes::signal(between.qemu(), Signal::CONT);
+        daemon.launch();
+        wait::until("it to be under control", || {
+            let ask = ["qemu-monitor-command", "g", r#"{"execute":"query-status"}"#];
+            (daemon.virsh_words(&ask).status == 0).then_some(())
+        });
+        let mut seen = String::new();
+        let settled = wait::until_some(wait::PATIENCE, || {
+            let nodes = r#"{"execute":"query-named-block-nodes"}"#;
+            let nodes = tests::plugging::qmp(&daemon, "g", nodes).to_string();
+            let told = daemon.virsh("domblklist g").ok();
+            let wrong = [&one, &two].into_iter().any(|path| {
+                let name = path.display().to_string();
+                let free = other.acquire(&socket, &direct(path)).is_ok();
+                if free {
+                    other.release(&socket, &direct(path));
+                }
+                seen = format!("{name} free: {free}; {told} {nodes}");
+                nodes.contains(&name) == free || told.contains(&name) == free
+            });
+            (!wrong).then_some(())
+        });
+        assert!(settled.is_some(), "at step {step}: {seen}");
+        daemon.virsh("change-media g fda --eject --live").ok();
+        for path in [&one, &two] {
+            other.sees_free(&socket, &direct(path));
+        }
+    }
+    daemon.virsh("destroy g").ok();
 }
 
 #[test]

@@ -1,12 +1,19 @@
-//! Guests that do not answer: whatever waits for one of them, nobody else does.
+//! Guests and storage that do not answer, and room that there is not: whatever waits for one of them,
+//! nobody else does.
 
+use std::fs;
 use std::io::Write;
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::Signal;
+use tests::plugging::{is_mine, lends};
+use tests::saving::{self, SmallDisk};
 use tests::wire::{self, procedure};
-use tests::{Daemon, domains, processes, wait};
+use tests::{Daemon, Options, domains, processes, wait};
 
 /// A client does five calls at a time: enough clients to fill any pool of threads.
 const CLIENTS: usize = 120;
@@ -85,4 +92,178 @@ fn changes_queued_on_a_stuck_guest_keep_nobody_else_waiting() {
     daemon.wait_for_state("stuck", "paused (user)");
     daemon.virsh("destroy stuck").ok();
     daemon.assert_well();
+}
+
+/// A file system whose server never says a word: who looks at anything in it waits.
+struct HungMount {
+    place: PathBuf,
+    server: Option<fs::File>,
+}
+
+impl HungMount {
+    /// None where the user may not mount, or there is no FUSE.
+    fn new(place: PathBuf) -> Option<HungMount> {
+        fs::create_dir_all(&place).expect("a folder");
+        let server = fs::File::options().read(true).write(true).open("/dev/fuse").ok()?;
+        let options =
+            format!("fd={},rootmode=40000,user_id=0,group_id=0,allow_other", server.as_raw_fd());
+        let options = std::ffi::CString::new(options).expect("no NUL");
+        let flags = rustix::mount::MountFlags::empty();
+        rustix::mount::mount("iv-hung", &place, "fuse", flags, Some(options.as_c_str())).ok()?;
+        Some(HungMount { place, server: Some(server) })
+    }
+
+    /// From now on whoever looks gets an error, as do those who wait.
+    fn end(&mut self) {
+        self.server = None;
+    }
+}
+
+impl Drop for HungMount {
+    fn drop(&mut self) {
+        self.end();
+        let _ = rustix::mount::unmount(&self.place, rustix::mount::UnmountFlags::DETACH);
+    }
+}
+
+fn beside(daemon: &Daemon, line: &str) -> Child {
+    let mut command = Command::new("virsh");
+    command.args(["-c", &daemon.uri()]).args(line.split_whitespace());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command.spawn().expect("virsh runs")
+}
+
+#[test]
+fn a_mount_that_hangs_holds_up_nothing_but_its_own_guest() {
+    let mut daemon = Daemon::start();
+    if daemon.is_external() {
+        return;
+    }
+    let Some(mut mount) = HungMount::new(daemon.path("hung")) else {
+        eprintln!("skipped: no right to mount, or no FUSE");
+        return;
+    };
+    let inside = |name: &str| mount.place.join(name).display().to_string();
+    let image = inside("disk.img");
+    for name in ["saved", "dumped", "plugged", "witness"] {
+        saving::ticking(&daemon, name);
+    }
+    let on_it =
+        domains::from_disk("hung", Path::new(&image), &domains::serial_file(&daemon, "hung"));
+    daemon.define(&on_it).ok();
+    let disk = format!(
+        "<disk type='file'><source file='{image}'/><target dev='vdz' bus='virtio'/></disk>"
+    );
+    let disk = daemon.write("disk.xml", disk);
+    let pool = format!(
+        "<pool type='dir'><name>hung</name><target><path>{}</path></target></pool>",
+        mount.place.display()
+    );
+    let pool = daemon.write("pool.xml", pool);
+    let lines = [
+        "start hung".to_owned(),
+        format!("save saved {}", inside("image")),
+        format!("dump dumped {} --live", inside("core")),
+        format!("attach-device plugged {} --live", disk.display()),
+        format!("pool-create {}", pool.display()),
+        "domblkinfo hung hda".to_owned(),
+    ];
+    let mut calls: Vec<_> = lines.iter().map(|line| (line, beside(&daemon, line))).collect();
+    // Everything else goes on, again and again, also about the guests that wait.
+    for _ in 0..3 {
+        for line in [
+            "list --all",
+            "dominfo hung",
+            "dumpxml saved",
+            "domstate dumped",
+            "domstats --nowait witness",
+            "suspend witness",
+            "resume witness",
+            "pool-list --all",
+        ] {
+            daemon.virsh(line).ok();
+        }
+        daemon.virsh_with_file("create", &domains::minimal("other")).ok();
+        daemon.virsh("destroy other").ok();
+    }
+    saving::assert_ticks(&daemon, "witness");
+    let over: Vec<_> = calls
+        .iter_mut()
+        .filter_map(|(line, call)| call.try_wait().expect("a child").map(|_| line.as_str()))
+        .collect();
+    assert!(over.len() < calls.len(), "none met the mount: {over:?}");
+    mount.end();
+    for (line, mut call) in calls {
+        let status =
+            wait::until(&format!("the end of {line:?}"), || call.try_wait().expect("a child"));
+        assert!(!status.success(), "{line:?} did what cannot be");
+    }
+    for name in ["saved", "dumped", "plugged", "witness"] {
+        wait::until(&format!("{name} to run"), || {
+            daemon.virsh_words(&["domstate", name]).ok().starts_with("running").then_some(())
+        });
+        saving::assert_ticks(&daemon, name);
+    }
+    daemon.assert_well();
+}
+
+/// What cannot be written down is not begun; what happens all the same is written down later.
+#[test]
+fn a_full_run_folder_loses_no_guest() {
+    let mut daemon = Daemon::prepare(Options::default());
+    if daemon.is_external() {
+        return;
+    }
+    let folder = daemon.path("run/libvirt/qemu");
+    let Some(room) = SmallDisk::mount(folder.clone(), "256k") else {
+        eprintln!("skipped: no right to mount");
+        return;
+    };
+    daemon.launch();
+    tests::plugging::start(&daemon, "g");
+    daemon.define(&domains::minimal("other")).ok();
+    let (image, disk) = tests::plugging::usb_disk(&daemon, "usb.img");
+    let iso = daemon.write("images/one.iso", vec![0; 1 << 16]);
+    let status = || fs::read_to_string(folder.join("g.xml")).expect("a status file");
+    let before = status();
+    let filler = folder.join("filler");
+    // To the last block; the error at the end is the point.
+    let _ = fs::write(&filler, vec![0; 1 << 20]);
+
+    let full = ["No space left on device"];
+    daemon.virsh("start other").fails_with(&full);
+    assert_eq!(daemon.qemus().len(), 1, "a guest that nobody would find again");
+    daemon.virsh(&format!("attach-device g {} --live", disk.display())).fails_with(&full);
+    let insert = format!("change-media g hdc {} --insert --live", iso.display());
+    daemon.virsh(&insert).fails_with(&full);
+    assert!(is_mine(&image) && is_mine(&iso), "nothing is lent");
+    let told = daemon.virsh("dumpxml g").ok();
+    assert!(!told.contains("usb.img") && !told.contains("one.iso"), "{told}");
+    saving::assert_ticks(&daemon, "g");
+    // It can be stopped all the same, and that is told.
+    daemon.virsh("suspend g").ok();
+    assert!(daemon.virsh("domstate g").ok().starts_with("paused"));
+    assert_eq!(status(), before, "the old one is whole");
+    // A daemon that is killed now finds the guest by it, and QEMU tells what it does.
+    daemon.kill();
+    daemon.launch();
+    wait::until("the guest to be told of", || {
+        daemon.virsh("domstate g").ok().starts_with("paused").then_some(())
+    });
+    daemon.virsh("resume g").ok();
+    saving::assert_ticks(&daemon, "g");
+    daemon.virsh("suspend g").ok();
+
+    fs::remove_file(&filler).expect("it");
+    wait::until("it to be written down at last", || {
+        status().contains("state='paused'").then_some(())
+    });
+    daemon.virsh(&format!("attach-device g {} --live", disk.display())).ok();
+    daemon.virsh(&insert).ok();
+    assert!(!lends(&daemon) || !is_mine(&image));
+    assert!(status().contains("usb.img") && status().contains("one.iso"));
+    daemon.virsh("start other").ok();
+    daemon.virsh("destroy other").ok();
+    daemon.virsh("destroy g").ok();
+    drop(room);
 }

@@ -1,0 +1,68 @@
+//! SIGKILL of the daemon while a guest is tuned: afterwards what is told, what is written down, what
+//! QEMU has and what the kernel holds are the same.
+//!
+//! `TUNE_KILLS=N` changes the number of kills, `KILL_SEED=N` the moments.
+
+use std::time::{Duration, Instant};
+
+use tests::mutate::Random;
+use tests::plugging::{begin, from_env};
+use tests::{Daemon, guests, saving, truth, wait};
+
+#[test]
+fn a_kill_while_a_guest_is_tuned_leaves_the_truth() {
+    let kills = from_env("TUNE_KILLS", 16);
+    let seed = from_env("KILL_SEED", 1);
+    let mut random = Random::new(seed);
+    let mut daemon = Daemon::start();
+    if daemon.is_external() {
+        return;
+    }
+    truth::start(&daemon, "g");
+    let rounds = [
+        "blkdeviotune g hda --total-bytes-sec 1000000 --live; \
+         blkdeviotune g hda --total-bytes-sec 2000000 --live; \
+         blkdeviotune g hda --total-bytes-sec 0 --live",
+        "iothreadadd g 5 --live; iothreadpin g 5 1 --live; iothreadpin g 5 0 --live; \
+         iothreaddel g 5 --live",
+        "vcpupin g 0 0 --live; vcpupin g 0 1 --live; vcpupin g 0 0-1 --live",
+        "emulatorpin g 0 --live; emulatorpin g 1 --live; emulatorpin g 0-1 --live",
+        "iothreadpin g 1 0 --live; iothreadpin g 1 1 --live; iothreadpin g 1 0-1 --live",
+        "setmem g 20M --live; setmem g 24M --live; setmem g 32M --live",
+        "domif-setlink g 52:54:00:00:00:01 down; domif-setlink g 52:54:00:00:00:01 up",
+        "setvcpus g 2 --live",
+    ];
+    let begun = Instant::now();
+    begin(&daemon, rounds[0]).wait().expect("virsh ends");
+    let whole_round = begun.elapsed();
+    for kill in 0..kills {
+        let line = rounds[(kill % rounds.len() as u64) as usize];
+        let qemu = daemon.qemus()[0];
+        let mut client = begin(&daemon, line);
+        let moment = random.below(whole_round.as_micros() as usize * 11 / 10);
+        std::thread::sleep(Duration::from_micros(moment as u64));
+        daemon.kill();
+        client.wait().expect("virsh ends without its daemon");
+        daemon.launch();
+        let what = format!("after kill {kill} of seed {seed}, {moment} us into {line:?}");
+        truth::settled(&daemon, "g", qemu, &[], &what);
+        saving::assert_ticks(&daemon, "g");
+        let said = saving::serial(&daemon, "g");
+        let booted = said.matches(guests::BOOT_SECTOR_LINE).count();
+        assert_eq!(booted, 1, "{what}: the guest booted once");
+        if line.starts_with("setvcpus") {
+            // No boot sector gives a processor back.
+            daemon.virsh("destroy g").ok();
+            daemon.virsh("start g").ok();
+            wait::until("the guest to tick", || {
+                saving::serial(&daemon, "g").contains("..").then_some(())
+            });
+            continue;
+        }
+        // What was half done can be done again.
+        begin(&daemon, line).wait().expect("virsh ends");
+        truth::settled(&daemon, "g", qemu, &[], &format!("done again, {what}"));
+        daemon.virsh("iothreaddel g 5 --live");
+    }
+    assert_eq!(daemon.qemus().len(), 1);
+}
