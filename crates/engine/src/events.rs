@@ -124,6 +124,33 @@ pub enum DomainEvent {
         /// How often, this time included.
         iteration: i32,
     },
+    /// A disk's image was missing at the start (`virConnectDomainEventDiskChangeReason`).
+    DiskChange {
+        /// Device alias.
+        alias: String,
+        /// The image that is missing.
+        old: Option<String>,
+        /// 0: the drive is empty; 1: the guest goes without the disk.
+        reason: i32,
+    },
+    /// The monitor of a guest's QEMU failed.
+    ControlError,
+    /// The guest has another amount of a memory device.
+    MemoryDeviceSizeChange {
+        /// Device alias.
+        alias: String,
+        /// How much of it now, in KiB.
+        kib: u64,
+    },
+    /// The guest gave an interface another hardware address.
+    NicMacChange {
+        /// Device alias.
+        alias: String,
+        /// What it was.
+        old: model::domain::scalar::Mac,
+        /// What it is.
+        new: model::domain::scalar::Mac,
+    },
     /// A save or dump came to its end.
     JobCompleted(Box<crate::domain::save::JobNumbers>),
     /// Memory of the guest failed.
@@ -209,10 +236,13 @@ pub enum Event {
 pub type Subscriber = Arc<dyn Fn(&Event) + Send + Sync>;
 
 /// Tells events to subscribers.
+///
+/// No lock is held while they are told: a subscriber may take locks of its own, under which others
+/// begin or end subscriptions.
 #[derive(Default)]
 pub struct EventBus {
     next: AtomicU64,
-    subscribers: RwLock<BTreeMap<u64, Subscriber>>,
+    subscribers: RwLock<Arc<BTreeMap<u64, Subscriber>>>,
 }
 
 impl std::fmt::Debug for EventBus {
@@ -232,21 +262,79 @@ impl EventBus {
     /// Has `subscriber` called for every event from now on.
     pub fn subscribe(self: &Arc<Self>, subscriber: Subscriber) -> Subscription {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        self.subscribers.write().unwrap_or_else(PoisonError::into_inner).insert(id, subscriber);
+        self.change(|subscribers| subscribers.insert(id, subscriber));
         Subscription { bus: Arc::clone(self), id }
     }
 
-    /// Tells `event` to all subscribers, on this thread.
+    /// Tells `event` to all subscribers, on this thread. One whose subscription ends meanwhile may
+    /// still be told.
     pub fn publish(&self, event: &Event) {
-        let subscribers = self.subscribers.read().unwrap_or_else(PoisonError::into_inner);
+        let subscribers =
+            Arc::clone(&self.subscribers.read().unwrap_or_else(PoisonError::into_inner));
         for subscriber in subscribers.values() {
             subscriber(event);
         }
+    }
+
+    /// Changes who is told; what the change takes out goes after the lock.
+    fn change(&self, change: impl FnOnce(&mut BTreeMap<u64, Subscriber>) -> Option<Subscriber>) {
+        let mut current = self.subscribers.write().unwrap_or_else(PoisonError::into_inner);
+        // Who is being told keeps the older list alive.
+        let out = change(Arc::make_mut(&mut current));
+        drop(current);
+        drop(out);
     }
 }
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        self.bus.subscribers.write().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+        self.bus.change(|subscribers| subscribers.remove(&self.id));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+    use std::sync::atomic::AtomicU32;
+
+    #[test]
+    fn a_subscription_may_end_while_its_subscriber_is_told() {
+        let bus = Arc::new(EventBus::default());
+        let told = Arc::new(AtomicU32::new(0));
+        let held: Arc<Mutex<Option<Subscription>>> = Arc::default();
+        let (count, own) = (Arc::clone(&told), Arc::clone(&held));
+        let subscription = bus.subscribe(Arc::new(move |_| {
+            count.fetch_add(1, Ordering::Relaxed);
+            // A lock under which others end subscriptions, and an end of one.
+            own.lock().expect("not poisoned").take();
+        }));
+        *held.lock().expect("not poisoned") = Some(subscription);
+        let secret = SecretRef { uuid: units::Uuid([0; 16]), usage_type: 0, usage: Arc::from("") };
+        for _ in 0..2 {
+            bus.publish(&Event::Secret(secret.clone(), SecretEvent::ValueChanged));
+        }
+        assert_eq!(told.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn who_ends_a_subscription_under_a_lock_waits_for_nobody_who_is_told() {
+        let bus = Arc::new(EventBus::default());
+        let lock = Arc::new(Mutex::new(()));
+        let secret = SecretRef { uuid: units::Uuid([0; 16]), usage_type: 0, usage: Arc::from("") };
+        for _ in 0..200 {
+            let own = Arc::clone(&lock);
+            let subscription = bus.subscribe(Arc::new(move |_| {
+                drop(own.lock().expect("not poisoned"));
+            }));
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    bus.publish(&Event::Secret(secret.clone(), SecretEvent::ValueChanged));
+                });
+                let held = lock.lock().expect("not poisoned");
+                drop(subscription);
+                drop(held);
+            });
+        }
     }
 }
