@@ -214,6 +214,13 @@ impl Daemon {
         self.end(Signal::TERM)
     }
 
+    /// Waits until the daemon, which was told to, has ended.
+    #[track_caller]
+    pub fn wait_for_end(&mut self) -> ExitStatus {
+        let mut child = self.child.take().expect("the daemon runs and is ours");
+        wait::until("the daemon to end", || child.try_wait().expect("our own child"))
+    }
+
     /// Ends the daemon with SIGKILL.
     #[track_caller]
     pub fn kill(&mut self) -> ExitStatus {

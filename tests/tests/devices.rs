@@ -240,3 +240,33 @@ fn an_emulated_tpm_keeps_its_state_until_undefined() {
         assert!(!state.exists(), "{model}: its state is left");
     }
 }
+
+#[test]
+fn memory_that_the_guest_takes_is_shown_and_asked_for() {
+    let daemon = Daemon::start();
+    let above = "<maxMemory slots='4' unit='MiB'>512</maxMemory><currentMemory unit='MiB'>64</currentMemory>\
+        <cpu mode='custom' match='exact'><model>qemu64</model>\
+        <numa><cell id='0' cpus='0' memory='32' unit='MiB'/></numa></cpu>";
+    let device = "<memory model='virtio-mem'><target><size unit='MiB'>128</size><node>0</node>\
+        <block unit='MiB'>2</block><requested unit='MiB'>0</requested></target></memory>\
+        <memballoon model='virtio'/>";
+    let xml = domain("elastic", "q35", BIOS, above, device)
+        .replace("<memory unit='MiB'>64</memory>", "<memory unit='MiB'>160</memory>");
+    daemon.define(&xml).ok();
+    daemon.virsh("start elastic --paused").ok();
+    let shown = |path: &str| daemon.virsh_words(&["dumpxml", "elastic", "--xpath", path]).ok();
+    let target = shown("//devices/memory/target");
+    assert!(target.contains("<current unit=\"KiB\">0</current>"), "{target}");
+    assert!(target.contains("<address base=\"0x"), "{target}");
+    // What the balloon has is what is there at the start.
+    let current = shown("/domain/currentMemory");
+    assert!(current.contains(">32768<"), "{current}");
+    daemon.virsh("update-memory-device elastic --requested-size 64M").ok();
+    let printed =
+        daemon.virsh("update-memory-device elastic --requested-size 32M --print-xml").ok();
+    assert!(printed.contains("<requested unit=\"KiB\">32768</requested>"), "{printed}");
+    assert!(shown("//devices/memory/target/requested").contains(">65536<"));
+    let odd = daemon.virsh("update-memory-device elastic --requested-size 65M");
+    odd.fails_with(&["requested size must be an integer multiple of block size"]);
+    domains::discard(&daemon, "elastic");
+}

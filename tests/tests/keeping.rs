@@ -4,10 +4,49 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use tests::{Daemon, client, domains, guests, namespace, paths, tool, wait};
+use tests::{Daemon, Options, client, domains, guests, namespace, paths, tool, wait};
 
 fn states(daemon: &Daemon, names: [&str; 2]) -> [String; 2] {
     names.map(|name| daemon.virsh_words(&["domstate", "--reason", name]).ok().trim().to_owned())
+}
+
+#[test]
+fn guests_end_with_their_daemon_as_qemu_conf_says() {
+    let mut daemon = Daemon::prepare(Options::default());
+    if daemon.is_external() {
+        return;
+    }
+    let conf = "auto_shutdown_try_save = \"persistent\"\nauto_shutdown_try_shutdown = \"transient\"\n\
+                auto_shutdown_poweroff = \"transient\"\nauto_shutdown_wait = 1\n";
+    daemon.write("etc/libvirt/qemu.conf", conf);
+    daemon.launch();
+    daemon.define(&domains::boot_sector(&daemon, "kept")).ok();
+    daemon.define(&domains::boot_sector(&daemon, "still")).ok();
+    daemon.virsh("start kept").ok();
+    daemon.virsh("start still --paused").ok();
+    daemon.virsh_with_file("create", &domains::boot_sector(&daemon, "fleeting")).ok();
+    let session = if daemon.session() { "session" } else { "system" };
+    let socket = daemon.socket().with_file_name("libvirt-admin-sock");
+    let uri = format!("libvirtd+unix:///{session}?socket={}", socket.display());
+    tool("virt-admin", &["-c", &uri, "daemon-shutdown", "--preserve"], "");
+    daemon.wait_for_end();
+    assert!(daemon.qemus().is_empty(), "{}", daemon.log());
+    daemon.launch();
+    let listed = daemon.virsh("list --all --name").ok();
+    assert!(!listed.contains("fleeting"), "{listed}");
+    // With the next boot of the host they go on, once.
+    for name in ["kept", "still"] {
+        let shown = daemon.virsh_words(&["dominfo", name]).ok();
+        assert!(shown.contains("Managed save:   yes"), "{shown}");
+        assert!(shown.contains("Autostart Once: enable"), "{shown}");
+        assert!(shown.contains("Autostart:      disable"), "{shown}");
+        daemon.virsh_words(&["start", name]).ok();
+    }
+    assert_eq!(states(&daemon, ["kept", "still"])[0], "running (restored)");
+    assert!(states(&daemon, ["kept", "still"])[1].starts_with("paused"));
+    // Nothing else brings them to an end with the daemon.
+    daemon.restart();
+    assert_eq!(daemon.qemus().len(), 2);
 }
 
 #[test]

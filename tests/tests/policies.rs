@@ -218,3 +218,42 @@ fn a_full_disk_pauses_the_guest_that_fills_it() {
         daemon.wait_for_state("g", "running (unpaused)");
     });
 }
+
+#[test]
+fn a_guest_goes_without_images_that_may_be_missing() {
+    let daemon = Daemon::start();
+    let missing = daemon.path("images/none");
+    let disk = |device: &str, target: &str, policy: &str| {
+        format!(
+            "<disk type='file' device='{device}'><driver name='qemu' type='raw'/>\
+             <source file='{}' startupPolicy='{policy}'/><target dev='{target}'/></disk>",
+            missing.display()
+        )
+    };
+    let with = |name: &str, disks: String| {
+        let xml = domains::boot_sector(&daemon, name);
+        xml.replacen("<devices>", &format!("<devices>{disks}"), 1)
+    };
+    let may = disk("cdrom", "hdc", "optional") + &disk("disk", "vdb", "optional");
+    daemon.define(&with("may", may)).ok();
+    daemon.virsh("start may").ok();
+    let path = missing.display().to_string();
+    let live = daemon.virsh("dumpxml may").ok();
+    assert!(live.contains("dev='hdc'") && !live.contains("dev='vdb'"), "{live}");
+    assert!(!live.contains(&path), "{live}");
+    let stored = daemon.virsh("dumpxml may --inactive").ok();
+    assert_eq!(stored.matches(&path).count(), 2, "{stored}");
+    domains::discard(&daemon, "may");
+
+    // A start wants it; going on from where it was does not.
+    daemon.define(&with("should", disk("cdrom", "hdc", "requisite"))).ok();
+    daemon.virsh("start should").fails_with(&["Cannot access storage file", "No such file"]);
+    daemon.write("images/none", [0; 1 << 16]);
+    daemon.virsh("start should").ok();
+    daemon.virsh("managedsave should").ok();
+    std::fs::remove_file(&missing).expect("our own file");
+    daemon.virsh("start should").ok();
+    let live = daemon.virsh("dumpxml should").ok();
+    assert!(live.contains("dev='hdc'") && !live.contains(&path), "{live}");
+    domains::discard(&daemon, "should");
+}

@@ -7,6 +7,7 @@ use protocol::admin::{self, NonnullClient, NonnullServer, Procedure, procs};
 use protocol::consts::admin::field;
 use protocol::{TypedParam, TypedParamValue};
 use rpc::server::{ClientInfo, Limits, Outcome, ServerHandle};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 use tokio::sync::{Notify, watch};
@@ -22,13 +23,15 @@ const TRANSPORT_UNIX: u32 = 0;
 pub struct Control {
     servers: Mutex<Vec<ServerHandle>>,
     end: Notify,
+    preserve: AtomicBool,
     timeout: watch::Sender<Option<Duration>>,
 }
 
 impl Default for Control {
     fn default() -> Self {
         let (timeout, _) = watch::channel(None);
-        Self { servers: Mutex::default(), end: Notify::new(), timeout }
+        let preserve = AtomicBool::new(false);
+        Self { servers: Mutex::default(), end: Notify::new(), preserve, timeout }
     }
 }
 
@@ -41,6 +44,11 @@ impl Control {
     /// Comes to an end when a client asks the daemon to end.
     pub async fn shutdown_requested(&self) {
         self.end.notified().await;
+    }
+
+    /// Guests are to be brought to an end, too, as when the host stops.
+    pub fn preserves(&self) -> bool {
+        self.preserve.load(Ordering::Relaxed)
     }
 
     /// Sets after how long without clients and guests the daemon ends by itself.
@@ -231,11 +239,8 @@ pub fn call(service: &dyn Governed, session: &Session, request: Request<'_, '_>)
         Procedure::ConnectDaemonShutdown => now::<procs::ConnectDaemonShutdown>(request, |args| {
             let preserve =
                 protocol::consts::admin::connect_daemon_shutdown::DAEMON_SHUTDOWN_PRESERVE;
-            if args.flags & preserve != 0 {
-                let detail = "guests run on when the daemon ends; saving them is not supported";
-                return Err(refusal(ErrorCode::OPERATION_UNSUPPORTED, detail));
-            }
-            no_flags(args.flags)?;
+            no_flags(args.flags & !preserve)?;
+            control.preserve.store(args.flags & preserve != 0, Ordering::Relaxed);
             control.end.notify_one();
             Ok(())
         }),

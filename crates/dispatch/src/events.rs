@@ -381,6 +381,34 @@ fn domain_message(
                 DomainEventCallbackIoErrorReasonMsg
             )
         }
+        (7, DomainEvent::ControlError) => {
+            let msg = remote::DomainEventControlErrorMsg { dom };
+            either!(
+                legacy,
+                id,
+                msg,
+                DomainEventControlError,
+                DomainEventCallbackControlError,
+                DomainEventCallbackControlErrorMsg
+            )
+        }
+        (9, DomainEvent::DiskChange { alias, old, reason }) => {
+            let msg = remote::DomainEventDiskChangeMsg {
+                dom,
+                old_src_path: old.clone(),
+                new_src_path: None,
+                dev_alias: alias.clone(),
+                reason: *reason,
+            };
+            either!(
+                legacy,
+                id,
+                msg,
+                DomainEventDiskChange,
+                DomainEventCallbackDiskChange,
+                DomainEventCallbackDiskChangeMsg
+            )
+        }
         (10, DomainEvent::TrayChange { alias, reason }) => {
             let msg =
                 remote::DomainEventTrayChangeMsg { dom, dev_alias: alias.clone(), reason: *reason };
@@ -521,6 +549,21 @@ fn domain_message(
             message::<events::DomainEventCallbackJobCompleted>(
                 &remote::DomainEventCallbackJobCompletedMsg { callback_id: id, dom, params },
             )
+        }
+        (26, DomainEvent::MemoryDeviceSizeChange { alias, kib }) => {
+            let (callback_id, alias, size) = (id, alias.clone(), *kib);
+            message::<events::DomainEventMemoryDeviceSizeChange>(
+                &remote::DomainEventMemoryDeviceSizeChangeMsg { callback_id, dom, alias, size },
+            )
+        }
+        (27, DomainEvent::NicMacChange { alias, old, new }) => {
+            message::<events::DomainEventNicMacChange>(&remote::DomainEventNicMacChangeMsg {
+                callback_id: id,
+                dom,
+                alias: alias.clone(),
+                old_mac: old.to_string(),
+                new_mac: new.to_string(),
+            })
         }
         (25, DomainEvent::MemoryFailure { recipient, action, flags }) => {
             message::<events::DomainEventMemoryFailure>(&remote::DomainEventMemoryFailureMsg {

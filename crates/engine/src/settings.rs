@@ -1,6 +1,7 @@
 //! The daemon's settings: `qemu.conf` over the defaults of the layout.
 
 use crate::conf::{ConfError, ConfFile};
+use crate::domain::host_stop::HostStopSettings;
 use crate::layout::Layout;
 use model::save_image::SaveFormat;
 use plan::Ids;
@@ -26,6 +27,8 @@ pub struct EngineSettings {
     pub kvm: KvmPolicy,
     /// For saving and dumping guests.
     pub save: SaveSettings,
+    /// What becomes of guests when the host stops.
+    pub host_stop: HostStopSettings,
     /// `auto_start_delay`: between two domains that start with the host.
     pub auto_start_delay: Duration,
     /// `stdio_handler`: what guests say goes through the log daemon, not straight to files.
@@ -198,7 +201,17 @@ pub fn load(
     let delay = conf.number("auto_start_delay")?.and_then(|delay| u64::try_from(delay).ok());
     let auto_start_delay = Duration::from_millis(delay.unwrap_or(0));
     let locks = LockSettings::default();
-    Ok(EngineSettings { qemu, kvm, save, auto_start_delay, log_daemon, lock_manager, locks })
+    let host_stop = HostStopSettings::read(&conf, layout.session)?;
+    Ok(EngineSettings {
+        qemu,
+        kvm,
+        save,
+        host_stop,
+        auto_start_delay,
+        log_daemon,
+        lock_manager,
+        locks,
+    })
 }
 
 fn save(conf: &ConfFile, layout: &Layout) -> Result<SaveSettings, ConfError> {

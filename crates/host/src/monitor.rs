@@ -81,6 +81,11 @@ impl MonitorError {
     pub fn is_unanswered(&self) -> bool {
         matches!(self, Self::Timeout { .. } | Self::Lost { .. })
     }
+
+    /// Whether the line itself broke, or what came over it makes no sense; its end is none of that.
+    pub fn is_failure(&self) -> bool {
+        matches!(self, Self::Io(_) | Self::Protocol(_))
+    }
 }
 
 /// What a monitor tells whoever listens to it, in QEMU's order.

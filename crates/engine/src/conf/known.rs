@@ -69,6 +69,8 @@ pub const QEMU: Known = Known {
     numbers: &[
         "auto_dump_bypass_cache",
         "auto_save_bypass_cache",
+        "auto_shutdown_restore",
+        "auto_shutdown_wait",
         "auto_start_bypass_cache",
         "auto_start_delay",
         "chardev_tls",
@@ -110,6 +112,9 @@ pub const QEMU: Known = Known {
     ],
     texts: &[
         "auto_dump_path",
+        "auto_shutdown_poweroff",
+        "auto_shutdown_try_save",
+        "auto_shutdown_try_shutdown",
         "bridge_helper",
         "dbus_daemon",
         "deprecation_behavior",

@@ -6,6 +6,7 @@ pub mod agent;
 pub mod devices;
 mod disk_locks;
 pub mod hardware;
+pub mod host_stop;
 pub mod job;
 mod keepers;
 mod native;

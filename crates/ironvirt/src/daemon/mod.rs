@@ -172,7 +172,12 @@ async fn serve(args: &Args, handle: tokio::runtime::Handle) -> Result<(), String
         }
     }
     tell_manager("STOPPING=1");
+    let preserve = control.preserves();
     servers.shutdown().await;
+    if preserve {
+        tracing::info!("guests end as when the host stops");
+        engine.host_stops().await;
+    }
     engine.daemon_hook(DaemonHook::Shutdown).await;
     engine.close();
     Ok(())

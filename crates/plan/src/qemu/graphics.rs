@@ -92,6 +92,11 @@ impl Build<'_> {
                 );
                 return;
             }
+            if graphics.listens.len() > 1 {
+                let message = "QEMU does not support multiple listens for one graphics device.";
+                self.fail("qemu.graphics-listen", message);
+                return;
+            }
             for listen in graphics.listens.iter().filter(|l| l.kind == ListenType::Network) {
                 if listen.address.is_none() {
                     let network = listen.network.as_deref().unwrap_or_default();
@@ -175,7 +180,7 @@ impl Build<'_> {
         self.need("vnc", "<graphics type='vnc'>");
         let listen = graphics.listens.first().cloned().unwrap_or_default();
         let automatic =
-            graphics.auto_port == Some(YesNo::Yes) || graphics.port.is_none_or(|p| p < 0);
+            graphics.auto_port == Some(YesNo::Yes) || graphics.port.is_some_and(|p| p < 0);
         let mut out = match listen.kind {
             ListenType::Socket => {
                 let path = listen.socket.clone().unwrap_or_default();
@@ -183,16 +188,17 @@ impl Build<'_> {
             }
             ListenType::Address | ListenType::Network => {
                 let address = listen.address.clone().unwrap_or_else(|| self.set.vnc.listen.clone());
+                let fixed = graphics.port.unwrap_or_default();
+                if !automatic && !(5900..=65535).contains(&fixed) {
+                    self.fail("qemu.vnc-port", "vnc port must be in range [5900,65535]");
+                    return;
+                }
                 let name = if index == 0 { "vnc.port".into() } else { format!("vnc{index}.port") };
                 let range = self.set.vnc.ports;
                 let port = self.port("vnc", &name, &address, graphics.port, automatic, range);
                 // Displays count from port 5900.
                 let display = match port.parse::<u32>() {
-                    Ok(port) if port >= 5900 => (port - 5900).to_string(),
-                    Ok(port) => {
-                        self.fail("qemu.vnc-port", format!("vnc port {port} must be >= 5900"));
-                        return;
-                    }
+                    Ok(port) => port.saturating_sub(5900).to_string(),
                     Err(_) => display_mark(&name),
                 };
                 let address = if address.contains(':') { format!("[{address}]") } else { address };
@@ -277,7 +283,12 @@ impl Build<'_> {
         self.commands.push(QmpCommand { result: None, json: text.to_string(), secret: true });
         let until = graphics.passwd_valid_to.as_deref();
         let time = until.and_then(model::domain::hotplug::update::seconds_of);
-        let time = time.map_or_else(|| "never".to_string(), |time| time.to_string());
+        let time = match time {
+            // Nobody gets in with an empty one.
+            _ if password.is_empty() => "now".to_string(),
+            None => "never".to_string(),
+            Some(time) => time.to_string(),
+        };
         let text = serde_json::json!({
             "execute": "expire_password",
             "arguments": {"protocol": protocol, "time": time},

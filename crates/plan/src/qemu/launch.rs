@@ -507,6 +507,12 @@ fn assemble(
             because("iothreads", "I/O threads are pinned and limited"),
         ));
     }
+    if live.devices.iter().any(|devices| !devices.memories.is_empty()) {
+        prelude.push((
+            command(Some("qmp.memory-devices"), r#"{"execute":"query-memory-devices"}"#),
+            because("devices/memory", "where QEMU put them, and how much of them the guest has"),
+        ));
+    }
     let (commands, command_reasons) = parts.commands;
     prelude.extend(commands.into_iter().zip(command_reasons));
     let (commands, command_reasons) = prelude.into_iter().unzip();

@@ -9,8 +9,10 @@ use model::domain::cpu::CpuCheck;
 use model::domain::devices::chardev::{CharSource, CharSourceElement, CharTargetType, CharType};
 use model::domain::devices::graphics::GraphicsType;
 use model::domain::devices::interface::InterfaceTarget;
-use model::domain::devices::memory::MemoryBase;
+use model::domain::devices::memballoon::BalloonModel;
+use model::domain::devices::memory::{MemoryBase, MemoryDevice, MemoryModel};
 use model::domain::hotplug::{Device, Place};
+use model::domain::scalar::Kib;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 
@@ -70,6 +72,9 @@ pub fn observe(plan: &LaunchPlan, results: &Results) -> Observed {
         ptys(&mut domain, chardevs);
     }
     ports(&mut domain, results);
+    if let Some(found) = json("qmp.memory-devices") {
+        memory_devices(&mut domain, found);
+    }
     if let (Some(cpu), Some(enabled), Some(filtered)) =
         (domain.cpu.as_mut(), json("qmp.cpu-features"), json("qmp.cpu-filtered"))
     {
@@ -223,8 +228,8 @@ pub fn observe_plugged(domain: &mut Domain, place: Place, results: &Results) {
         Some(ResultValue::Json(value)) => value.get("pty").and_then(Value::as_str),
         _ => None,
     };
-    let base = match results.get(&ResultName::new("qmp.memory-devices")) {
-        Some(ResultValue::Json(value)) => memory_base(value, &alias),
+    let found = match results.get(&ResultName::new("qmp.memory-devices")) {
+        Some(ResultValue::Json(value)) => found_memory(value, &alias),
         _ => None,
     };
     let Some(devices) = domain.devices.as_mut() else { return };
@@ -257,25 +262,69 @@ pub fn observe_plugged(domain: &mut Domain, place: Place, results: &Results) {
             }
         }
         Some(Device::Memory(_)) => {
-            let memory = &mut devices.memories[place.index];
-            match (&mut memory.address, base) {
-                (Some(Address::Dimm(dimm)), Some(base)) => dimm.base = Some(base.into()),
-                (_, Some(base)) => {
-                    memory.target.address = Some(MemoryBase { base: base.into() });
-                }
-                _ => {}
+            if let Some(found) = found {
+                found.show_in(&mut devices.memories[place.index]);
             }
         }
         _ => {}
     }
 }
 
-/// Where in the guest's memory QEMU put a device of it.
-fn memory_base(reply: &Value, alias: &str) -> Option<u64> {
+/// What QEMU says of a memory device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FoundMemory {
+    /// Where it is in the guest's memory.
+    base: Option<u64>,
+    /// How much of it the guest has, in KiB.
+    current: Option<Kib>,
+}
+
+impl FoundMemory {
+    fn show_in(self, memory: &mut MemoryDevice) {
+        if memory.model == MemoryModel::VirtioMem {
+            memory.target.current = self.current;
+        }
+        match (&mut memory.address, self.base) {
+            (Some(Address::Dimm(dimm)), Some(base)) => dimm.base = Some(base.into()),
+            (_, Some(base)) => memory.target.address = Some(MemoryBase { base: base.into() }),
+            _ => {}
+        }
+    }
+}
+
+/// What an answer to `query-memory-devices` says of one.
+fn found_memory(reply: &Value, alias: &str) -> Option<FoundMemory> {
     reply.as_array()?.iter().find_map(|device| {
         let data = device.get("data")?;
-        let is_it = data.get("id")?.as_str()? == alias;
         let at = data.get("addr").or_else(|| data.get("memaddr"));
-        is_it.then(|| at?.as_u64()).flatten()
+        let size = data.get("size").and_then(Value::as_u64);
+        (data.get("id")?.as_str()? == alias).then(|| FoundMemory {
+            base: at.and_then(Value::as_u64),
+            current: size.map(|bytes| Kib(bytes.div_ceil(1024))),
+        })
     })
+}
+
+/// Shows all memory devices as QEMU made them. What the guest may take beside its balloon's share is
+/// not in its current memory before it took it.
+fn memory_devices(domain: &mut Domain, reply: &Value) {
+    let total = domain.memory.as_ref().map_or(0, |memory| memory.size.0);
+    let Some(devices) = domain.devices.as_mut() else { return };
+    let (mut offered, mut taken) = (0_u64, 0_u64);
+    for memory in &mut devices.memories {
+        let alias = memory.alias.as_ref().map_or("", |alias| alias.name.as_str());
+        if let Some(found) = found_memory(reply, alias) {
+            found.show_in(memory);
+        }
+        if memory.model == MemoryModel::VirtioMem {
+            offered = offered.saturating_add(memory.target.size.0);
+            taken = taken.saturating_add(memory.target.current.map_or(0, |kib| kib.0));
+        }
+    }
+    let balloon = devices.memballoons.first().is_some_and(|b| b.model != BalloonModel::None);
+    if offered > 0 && balloon {
+        let own = total.saturating_sub(offered);
+        let current = domain.current_memory.map_or(own, |current| current.0.min(own));
+        domain.current_memory = Some(Kib(current.saturating_add(taken)));
+    }
 }

@@ -26,6 +26,8 @@ pub fn update(change: &Change, alias: &str, settings: &Settings, now: u64) -> Ve
                 map.insert("connected".into(), Value::from(*action));
             }
             let time = match valid_to {
+                // Nobody gets in with an empty one.
+                _ if password.is_empty() => "now".to_owned(),
                 None => "never".to_owned(),
                 Some(time) if *time <= now => "now".to_owned(),
                 Some(time) => time.to_string(),

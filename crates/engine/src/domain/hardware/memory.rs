@@ -3,7 +3,7 @@
 use crate::domain::affect::running;
 use crate::domain::power::monitor_error;
 use crate::domain::record::Domain;
-use crate::domain::vm::Vm;
+use crate::domain::vm::{self, Vm};
 use crate::engine::Engine;
 use diag::{ErrorDomain, VirError};
 use model::domain::Domain as Definition;
@@ -129,7 +129,10 @@ impl Engine {
             balloon.alias.as_ref().map(|alias| alias.name.clone())
         });
         if let Some(alias) = alias {
-            let kib = snapshot.summary().memory_kib;
+            // What the guest took of memory devices is none of the balloon's.
+            let live = snapshot.live.as_ref();
+            let beside = live.map_or(0, |live| vm::memory::taken(&live.definition));
+            let kib = snapshot.summary().memory_kib.saturating_sub(beside);
             stats.push(MemoryStat { tag: ACTUAL, name: "actual", value: kib });
             stats.extend(guest_stats(&vm, &alias).await);
         }

@@ -44,6 +44,16 @@ impl Engine {
         }
         Ok(())
     }
+
+    /// Looks whether all is there that the image of a disk of this host needs beside itself.
+    ///
+    /// # Errors
+    /// As of [`Engine::look_into_images`].
+    pub(in crate::domain) fn look_into_image(&self, disk: &Disk) -> Result<(), VirError> {
+        let Some((path, format)) = lowest(disk, &Found::default()) else { return Ok(()) };
+        let who = self.settings.qemu.ids.map(|ids| (ids.uid, ids.gid));
+        lies_on(Path::new(&path), &format, &mut HashSet::new(), who).map(|_| ())
+    }
 }
 
 /// What an image needs beside itself.

@@ -11,6 +11,7 @@ pub(in crate::domain) mod labels;
 pub(in crate::domain) mod launch;
 pub(crate) mod limits;
 pub(in crate::domain) mod links;
+mod policy;
 pub(in crate::domain) mod qemu_log;
 pub(in crate::domain) mod results;
 pub(in crate::domain) mod steps;
@@ -204,6 +205,9 @@ impl Engine {
         // A definition of old may have left ports open; a running guest has all.
         model::domain::defaults::assign_usb_ports(definition);
         model::domain::assign_aliases(definition);
+        if id >= 0 {
+            self.forgo(definition, options.takes_up);
+        }
         let firmware = self.firmware();
         let variable = definition
             .clock
@@ -333,8 +337,12 @@ impl Engine {
         }
         let saved_cpu = incoming.as_ref().map(|incoming| incoming.cpu.clone());
         let plan = {
-            let engine = Arc::clone(self);
+            let (engine, domain) = (Arc::clone(self), Arc::clone(domain));
             crate::blocking(move || {
+                model::domain::assign_aliases(&mut definition);
+                for told in engine.forgo(&mut definition, saved_cpu.is_some()) {
+                    engine.tell(&domain, told);
+                }
                 let plan = match saved_cpu {
                     None => engine.plan_start(&mut definition, id, options)?,
                     Some(cpu) => {

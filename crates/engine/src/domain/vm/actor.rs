@@ -1,7 +1,7 @@
 //! The actor of a running VM: the one task that changes its live state, from its start to the end
 //! of QEMU and of all that was made for it.
 
-use super::{EndReason, IoError, Message, NodesWanted, Vm};
+use super::{EndReason, IoError, Message, NodesWanted, Vm, memory, nic};
 use crate::domain::adopt::status::{Pending, Sidecar, StatusFile};
 use crate::domain::agent::link::AgentLink;
 use crate::domain::devices::{Answer, Change, Waiting};
@@ -29,6 +29,7 @@ use lifecycle::{
 use model::domain::Domain as Definition;
 use model::domain::clock::{Clock, ClockOffset};
 use model::domain::devices::watchdog::WatchdogAction;
+use model::domain::scalar::{Kib, Mac};
 use plan::Undo;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64};
@@ -179,9 +180,13 @@ impl Actor {
                     Some(MonitorEvent::Renewed { why, run_state }) => {
                         self.monitor_renewed(&why, &run_state).await;
                     }
-                    Some(MonitorEvent::Closed(_)) | None => {
+                    Some(MonitorEvent::Closed(error)) => {
                         monitor_open = false;
-                        self.monitor_lost();
+                        self.monitor_lost(Some(&error));
+                    }
+                    None => {
+                        monitor_open = false;
+                        self.monitor_lost(None);
                     }
                 },
                 Some(message) = inbox.recv() => self.message(message).await,
@@ -257,6 +262,9 @@ impl Actor {
             | qmp::EventKind::Suspend
             | qmp::EventKind::SuspendDisk => self.vm.agent.sign(),
             qmp::EventKind::Stop => self.vm.unlock_disks(),
+            qmp::EventKind::NicRxFilterChanged { name: Some(alias), .. } => {
+                self.filter_changed(alias);
+            }
             _ => {}
         }
         let stopped_by_disk =
@@ -283,6 +291,9 @@ impl Actor {
             }
             if let DomainEvent::BalloonChange { actual_kib } = told {
                 self.balloon_changed(actual_kib).await;
+            }
+            if let DomainEvent::MemoryDeviceSizeChange { alias, kib } = &told {
+                self.memory_changed(alias, *kib).await;
             }
             if let DomainEvent::RtcChange { offset } = told {
                 let offset = self.clock_set(offset).await;
@@ -490,6 +501,12 @@ impl Actor {
             Message::Tell(event) => self.tell(event),
             Message::Port { alias, open } => self.port_changed(&alias, open, false).await,
             Message::VcpuGone(number) => self.vcpu_removed(number).await,
+            Message::MemorySize { alias, kib } => {
+                if self.memory_changed(&alias, kib).await {
+                    self.tell(DomainEvent::MemoryDeviceSizeChange { alias, kib });
+                }
+            }
+            Message::NicMac { alias, mac } => self.mac_changed(alias, mac).await,
             Message::AgentPatience => {
                 let seconds = self.domain.agent_patience().to_seconds();
                 self.status_file.set_agent_seconds(seconds);
@@ -586,8 +603,47 @@ impl Actor {
     async fn balloon_changed(&mut self, kib: u64) {
         let Some(live) = self.domain.snapshot().live.clone() else { return };
         let mut definition = live.definition.clone();
-        definition.current_memory = Some(model::domain::scalar::Kib(kib));
+        // What the guest took of memory devices comes on top of what the balloon leaves it.
+        let beside = memory::taken(&definition);
+        definition.current_memory = Some(Kib(kib.saturating_add(beside)));
         self.keep(definition).await;
+    }
+
+    /// The guest has this much of a memory device now; false where that is nothing new.
+    async fn memory_changed(&mut self, alias: &str, kib: u64) -> bool {
+        let Some(live) = self.domain.snapshot().live.clone() else { return false };
+        let mut definition = live.definition.clone();
+        let changed = memory::note(&mut definition, alias, kib);
+        if changed {
+            self.keep(definition).await;
+        }
+        changed
+    }
+
+    /// The guest changed what an interface of its lets through: QEMU is asked for its address, and
+    /// tells of the next change only after that.
+    fn filter_changed(&self, alias: &str) {
+        let snapshot = self.domain.snapshot();
+        let Some(live) = &snapshot.live else { return };
+        if !nic::is_watched(&live.definition, alias) {
+            return;
+        }
+        let (vm, alias) = (Arc::clone(&self.vm), alias.to_owned());
+        self.engine.runtime().spawn(async move {
+            if let Some(mac) = nic::ask(&vm, &alias).await {
+                let _ = vm.inbox.send(Message::NicMac { alias, mac });
+            }
+        });
+    }
+
+    /// The guest gave an interface this hardware address.
+    async fn mac_changed(&mut self, alias: String, mac: Mac) {
+        let Some(live) = self.domain.snapshot().live.clone() else { return };
+        let mut definition = live.definition.clone();
+        if let Some(old) = nic::note(&mut definition, &alias, mac) {
+            self.keep(definition).await;
+            self.tell(DomainEvent::NicMacChange { alias, old, new: mac });
+        }
     }
 
     /// The guest set its clock, `offset` seconds ahead of what QEMU was started with; a variable
@@ -695,7 +751,12 @@ impl Actor {
     }
 
     /// QEMU closed its monitor: it is ending, or no longer under control. Either way it must go.
-    fn monitor_lost(&mut self) {
+    fn monitor_lost(&mut self, error: Option<&MonitorError>) {
+        // An end of the line is an end of QEMU's; anything else is a QEMU that cannot be steered.
+        let broken = error.is_some_and(MonitorError::is_failure);
+        if broken && self.end.is_none() {
+            self.tell(DomainEvent::ControlError);
+        }
         if self.kill_at.is_none() {
             self.kill_at = Some(tokio::time::Instant::now() + TERM_PATIENCE);
         }

@@ -89,6 +89,9 @@ pub fn meaning(kind: EventKind, intent: &mut Intent) -> Meaning {
         EventKind::DeviceUnplugGuestError { device: Some(alias), .. } => {
             tell(DomainEvent::DeviceRemovalFailed { alias })
         }
+        EventKind::MemoryDeviceSizeChange { id: Some(alias), size, .. } => {
+            tell(DomainEvent::MemoryDeviceSizeChange { alias, kib: size.div_ceil(1024) })
+        }
         EventKind::MigrationPass { pass } => tell(DomainEvent::MigrationIteration {
             iteration: i32::try_from(pass).unwrap_or(i32::MAX),
         }),

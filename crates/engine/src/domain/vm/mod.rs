@@ -10,6 +10,8 @@
 mod actor;
 pub(in crate::domain) mod guest_events;
 mod helpers;
+pub(in crate::domain) mod memory;
+mod nic;
 pub(in crate::domain) mod ports;
 pub(in crate::domain) mod renewed;
 pub(in crate::domain) mod taint;
@@ -30,6 +32,7 @@ use host::monitor::{Monitor, MonitorError};
 use host::process::Process;
 use lifecycle::{PausedReason, RunningReason, ShutoffReason, Status, StoppedDetail};
 use model::domain::Domain as Definition;
+use model::domain::scalar::Mac;
 use plan::Undo;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
@@ -117,6 +120,10 @@ enum Message {
     AgentPatience,
     /// The guest gave a virtual processor back, which no event told.
     VcpuGone(u32),
+    /// The guest has this much of a memory device, in KiB, which no event told.
+    MemorySize { alias: String, kib: u64 },
+    /// The guest gave an interface this hardware address.
+    NicMac { alias: String, mac: Mac },
     /// End QEMU.
     End { why: EndReason, graceful: bool },
 }
@@ -410,6 +417,11 @@ impl Vm {
     /// Notes that the guest gave a virtual processor back, which no event told.
     pub(super) fn vcpu_is_gone(&self, number: u32) {
         let _ = self.inbox.send(Message::VcpuGone(number));
+    }
+
+    /// Notes how much of a memory device the guest has, which no event told.
+    pub(super) fn memory_is(&self, alias: &str, kib: u64) {
+        let _ = self.inbox.send(Message::MemorySize { alias: alias.to_owned(), kib });
     }
 
     /// Has it written down how long answers of the agent are waited for.

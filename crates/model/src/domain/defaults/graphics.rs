@@ -7,6 +7,7 @@ use crate::domain::Domain;
 use crate::domain::devices::audio::{Audio, AudioType};
 use crate::domain::devices::graphics::{Graphics, GraphicsType, Listen, ListenType};
 use crate::domain::devices::video::{Video, VideoModel, VideoType};
+use crate::domain::hotplug::update::seconds_of;
 
 /// Fills in displays, video cards and audio backends.
 pub(super) fn apply(d: &mut Domain, m: &Machine, ctx: &DefaultsContext<'_>) {
@@ -70,15 +71,35 @@ fn drop_generated_sockets(g: &mut Graphics, ctx: &DefaultsContext<'_>) {
     g.listens.retain(|l| l.kind != ListenType::Socket || l.socket.as_ref().is_none_or(|s| !own(s)));
 }
 
+/// Displays without a password to ask for have none; without one there is no end of its time, and
+/// nobody whom it concerns. A time that is on no calendar is long over.
+fn password(g: &mut Graphics) {
+    if !matches!(g.kind, GraphicsType::Vnc | GraphicsType::Spice | GraphicsType::Rdp) {
+        g.passwd = None;
+    }
+    if g.passwd.is_none() {
+        g.passwd_valid_to = None;
+        g.connected = None;
+    }
+    if let Some(to) = g.passwd_valid_to.as_mut().filter(|to| seconds_of(to).is_none()) {
+        "1970-01-01T00:00:00".clone_into(to);
+    }
+}
+
+/// It listens at no port: on a socket, or not at all.
+fn without_port(g: &Graphics) -> bool {
+    g.listens.first().is_some_and(|l| matches!(l.kind, ListenType::Socket | ListenType::None))
+}
+
 /// `running`: what was chosen at the start stays.
 fn display(g: &mut Graphics, running: bool) {
+    password(g);
     match g.kind {
         GraphicsType::Vnc => {
-            let auto = g.auto_port == Some(YesNo::Yes) || matches!(g.port, None | Some(-1));
-            let socket = g.socket.is_some()
-                || g.listens
-                    .iter()
-                    .any(|l| matches!(l.kind, ListenType::Socket | ListenType::None));
+            let refused = g.auto_port == Some(YesNo::No);
+            let auto =
+                !refused && (g.auto_port == Some(YesNo::Yes) || matches!(g.port, None | Some(-1)));
+            let socket = g.socket.is_some() || without_port(g);
             if socket {
                 g.auto_port = None;
                 g.port = None;
@@ -88,12 +109,12 @@ fn display(g: &mut Graphics, running: bool) {
                 g.auto_port = Some(YesNo::Yes);
             } else {
                 g.auto_port = Some(YesNo::No);
+                // None at all, which no start takes.
+                g.port = g.port.filter(|port| !matches!(port, 0 | -1));
             }
         }
         GraphicsType::Spice => {
-            let none =
-                g.listens.iter().any(|l| matches!(l.kind, ListenType::Socket | ListenType::None))
-                    && !g.listens.is_empty();
+            let none = without_port(g);
             let auto =
                 g.auto_port == Some(YesNo::Yes) || g.port == Some(-1) && g.tls_port == Some(-1);
             if none {

@@ -99,7 +99,6 @@ fn asks(nic: &Interface) -> Vec<&'static str> {
         (nic.vlan.is_some(), "<vlan>"),
         (nic.virtual_port.is_some(), "<virtualport>"),
         (nic.coalesce.is_some(), "<coalesce>"),
-        (nic.trust_guest_rx_filters == Some(YesNo::Yes), "trustGuestRxFilters='yes'"),
         (source.is_some_and(|source| !source.ips.is_empty()), "<ip> of the host's end"),
         (source.is_some_and(|source| !source.routes.is_empty()), "<route> of the host"),
     ]

@@ -115,10 +115,18 @@ pub fn seconds_of(text: &str) -> Option<u64> {
     };
     let [year, month, day] = numbers(date, '-')?;
     let [hour, minute, second] = numbers(time, ':')?;
-    if !(1970..=9999).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let length = match month {
+        4 | 6 | 9 | 11 => 30,
+        2 if leap => 29,
+        2 => 28,
+        _ => 31,
+    };
+    if !(1970..=9999).contains(&year) || !(1..=12).contains(&month) || !(1..=length).contains(&day)
+    {
         return None;
     }
-    if hour > 23 || minute > 59 || second > 60 {
+    if hour > 23 || minute > 59 || second > 59 {
         return None;
     }
     // Years that begin in March have their leap day last.
@@ -139,6 +147,8 @@ mod tests {
             ("2011-05-31T16:11:22", Some(1_306_858_282)),
             ("2024-02-29T23:59:59", Some(1_709_251_199)),
             ("2024-13-01T00:00:00", None),
+            ("2100-02-29T00:00:00", None),
+            ("2024-02-28T23:60:00", None),
             ("2024-01-01", None),
         ] {
             assert_eq!(seconds_of(text), expected, "{text}");

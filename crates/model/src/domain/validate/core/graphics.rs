@@ -4,7 +4,7 @@ use xml::YesNo;
 
 use super::super::Faults;
 use crate::domain::devices::Devices;
-use crate::domain::devices::graphics::{Graphics, GraphicsType, ListenType};
+use crate::domain::devices::graphics::{ConnectedAction, Graphics, GraphicsType, ListenType};
 
 pub(super) fn check(dev: &Devices, out: &mut Faults) {
     for g in &dev.graphics {
@@ -14,17 +14,27 @@ pub(super) fn check(dev: &Devices, out: &mut Faults) {
         {
             out.xml("domain.graphics-gl", "Missing required attribute 'enable' in element 'gl'");
         }
-        if let Some(to) = &g.passwd_valid_to
-            && !is_time(to)
-        {
-            out.internal(
-                "domain.graphics-password",
-                format!("cannot parse password validity time '{to}', expect YYYY-MM-DDTHH:MM:SS"),
-            );
-        }
+        password(g, out);
         if g.kind == GraphicsType::Dbus && g.p2p == Some(YesNo::Yes) && g.address.is_some() {
             out.xml("domain.graphics-dbus", "D-Bus p2p with an address is not supported");
         }
+    }
+}
+
+/// What goes with a password is looked at only where there is one.
+fn password(g: &Graphics, out: &mut Faults) {
+    if g.passwd.is_none() {
+        return;
+    }
+    if let Some(to) = g.passwd_valid_to.as_ref().filter(|to| !is_time(to)) {
+        out.internal(
+            "domain.graphics-password",
+            format!("cannot parse password validity time '{to}', expect YYYY-MM-DDTHH:MM:SS"),
+        );
+    }
+    let keeps = g.connected.is_none_or(|connected| connected == ConnectedAction::Keep);
+    if g.kind == GraphicsType::Vnc && !keeps {
+        out.unsupported("domain.graphics-connected", "VNC supports connected='keep' only");
     }
 }
 
