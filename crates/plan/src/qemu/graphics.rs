@@ -39,6 +39,8 @@ pub(super) fn choose_listens(
                         listen.kind = ListenType::Socket;
                         listen.socket = Some(format!("{private_dir}/{name}.sock"));
                         listen.from_config = Some(1);
+                        (graphics.port, graphics.tls_port) = (None, None);
+                        (graphics.auto_port, graphics.websocket) = (None, None);
                     } else {
                         listen.address = Some(defaults.listen.clone());
                         listen.from_config = Some(1);
@@ -422,5 +424,24 @@ impl Build<'_> {
         if let Some(keymap) = &graphics.keymap {
             self.opt("-k", keymap);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_that_the_configuration_chooses_leaves_no_port() {
+        let text = "<domain type='qemu'><name>x</name><memory>1</memory><os><type>hvm</type></os>\
+                    <devices><graphics type='vnc' port='-1' autoport='yes'/></devices></domain>";
+        let options = model::domain::ParseOptions { live: false };
+        let mut domain = model::domain::parse(text, options).domain.expect("a definition");
+        let mut settings = super::super::Settings::session("/l", "/r", "/g");
+        settings.vnc.auto_unix_socket = true;
+        choose_listens(&mut domain, &settings, &Found::default(), "/p");
+        let vnc = &domain.devices.expect("devices").graphics[0];
+        assert_eq!(vnc.socket.as_deref(), Some("/p/vnc.sock"));
+        assert_eq!((vnc.port, vnc.auto_port), (None, None));
     }
 }
