@@ -88,11 +88,12 @@ impl<'a> Field<'a> {
         self.attrs.wrap.as_deref().unwrap_or("")
     }
 
+    /// The name as the compiler works it out.
     fn name(&self) -> TokenStream {
         let local = self.local();
         match &self.attrs.ns {
-            Some(ns) => quote!(::xml::Name::with_ns(#local, #ns)),
-            None => quote!(::xml::Name::new(#local)),
+            Some(ns) => quote!(const { ::xml::Name::with_ns(#local, #ns) }),
+            None => plain_name(&local),
         }
     }
 
@@ -166,15 +167,15 @@ impl<'a> Field<'a> {
                 (_, None) => quote!(cx.#required::<#types>(#args)),
             }
         };
-        let held_attr = quote!(held.attr(#local));
+        let held_attr = quote!(held.attr(#name));
         let held_child = match (&self.attrs.needs, &self.attrs.needs_text) {
             (Some(attr), _) => {
-                quote!((held.child(#local) && cx.child_has(el, #name, #attr, false)))
+                quote!((held.child(#name) && cx.child_has(el, #name, #attr, false)))
             }
             (None, Some(attr)) => {
-                quote!((held.child(#local) && cx.child_has(el, #name, #attr, true)))
+                quote!((held.child(#name) && cx.child_has(el, #name, #attr, true)))
             }
-            (None, None) => quote!(held.child(#local)),
+            (None, None) => quote!(held.child(#name)),
         };
         let list = |found: TokenStream| {
             quote! {
@@ -186,7 +187,7 @@ impl<'a> Field<'a> {
             }
         };
         let code = match &self.attrs.place {
-            Place::Attr => pair("attr", quote!(#inner), quote!(el, #local), held_attr),
+            Place::Attr => pair("attr", quote!(#inner), quote!(el, #name), held_attr),
             Place::Child if self.shape == Shape::Vec => {
                 list(quote!(cx.child_list::<#inner>(el, #name)))
             }
@@ -243,6 +244,7 @@ impl<'a> Field<'a> {
         let code = match &self.attrs.wrap {
             None => code,
             Some(wrap) => {
+                let wrap_name = plain_name(wrap);
                 let absent = match (self.shape, &default, &self.attrs.place) {
                     (_, Some(d), _) => quote!(::std::option::Option::Some(#d)),
                     (Shape::Option, ..) => {
@@ -257,8 +259,8 @@ impl<'a> Field<'a> {
                     }),
                 };
                 quote! {{
-                    let wrapper = if held.child(#wrap) {
-                        cx.wrapper(el, ::xml::Name::new(#wrap))
+                    let wrapper = if held.child(#wrap_name) {
+                        cx.wrapper(el, #wrap_name)
                     } else {
                         ::std::option::Option::None
                     };
@@ -413,6 +415,11 @@ impl<'a> Field<'a> {
             }
         }
     }
+}
+
+/// A name without namespace, as the compiler works it out.
+pub fn plain_name(local: &str) -> TokenStream {
+    quote!(const { ::xml::Name::new(#local) })
 }
 
 /// The `T` of `Option<T>` or `Vec<T>`, by the type's last word.

@@ -5,6 +5,7 @@ use quote::quote;
 use syn::{DataEnum, DeriveInput, Error, Fields, Result};
 
 use crate::attrs::{TypeAttrs, kebab};
+use crate::field::plain_name;
 
 pub fn derive(input: &DeriveInput, data: &DataEnum) -> Result<TokenStream> {
     let attrs = TypeAttrs::parse(&input.attrs)?;
@@ -58,6 +59,7 @@ pub fn derive(input: &DeriveInput, data: &DataEnum) -> Result<TokenStream> {
             return ::std::option::Option::None;
         }),
     };
+    let tag_name = plain_name(&tag);
     let (impl_generics, generics, where_clause) = input.generics.split_for_impl();
     Ok(quote! {
         impl #impl_generics #ty #generics #where_clause {
@@ -68,7 +70,7 @@ pub fn derive(input: &DeriveInput, data: &DataEnum) -> Result<TokenStream> {
         }
         impl #impl_generics ::xml::Xml for #ty #generics #where_clause {
             fn read(el: ::xml::Element<'_>, cx: &mut ::xml::Reader) -> ::std::option::Option<Self> {
-                let attr = cx.attr(el, #tag);
+                let attr = cx.attr(el, #tag_name);
                 let value = match attr {
                     ::std::option::Option::Some(a) => a.value(),
                     ::std::option::Option::None => #absent,

@@ -9,6 +9,9 @@ use std::borrow::Cow;
 
 use diag::{Diagnostic, Span};
 
+use crate::Name;
+use crate::key::{bit, bit_of, is_whole, key};
+
 /// What a node is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
@@ -46,39 +49,22 @@ pub(crate) struct Node {
     pub tag_end: u32,
     /// End of the whole element.
     pub close: u32,
-    /// The [`bit`]s of the names of all child elements.
-    pub child_bits: u64,
-    /// The [`bit`]s of which more than one child element has the name.
-    pub repeated_bits: u64,
+    /// Elements: the [`key`] of the local name.
+    pub key: u64,
     /// The [`bit`]s of the names of all attributes.
     pub attr_bits: u64,
-    /// Elements: the [`key`] of the local name.
-    pub key: u32,
+    pub below: Below,
 }
 
-/// A short stand-in for a name: its length and three of its bytes. Names that differ in it differ,
-/// and nearly all names that differ do so in it. Without a loop, so that the compiler works it out
-/// for a name it knows.
-#[inline(always)]
-pub(crate) const fn key(name: &[u8]) -> u32 {
-    let len = name.len();
-    if len == 0 {
-        return 0;
-    }
-    u32::from_le_bytes([name[0], name[len / 2], name[len - 1], len as u8])
-}
-
-/// One of 64 bits for a key. An element keeps the bits of what it has, so that most questions for
-/// what it has not (a typed reader asks for everything there might be) need no search.
-#[inline(always)]
-pub(crate) const fn bit_of(key: u32) -> u64 {
-    1 << (key.wrapping_mul(0x9E37_79B1) >> 26)
-}
-
-/// The bit of a name.
-#[inline(always)]
-pub(crate) const fn bit(name: &[u8]) -> u64 {
-    bit_of(key(name))
+/// The names of the child elements of an element, as [`bit`]s.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Below {
+    /// All names.
+    pub all: u64,
+    /// Those that more than one child has.
+    pub repeated: u64,
+    /// Those of children that do not stand together: others are between them.
+    pub scattered: u64,
 }
 
 /// Which names may be found in an element: a quick first answer for derived code.
@@ -92,14 +78,14 @@ pub struct Holds {
 impl Holds {
     /// Whether an attribute of this name may be there; if not, there is none.
     #[inline(always)]
-    pub const fn attr(self, name: &str) -> bool {
-        self.attrs & bit(name.as_bytes()) != 0
+    pub const fn attr(self, name: Name) -> bool {
+        self.attrs & bit_of(name.key) != 0
     }
 
     /// Whether a child of this name may be there; if not, there is none.
     #[inline(always)]
-    pub const fn child(self, name: &str) -> bool {
-        self.children & bit(name.as_bytes()) != 0
+    pub const fn child(self, name: Name) -> bool {
+        self.children & bit_of(name.key) != 0
     }
 }
 
@@ -112,9 +98,9 @@ pub(crate) struct AttrNode {
     pub value_end: u32,
     pub owned: u32,
     pub ns: u32,
-    /// The [`key`] of the local name.
-    pub key: u32,
     pub prefix_len: u16,
+    /// The [`key`] of the local name.
+    pub key: u64,
 }
 
 /// One namespace declaration, in document order.
@@ -177,6 +163,12 @@ impl<'s> Document<'s> {
             && self.source.as_bytes().get(a as usize..b as usize) == Some(name.as_bytes())
     }
 
+    /// Whether an attribute has this name, which has this key, and no namespace.
+    #[inline]
+    fn is_attr(&self, a: &AttrNode, key: u64, name: &str) -> bool {
+        a.key == key && a.ns == NO_NS && (is_whole(key) || self.reads(a.name, a.name_end, name))
+    }
+
     fn ns(&self, id: u32) -> Option<&str> {
         match id {
             NO_NS | UNBOUND_NS => None,
@@ -231,8 +223,17 @@ impl<'a> Element<'a> {
     /// Whether the element has this name and namespace.
     #[inline]
     pub fn is(self, name: &str, ns: Option<&str>) -> bool {
+        self.is_keyed(key(name.as_bytes()), name, ns)
+    }
+
+    /// The same for a name whose key is known.
+    #[inline]
+    fn is_keyed(self, key: u64, name: &str, ns: Option<&str>) -> bool {
         let n = self.node();
-        if !self.doc.reads(n.a + u32::from(n.prefix_len), n.b, name) {
+        // What is no element has the key 0, which no name has.
+        if n.key != key
+            || !is_whole(key) && !self.doc.reads(n.a + u32::from(n.prefix_len), n.b, name)
+        {
             return false;
         }
         match ns {
@@ -260,13 +261,19 @@ impl<'a> Element<'a> {
     #[inline]
     pub fn holds(self) -> Holds {
         let n = self.node();
-        Holds { attrs: n.attr_bits, children: n.child_bits }
+        Holds { attrs: n.attr_bits, children: n.below.all }
     }
 
     /// Whether a child of this name may be there; if not, there is none.
     #[inline]
-    pub(crate) fn may_have_child(self, name: &str) -> bool {
-        self.node().child_bits & bit(name.as_bytes()) != 0
+    pub(crate) fn may_have_child(self, name: Name) -> bool {
+        self.node().below.all & bit_of(name.key) != 0
+    }
+
+    /// Whether an attribute of this name may be there; if not, there is none.
+    #[inline]
+    pub(crate) fn may_have_attr(self, name: Name) -> bool {
+        self.node().attr_bits & bit_of(name.key) != 0
     }
 
     /// The attribute of this name (without namespace), with its position.
@@ -277,13 +284,24 @@ impl<'a> Element<'a> {
 
     /// The same for a name that is probably there.
     pub(crate) fn find_attr(self, name: &str) -> Option<Attr<'a>> {
+        self.attr_keyed(key(name.as_bytes()), name)
+    }
+
+    /// The same for a name whose key is known.
+    pub(crate) fn attr_keyed(self, key: u64, name: &str) -> Option<Attr<'a>> {
         let n = self.node();
         let attrs = self.doc.attrs.get(n.first as usize..n.last as usize)?;
-        let key = key(name.as_bytes());
-        let i = attrs.iter().position(|a| {
-            a.key == key && a.ns == NO_NS && self.doc.reads(a.name, a.name_end, name)
-        })?;
+        let i = attrs.iter().position(|a| self.doc.is_attr(a, key, name))?;
         Some(Attr { doc: self.doc, id: n.first + i as u32 })
+    }
+
+    /// The attribute with this number, if it is one of the element and has this name.
+    #[inline]
+    pub(crate) fn attr_at(self, id: u32, name: Name) -> Option<Attr<'a>> {
+        let n = self.node();
+        let attr = self.doc.attrs.get(id as usize)?;
+        let it = n.first <= id && id < n.last && self.doc.is_attr(attr, name.key, name.local);
+        it.then_some(Attr { doc: self.doc, id })
     }
 
     /// The value of the attribute of this name (without namespace).
@@ -303,26 +321,59 @@ impl<'a> Element<'a> {
 
     /// The child elements of this name, without search when there is none.
     #[inline]
-    pub(crate) fn named(self, name: &'static str, ns: Option<&'static str>) -> Named<'a> {
+    pub(crate) fn named(self, name: Name) -> Named<'a> {
+        self.named_after(name, u32::MAX)
+    }
+
+    /// The same where the child with the number `last` was read last: most documents have the order
+    /// in which a reader asks.
+    pub(crate) fn named_after(self, name: Name, last: u32) -> Named<'a> {
         let n = self.node();
-        let key = key(name.as_bytes());
-        let next = if n.child_bits & bit_of(key) == 0 { n.end } else { self.id + 1 };
-        let single = n.repeated_bits & bit_of(key) == 0;
-        Named { doc: self.doc, next, end: n.end, key, single, name, ns }
+        let bit = bit_of(name.key);
+        let together = n.below.scattered & bit == 0;
+        let mut named = Named { doc: self.doc, next: n.end, end: n.end, bit, together, name };
+        if n.below.all & bit == 0 {
+            return named;
+        }
+        named.next = self.id + 1;
+        if together {
+            // All of them are behind the last one, or all before it; it is none of them itself.
+            let last = self.doc.nodes.get(last as usize);
+            let last = last.filter(|l| l.parent == self.id && bit_of(l.key) != bit);
+            let behind = last.and_then(|l| named.first_with_bit(l.end));
+            if let Some(first) = behind.or_else(|| named.first_with_bit(self.id + 1)) {
+                named.next = first;
+            }
+        }
+        named
+    }
+
+    /// The only child of this name, where it is the one behind the child with the number `last`.
+    #[inline]
+    pub(crate) fn only_after(self, name: Name, last: u32) -> Option<Element<'a>> {
+        let n = self.node();
+        if n.below.repeated & bit_of(name.key) != 0 {
+            return None;
+        }
+        let id = match self.doc.nodes.get(last as usize) {
+            Some(last) if last.parent == self.id => last.end,
+            _ => self.id + 1,
+        };
+        let found = Element { doc: self.doc, id };
+        (id < n.end && found.is_keyed(name.key, name.local, name.ns)).then_some(found)
     }
 
     /// Whether there is a child element of this name.
     pub fn has_child(self, name: crate::Name) -> bool {
-        self.named(name.local, name.ns).next().is_some()
+        self.named(name).next().is_some()
     }
 
     /// The first child element of this name and of no namespace.
     pub fn child(self, name: &str) -> Option<Element<'a>> {
-        if !self.may_have_child(name) {
+        if self.node().below.all & bit(name.as_bytes()) == 0 {
             return None;
         }
-        let key = key(name.as_bytes());
-        self.children().find(|c| c.node().key == key && c.is(name, None))
+        self.children().find(|c| c.is(name, None))
     }
 
     /// The first child element of this name and namespace.
@@ -362,7 +413,7 @@ impl<'a> Element<'a> {
     /// what libvirt takes for an element's content.
     pub fn string_value(self) -> Cow<'a, str> {
         let node = self.node();
-        if node.child_bits == 0 {
+        if node.below.all == 0 {
             return self.text();
         }
         let mut all = String::new();
@@ -485,11 +536,27 @@ pub(crate) struct Named<'a> {
     doc: &'a Document<'a>,
     next: u32,
     end: u32,
-    key: u32,
-    /// No second child has this name.
-    single: bool,
-    name: &'static str,
-    ns: Option<&'static str>,
+    /// The bit of the name.
+    bit: u64,
+    /// Behind the first child with that bit, one with another bit ends the search.
+    together: bool,
+    name: Name,
+}
+
+impl Named<'_> {
+    /// The first child with the bit, from a sibling on.
+    #[inline]
+    fn first_with_bit(&self, from: u32) -> Option<u32> {
+        let mut at = from;
+        while at < self.end {
+            let n = self.doc.nodes.get(at as usize)?;
+            if n.key != 0 && bit_of(n.key) == self.bit {
+                return Some(at);
+            }
+            at = n.end;
+        }
+        None
+    }
 }
 
 impl<'a> Iterator for Named<'a> {
@@ -501,15 +568,12 @@ impl<'a> Iterator for Named<'a> {
             let id = self.next;
             let n = self.doc.nodes.get(id as usize)?;
             self.next = n.end;
-            // What is no element has the key 0, which no name has.
-            if n.key == self.key {
-                let found = Element { doc: self.doc, id };
-                if found.is(self.name, self.ns) {
-                    if self.single {
-                        self.next = self.end;
-                    }
-                    return Some(found);
-                }
+            let found = Element { doc: self.doc, id };
+            if found.is_keyed(self.name.key, self.name.local, self.name.ns) {
+                return Some(found);
+            }
+            if self.together && n.key != 0 && bit_of(n.key) != self.bit {
+                self.next = self.end;
             }
         }
         None
@@ -548,10 +612,10 @@ impl<'a> Attr<'a> {
     /// The value, references resolved.
     pub fn value(self) -> &'a str {
         let n = self.node();
-        match self.doc.owned.get(n.owned as usize) {
-            Some(s) if n.owned != BORROWED => s,
-            _ => self.doc.str(n.value, n.value_end),
+        if n.owned == BORROWED {
+            return self.doc.str(n.value, n.value_end);
         }
+        self.doc.owned.get(n.owned as usize).map_or("", |s| s)
     }
 
     /// The bytes of the name.

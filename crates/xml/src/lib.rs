@@ -88,6 +88,7 @@ mod diff;
 mod dom;
 #[doc(hidden)]
 pub mod fuzzing;
+mod key;
 mod raw;
 mod reader;
 mod schema;

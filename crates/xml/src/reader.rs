@@ -5,30 +5,36 @@ use std::borrow::Cow;
 
 use diag::{Diagnostic, ErrorCode, Severity, Span};
 
+use crate::key::key;
 use crate::{Attr, Document, Element, RawElement, Schema, ValueError, Xml, XmlValue, closest};
 
-/// The name of an element: local name, and namespace if it is in one.
+/// The name of an element or attribute: local name, and namespace if it is in one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub struct Name {
     /// The name without prefix.
     pub local: &'static str,
     /// The namespace.
     pub ns: Option<&'static str>,
+    /// The key of the local name.
+    pub(crate) key: u64,
 }
 
 impl Name {
     /// A name without namespace.
+    #[inline]
     pub const fn new(local: &'static str) -> Self {
-        Self { local, ns: None }
+        Self { local, ns: None, key: key(local.as_bytes()) }
     }
 
     /// A name in a namespace.
+    #[inline]
     pub const fn with_ns(local: &'static str, ns: &'static str) -> Self {
-        Self { local, ns: Some(ns) }
+        Self { local, ns: Some(ns), key: key(local.as_bytes()) }
     }
 }
 
 impl From<&'static str> for Name {
+    #[inline]
     fn from(local: &'static str) -> Self {
         Self::new(local)
     }
@@ -77,6 +83,10 @@ impl<T> Parsed<T> {
 pub struct Reader {
     used_attrs: Bits,
     used_nodes: Bits,
+    /// The number of the attribute behind the one found last: probably the next one asked for.
+    next_attr: u32,
+    /// The number of the element read last: the next one asked for is probably behind it.
+    last_node: u32,
     /// Wrapper elements met: a stack, from `wrappers_from` on those of the element being read.
     wrappers: Vec<u32>,
     wrappers_from: usize,
@@ -211,8 +221,19 @@ impl Reader {
 
     /// The attribute, marked as used.
     #[inline]
-    pub fn attr<'a>(&mut self, el: Element<'a>, name: &str) -> Option<Attr<'a>> {
-        let a = el.attr_node(name)?;
+    pub fn attr<'a>(&mut self, el: Element<'a>, name: impl Into<Name>) -> Option<Attr<'a>> {
+        let name = name.into();
+        if el.may_have_attr(name) { self.find_attr(el, name) } else { None }
+    }
+
+    /// The same for a name that is probably there.
+    #[inline]
+    fn find_attr<'a>(&mut self, el: Element<'a>, name: Name) -> Option<Attr<'a>> {
+        let a = match el.attr_at(self.next_attr, name) {
+            Some(a) => a,
+            None => el.attr_keyed(name.key, name.local)?,
+        };
+        self.next_attr = a.id + 1;
         self.used_attrs.set(a.id);
         Some(a)
     }
@@ -243,14 +264,20 @@ impl Reader {
     #[inline]
     pub fn child<'a>(&mut self, el: Element<'a>, name: impl Into<Name>) -> Option<Element<'a>> {
         let name = name.into();
-        if el.may_have_child(name.local) { self.first_child(el, name) } else { None }
+        if el.may_have_child(name) { self.first_child(el, name) } else { None }
     }
 
     fn first_child<'a>(&mut self, el: Element<'a>, name: Name) -> Option<Element<'a>> {
+        if let Some(only) = el.only_after(name, self.last_node) {
+            self.used_nodes.set(only.id);
+            self.last_node = only.id;
+            return Some(only);
+        }
         let mut first = None;
-        for c in el.named(name.local, name.ns) {
+        for c in el.named_after(name, self.last_node) {
             let was = self.used_nodes.set(c.id);
             if first.is_none() {
+                self.last_node = c.id;
                 first = Some(c);
             } else if !was {
                 let message = format!(
@@ -267,7 +294,7 @@ impl Reader {
     /// Whether the first child of this name has an attribute, or text where `attr` is empty. A
     /// child without it counts for nothing, with a warning.
     pub fn child_has(&mut self, el: Element<'_>, name: Name, attr: &str, filled: bool) -> bool {
-        let Some(child) = el.named(name.local, name.ns).next() else { return false };
+        let Some(child) = el.named(name).next() else { return false };
         let there = match child.attr(attr) {
             _ if attr.is_empty() => !child.string_value().trim_ascii().is_empty(),
             Some(value) => !filled || !value.is_empty(),
@@ -285,7 +312,7 @@ impl Reader {
     /// All children of this name, marked as used.
     pub fn children<'a>(&mut self, el: Element<'a>, name: impl Into<Name>) -> Vec<Element<'a>> {
         let name = name.into();
-        let found: Vec<_> = el.named(name.local, name.ns).collect();
+        let found: Vec<_> = el.named(name).collect();
         for c in &found {
             self.used_nodes.set(c.id);
         }
@@ -295,7 +322,7 @@ impl Reader {
     /// The wrapper element of this name; what is unknown in it is reported at the end.
     pub fn wrapper<'a>(&mut self, el: Element<'a>, name: impl Into<Name>) -> Option<Element<'a>> {
         let name = name.into();
-        let first = el.named(name.local, name.ns).next()?;
+        let first = el.named(name).next()?;
         if !self.used_nodes.get(first.id) {
             self.child(el, name);
         }
@@ -321,6 +348,7 @@ impl Reader {
         }
         self.wrappers.truncate(self.wrappers_from);
         self.wrappers_from = outer;
+        self.last_node = el.id;
         value
     }
 
@@ -434,9 +462,12 @@ impl Reader {
     }
 
     /// An attribute that may be absent. The outer `None` is a fault, recorded.
-    pub fn attr_optional<T: XmlValue>(&mut self, el: Element<'_>, name: &str) -> Option<Option<T>> {
-        let Some(a) = el.find_attr(name) else { return Some(None) };
-        self.used_attrs.set(a.id);
+    pub fn attr_optional<T: XmlValue>(
+        &mut self,
+        el: Element<'_>,
+        name: impl Into<Name>,
+    ) -> Option<Option<T>> {
+        let Some(a) = self.find_attr(el, name.into()) else { return Some(None) };
         match T::parse(a.value()) {
             Ok(v) => Some(Some(v)),
             Err(e) => {
@@ -447,10 +478,15 @@ impl Reader {
     }
 
     /// An attribute that must be there.
-    pub fn attr_required<T: XmlValue>(&mut self, el: Element<'_>, name: &str) -> Option<T> {
+    pub fn attr_required<T: XmlValue>(
+        &mut self,
+        el: Element<'_>,
+        name: impl Into<Name>,
+    ) -> Option<T> {
+        let name = name.into();
         let value = self.attr_optional(el, name)?;
         if value.is_none() {
-            self.missing_attr(el, name);
+            self.missing_attr(el, name.local);
         }
         value
     }
@@ -477,11 +513,10 @@ impl Reader {
     pub fn attr_ruled_optional<T: XmlValue>(
         &mut self,
         el: Element<'_>,
-        name: &str,
+        name: impl Into<Name>,
         rules: ValueRules,
     ) -> Option<Option<T>> {
-        let Some(a) = el.find_attr(name) else { return Some(None) };
-        self.used_attrs.set(a.id);
+        let Some(a) = self.find_attr(el, name.into()) else { return Some(None) };
         if rules.empty_absent && a.value().is_empty() {
             return Some(None);
         }
@@ -535,17 +570,18 @@ impl Reader {
     pub fn attr_ruled_required<T: XmlValue>(
         &mut self,
         el: Element<'_>,
-        name: &str,
+        name: impl Into<Name>,
         rules: ValueRules,
     ) -> Option<T> {
+        let name = name.into();
         let value = self.attr_ruled_optional(el, name, rules)?;
         match (&value, rules.missing) {
             (Some(_), _) => {}
             (None, Some((code, words))) => {
-                let hints = vec![format!("Add {name}='…' to <{}>.", el.name())];
+                let hints = vec![format!("Add {}='…' to <{}>.", name.local, el.name())];
                 self.error("xml.missing-attribute", code, el.span(), words, hints);
             }
-            (None, None) => self.missing_attr(el, name),
+            (None, None) => self.missing_attr(el, name.local),
         }
         value
     }
@@ -624,7 +660,7 @@ impl Reader {
     /// All children of a name.
     pub fn child_list<T: Xml>(&mut self, el: Element<'_>, name: Name) -> Option<Vec<T>> {
         // Elements are large: counted first, they are written to their place once.
-        let named = el.named(name.local, name.ns);
+        let named = el.named_after(name, self.last_node);
         let mut all = Some(Vec::with_capacity(named.clone().count()));
         for c in named {
             self.used_nodes.set(c.id);
@@ -675,7 +711,7 @@ impl Reader {
     /// The texts of all children of a name; empty ones are left out.
     pub fn child_text_list<T: XmlValue>(&mut self, el: Element<'_>, name: Name) -> Option<Vec<T>> {
         // Elements are large: counted first, they are written to their place once.
-        let named = el.named(name.local, name.ns);
+        let named = el.named_after(name, self.last_node);
         let mut all = Some(Vec::with_capacity(named.clone().count()));
         for c in named {
             self.used_nodes.set(c.id);
@@ -683,6 +719,7 @@ impl Reader {
                 (Some(v), Some(all)) => all.extend(v),
                 _ => all = None,
             }
+            self.last_node = c.id;
             self.report_unknown(c, Schema::new);
         }
         all

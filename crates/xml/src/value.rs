@@ -127,6 +127,9 @@ unsigned!(u8 u16 u32 u64);
 signed!(i8 i16 i32 i64);
 
 fn push_decimal(mut n: u64, out: &mut String) {
+    if n < 10 {
+        return push_ascii(&[b'0' + n as u8], out);
+    }
     let mut digits = [0u8; 20];
     let mut at = digits.len();
     loop {
@@ -144,20 +147,18 @@ fn push_decimal(mut n: u64, out: &mut String) {
 /// most frequent numbers of all.
 fn push_hex(n: u64, width: usize, out: &mut String) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let needed = (64 - n.leading_zeros()).div_ceil(4).max(1) as usize;
-    let mut text = *b"0x0000000000000000";
-    let end = 2 + needed.max(width).min(16);
-    let mut rest = n;
-    for at in (end - needed..end).rev() {
-        text[at] = DIGITS[(rest & 15) as usize];
-        rest >>= 4;
+    const ZEROS: &str = "0x0000000000000000";
+    let needed = (64 - n.leading_zeros()).div_ceil(4).max(1);
+    out.push_str(&ZEROS[..2 + width.saturating_sub(needed as usize).min(16)]);
+    for digit in (0..needed).rev() {
+        push_ascii(&[DIGITS[(n >> (4 * digit) & 15) as usize]], out);
     }
-    push_ascii(&text[..end], out);
 }
 
+/// Appends digits. One after the other: they are few, and looking whether they are UTF-8 takes longer.
 fn push_ascii(text: &[u8], out: &mut String) {
-    if let Ok(text) = std::str::from_utf8(text) {
-        out.push_str(text);
+    for c in text {
+        out.push(char::from(c & 0x7f));
     }
 }
 
@@ -241,12 +242,13 @@ impl<T, const WIDTH: usize> From<T> for Hex<T, WIDTH> {
 }
 
 /// The number that up to 16 hexadecimal digits mean.
-fn short_hex(digits: &str) -> Option<u128> {
-    let mut n = 0u64;
-    for digit in digits.bytes() {
-        n = n << 4 | u64::from((digit as char).to_digit(16)?);
+#[inline]
+fn short_hex(digits: &[u8]) -> Option<u64> {
+    let mut n = 0;
+    for digit in digits {
+        n = n << 4 | u64::from((*digit as char).to_digit(16)?);
     }
-    if digits.is_empty() { None } else { Some(n.into()) }
+    if digits.is_empty() || digits.len() > 16 { None } else { Some(n) }
 }
 
 macro_rules! hex {
@@ -255,10 +257,16 @@ macro_rules! hex {
             const ESCAPED: bool = false;
 
             fn parse(text: &str) -> Result<Self, ValueError> {
+                // As libvirt and we write it.
+                if let Some(digits) = text.as_bytes().strip_prefix(b"0x")
+                    && let Some(Ok(n)) = short_hex(digits).map(<$t>::try_from)
+                {
+                    return Ok(Self(n));
+                }
                 let digits = text.trim_ascii();
                 let hex = digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X"));
                 let n = match hex {
-                    Some(h) if h.len() <= 16 => short_hex(h),
+                    Some(h) if h.len() <= 16 => short_hex(h.as_bytes()).map(u128::from),
                     // from_str_radix would take a sign.
                     Some(h) if h.bytes().all(|c| c.is_ascii_hexdigit()) => {
                         u128::from_str_radix(h, 16).ok()

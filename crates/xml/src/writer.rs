@@ -15,6 +15,13 @@ pub struct WriteOptions {
     pub indent: usize,
 }
 
+/// Levels whose spaces are at hand; deeper ones are rare.
+const LEVELS: usize = 16;
+/// The spaces of the deepest of them; with the beginning of a start tag, and of an end tag.
+const INSIDE: &str = "                                ";
+const START: &str = "                                <";
+const END: &str = "                                </";
+
 /// Builds text. A type's `write_attrs` and `write_children` call it in the order of the output.
 #[derive(Debug)]
 pub struct Writer {
@@ -40,7 +47,8 @@ impl Writer {
     /// A writer with nothing written.
     pub fn new(options: &WriteOptions) -> Self {
         Self {
-            out: String::with_capacity(4096),
+            // Most documents are shorter.
+            out: String::with_capacity(8192),
             options: *options,
             depth: options.indent,
             state: State::Between,
@@ -58,14 +66,15 @@ impl Writer {
         self.out
     }
 
-    fn indent(&mut self) {
-        const SPACES: &str = "                                                                ";
-        let mut n = self.depth * 2;
-        while n > 0 {
-            let some = n.min(SPACES.len());
-            self.out.push_str(&SPACES[..some]);
-            n -= some;
+    /// The spaces before an element, and what begins its tag: `tag` is [`INSIDE`], [`START`] or [`END`].
+    fn indented(&mut self, tag: &'static str) {
+        const WIDTH: usize = 2 * LEVELS;
+        let mut spaces = self.depth * 2;
+        while spaces > WIDTH {
+            self.out.push_str("  ");
+            spaces -= 2;
         }
+        self.out.push_str(&tag[WIDTH - spaces..]);
     }
 
     fn end_tag_open(&mut self) {
@@ -78,8 +87,7 @@ impl Writer {
     /// Begins an element; attributes, then children, then [`Writer::end`] with the same name.
     pub fn start(&mut self, name: &str) {
         self.end_tag_open();
-        self.indent();
-        self.out.push('<');
+        self.indented(START);
         self.out.push_str(name);
         self.depth += 1;
         self.state = State::Tag;
@@ -110,8 +118,7 @@ impl Writer {
                 self.out.push_str(">\n");
             }
             State::Between => {
-                self.indent();
-                self.out.push_str("</");
+                self.indented(END);
                 self.out.push_str(name);
                 self.out.push_str(">\n");
             }
@@ -238,7 +245,7 @@ impl Writer {
     /// A raw subtree, laid out as libvirt's own library does it.
     pub fn raw(&mut self, raw: &RawElement) {
         self.end_tag_open();
-        self.indent();
+        self.indented(INSIDE);
         raw.write_formatted(&mut self.out, self.depth);
         self.out.push('\n');
     }

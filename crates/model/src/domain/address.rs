@@ -203,7 +203,10 @@ fn always_hex<const W: usize>(el: Element<'_>, name: &str, value: &mut Option<He
 
 impl PciAddress {
     fn check(&mut self, el: Element<'_>, cx: &mut Reader) {
-        small(el, cx, &["domain", "bus", "slot", "function"]);
+        let parts = [self.domain.0, self.bus.0, self.slot.0, self.function.0];
+        if parts.iter().any(|n| *n > u32::MAX.into()) {
+            small(el, cx, &["domain", "bus", "slot", "function"]);
+        }
     }
 }
 

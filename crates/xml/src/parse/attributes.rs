@@ -5,27 +5,59 @@ use std::collections::HashSet;
 
 use diag::{Diagnostic, ErrorCode, Severity, Span};
 
-use super::{MAX_BINDINGS, MAX_FAULTS, MAX_NODES, Parser, Step, XML_NS};
-use crate::chars::{CLASS, VALUE_STOP};
-use crate::dom::{AttrNode, BORROWED, Decl, NO_NS, UNBOUND_NS, bit_of, key};
+use super::{FEW, MAX_BINDINGS, MAX_FAULTS, MAX_NODES, Parser, Step, Tag, XML_NS};
+use crate::chars::{self, CLASS, NAME_START, PLAIN, VALUE_STOP};
+use crate::dom::{AttrNode, BORROWED, Decl, NO_NS, UNBOUND_NS};
+use crate::key::{bit_of, key, key_at};
 
-/// Up to so many attributes are compared one by one.
-const FEW: usize = 12;
+/// The key of the attribute that declares a namespace.
+const XMLNS: u64 = key(b"xmlns");
 
 impl<'s> Parser<'s> {
-    pub(super) fn attribute(
-        &mut self,
-        node: u32,
-        spaced: bool,
-        first: usize,
-        decls: usize,
-        bits: &mut u64,
-    ) -> Step {
+    /// The attributes of the usual form, ` name='value'` with nothing to be resolved, up to the first
+    /// that is of another form or needs a closer look.
+    #[inline]
+    pub(super) fn plain_attributes(&mut self, tag: &mut Tag) {
+        while let Some((a, b, to)) = self.plain_attribute() {
+            let key = key_at(self.b, a, b);
+            let bit = bit_of(key);
+            if tag.bits & bit != 0 || key == XMLNS || self.doc.attrs.len() >= MAX_NODES {
+                break;
+            }
+            tag.bits |= bit;
+            self.pos = to + 1;
+            self.doc.attrs.push(AttrNode {
+                name: a as u32,
+                name_end: b as u32,
+                value: b as u32 + 2,
+                value_end: to as u32,
+                owned: BORROWED,
+                ns: NO_NS,
+                prefix_len: 0,
+                key,
+            });
+        }
+    }
+
+    /// Where the name of the attribute that follows begins and ends, and where its value ends, if it
+    /// is of the usual form.
+    #[inline]
+    fn plain_attribute(&self) -> Option<(usize, usize, usize)> {
+        let [b' ', first, ..] = self.b.get(self.pos..)? else { return None };
+        if CLASS[usize::from(*first)] & NAME_START == 0 {
+            return None;
+        }
+        let a = self.pos + 1;
+        let b = chars::find(self.b, a, PLAIN, false);
+        Some((a, b, self.plain_value(b)?.1))
+    }
+
+    pub(super) fn attribute(&mut self, tag: &mut Tag, spaced: bool) -> Step {
         let a = self.pos;
         let plain = self.plain_name();
         let b = plain.unwrap_or_else(|| self.name_end());
         if a == b || !spaced {
-            return self.no_attribute(node, a, spaced || self.is_first(first, decls), a == b);
+            return self.no_attribute(tag, a, spaced || self.is_first(tag), a == b);
         }
         let (from, to, owned) = match self.plain_value(b) {
             Some((from, to)) => (from, to, None),
@@ -38,17 +70,18 @@ impl<'s> Parser<'s> {
         let bytes = self.b.get(a..b).unwrap_or(&[]);
         if bytes.starts_with(b"xmlns") && matches!(bytes.get(5), None | Some(b':')) {
             let name = self.slice(a, b);
-            return self.declare(node, name, a, (from, to), owned, decls);
+            return self.declare(tag, name, a, (from, to), owned);
         }
         if self.doc.attrs.len() >= MAX_NODES {
             return self.hard(a, b, "Document has too many attributes", "");
         }
         let prefix_len = if plain.is_some() { 0 } else { self.prefix(a, b) };
-        let key = key(bytes.get(usize::from(prefix_len)..).unwrap_or(&[]));
-        let known = *bits & bit_of(key) != 0;
-        *bits |= bit_of(key);
+        let key = key_at(self.b, a + usize::from(prefix_len), b);
+        let known = tag.bits & bit_of(key) != 0;
+        tag.bits |= bit_of(key);
+        tag.prefixed |= prefix_len != 0;
         // A few attributes are compared one by one; many, once all are known (see `resolve`).
-        let before = self.doc.attrs.get(first..).unwrap_or(&[]);
+        let before = self.doc.attrs.get(tag.first..).unwrap_or(&[]);
         if known
             && before.len() < FEW
             && before.iter().any(|o| {
@@ -77,16 +110,15 @@ impl<'s> Parser<'s> {
     }
 
     /// Whether the tag has no attribute and no declaration yet.
-    fn is_first(&self, attrs: usize, decls: usize) -> bool {
-        self.doc.attrs.len() == attrs && self.doc.decls.len() == decls
+    fn is_first(&self, tag: &Tag) -> bool {
+        self.doc.attrs.len() == tag.first && self.doc.decls.len() == tag.decls
     }
 
-    /// What stands at `at` is no attribute of `node`, or not `apart` from the one before.
+    /// What stands at `at` is no attribute, or not `apart` from the one before.
     #[cold]
-    fn no_attribute(&mut self, node: u32, at: usize, apart: bool, nameless: bool) -> Step {
-        let n = &self.doc.nodes[node as usize];
-        let (name, start) = (self.doc.str(n.a, n.b).to_owned(), n.start as usize);
-        let line = self.line(start);
+    fn no_attribute(&mut self, tag: &Tag, at: usize, apart: bool, nameless: bool) -> Step {
+        let name = self.slice(tag.name.0, tag.name.1);
+        let line = self.line(tag.name.0);
         let ended = at >= self.b.len();
         let message = match (apart, ended, nameless) {
             (false, ..) => "attributes construct error".to_owned(),
@@ -105,14 +137,10 @@ impl<'s> Parser<'s> {
     /// `='…'`. Nearly every value does.
     #[inline]
     fn plain_value(&self, name_end: usize) -> Option<(usize, usize)> {
-        let (equals, rest) = self.b.get(name_end..)?.split_first()?;
-        let (quote, rest) = rest.split_first()?;
-        if *equals != b'=' || !matches!(*quote, b'\'' | b'"') {
-            return None;
-        }
-        let len = rest.iter().position(|c| CLASS[*c as usize] & VALUE_STOP != 0)?;
+        let [b'=', quote @ (b'\'' | b'"'), ..] = self.b.get(name_end..)? else { return None };
         let from = name_end + 2;
-        if rest.get(len) == Some(quote) { Some((from, from + len)) } else { None }
+        let to = chars::find(self.b, from, VALUE_STOP, true);
+        if self.b.get(to) == Some(quote) { Some((from, to)) } else { None }
     }
 
     /// The place of the value of the attribute named at `a..b`, and its text if that differs from the
@@ -143,19 +171,18 @@ impl<'s> Parser<'s> {
     /// A namespace declaration.
     pub(super) fn declare(
         &mut self,
-        node: u32,
+        tag: &Tag,
         name: &'s str,
         at: usize,
         (from, to): (usize, usize),
         owned: Option<String>,
-        decls: usize,
     ) -> Step {
         let prefix = name.strip_prefix("xmlns:").unwrap_or("");
         let uri: Cow<'s, str> = match owned {
             Some(s) => Cow::Owned(s),
             None => Cow::Borrowed(self.slice(from, to)),
         };
-        if self.doc.decls[decls..].iter().any(|d| d.prefix == prefix) {
+        if self.doc.decls[tag.decls..].iter().any(|d| d.prefix == prefix) {
             let message = format!("Attribute {name} redefined");
             return self.soft(at, to + 1, &message, "Keep one of the two.");
         }
@@ -177,7 +204,7 @@ impl<'s> Parser<'s> {
             self.doc.namespaces.len() as u32 - 1
         };
         self.bindings.push((prefix, ns));
-        self.doc.decls.push(Decl { node, prefix, ns });
+        self.doc.decls.push(Decl { node: tag.node, prefix, ns });
         Ok(())
     }
 
@@ -216,16 +243,15 @@ impl<'s> Parser<'s> {
     }
 
     /// Resolves prefixes of attributes and finds the duplicates among many.
-    pub(super) fn resolve(&mut self, first: usize, last: usize) -> Step {
-        let mut prefixed = false;
+    pub(super) fn resolve(&mut self, tag: &Tag, last: usize) -> Step {
+        let first = tag.first;
         for i in first..last {
             let (at, len) = (self.doc.attrs[i].name, self.doc.attrs[i].prefix_len);
             if len != 0 {
-                prefixed = true;
                 self.doc.attrs[i].ns = self.namespace_of(at as usize, len);
             }
         }
-        if last - first >= FEW || (prefixed && last - first > 1) {
+        if last - first >= FEW || (tag.prefixed && last - first > 1) {
             let mut seen = HashSet::new();
             let mut twice = None;
             for n in &self.doc.attrs[first..last] {

@@ -26,7 +26,8 @@ use std::borrow::Cow;
 use diag::{Diagnostic, ErrorCode, Severity, Span};
 
 use crate::chars::{CLASS, NAME, SPACE};
-use crate::dom::{Document, Kind, NO_NS, Node, bit_of, key};
+use crate::dom::{Below, Document, Kind, NO_NS, Node};
+use crate::key::{bit_of, is_whole, key_at};
 
 /// Longest text that is read.
 pub const MAX_SIZE: usize = 16 << 20;
@@ -42,6 +43,9 @@ const MAX_FAULTS: usize = 50;
 
 const XML_NS: &str = "http://www.w3.org/XML/1998/namespace";
 
+/// Up to so many attributes are compared one by one.
+const FEW: usize = 12;
+
 /// Reading cannot go on; the fault is recorded.
 struct Stop;
 type Step<T = ()> = Result<T, Stop>;
@@ -53,6 +57,51 @@ struct Open {
     has_child: bool,
     first_is_text: bool,
     last_is_text: bool,
+    below: Below,
+    /// The bit of the child element read last.
+    last_bit: u64,
+    /// The key of the name as written.
+    key: u64,
+}
+
+impl Open {
+    /// Takes note of a child.
+    #[inline]
+    fn add_child(&mut self, is_text: bool) {
+        if !self.has_child {
+            self.has_child = true;
+            self.first_is_text = is_text;
+        }
+        self.last_is_text = is_text;
+    }
+
+    /// Takes note of the name of a child element.
+    #[inline]
+    fn add_name(&mut self, key: u64) {
+        let bit = bit_of(key);
+        let known = self.below.all & bit;
+        self.below.repeated |= known;
+        if self.last_bit != bit {
+            self.below.scattered |= known;
+        }
+        self.below.all |= bit;
+        self.last_bit = bit;
+    }
+}
+
+/// A start tag whose attributes are being read.
+struct Tag {
+    /// Where the element's name is.
+    name: (usize, usize),
+    /// The number its node will have.
+    node: u32,
+    /// The number of its first attribute, and that of its first namespace declaration.
+    first: usize,
+    decls: usize,
+    /// The bits of the attributes' names.
+    bits: u64,
+    /// Whether an attribute has a prefix.
+    prefixed: bool,
 }
 
 struct Parser<'s> {
@@ -65,7 +114,8 @@ struct Parser<'s> {
 }
 
 pub(crate) fn parse(source: &str) -> Result<Document<'_>, Vec<Diagnostic>> {
-    let guess = source.len() / 48 + 8;
+    // More would mean growing: the nodes of a usual document are copied by nobody.
+    let guess = source.len() / 32 + 8;
     let mut p = Parser {
         doc: Document {
             source,
@@ -135,10 +185,11 @@ impl<'s> Parser<'s> {
 
     #[inline]
     fn skip_space(&mut self) -> bool {
-        let rest = self.b.get(self.pos..).unwrap_or(&[]);
-        let len = rest.iter().position(|c| CLASS[*c as usize] & SPACE == 0).unwrap_or(rest.len());
-        self.pos += len;
-        len > 0
+        let from = self.pos;
+        while CLASS[usize::from(self.peek())] & SPACE != 0 {
+            self.pos += 1;
+        }
+        self.pos > from
     }
 
     /// Finds `needle` from `pos` on.
@@ -146,22 +197,23 @@ impl<'s> Parser<'s> {
         self.doc.source.get(self.pos..)?.find(needle).map(|i| self.pos + i)
     }
 
+    /// The number of the next node, which begins at `start`.
     #[inline]
-    fn push(&mut self, kind: Kind, start: usize, a: usize, b: usize, owned: u32) -> Step<u32> {
+    fn next_node(&mut self, start: usize) -> Step<u32> {
         if self.doc.nodes.len() >= MAX_NODES {
             let hint = format!("At most {MAX_NODES} nodes are read.");
             return self.hard(start, start + 1, "Document has too many nodes", &hint);
         }
-        let id = self.doc.nodes.len() as u32;
-        let text = matches!(kind, Kind::Text);
+        Ok(self.doc.nodes.len() as u32)
+    }
+
+    /// Adds what is no element.
+    fn push(&mut self, kind: Kind, start: usize, a: usize, b: usize, owned: u32) -> Step {
+        let id = self.next_node(start)?;
         let parent = match self.open.last_mut() {
-            Some(o) => {
-                if !o.has_child {
-                    o.has_child = true;
-                    o.first_is_text = text;
-                }
-                o.last_is_text = text;
-                o.node
+            Some(open) => {
+                open.add_child(matches!(kind, Kind::Text));
+                open.node
             }
             None => u32::MAX,
         };
@@ -178,12 +230,11 @@ impl<'s> Parser<'s> {
             start: start as u32,
             tag_end: self.pos as u32,
             close: self.pos as u32,
-            child_bits: 0,
-            repeated_bits: 0,
-            attr_bits: 0,
             key: 0,
+            attr_bits: 0,
+            below: Below::default(),
         });
-        Ok(id)
+        Ok(())
     }
 
     /// The root element and all in it.
@@ -249,11 +300,13 @@ impl<'s> Parser<'s> {
             return self.hard(start, b, &message, "No option makes it deeper: nest less.");
         }
         let prefix_len = if plain.is_some() { 0 } else { self.prefix(a, b) };
-        let id = self.push(Kind::Element, start, a, b, 0)?;
-        let (first, bindings, decls) =
-            (self.doc.attrs.len(), self.bindings.len(), self.doc.decls.len());
-        let mut attr_bits = 0;
+        let id = self.next_node(start)?;
+        let bindings = self.bindings.len();
+        let first = self.doc.attrs.len();
+        let decls = self.doc.decls.len();
+        let mut tag = Tag { name: (a, b), node: id, first, decls, bits: 0, prefixed: false };
         let empty = loop {
+            self.plain_attributes(&mut tag);
             let spaced = self.skip_space();
             match self.peek() {
                 b'>' => {
@@ -264,12 +317,12 @@ impl<'s> Parser<'s> {
                     self.pos += 2;
                     break true;
                 }
-                _ => self.attribute(id, spaced, first, decls, &mut attr_bits)?,
+                _ => self.attribute(&mut tag, spaced)?,
             }
         };
         let last = self.doc.attrs.len();
-        if last > first {
-            self.resolve(first, last)?;
+        if tag.prefixed || last - first >= FEW {
+            self.resolve(&tag, last)?;
         }
         let ns = if prefix_len == 0 && self.bindings.len() == 1 {
             // Nothing is declared beside `xml`.
@@ -277,24 +330,32 @@ impl<'s> Parser<'s> {
         } else {
             self.namespace_of(a, prefix_len)
         };
-        let key = key(self.b.get(a + usize::from(prefix_len)..b).unwrap_or(&[]));
-        if let Some(o) = self.open.last()
-            && let Some(parent) = self.doc.nodes.get_mut(o.node as usize)
-        {
-            parent.repeated_bits |= parent.child_bits & bit_of(key);
-            parent.child_bits |= bit_of(key);
-        }
-        let pos = self.pos as u32;
-        if let Some(n) = self.doc.nodes.get_mut(id as usize) {
-            n.attr_bits = attr_bits;
-            n.key = key;
-            n.prefix_len = prefix_len;
-            n.first = first as u32;
-            n.last = last as u32;
-            n.ns = ns;
-            n.tag_end = pos;
-            n.close = pos;
-        }
+        let key = key_at(self.b, a + usize::from(prefix_len), b);
+        let parent = match self.open.last_mut() {
+            Some(open) => {
+                open.add_child(false);
+                open.add_name(key);
+                open.node
+            }
+            None => u32::MAX,
+        };
+        self.doc.nodes.push(Node {
+            kind: Kind::Element,
+            prefix_len,
+            parent,
+            end: id + 1,
+            a: a as u32,
+            b: b as u32,
+            first: first as u32,
+            last: last as u32,
+            ns,
+            start: start as u32,
+            tag_end: self.pos as u32,
+            close: self.pos as u32,
+            key,
+            attr_bits: tag.bits,
+            below: Below::default(),
+        });
         if empty {
             self.bindings.truncate(bindings);
         } else {
@@ -304,6 +365,9 @@ impl<'s> Parser<'s> {
                 has_child: false,
                 first_is_text: false,
                 last_is_text: false,
+                below: Below::default(),
+                last_bit: 0,
+                key: if prefix_len == 0 { key } else { key_at(self.b, a, b) },
             });
         }
         Ok(())
@@ -318,7 +382,9 @@ impl<'s> Parser<'s> {
         let n = &self.doc.nodes[node];
         let (na, nb) = (n.a as usize, n.b as usize);
         let len = nb - na;
-        let same = self.b.get(a..a + len) == self.b.get(na..nb)
+        let key = key_at(self.b, a, a + len);
+        let same = key == open.key
+            && (is_whole(key) || self.b.get(a..a + len) == self.b.get(na..nb))
             && !self.b.get(a + len).is_some_and(|c| CLASS[*c as usize] & NAME != 0 || *c >= 0x80);
         if same {
             self.pos = a + len;
@@ -367,6 +433,7 @@ impl<'s> Parser<'s> {
             let n = &mut self.doc.nodes[o.node as usize];
             n.end = end;
             n.close = self.pos as u32;
+            n.below = o.below;
             self.bindings.truncate(o.bindings);
         }
     }

@@ -1,18 +1,17 @@
 //! Names and their prefixes.
 
 use super::Parser;
-use crate::chars::{CLASS, NAME, NAME_START, ODD, PLAIN, is_name, is_name_start};
+use crate::chars::{self, CLASS, NAME, NAME_START, ODD, PLAIN, is_name, is_name_start};
 
 impl<'s> Parser<'s> {
     /// The end of the name that begins here if it is of the plain kind, ASCII without prefix: nearly
     /// every name is.
     #[inline]
     pub(super) fn plain_name(&self) -> Option<usize> {
-        let rest = self.b.get(self.pos..)?;
-        let len = rest.iter().position(|c| CLASS[*c as usize] & PLAIN == 0).unwrap_or(rest.len());
-        let starts = rest.first().is_some_and(|c| CLASS[*c as usize] & NAME_START != 0);
-        let goes_on = rest.get(len).is_some_and(|c| CLASS[*c as usize] & ODD != 0);
-        if starts && !goes_on { Some(self.pos + len) } else { None }
+        let end = chars::find(self.b, self.pos, PLAIN, false);
+        let starts = CLASS[usize::from(self.peek())] & NAME_START != 0;
+        let goes_on = self.b.get(end).is_some_and(|c| CLASS[*c as usize] & ODD != 0);
+        if starts && !goes_on { Some(end) } else { None }
     }
 
     /// The end of the name that begins here; `pos` itself when none does.

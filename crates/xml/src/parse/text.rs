@@ -1,8 +1,24 @@
 //! Text, attribute values, and references in both.
 
 use super::{Parser, Step};
-use crate::chars::{BLANK, CLASS, SPACE, TEXT_STOP, VALUE_STOP, is_char};
+use crate::chars::{self, BLANK, CLASS, SPACE, TEXT_STOP, VALUE_STOP, is_char};
 use crate::dom::{BORROWED, Kind};
+
+/// The length of the white space that stays as it is at the start of a text. Nearly all of it is a
+/// line break and the spaces before a tag, which are counted eight at a time.
+#[inline]
+fn blank_len(text: &[u8]) -> usize {
+    const SPACES: u64 = u64::from_le_bytes([b' '; 8]);
+    let mut len = usize::from(text.first() == Some(&b'\n'));
+    while let Some(eight) = text.get(len..).and_then(|rest| rest.first_chunk::<8>()) {
+        let others = u64::from_le_bytes(*eight) ^ SPACES;
+        len += others.trailing_zeros() as usize / 8;
+        if others != 0 {
+            break;
+        }
+    }
+    chars::find(text, len, BLANK, false)
+}
 
 impl<'s> Parser<'s> {
     /// An attribute's value up to its quote, which is left unread.
@@ -11,9 +27,7 @@ impl<'s> Parser<'s> {
         let mut out: Option<String> = None;
         let mut plain = from;
         loop {
-            while self.pos < self.b.len() && CLASS[self.b[self.pos] as usize] & VALUE_STOP == 0 {
-                self.pos += 1;
-            }
+            self.pos = chars::find(self.b, self.pos, VALUE_STOP, true);
             let Some(&c) = self.b.get(self.pos) else {
                 return self.hard(
                     from - 1,
@@ -152,20 +166,16 @@ impl<'s> Parser<'s> {
         let mut plain = start;
         // Most text is the white space between two tags.
         let rest = self.b.get(start..).unwrap_or(&[]);
-        let blank = rest.iter().position(|c| CLASS[*c as usize] & BLANK == 0);
-        if let Some(len) = blank
-            && rest.get(len) == Some(&b'<')
-        {
-            self.pos = start + len;
+        let blank = blank_len(rest);
+        if rest.get(blank) == Some(&b'<') {
+            self.pos = start + blank;
             if self.ignorable() {
                 return Ok(());
             }
             self.pos = start;
         }
         loop {
-            while self.pos < self.b.len() && CLASS[self.b[self.pos] as usize] & TEXT_STOP == 0 {
-                self.pos += 1;
-            }
+            self.pos = chars::find(self.b, self.pos, TEXT_STOP, true);
             let Some(&c) = self.b.get(self.pos) else { break };
             match c {
                 b'<' => break,

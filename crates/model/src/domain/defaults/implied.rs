@@ -1,6 +1,6 @@
 //! Devices and controllers that a machine has, or that other devices need, without being named.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 use super::{DefaultsContext, Machine};
 use crate::domain::Domain;
@@ -60,23 +60,26 @@ pub(super) fn ensure_controller(
 /// Controllers of one type that are to be added: index and model.
 type Wanted = VecDeque<(u32, Option<&'static str>)>;
 
+/// A place for each type of controller that has one.
+#[derive(Default)]
+struct PerType([Option<usize>; ControllerType::ALL.len()]);
+
 /// [`ensure_controller`] of many, in one walk over the list.
 pub(super) fn ensure_controllers(
     d: &mut Domain,
     mut need: Vec<(ControllerType, u32, Option<&'static str>)>,
 ) {
     let list = &mut d.devices_mut().controllers;
-    let mut open: HashSet<_> =
-        need.iter().map(|(kind, index, _)| (kind.as_str(), *index)).collect();
+    let mut open: BTreeSet<_> = need.iter().map(|(kind, index, _)| (*kind, *index)).collect();
     for c in list.iter() {
         if open.is_empty() {
             return;
         }
         if let Some(index) = c.index {
-            open.remove(&(c.kind.as_str(), index));
+            open.remove(&(c.kind, index));
         }
     }
-    need.retain(|(kind, index, _)| open.remove(&(kind.as_str(), *index)));
+    need.retain(|(kind, index, _)| open.remove(&(*kind, *index)));
     if need.is_empty() {
         return;
     }
@@ -94,10 +97,11 @@ pub(super) fn ensure_controllers(
         let model = model.map(str::to_owned);
         Controller { kind, index: Some(index), model, ..Controller::default() }
     };
-    // Types that have controllers already, each with the place of the last.
-    let last: HashMap<&str, usize> =
-        list.iter().enumerate().map(|(i, c)| (c.kind.as_str(), i)).collect();
-    let ends: HashSet<usize> = last.into_values().collect();
+    // The place of the last of each type.
+    let mut last = PerType::default();
+    for (i, c) in list.iter().enumerate() {
+        last.0[c.kind as usize] = Some(i);
+    }
     let mut all = Vec::with_capacity(list.len());
     for (i, c) in std::mem::take(list).into_iter().enumerate() {
         let kind = c.kind;
@@ -109,7 +113,7 @@ pub(super) fn ensure_controllers(
             all.push(new(kind, next));
         }
         all.push(c);
-        if ends.contains(&i) {
+        if last.0[kind as usize] == Some(i) {
             all.extend(open.drain(..).map(|next| new(kind, next)));
         }
     }

@@ -6,7 +6,7 @@ use xml::{Element, Reader};
 use crate::domain::prelude::*;
 
 /// Kind of bus.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, XmlEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default, XmlEnum)]
 pub enum ControllerType {
     /// `ide`.
     #[default]
