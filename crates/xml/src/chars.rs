@@ -84,6 +84,67 @@ pub(crate) fn find(text: &[u8], from: usize, classes: u8, of: bool) -> usize {
     at + rest.iter().position(found).unwrap_or(rest.len())
 }
 
+/// Eight bytes of a text as a number, the first one lowest.
+#[inline]
+pub(crate) fn word(text: &[u8], from: usize) -> Option<u64> {
+    let eight = text.get(from..)?.first_chunk::<8>()?;
+    Some(u64::from_le_bytes(*eight))
+}
+
+/// A word of eight bytes of one value.
+const fn all(byte: u8) -> u64 {
+    u64::MAX / 255 * byte as u64
+}
+
+/// Marks the bytes of a word that have this value, by their highest bits. Behind the first mark there
+/// may be false ones.
+#[inline]
+const fn mark(word: u64, byte: u8) -> u64 {
+    let zero = word ^ all(byte);
+    zero.wrapping_sub(all(1)) & !zero & all(0x80)
+}
+
+/// The place of the first mark in a word, 8 without one.
+#[inline]
+const fn first(marks: u64) -> usize {
+    marks.trailing_zeros() as usize / 8
+}
+
+/// How many bytes of a word stand before the first `=`.
+#[inline]
+pub(crate) const fn before_equals(word: u64) -> usize {
+    first(mark(word, b'='))
+}
+
+/// How many bytes of a word stand before the first that ends an element's name in a start tag.
+#[inline]
+pub(crate) const fn before_name_end(word: u64) -> usize {
+    first(mark(word, b'>') | mark(word, b' ') | mark(word, b'/'))
+}
+
+/// The place of the byte that ends an attribute's plain value: the first of [`VALUE_STOP`].
+#[inline]
+pub(crate) fn value_end(text: &[u8], from: usize) -> usize {
+    let mut at = from;
+    while let Some(word) = word(text, at) {
+        // Of a byte beyond ASCII the table decides. For all others the highest bit is free, and is
+        // set where the subtraction goes below zero: `&` and `'` differ in their lowest bit.
+        let marks = ((word | all(1)) ^ all(b'\'')).wrapping_sub(all(1))
+            | (word ^ all(b'"')).wrapping_sub(all(1))
+            | (word ^ all(b'<')).wrapping_sub(all(1))
+            | word.wrapping_sub(all(b' '))
+            | word;
+        at += first(marks & all(0x80));
+        if marks & all(0x80) != 0 {
+            break;
+        }
+    }
+    match text.get(at) {
+        Some(c) if CLASS[usize::from(*c)] & VALUE_STOP != 0 => at,
+        _ => find(text, at, VALUE_STOP, true),
+    }
+}
+
 /// Whether XML 1.0 allows the character at all.
 pub(crate) fn is_char(c: char) -> bool {
     matches!(c, '\t' | '\n' | '\r' | '\u{20}'..='\u{D7FF}' | '\u{E000}'..='\u{FFFD}' | '\u{10000}'..)
@@ -101,4 +162,41 @@ pub(crate) fn is_name_start(c: char) -> bool {
 /// Whether a character outside ASCII may stand inside a name.
 pub(crate) fn is_name(c: char) -> bool {
     is_name_start(c) || matches!(c, '\u{B7}' | '\u{300}'..='\u{36F}' | '\u{203F}'..='\u{2040}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_end_where_the_table_says() {
+        // Every byte at every place of a word, behind and before others.
+        for byte in 0..=255u8 {
+            for place in 0..20 {
+                let mut text = b"abcdefgh\xc3\xa4 -_.09~!#%;=]".to_vec();
+                if let Some(at) = text.get_mut(place) {
+                    *at = byte;
+                }
+                let expected = text.iter().position(|c| CLASS[usize::from(*c)] & VALUE_STOP != 0);
+                let expected = expected.unwrap_or(text.len());
+                assert_eq!(value_end(&text, 0), expected, "{text:?}");
+                assert_eq!(find(&text, 0, VALUE_STOP, true), expected, "{text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn names_end_before_the_first_mark() {
+        for (text, equals, end) in [
+            ("type='a' ", 4, 8),
+            ("function=", 8, 8),
+            ("a='b'/><", 1, 5),
+            ("acpi/> <", 8, 4),
+            ("========", 0, 8),
+            ("os>     ", 8, 2),
+        ] {
+            let word = word(text.as_bytes(), 0).unwrap_or_default();
+            assert_eq!((before_equals(word), before_name_end(word)), (equals, end), "{text}");
+        }
+    }
 }

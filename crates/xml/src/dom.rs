@@ -288,6 +288,7 @@ impl<'a> Element<'a> {
     }
 
     /// The same for a name whose key is known.
+    #[inline(never)]
     pub(crate) fn attr_keyed(self, key: u64, name: &str) -> Option<Attr<'a>> {
         let n = self.node();
         let attrs = self.doc.attrs.get(n.first as usize..n.last as usize)?;

@@ -227,7 +227,7 @@ impl Reader {
     }
 
     /// The same for a name that is probably there.
-    #[inline]
+    #[inline(always)]
     fn find_attr<'a>(&mut self, el: Element<'a>, name: Name) -> Option<Attr<'a>> {
         let a = match el.attr_at(self.next_attr, name) {
             Some(a) => a,

@@ -73,6 +73,22 @@ fn references_beyond_unicode_are_faults() {
 }
 
 #[test]
+fn a_name_seen_before_with_zeros_behind_it_is_no_name() {
+    for text in [
+        "<ab> <ab\0 c='1'/> </ab>",
+        "<ab> <ab\0/> </ab>",
+        "<ab c='1'> <ab c\0='1'/> </ab>",
+        "<ab> <\0 c='1'/> </ab>",
+        "<ab> <ab \0='1' c='2'/> </ab>",
+        "<ab> <ab c='1'/> </ab\0> </ab>",
+    ] {
+        let well = text.replace('\0', "x");
+        assert!(Document::parse(text).is_err(), "{text:?}");
+        assert_eq!(Document::parse(&well).is_ok(), !well.contains("</abx"), "{well}");
+    }
+}
+
+#[test]
 fn one_pass_finds_many_faults() {
     let faults = Document::parse("<a x='1' x='2'><b>&nope;</c><d y/></a>").unwrap_err();
     let messages: Vec<_> = faults.iter().map(|f| f.message.as_str()).collect();

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use diag::{Diagnostic, ErrorCode, Severity, Span};
 
 use super::{FEW, MAX_BINDINGS, MAX_FAULTS, MAX_NODES, Parser, Step, Tag, XML_NS};
-use crate::chars::{self, CLASS, NAME_START, PLAIN, VALUE_STOP};
+use crate::chars::{self, CLASS, NAME_START, PLAIN};
 use crate::dom::{AttrNode, BORROWED, Decl, NO_NS, UNBOUND_NS};
 use crate::key::{bit_of, key, key_at};
 
@@ -18,16 +18,14 @@ impl<'s> Parser<'s> {
     /// that is of another form or needs a closer look.
     #[inline]
     pub(super) fn plain_attributes(&mut self, tag: &mut Tag) {
-        while let Some((a, b, to)) = self.plain_attribute() {
-            let key = key_at(self.b, a, b);
+        while let Some((key, b, to)) = self.plain_attribute() {
             let bit = bit_of(key);
             if tag.bits & bit != 0 || key == XMLNS || self.doc.attrs.len() >= MAX_NODES {
                 break;
             }
             tag.bits |= bit;
-            self.pos = to + 1;
             self.doc.attrs.push(AttrNode {
-                name: a as u32,
+                name: self.pos as u32 + 1,
                 name_end: b as u32,
                 value: b as u32 + 2,
                 value_end: to as u32,
@@ -36,20 +34,31 @@ impl<'s> Parser<'s> {
                 prefix_len: 0,
                 key,
             });
+            self.pos = to + 1;
         }
     }
 
-    /// Where the name of the attribute that follows begins and ends, and where its value ends, if it
-    /// is of the usual form.
+    /// The key of the attribute that follows, where its name ends, and where its value ends, if it is
+    /// of the usual form.
     #[inline]
-    fn plain_attribute(&self) -> Option<(usize, usize, usize)> {
-        let [b' ', first, ..] = self.b.get(self.pos..)? else { return None };
-        if CLASS[usize::from(*first)] & NAME_START == 0 {
+    fn plain_attribute(&mut self) -> Option<(u64, usize, usize)> {
+        let a = self.pos + 1;
+        let word = chars::word(self.b, a)?;
+        if self.b.get(self.pos) != Some(&b' ') {
             return None;
         }
-        let a = self.pos + 1;
-        let b = chars::find(self.b, a, PLAIN, false);
-        Some((a, b, self.plain_value(b)?.1))
+        let len = chars::before_equals(word);
+        let (key, b) = match self.short_name(word, len) {
+            Some(key) => (key, a + len),
+            None => {
+                let b = chars::find(self.b, a, PLAIN, false);
+                if CLASS[usize::from(*self.b.get(a)?)] & NAME_START == 0 {
+                    return None;
+                }
+                (key_at(self.b, a, b), b)
+            }
+        };
+        Some((key, b, self.plain_value(b)?.1))
     }
 
     pub(super) fn attribute(&mut self, tag: &mut Tag, spaced: bool) -> Step {
@@ -139,7 +148,7 @@ impl<'s> Parser<'s> {
     fn plain_value(&self, name_end: usize) -> Option<(usize, usize)> {
         let [b'=', quote @ (b'\'' | b'"'), ..] = self.b.get(name_end..)? else { return None };
         let from = name_end + 2;
-        let to = chars::find(self.b, from, VALUE_STOP, true);
+        let to = chars::value_end(self.b, from);
         if self.b.get(to) == Some(quote) { Some((from, to)) } else { None }
     }
 

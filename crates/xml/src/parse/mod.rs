@@ -25,7 +25,7 @@ use std::borrow::Cow;
 
 use diag::{Diagnostic, ErrorCode, Severity, Span};
 
-use crate::chars::{CLASS, NAME, SPACE};
+use crate::chars::{self, CLASS, NAME, SPACE};
 use crate::dom::{Below, Document, Kind, NO_NS, Node};
 use crate::key::{bit_of, is_whole, key_at};
 
@@ -110,6 +110,8 @@ struct Parser<'s> {
     pos: usize,
     open: Vec<Open>,
     bindings: Vec<(&'s str, u32)>,
+    /// The keys of plain names that were read, each at its slot.
+    seen: [u64; 64],
     faults: Vec<Diagnostic>,
 }
 
@@ -131,6 +133,7 @@ pub(crate) fn parse(source: &str) -> Result<Document<'_>, Vec<Diagnostic>> {
         pos: 0,
         open: Vec::new(),
         bindings: vec![("xml", 1)],
+        seen: [0; 64],
         faults: Vec::new(),
     };
     if source.len() > MAX_SIZE {
@@ -287,7 +290,11 @@ impl<'s> Parser<'s> {
         let start = self.pos;
         self.pos += 1;
         let a = self.pos;
-        let plain = self.plain_name();
+        // Nearly every name is short, and has no prefix.
+        let word = chars::word(self.b, a).unwrap_or_default();
+        let len = chars::before_name_end(word);
+        let short = self.short_name(word, len);
+        let plain = if short.is_some() { Some(a + len) } else { self.plain_name() };
         let b = plain.unwrap_or_else(|| self.name_end());
         if a == b {
             let hint = "Write a literal '<' as &lt;.";
@@ -330,7 +337,7 @@ impl<'s> Parser<'s> {
         } else {
             self.namespace_of(a, prefix_len)
         };
-        let key = key_at(self.b, a + usize::from(prefix_len), b);
+        let key = short.unwrap_or_else(|| key_at(self.b, a + usize::from(prefix_len), b));
         let parent = match self.open.last_mut() {
             Some(open) => {
                 open.add_child(false);
@@ -388,6 +395,11 @@ impl<'s> Parser<'s> {
             && !self.b.get(a + len).is_some_and(|c| CLASS[*c as usize] & NAME != 0 || *c >= 0x80);
         if same {
             self.pos = a + len;
+            if self.peek() == b'>' {
+                self.pos += 1;
+                self.close();
+                return Ok(());
+            }
         } else {
             let b = self.name_end();
             let (name, open_name) = (self.slice(a, b), self.slice(na, nb));

@@ -2,8 +2,34 @@
 
 use super::Parser;
 use crate::chars::{self, CLASS, NAME, NAME_START, ODD, PLAIN, is_name, is_name_start};
+use crate::key::slot;
 
 impl<'s> Parser<'s> {
+    /// The key of the plain name that the first bytes of a word are, if they are one and less than
+    /// eight. Documents have few different names, and those seen before need no second look.
+    #[inline]
+    pub(super) fn short_name(&mut self, word: u64, len: usize) -> Option<u64> {
+        if !(1..8).contains(&len) {
+            return None;
+        }
+        let key = word & ((1 << (8 * len)) - 1);
+        // Zeros at the end would make it the key of a shorter name.
+        if key >> (8 * (len - 1)) == 0 {
+            return None;
+        }
+        let seen = self.seen.get_mut(slot(key))?;
+        if *seen != key {
+            let bytes = key.to_le_bytes();
+            let name = bytes.get(..len)?;
+            let starts = name.first().is_some_and(|c| CLASS[usize::from(*c)] & NAME_START != 0);
+            if !starts || name.iter().any(|c| CLASS[usize::from(*c)] & PLAIN == 0) {
+                return None;
+            }
+            *seen = key;
+        }
+        Some(key)
+    }
+
     /// The end of the name that begins here if it is of the plain kind, ASCII without prefix: nearly
     /// every name is.
     #[inline]

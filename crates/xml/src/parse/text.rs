@@ -1,7 +1,7 @@
 //! Text, attribute values, and references in both.
 
 use super::{Parser, Step};
-use crate::chars::{self, BLANK, CLASS, SPACE, TEXT_STOP, VALUE_STOP, is_char};
+use crate::chars::{self, BLANK, CLASS, SPACE, TEXT_STOP, is_char};
 use crate::dom::{BORROWED, Kind};
 
 /// The length of the white space that stays as it is at the start of a text. Nearly all of it is a
@@ -10,8 +10,8 @@ use crate::dom::{BORROWED, Kind};
 fn blank_len(text: &[u8]) -> usize {
     const SPACES: u64 = u64::from_le_bytes([b' '; 8]);
     let mut len = usize::from(text.first() == Some(&b'\n'));
-    while let Some(eight) = text.get(len..).and_then(|rest| rest.first_chunk::<8>()) {
-        let others = u64::from_le_bytes(*eight) ^ SPACES;
+    while let Some(word) = chars::word(text, len) {
+        let others = word ^ SPACES;
         len += others.trailing_zeros() as usize / 8;
         if others != 0 {
             break;
@@ -27,7 +27,7 @@ impl<'s> Parser<'s> {
         let mut out: Option<String> = None;
         let mut plain = from;
         loop {
-            self.pos = chars::find(self.b, self.pos, VALUE_STOP, true);
+            self.pos = chars::value_end(self.b, self.pos);
             let Some(&c) = self.b.get(self.pos) else {
                 return self.hard(
                     from - 1,
