@@ -294,7 +294,8 @@ impl Reader {
     /// Whether the first child of this name has an attribute, or text where `attr` is empty. A
     /// child without it counts for nothing, with a warning.
     pub fn child_has(&mut self, el: Element<'_>, name: Name, attr: &str, filled: bool) -> bool {
-        let Some(child) = el.named(name).next() else { return false };
+        let only = el.only_after(name, self.last_node);
+        let Some(child) = only.or_else(|| el.named(name).next()) else { return false };
         let there = match child.attr(attr) {
             _ if attr.is_empty() => !child.string_value().trim_ascii().is_empty(),
             Some(value) => !filled || !value.is_empty(),
@@ -664,9 +665,12 @@ impl Reader {
         let mut all = Some(Vec::with_capacity(named.clone().count()));
         for c in named {
             self.used_nodes.set(c.id);
-            match (self.element(c), &mut all) {
-                (Some(v), Some(all)) => all.push(v),
-                _ => all = None,
+            // Not matched as a pair, which would move the large one once more.
+            let value = self.element(c);
+            let Some(list) = &mut all else { continue };
+            match value {
+                Some(value) => list.push(value),
+                None => all = None,
             }
         }
         all
@@ -825,8 +829,10 @@ pub fn read_element<T: Xml>(el: Element<'_>) -> Parsed<T> {
     for d in &el.doc.warnings {
         cx.push(d.clone());
     }
-    let value = cx.element::<T>(el);
-    let value = if cx.has_errors() { None } else { value };
+    let mut value = cx.element::<T>(el);
+    if cx.has_errors() {
+        value = None;
+    }
     Parsed { value, diagnostics: cx.finish() }
 }
 

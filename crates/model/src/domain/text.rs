@@ -31,19 +31,22 @@ pub struct Parsed {
 /// document that cannot be read as a whole the rest is checked too, as far as that can be said
 /// without what is wrong: those faults come last.
 pub fn parse(text: &str, options: ParseOptions) -> Parsed {
-    let xml::Parsed { value, mut diagnostics } = xml::read_str::<Domain>(text, "domain");
+    // The domain stays where it is: it is large.
+    let xml::Parsed { value: mut domain, mut diagnostics } =
+        xml::read_str::<Domain>(text, "domain");
     refine::refine(&mut diagnostics, text);
     refine::name_sources(&mut diagnostics, text);
-    let domain = value.map(|mut d| {
-        settle(&mut d, options, &mut diagnostics);
-        d
-    });
-    diagnostics.iter_mut().for_each(super::reporters::name);
-    let failed = diagnostics.iter().any(|d| d.severity == Severity::Error);
-    if failed && !options.live {
-        super::partial::check(text, domain.clone(), &mut diagnostics);
+    if let Some(domain) = &mut domain {
+        settle(domain, options, &mut diagnostics);
     }
-    Parsed { domain: domain.filter(|_| !failed), diagnostics }
+    diagnostics.iter_mut().for_each(super::reporters::name);
+    if diagnostics.iter().any(|d| d.severity == Severity::Error) {
+        let read = domain.take();
+        if !options.live {
+            super::partial::check(text, read, &mut diagnostics);
+        }
+    }
+    Parsed { domain, diagnostics }
 }
 
 /// What follows the reading of a domain, wherever it stood: values in one form, parts that belong

@@ -17,7 +17,10 @@ fn blank_len(text: &[u8]) -> usize {
             break;
         }
     }
-    chars::find(text, len, BLANK, false)
+    match text.get(len) {
+        Some(c) if CLASS[usize::from(*c)] & BLANK == 0 => len,
+        _ => chars::find(text, len, BLANK, false),
+    }
 }
 
 impl<'s> Parser<'s> {

@@ -48,7 +48,7 @@ pub(super) fn assign(
     }
     let Some(mut set) = Set::new(d, m, out) else { return };
     // What the first pass cannot place the second one reports.
-    if set.anything_open(d, m) {
+    if set.anything_open(d) {
         add_bridges(d, m, ctx);
         super::devices::controller_models(d, m, ctx, &mut Vec::new());
         match Set::new(d, m, out) {
@@ -57,8 +57,8 @@ pub(super) fn assign(
         }
     }
     set.collect(d, m, ctx);
-    set.place_all(d, m, ctx, out);
-    set.multifunction(d, m);
+    set.place_all(d, ctx, out);
+    set.multifunction(d);
     options(d, m);
     if m.is_s390() {
         zpci(d, m);
@@ -102,7 +102,7 @@ fn add_bridges(d: &mut Domain, m: &Machine, ctx: &DefaultsContext<'_>) {
     set.grow = true;
     set.collect(d, m, ctx);
     let everything_taken = set.buses.iter().all(Bus::is_full);
-    set.place_all(d, m, ctx, out);
+    set.place_all(d, ctx, out);
     before.restore(d);
     // Where root ports are added to a guest that names none, one more is added for a device plugged
     // in later.
@@ -132,9 +132,9 @@ fn add_bridges(d: &mut Domain, m: &Machine, ctx: &DefaultsContext<'_>) {
 struct Open(Vec<(Dev, Option<Address>)>);
 
 impl Open {
-    fn of(d: &Domain, devices: &[Dev]) -> Self {
+    fn of(d: &Domain, devices: &[(Dev, u32)]) -> Self {
         let Some(dev) = d.devices.as_ref() else { return Self(Vec::new()) };
-        let open = |x: &Dev| match address_of(dev, *x) {
+        let open = |(x, _): &(Dev, u32)| match address_of(dev, *x) {
             None => Some((*x, None)),
             Some(Address::Pci(a)) if is_open(a) => Some((*x, Some(Address::Pci(a.clone())))),
             Some(_) => None,
@@ -156,8 +156,9 @@ impl Open {
 /// The buses of one guest.
 pub(super) struct Set {
     buses: Vec<Bus>,
-    /// The devices that may sit on them, in the order in which they get their slots.
-    devices: Vec<Dev>,
+    /// The devices that may sit on them and what they want, in the order in which they get their
+    /// slots.
+    devices: Vec<(Dev, u32)>,
     /// Whether missing buses are added.
     grow: bool,
     pcie: bool,
@@ -186,11 +187,12 @@ impl Set {
             buses[i] = Bus::new(c.model.as_deref().unwrap_or_default(), false);
         }
         // A gap in the numbers, or an address on a bus beyond, means a bridge that is not named.
+        let all = |dev| all(dev).into_iter().map(|x| (x, flags(dev, m, x))).collect::<Vec<_>>();
         let devices = d.devices.as_ref().map(all).unwrap_or_default();
         let highest = d
             .devices
             .iter()
-            .flat_map(|v| devices.iter().filter_map(|x| address_of(v, *x)))
+            .flat_map(|v| devices.iter().filter_map(|(x, _)| address_of(v, *x)))
             .map(|a| match a {
                 Address::Pci(a) => a.bus.0 as usize,
                 _ => 0,
@@ -229,14 +231,14 @@ impl Set {
     }
 
     /// Whether a device waits for an address or a bus is missing. A stored guest has neither.
-    fn anything_open(&self, d: &Domain, m: &Machine) -> bool {
+    fn anything_open(&self, d: &Domain) -> bool {
         self.buses.iter().any(|b| b.added)
             || d.devices.as_ref().is_some_and(|dev| {
-                self.devices.iter().any(|x| {
+                self.devices.iter().any(|(x, flags)| {
                     let root = matches!(x, Dev::Controller(i) if dev.controllers.get(*i)
                         .is_some_and(|c| c.model.as_deref().is_some_and(|m| m.ends_with("-root"))));
                     !root
-                        && flags(dev, m, *x) != 0
+                        && *flags != 0
                         && match address_of(dev, *x) {
                             None => true,
                             Some(Address::Pci(a)) => is_open(a),
@@ -250,8 +252,7 @@ impl Set {
     fn collect(&mut self, d: &mut Domain, m: &Machine, ctx: &DefaultsContext<'_>) {
         let Some(dev) = d.devices.as_mut() else { return };
         for i in 0..self.devices.len() {
-            let x = self.devices[i];
-            let f = flags(dev, m, x);
+            let (x, f) = self.devices[i];
             let group = if self.many_roots { isolation::group(dev, x, ctx) } else { 0 };
             if let Some(Some(Address::Pci(a))) = address(dev, x)
                 && !is_open(a)
@@ -348,18 +349,11 @@ impl Set {
     }
 
     /// Places every device that has no address yet.
-    fn place_all(
-        &mut self,
-        d: &mut Domain,
-        m: &Machine,
-        ctx: &DefaultsContext<'_>,
-        out: &mut Vec<Diagnostic>,
-    ) {
+    fn place_all(&mut self, d: &mut Domain, ctx: &DefaultsContext<'_>, out: &mut Vec<Diagnostic>) {
         let Some(dev) = d.devices.as_mut() else { return };
         let mut usb2 = Usb2Places::new(&dev.controllers);
         for i in 0..self.devices.len() {
-            let x = self.devices[i];
-            let f = flags(dev, m, x);
+            let (x, f) = self.devices[i];
             if f == 0 {
                 continue;
             }
@@ -443,10 +437,9 @@ impl Set {
     }
 
     /// Function 0 of a slot that several devices share says so.
-    fn multifunction(&self, d: &mut Domain, m: &Machine) {
+    fn multifunction(&self, d: &mut Domain) {
         let Some(dev) = d.devices.as_mut() else { return };
-        for x in self.devices.iter().copied() {
-            let f = flags(dev, m, x);
+        for (x, f) in self.devices.iter().copied() {
             if let Some(Some(Address::Pci(a))) = address(dev, x) {
                 let shared = self
                     .buses

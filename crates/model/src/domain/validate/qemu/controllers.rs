@@ -48,12 +48,17 @@ pub(super) fn check(d: &Domain, dev: &Devices, m: &Machine, out: &mut Faults) {
 /// Kinds and numbers that more than one controller claims. Those of USB have a rule of their own,
 /// which counts after the addresses.
 pub(crate) fn duplicates(dev: &Devices) -> Vec<(&'static str, u32)> {
-    let others = dev.controllers.iter().filter(|c| c.kind != ControllerType::Usb);
+    let others = || {
+        let others = dev.controllers.iter().filter(|c| c.kind != ControllerType::Usb);
+        others.map(|c| (c.kind, c.index.unwrap_or(0)))
+    };
+    // Nearly always those of one kind stand in the order of their numbers.
+    let mut last = [None; ControllerType::ALL.len()];
+    if others().all(|(kind, index)| last[kind as usize].replace(index) < Some(index)) {
+        return Vec::new();
+    }
     let mut seen = BTreeSet::new();
-    others
-        .map(|c| (c.kind.as_str(), c.index.unwrap_or(0)))
-        .filter(|key| !seen.insert(*key))
-        .collect()
+    others().filter(|key| !seen.insert(*key)).map(|(kind, index)| (kind.as_str(), index)).collect()
 }
 
 /// USB controllers of one number; the companions of USB 2 share it.
