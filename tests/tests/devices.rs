@@ -177,6 +177,37 @@ fn memory_in_files_is_removed_with_its_folder() {
 }
 
 /// Firmware that descriptors of the machine offer, if there is any.
+/// A client opens images where the daemon's guests may not look, and hands the descriptors in.
+#[test]
+fn images_come_by_descriptors_of_clients() {
+    let daemon = Daemon::start();
+    let folder = tempfile::tempdir().expect("a folder of our own");
+    tests::python("descriptors", &[daemon.uri().as_str(), &folder.path().to_string_lossy()]).ok();
+    // The same by hand: a shell's descriptor, virsh's verbs, as long as virsh runs.
+    let image = folder.path().join("image");
+    let made = fs::File::create(&image).and_then(|file| file.set_len(1 << 20));
+    made.expect("an image");
+    let disk = "<disk type='file'><driver name='qemu' type='raw'/>\
+                <source file='/nowhere' fdgroup='mine'/><target dev='vda' bus='virtio'/></disk>";
+    daemon.define(&domain("byhand", "pc", BIOS, "", disk)).ok();
+    daemon.virsh("start byhand").fails_with(&["file descriptor group 'mine' was not associated"]);
+    for program in ["virsh".as_ref(), tests::paths::ironvirt().as_os_str()] {
+        let words = format!(
+            "exec 7<>'{}'; exec '{}' -c '{}' \
+             'dom-fd-associate byhand --name mine --pass-fds 7; start byhand; domblklist byhand'",
+            image.display(),
+            program.to_string_lossy(),
+            daemon.uri()
+        );
+        let said = tests::tool("bash", &["-c", &words], "").ok();
+        assert!(said.contains("/nowhere"), "{said}");
+        // Its descriptors are the guest's now, whoever went.
+        assert_eq!(daemon.virsh("domstate byhand").ok().trim(), "running");
+        daemon.virsh("destroy byhand").ok();
+    }
+    daemon.virsh("undefine byhand").ok();
+}
+
 fn has_uefi() -> bool {
     fs::read_dir("/usr/share/qemu/firmware").is_ok_and(|mut entries| entries.next().is_some())
 }

@@ -80,6 +80,8 @@ pub struct Engine {
     pub(crate) replies: crate::host_view::Replies,
     pub(crate) consoles: Arc<crate::domain::seat::console::Consoles>,
     pub(crate) freezes: crate::domain::Freezes,
+    /// Which clients handed in descriptors.
+    pub(crate) handed_in: crate::domain::HandedIn,
     pub(crate) gatherings: crate::domain::stats::Gatherings,
     pub(crate) images: crate::domain::stats::Images,
     pub(crate) environment: BTreeMap<String, OsString>,
@@ -166,6 +168,7 @@ impl Engine {
             replies: crate::host_view::Replies::default(),
             consoles: Arc::default(),
             freezes: crate::domain::Freezes::default(),
+            handed_in: crate::domain::HandedIn::default(),
             gatherings: crate::domain::stats::Gatherings::default(),
             images: crate::domain::stats::Images::default(),
             locks: Mutex::new(locks),

@@ -1,6 +1,6 @@
 //! Consoles, channels, displays and keyboards of running guests.
 
-use crate::bind::{Request, arguments, later, payload};
+use crate::bind::{Request, arguments, later, now, payload};
 use crate::domain::find;
 use crate::flags::{no_flags, only_flags};
 use crate::{Bound, Libvirt, Session};
@@ -23,6 +23,13 @@ pub const CONSOLE_HISTORY: u32 = 1 << 30;
 
 /// `VIR_DOMAIN_OPEN_GRAPHICS_SKIPAUTH`.
 const SKIPAUTH: u32 = 1;
+
+/// `VIR_DOMAIN_FD_ASSOCIATE_SECLABEL_RESTORE`: nothing is taken, so nothing is to be given back; the
+/// owner of an open file counts for nobody who has its descriptor.
+const SECLABEL_RESTORE: u32 = 1;
+
+/// `VIR_DOMAIN_FD_ASSOCIATE_SECLABEL_WRITABLE`.
+const SECLABEL_WRITABLE: u32 = 2;
 
 /// What a client may send ahead of a guest that does not read.
 const AHEAD_MAX: usize = 64 << 10;
@@ -111,6 +118,16 @@ pub(crate) fn call<'a, 'b>(
                 };
                 let skip = args.flags & SKIPAUTH != 0;
                 engine.open_graphics(&domain, args.idx, skip, fd, &client).await
+            })
+        }
+        Procedure::DomainFdAssociate => {
+            let mut request = request;
+            let fds = std::mem::take(&mut request.call.fds);
+            now::<procs::DomainFdAssociate>(request, |args| {
+                only_flags(args.flags, SECLABEL_RESTORE | SECLABEL_WRITABLE)?;
+                let domain = find(&engine, &args.dom)?;
+                let writable = args.flags & SECLABEL_WRITABLE != 0;
+                engine.associate_descriptors(&domain, args.name, fds, writable, &client)
             })
         }
         Procedure::DomainOpenGraphicsFd => {

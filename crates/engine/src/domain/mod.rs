@@ -3,6 +3,7 @@
 mod adopt;
 pub mod affect;
 pub mod agent;
+mod descriptors;
 pub mod devices;
 mod disk_locks;
 pub mod hardware;
@@ -26,6 +27,7 @@ pub mod vm;
 pub mod why;
 
 pub use agent::freezes::Freezes;
+pub use descriptors::HandedIn;
 pub use power::PowerModes;
 pub use query::{ListFilter, XmlOptions};
 pub use record::{Domain, Snapshot, Summary};

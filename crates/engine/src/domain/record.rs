@@ -1,5 +1,6 @@
 //! One domain as everybody may see it: a snapshot that is replaced as a whole.
 
+use super::descriptors::Groups;
 use super::job::JobGate;
 use super::save::Jobs;
 use super::vm::Vm;
@@ -128,6 +129,8 @@ pub struct Domain {
     /// Held while the stored definition is changed, with its file: by jobs that change it, and by
     /// `define`, which needs no job.
     stored: Mutex<()>,
+    /// Descriptors that clients handed in for its images.
+    pub(in crate::domain) descriptors: Groups,
     snapshot: RwLock<Arc<Snapshot>>,
     vm: Mutex<Option<Arc<Vm>>>,
     /// Ends the start that is under way.
@@ -144,6 +147,7 @@ impl Domain {
             gate: JobGate::new(Phase::Inactive),
             jobs: Jobs::default(),
             stored: Mutex::default(),
+            descriptors: Groups::default(),
             snapshot: RwLock::new(Arc::new(Snapshot {
                 name: Arc::from(name),
                 id: -1,

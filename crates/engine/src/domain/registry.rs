@@ -26,6 +26,11 @@ impl Registry {
         self.read(|tables| tables.by_uuid.get(uuid).cloned()).filter(|d| d.snapshot().is_there())
     }
 
+    /// The same, also of one that is on its way in and shown to nobody yet.
+    pub(in crate::domain) fn any_by_uuid(&self, uuid: &Uuid) -> Option<Arc<Domain>> {
+        self.read(|tables| tables.by_uuid.get(uuid).cloned())
+    }
+
     /// The domain with this name.
     pub fn by_name(&self, name: &str) -> Option<Arc<Domain>> {
         self.read(|tables| tables.by_name.get(name).cloned()).filter(|d| d.snapshot().is_there())

@@ -2,6 +2,7 @@
 //! would have had become commands of the monitor.
 
 use super::build::{Build, Hot};
+use super::found::FdGroup;
 use super::launch::{accelerator, acpi_indexes, fault, short_name};
 use super::noted::{Noted, Now};
 use super::{Inputs, chardev, disk, flags, live, net};
@@ -14,6 +15,7 @@ use model::domain::devices::disk::Disk;
 use model::domain::devices::interface::InterfaceType;
 use model::domain::hotplug::{Device, DeviceKind, Place};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 /// What a guest that runs has used up.
@@ -119,6 +121,29 @@ pub fn medium(
     plan.after.clear();
     plan.last_node = in_use.last_node;
     Ok(plan)
+}
+
+/// The images of the drive at `place`, which are open: the descriptors that they were opened by are
+/// not asked for again, and go by the names of their images.
+///
+/// # Errors
+/// Everything that stands in the way; nothing was touched.
+pub fn medium_inside(
+    domain: &Domain,
+    place: Place,
+    inputs: &Inputs,
+) -> Result<PlugPlan, Vec<Diagnostic>> {
+    let mut found = inputs.found.clone();
+    let disk = domain.devices.as_ref().and_then(|devices| devices.disks.get(place.index));
+    let groups = disk.into_iter().flat_map(disk::descriptor_groups);
+    found.fd_groups.extend(groups.map(|group| (group.to_owned(), FdGroup::default())));
+    medium(domain, place, &Inputs { found: &found, ..*inputs }, InUse::default())
+}
+
+/// The nodes of images that QEMU has by descriptors of clients.
+pub fn images_of_descriptors(domain: &Domain) -> BTreeSet<String> {
+    let disks = domain.devices.iter().flat_map(|devices| &devices.disks);
+    disks.flat_map(disk::nodes_of_descriptors).collect()
 }
 
 /// Plans how the device at `place` leaves the guest.

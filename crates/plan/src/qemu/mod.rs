@@ -67,7 +67,10 @@ pub use disk::drive_id;
 pub(crate) use disk::private::note_nodes;
 pub use found::{FdGroup, Found, FoundVolume, Nbdkit};
 pub use guest_cpu::resolve as expand_host_model;
-pub use hotplug::{InUse, last_node, medium, plug, settle_device, show_volumes, unplug};
+pub use hotplug::{
+    InUse, images_of_descriptors, last_node, medium, medium_inside, plug, settle_device,
+    show_volumes, unplug,
+};
 pub use launch::{Inputs, launch, short_name};
 pub use memlock::{MemoryLock, memory_lock};
 pub use model::domain::firmware::{NoFirmware, select as select_firmware};

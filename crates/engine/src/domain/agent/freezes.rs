@@ -81,8 +81,10 @@ impl Engine {
         self.freezes.take(client);
     }
 
-    /// A client is gone: what it froze and did not speak of again is thawed.
+    /// A client is gone: what it froze and did not speak of again is thawed, and the descriptors that
+    /// it handed in are closed.
     pub fn client_is_gone(self: &Arc<Self>, client: &Arc<str>) {
+        self.handed_in.forget(client);
         for domain in self.freezes.take(client) {
             let (engine, client) = (Arc::clone(self), Arc::clone(client));
             self.runtime().spawn(async move {

@@ -63,7 +63,9 @@ impl Engine {
         if let Some(device) = definition.devices.as_ref().and_then(|devices| place.get(devices)) {
             device.append(alone.devices_mut());
         }
+        alone.uuid = definition.uuid;
         let mut found = self.look_up(&alone)?;
+        found.fd_groups = self.descriptor_groups(&alone)?;
         self.look_into_images(&alone, &mut found)?;
         Ok(found)
     }

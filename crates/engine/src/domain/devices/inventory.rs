@@ -120,6 +120,10 @@ impl Inventory {
         let fdsets = self.fdsets.iter().filter(|(_, said)| {
             !said.is_empty()
                 && said.iter().all(|said| {
+                    let node = said.trim_end_matches(|c: char| c.is_ascii_digit());
+                    if let Some((_, number)) = layer(node) {
+                        return !self.has_jobs && unused(&number);
+                    }
                     let alias = said.split_once('-').map_or(said.as_str(), |(alias, _)| alias);
                     stray(alias)
                 })

@@ -3,8 +3,9 @@
 use super::Change;
 use super::converse::{Failure, converse};
 use super::note::{Images, MediumNote, UpdateNote};
-use super::plug::lends;
+use super::plug::{free_fdset, lends};
 use super::release::{close_behind, not_needed};
+use super::removal::remove_image_fdsets;
 use super::waiting::Answer;
 use crate::domain::affect::{not_running, running};
 use crate::domain::hardware::block::alias_of;
@@ -69,7 +70,13 @@ impl Engine {
         };
         place.put(definition.devices_mut(), updated.device);
         let (old, _) = self.plan_medium(&before, place, None).await?;
-        let (new, definition) = self.plan_medium(&definition, place, Some(vm.last_node())).await?;
+        let wanted = definition;
+        let numbers = InUse { last_node: vm.last_node(), first_fdset: 0 };
+        let (mut new, mut definition) = self.plan_medium(&wanted, place, Some(numbers)).await?;
+        if new.uses_fdsets() {
+            let numbers = InUse { first_fdset: free_fdset(&vm).await?, ..numbers };
+            (new, definition) = self.plan_medium(&wanted, place, Some(numbers)).await?;
+        }
         let steps = new.steps.clone();
         let lent = crate::blocking(move || Ok(lends(&steps))).await?;
         vm.note_node(new.last_node);
@@ -110,7 +117,7 @@ impl Engine {
             vm.unlock_change(&exchange.after).await;
             return Err(error);
         }
-        let (mut results, done) = self.perform(&name, new.steps.clone()).await;
+        let (mut results, done) = self.perform(&name, &new).await;
         let mut done = match done {
             Ok(()) => converse(&vm, &new, &mut results).await,
             Err(error) => Err(error.into()),
@@ -166,6 +173,7 @@ impl Engine {
     ) {
         let commands = images.commands();
         let kept = close_behind(vm, &commands.iter().collect::<Vec<_>>()).await;
+        remove_image_fdsets(vm, other, &definition).await;
         let made = if images.undo.is_empty() { Made::default() } else { vm.made().await };
         let change = self.give_back(&domain.snapshot().name, made, kept, images.undo).await;
         let held = !change.hold.is_empty();
@@ -177,29 +185,30 @@ impl Engine {
         }
     }
 
-    /// The plan of a drive's medium; `last_node`: it is numbered anew after this.
+    /// The plan of a drive's medium; `anew`: it is numbered after these, else it is in the drive.
     async fn plan_medium(
         self: &Arc<Self>,
         definition: &Definition,
         place: Place,
-        last_node: Option<u32>,
+        anew: Option<InUse>,
     ) -> Result<(PlugPlan, Definition), VirError> {
         let engine = Arc::clone(self);
         let mut definition = definition.clone();
         crate::blocking(move || {
-            let found = match last_node {
+            let found = match anew {
                 Some(_) => engine.look_up_device(&definition, place)?,
                 None => plan::qemu::Found::default(),
             };
             let plan = engine.with_found(&definition.clone(), &found, |inputs| {
-                let last = match last_node {
-                    Some(last_node) => {
-                        let in_use = InUse { last_node, first_fdset: 0 };
-                        plan::qemu::settle_device(&mut definition, place, inputs, in_use)?
+                let mut numbers = anew.unwrap_or_default();
+                match anew {
+                    Some(in_use) => {
+                        numbers.last_node =
+                            plan::qemu::settle_device(&mut definition, place, inputs, in_use)?;
+                        medium(&definition, place, inputs, numbers)
                     }
-                    None => 0,
-                };
-                medium(&definition, place, inputs, InUse { last_node: last, first_fdset: 0 })
+                    None => plan::qemu::medium_inside(&definition, place, inputs),
+                }
             })?;
             Ok((plan, definition))
         })

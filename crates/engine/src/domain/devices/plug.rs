@@ -122,7 +122,7 @@ impl Engine {
             ..Change::default()
         };
         vm.begin_change(change).await?;
-        let (mut results, done) = self.perform(&name, plan.steps.clone()).await;
+        let (mut results, done) = self.perform(&name, &plan).await;
         let mut told = done.map_err(Failure::from);
         if told.is_ok() {
             // What only the steps know: ports, devices, files.
@@ -208,19 +208,26 @@ impl Engine {
         Ok(Planned { definition, lends: lends(&plan.steps), plan })
     }
 
-    /// Does the steps on the host; what was yielded until the first that failed.
+    /// Does the plan's steps on the host; what was yielded until the first that failed.
     pub(super) async fn perform(
         self: &Arc<Self>,
         name: &Arc<str>,
-        steps: Vec<Step>,
+        plan: &PlugPlan,
     ) -> (Results, Result<(), VirError>) {
-        if steps.is_empty() {
-            return (Results::default(), Ok(()));
+        let domain = self.registry.by_name(name);
+        let uuid = domain.as_ref().map_or([0; 16], |domain| domain.uuid.0);
+        let mut results = Results { uuid, ..Results::default() };
+        if let Some(domain) = domain {
+            let wanted = plan.commands.iter().filter_map(|command| command.fd.as_ref());
+            if let Err(error) = self.hand_over_descriptors(&domain, wanted, &mut results) {
+                return (results, Err(error));
+            }
         }
-        let (engine, name) = (Arc::clone(self), Arc::clone(name));
-        let uuid = self.registry.by_name(&name).map_or([0; 16], |domain| domain.uuid.0);
+        if plan.steps.is_empty() {
+            return (results, Ok(()));
+        }
+        let (engine, name, steps) = (Arc::clone(self), Arc::clone(name), plan.steps.clone());
         let done = crate::blocking(move || {
-            let mut results = Results { uuid, ..Results::default() };
             let mut outcome = Ok(());
             for step in &steps {
                 outcome = steps::perform(&engine, &name, step, &mut results);
@@ -262,7 +269,7 @@ fn without(definition: &Definition, missing: &[Place]) -> Definition {
 }
 
 /// The first number above those of all descriptor sets.
-async fn free_fdset(vm: &Vm) -> Result<usize, VirError> {
+pub(super) async fn free_fdset(vm: &Vm) -> Result<usize, VirError> {
     let sets = vm.monitor.execute(qmp::Command::<Vec<Value>>::new("query-fdsets")).await;
     let sets = sets.map_err(|error| monitor_error(&error))?;
     let numbers = sets.iter().filter_map(|set| set.get("fdset-id")?.as_u64());

@@ -29,11 +29,16 @@ impl Engine {
         let live = domain.snapshot().live.clone().ok_or_else(not_running)?;
         let kept = close_behind(&vm, &plan.after.iter().collect::<Vec<_>>()).await;
         if let Some(prefix) = &plan.fdsets {
-            remove_fdsets(&vm, prefix).await;
+            remove_fdsets(&vm, |said| {
+                said.strip_prefix(prefix.as_str())
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+            })
+            .await;
         }
         let mut definition = live.definition.clone();
         let alias = place.alias(&definition);
         hotplug::take_out(&mut definition, place);
+        remove_image_fdsets(&vm, &live.definition, &definition).await;
         let undo = not_needed(&definition, plan.undo);
         let name = Arc::clone(&domain.snapshot().name);
         let made = if undo.is_empty() { Made::default() } else { vm.made().await };
@@ -115,16 +120,28 @@ fn uses(disk: &Disk, path: &str) -> bool {
     false
 }
 
-/// Removes the descriptor sets that were made for a device: what is said of their members begins
-/// with its name.
-async fn remove_fdsets(vm: &Vm, prefix: &str) {
+/// Removes the descriptor sets of images that `before` has and `after` has not.
+pub(super) async fn remove_image_fdsets(vm: &Vm, before: &Definition, after: &Definition) {
+    let kept = plan::qemu::images_of_descriptors(after);
+    let mut gone = plan::qemu::images_of_descriptors(before);
+    gone.retain(|node| !kept.contains(node));
+    if gone.is_empty() {
+        return;
+    }
+    // Each descriptor is called as its image's node, and a number.
+    remove_fdsets(vm, |said| gone.contains(said.trim_end_matches(|c: char| c.is_ascii_digit())))
+        .await;
+}
+
+/// Removes the descriptor sets whose members are said to be `ours`.
+async fn remove_fdsets(vm: &Vm, ours: impl Fn(&str) -> bool) {
     let sets = vm.monitor.execute(qmp::Command::<Vec<Value>>::new("query-fdsets")).await;
     for set in sets.unwrap_or_default() {
         let members = set.get("fds").and_then(Value::as_array);
-        let ours = members.into_iter().flatten().any(|member| {
-            let said = member.get("opaque").and_then(Value::as_str).unwrap_or_default();
-            said.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
-        });
+        let ours = members
+            .into_iter()
+            .flatten()
+            .any(|member| ours(member.get("opaque").and_then(Value::as_str).unwrap_or_default()));
         if let Some(id) = set.get("fdset-id").and_then(Value::as_i64).filter(|_| ours) {
             remove_fdset(vm, id).await;
         }

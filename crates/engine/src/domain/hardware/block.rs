@@ -6,7 +6,7 @@ use crate::domain::record::Domain;
 use crate::domain::stats::{is_remote, node_sizes};
 use crate::domain::view::source_path;
 use crate::engine::Engine;
-use diag::{ErrorDomain, VirError};
+use diag::{ErrorCode, ErrorDomain, VirError};
 use host::files::FileError;
 use lifecycle::Request;
 use model::domain::Domain as Definition;
@@ -247,6 +247,10 @@ impl Engine {
         }
         let (path, qcow2, alias, live) = self.with_side(domain, 0, |definition, live| {
             let disk = disk(definition, name)?;
+            if by_descriptor(disk) {
+                let text = "block info is not supported for FD passed disk image";
+                return Err(VirError::new(ErrorCode::OPERATION_UNSUPPORTED, text));
+            }
             let path = source_path(disk).ok_or_else(|| {
                 VirError::invalid_arg(format!(
                     "disk '{name}' does not currently have a source assigned"
@@ -290,6 +294,11 @@ async fn remote_info(domain: &Domain, disk: &Disk, live: bool) -> Result<BlockIn
         VirError::internal(format!("cannot find statistics for device '{}'", alias_of(disk)))
     })?;
     Ok(BlockInfo { capacity, allocation: stored, physical: stored })
+}
+
+/// QEMU has the disk's image by a descriptor that a client handed in: its path may be nobody's.
+pub(super) fn by_descriptor(disk: &Disk) -> bool {
+    disk.source.as_ref().is_some_and(|source| source.fdgroup.is_some())
 }
 
 /// The definition says that the disk's image is a qcow2 one.

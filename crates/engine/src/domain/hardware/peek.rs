@@ -39,6 +39,10 @@ impl Engine {
     ) -> Result<Vec<u8>, VirError> {
         let found = self.with_side(domain, 0, |definition, live| {
             let disk = named_disk(definition, name)?;
+            if super::block::by_descriptor(disk) {
+                let text = "peeking is not supported for FD passed images";
+                return Err(VirError::new(ErrorCode::OPERATION_UNSUPPORTED, text));
+            }
             let path = source_path(disk);
             let format = disk.driver.as_ref().and_then(|driver| driver.kind.as_deref());
             // An empty drive of a running guest has no format, and that is said.

@@ -17,6 +17,7 @@ use model::domain::devices::disk::{
 use plan::block::json;
 use plan::qemu::Found;
 use std::collections::HashSet;
+use std::fs::File;
 use std::path::{Component, Path, PathBuf};
 
 /// Most images of a chain.
@@ -36,8 +37,16 @@ impl Engine {
     ) -> Result<(), VirError> {
         let who = self.settings.qemu.ids.map(|ids| (ids.uid, ids.gid));
         for disk in definition.devices.iter().flat_map(|devices| &devices.disks) {
-            let Some((path, format)) = lowest(disk, found) else { continue };
-            let lies_on = lies_on(Path::new(&path), &format, &mut HashSet::new(), who)?;
+            let Some(Lowest { path, format, group }) = lowest(disk, found) else { continue };
+            let (path, mut seen) = (Path::new(&path), HashSet::new());
+            let lies_on = match group {
+                // Its name may be nobody's: what counts is what the client has open.
+                Some(group) => match self.descriptor_group(definition, &group) {
+                    Some(group) => under(group.image(), path, &format, &mut seen, who)?,
+                    None => LiesOn::default(),
+                },
+                None => lies_on(path, &format, &mut seen, who)?,
+            };
             let target = || disk.target.dev.clone();
             found.chains.extend(lies_on.below.map(|below| (target(), below)));
             found.data_stores.extend(lies_on.data.map(|data| (target(), data)));
@@ -50,7 +59,8 @@ impl Engine {
     /// # Errors
     /// As of [`Engine::look_into_images`].
     pub(in crate::domain) fn look_into_image(&self, disk: &Disk) -> Result<(), VirError> {
-        let Some((path, format)) = lowest(disk, &Found::default()) else { return Ok(()) };
+        let lowest = lowest(disk, &Found::default()).filter(|lowest| lowest.group.is_none());
+        let Some(Lowest { path, format, .. }) = lowest else { return Ok(()) };
         let who = self.settings.qemu.ids.map(|ids| (ids.uid, ids.gid));
         lies_on(Path::new(&path), &format, &mut HashSet::new(), who).map(|_| ())
     }
@@ -73,9 +83,16 @@ impl LiesOn {
     }
 }
 
-/// Path and format of the lowest image that a disk names, if it is one of this host and its chain
-/// is left open.
-fn lowest(disk: &Disk, found: &Found) -> Option<(String, String)> {
+/// The lowest image that a disk names.
+struct Lowest {
+    path: String,
+    format: String,
+    /// The descriptors that a client handed in for it.
+    group: Option<String>,
+}
+
+/// The lowest image that a disk names, if it is one of this host and its chain is left open.
+fn lowest(disk: &Disk, found: &Found) -> Option<Lowest> {
     let mut kind = disk.kind;
     let mut source = disk.source.as_ref()?;
     if kind == StorageType::Volume {
@@ -96,7 +113,8 @@ fn lowest(disk: &Disk, found: &Found) -> Option<(String, String)> {
         StorageType::Block => source.dev.clone(),
         _ => None,
     };
-    Some((path?, format?)).filter(|(_, format)| can_stand_on_another(format))
+    let lowest = Lowest { path: path?, format: format?, group: source.fdgroup.clone() };
+    Some(lowest).filter(|lowest| can_stand_on_another(&lowest.format))
 }
 
 /// Whether images of a format can have another one below.
@@ -114,7 +132,18 @@ fn lies_on(
     if !can_stand_on_another(format) {
         return Ok(LiesOn::nothing(None));
     }
-    let Ok(file) = crate::storage::open_image(path) else {
+    under(crate::storage::open_image(path).ok(), path, format, seen, who)
+}
+
+/// The same of an image that is open, if it could be.
+fn under(
+    file: Option<File>,
+    path: &Path,
+    format: &str,
+    seen: &mut HashSet<PathBuf>,
+    who: Option<(u32, u32)>,
+) -> Result<LiesOn, VirError> {
+    let Some(file) = file else {
         // That the image itself is missing is found, and said, where it is lent to QEMU.
         return Ok(LiesOn::default());
     };

@@ -139,6 +139,12 @@ impl Launch {
         let mut results = std::mem::take(&mut self.results);
         results.lock_owner = self.engine.lock_owner(&self.plan.live);
         results.uuid = self.plan.live.uuid.map_or([0; 16], |uuid| uuid.0);
+        if let (Some(exec), Some(uuid)) = (self.plan.exec(), self.plan.live.uuid)
+            && let Some(domain) = self.engine.registry.any_by_uuid(&units::Uuid(uuid.0))
+        {
+            let wanted = exec.args.iter().flat_map(plan::Arg::fds);
+            self.engine.hand_over_descriptors(&domain, wanted, &mut results)?;
+        }
         let name = Arc::clone(&self.name);
         let (results, done, outcome) = crate::blocking(move || {
             let mut done = 0;
@@ -371,7 +377,8 @@ impl Launch {
 fn image_in_use(said: &str) -> Option<&str> {
     said.contains("Failed to get ").then_some(())?;
     let (_, rest) = said.split_once("Is another process using the image [")?;
-    rest.split_once("]?").map(|(path, _)| path)
+    // A client's descriptor says nothing of its path.
+    rest.split_once("]?").map(|(path, _)| path).filter(|path| !path.starts_with("/dev/fdset/"))
 }
 
 /// The command of a plan as the codec's.

@@ -221,6 +221,7 @@ impl Engine {
             settings => settings?,
         };
         let mut found = self.look_up(definition)?;
+        found.fd_groups = self.descriptor_groups(definition)?;
         if id >= 0 {
             // An explanation is of the definition alone: its files need not be there.
             self.look_into_images(definition, &mut found)?;

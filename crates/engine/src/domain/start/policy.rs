@@ -46,6 +46,10 @@ impl Engine {
 
     /// The image, or one that it stands on, is not to be had.
     fn is_missing(&self, disk: &Disk) -> bool {
+        if disk.source.as_ref().is_some_and(|source| source.fdgroup.is_some()) {
+            // A client hands it in, or that it does not is said.
+            return false;
+        }
         let Some(path) = source_path(disk) else { return false };
         let opens = crate::storage::open_image(std::path::Path::new(path)).is_ok();
         !opens || self.look_into_image(disk).is_err()

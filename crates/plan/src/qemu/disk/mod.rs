@@ -14,8 +14,8 @@ mod vhost_user;
 
 pub(super) use nodes::{has_managed_reservations, secret_by};
 pub(super) use number::{
-    add_chain, add_data, images_numbered, number_disk, number_images, resolve_volumes,
-    restore_volumes,
+    add_chain, add_data, descriptor_groups, images_numbered, nodes_of_descriptors, number_disk,
+    number_images, resolve_volumes, restore_volumes,
 };
 
 use super::build::Build;

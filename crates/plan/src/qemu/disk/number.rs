@@ -74,6 +74,26 @@ fn number_data(source: &mut DiskSource, last: u32) -> u32 {
     last + 1
 }
 
+/// The images that a disk names, with their numbers.
+fn images(disk: &Disk) -> impl Iterator<Item = (&DiskSource, Option<u32>)> {
+    let top = disk.source.iter().map(|source| (source, source.index));
+    let below = std::iter::successors(disk.backing_store.as_deref(), |store| {
+        store.backing_store.as_deref()
+    });
+    top.chain(below.filter_map(|store| Some((store.source.as_ref()?, store.index))))
+}
+
+/// The groups of descriptors that the images of a disk are opened by.
+pub(in crate::qemu) fn descriptor_groups(disk: &Disk) -> impl Iterator<Item = &str> {
+    images(disk).filter_map(|(source, _)| source.fdgroup.as_deref())
+}
+
+/// The nodes of the images of a disk that are opened by descriptors.
+pub(in crate::qemu) fn nodes_of_descriptors(disk: &Disk) -> impl Iterator<Item = String> {
+    let images = images(disk).filter(|(source, _)| source.fdgroup.is_some());
+    images.filter_map(|(_, number)| Some(format!("libvirt-{}-storage", number?)))
+}
+
 /// The greatest number that [`number_images`] gives.
 pub(in crate::qemu) fn images_numbered(domain: &Domain) -> u32 {
     let mut domain = Domain { devices: domain.devices.clone(), ..Domain::default() };
