@@ -121,3 +121,170 @@ fn nothing_is_left_of_guests_that_came_and_went() {
         });
     }
 }
+
+/// A stand-in for nbdkit, with its options: it notes them, and serves a file in place of a server's.
+const NBDKIT: &str = r#"#!/bin/bash
+if [ "$1" = --dump-config ]; then echo "plugindir=ROOT/plugins"; exit; fi
+echo "$@" >> ROOT/notes/called
+for word; do case $word in
+  password=+*) cat "${word#*+}" >> ROOT/notes/password;;
+esac; done
+exec qemu-nbd --fork --read-only --persistent --format=raw --socket="$2" --pid-file="$4" ROOT/served
+"#;
+
+fn set_mode(path: &Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = std::fs::Permissions::from_mode(mode);
+    std::fs::set_permissions(path, mode).expect("a file of ours");
+}
+
+/// Images of web servers come through nbdkit, which lives as long as its guest or its disk.
+#[test]
+fn nbdkit_serves_images_and_goes_with_them() {
+    // Outside of the daemon's folder, whose processes are the guests'; open to QEMU's user.
+    let place = tempfile::Builder::new().prefix("iv-nbdkit-").tempdir_in("/var/tmp");
+    let place = place.expect("a folder");
+    let root = place.path().display().to_string();
+    let path = std::env::var("PATH").expect("a path");
+    let env = vec![("PATH".into(), format!("{root}/bin:{path}").into())];
+    let mut daemon = Daemon::prepare(tests::Options { env, ..tests::Options::default() });
+    if daemon.is_external() || !Path::new("/usr/bin/qemu-nbd").exists() {
+        return;
+    }
+    let put = |name: &str, content: &[u8], mode| {
+        let path = place.path().join(name);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        std::fs::write(&path, content).expect("written");
+        set_mode(&path, mode);
+        path
+    };
+    set_mode(place.path(), 0o755);
+    put("bin/nbdkit", NBDKIT.replace("ROOT", &root).as_bytes(), 0o755);
+    put("plugins/nbdkit-curl-plugin.so", b"", 0o644);
+    put("served", &[7; 1 << 20], 0o644);
+    let notes = put("notes/called", b"", 0o666).parent().expect("a folder").to_owned();
+    set_mode(&notes, 0o777);
+    daemon.write("etc/libvirt/qemu.conf", "storage_use_nbdkit = 1\n");
+    daemon.launch();
+    let secret = "<secret private='yes'><usage type='ceph'><name>web</name></usage></secret>";
+    daemon.virsh_with_file("secret-define", secret).ok();
+    let listed = daemon.virsh("secret-list").ok();
+    let uuid = listed.split_whitespace().find(|word| word.len() == 36).expect("its UUID");
+    daemon.virsh_words(&["secret-set-value", uuid, "c2VzYW1l"]).ok();
+    let disk = "<disk type='network' device='cdrom'><driver name='qemu' type='raw'/>\
+                <source protocol='https' name='a.iso'><host name='web.example'/>\
+                <auth username='fred'><secret type='ceph' usage='web'/></auth></source>\
+                <target dev='sda' bus='sata'/><readonly/></disk>";
+    let xml = domains::boot_sector(&daemon, "web")
+        .replace("machine='pc'", "machine='q35'")
+        .replace("dev='hda' bus='ide'", "dev='sdb' bus='sata'")
+        .replacen("<devices>", &format!("<devices>{disk}"), 1);
+    daemon.define(&xml).ok();
+    daemon.virsh("start web").ok();
+    let of = |daemon: &Daemon| of_guests(daemon, "qemu-nbd");
+    let served = of(&daemon);
+    assert_eq!(served.len(), 1, "{:?}", daemon.log());
+    let called = std::fs::read_to_string(notes.join("called")).expect("it was called");
+    assert!(called.contains("url=https://web.example:443/a.iso"), "{called}");
+    assert!(called.contains("user=fred") && !called.contains("sesame"), "{called}");
+    let told = std::fs::read_to_string(notes.join("password")).expect("a password");
+    assert_eq!(told, "sesame");
+    let size = daemon.virsh("domblkinfo web sda").ok();
+    assert!(size.contains("1048576"), "{size}");
+    // Found again, and told of when it ends.
+    daemon.kill();
+    daemon.launch();
+    assert_eq!(of(&daemon), served);
+    daemon.virsh("change-media web sda --eject --live").ok();
+    wait::until("its end", || of(&daemon).is_empty().then_some(()));
+    daemon.virsh("destroy web").ok();
+    daemon.virsh("start web").ok();
+    let again = of(&daemon);
+    assert_eq!(again.len(), 1);
+    processes::signal(again[0], Signal::KILL);
+    wait::until("word of it", || {
+        daemon.ironvirt("why web").ok().contains("its helper 'qemu-nbd'").then_some(())
+    });
+    daemon.virsh("destroy web").ok();
+    daemon.virsh("start web").ok();
+    daemon.virsh("destroy web").ok();
+    wait::until("the last one's end", || of(&daemon).is_empty().then_some(()));
+    assert_eq!(files(&daemon), Vec::<String>::new());
+    daemon.virsh("undefine web").ok();
+}
+
+/// A port that is free when it is chosen may be another's when QEMU wants it.
+#[test]
+fn ports_that_others_take_are_passed_over_or_told_of() {
+    let mut daemon = Daemon::prepare(tests::Options::default());
+    if daemon.is_external() {
+        return;
+    }
+    let free = || {
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = socket.local_addr().expect("bound").port();
+        (socket, port)
+    };
+    let (socket, first) = free();
+    drop(socket);
+    let first = first.min(65_500);
+    let last = first + 20;
+    daemon.write(
+        "etc/libvirt/qemu.conf",
+        format!("remote_display_port_min = {first}\nremote_display_port_max = {last}\n"),
+    );
+    // Between choice and use: the administrator's script runs there.
+    let root = daemon.root().display().to_string();
+    let script = format!(
+        "#!/bin/bash\n[ \"$2\" = start ] && [ ! -e {root}/thief ] || exit 0\n\
+         setsid /usr/bin/python3 -c 'import os, socket, sys\n\
+         for port in range({first}, {last}):\n\
+         \x20   try:\n\
+         \x20       it = socket.create_server((\"127.0.0.1\", port))\n\
+         \x20       break\n\
+         \x20   except OSError: pass\n\
+         if os.fork(): os._exit(0)\n\
+         open(\"{root}/thief\", \"w\").write(str(os.getpid()))\n\
+         sys.stdout.close()\n\
+         sys.stdin.close()\n\
+         import signal\n\
+         signal.pause()' </dev/null >/dev/null 2>&1\n\
+         until [ -s {root}/thief ]; do sleep 0.05; done\n"
+    );
+    let hook = daemon.write("etc/libvirt/hooks/qemu", script);
+    set_mode(&hook, 0o755);
+    daemon.launch();
+    let guest = |name: &str, graphics: &str| {
+        domains::minimal(name).replace("<devices/>", &format!("<devices>{graphics}</devices>"))
+    };
+    let auto = "<graphics type='vnc' autoport='yes'/>";
+    daemon.virsh_with_file("create", &guest("robbed", auto)).ok();
+    let thief = std::fs::read_to_string(daemon.path("thief")).expect("a thief");
+    let thief: i32 = thief.trim().parse().expect("its number");
+    let display = daemon.virsh("vncdisplay robbed").ok();
+    let display: u16 = display.trim().rsplit(':').next().expect("one").parse().expect("a number");
+    let port = display + 5900;
+    assert!(port > first, "{port}");
+    // A port that the definition names is nobody's choice: who has it is told.
+    let (_held, held) = free();
+    let fixed = |port: u16| format!("<graphics type='vnc' port='{port}' autoport='no'/>");
+    let ours = format!("port {held} is in use by process {}", std::process::id());
+    daemon
+        .virsh_with_file("create", &guest("late", &fixed(held)))
+        .fails_with(&["Address already in use", &ours]);
+    daemon
+        .virsh_with_file("create", &guest("second", &fixed(port)))
+        .fails_with(&[&format!("Failed to reserve port {port}"), "domain 'robbed'"]);
+    daemon.virsh_with_file("define", &guest("second", &fixed(port))).ok();
+    let why = daemon.ironvirt("why second").ok();
+    assert!(why.contains("domain 'robbed'"), "{why}");
+    // A failed start gives its port back, and so do ends; a restart forgets none.
+    daemon.kill();
+    daemon.launch();
+    daemon.virsh("start second").fails_with(&["Failed to reserve port"]);
+    daemon.virsh("destroy robbed").ok();
+    daemon.virsh("start second").ok();
+    daemon.virsh("destroy second").ok();
+    daemon.virsh("undefine second").ok();
+    processes::signal(thief, Signal::KILL);
+}

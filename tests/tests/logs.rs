@@ -261,3 +261,24 @@ fn our_daemon_is_served_by_virtlogd() {
         (&ours, &["daemon"]),
     );
 }
+
+/// A log daemon of ours that cannot start says why, through the guest's start.
+#[test]
+fn why_there_is_no_log_daemon_is_told_where_it_was_needed() {
+    let daemon = Daemon::start();
+    if daemon.is_external() || daemon.session() {
+        return;
+    }
+    let path = daemon.path("run/virtlogd.pid");
+    let held = host::lock::PidFile::acquire(&path).expect("nobody has it");
+    daemon.define(&domains::minimal("mute")).ok();
+    let holder = format!("is locked by process {}", std::process::id());
+    daemon.virsh("start mute").fails_with(&[
+        "can't connect to virtlogd",
+        &path.display().to_string(),
+        &holder,
+    ]);
+    drop(held);
+    daemon.virsh("start mute").ok();
+    domains::discard(&daemon, "mute");
+}

@@ -33,6 +33,9 @@ pub struct EngineSettings {
     pub auto_start_delay: Duration,
     /// `stdio_handler`: what guests say goes through the log daemon, not straight to files.
     pub log_daemon: bool,
+    /// `storage_use_nbdkit`: images of web, FTP and SSH servers come through nbdkit, where it is
+    /// installed.
+    pub use_nbdkit: bool,
     /// `lock_manager`: who must hold the disks of a guest that runs, where it is set to anyone.
     pub lock_manager: Option<String>,
     /// What `qemu-lockd.conf` says, for the lock manager `lockd`.
@@ -202,6 +205,7 @@ pub fn load(
     let auto_start_delay = Duration::from_millis(delay.unwrap_or(0));
     let locks = LockSettings::default();
     let host_stop = HostStopSettings::read(&conf, layout.session)?;
+    let use_nbdkit = conf.switch("storage_use_nbdkit")?.unwrap_or(false);
     Ok(EngineSettings {
         qemu,
         kvm,
@@ -209,6 +213,7 @@ pub fn load(
         host_stop,
         auto_start_delay,
         log_daemon,
+        use_nbdkit,
         lock_manager,
         locks,
     })
@@ -347,26 +352,30 @@ fn display(conf: &ConfFile, qemu: &mut Settings) -> Result<(), ConfError> {
     if let Some(on) = conf.switch("nographics_allow_host_audio")? {
         qemu.nographics_allow_host_audio = on;
     }
-    let mut ports = qemu.vnc.ports;
-    for (name, slot) in
-        [("remote_display_port_min", &mut ports.0), ("remote_display_port_max", &mut ports.1)]
-    {
-        if let Some(n) = conf.number(name)? {
-            *slot = u16::try_from(n)
-                .ok()
-                .filter(|port| *port >= 5900)
-                .ok_or_else(|| conf.invalid(name, "must be a port from 5900 to 65535"))?;
-        }
-    }
-    if ports.0 > ports.1 {
-        return Err(conf.invalid(
-            "remote_display_port_min",
-            "must not be greater than remote_display_port_max",
-        ));
-    }
+    let ports = port_range(conf, "remote_display_port", qemu.vnc.ports)?;
     qemu.vnc.ports = ports;
     qemu.spice.ports = ports;
+    let range = port_range(conf, "remote_websocket_port", qemu.vnc.websocket_ports)?;
+    qemu.vnc.websocket_ports = range;
     Ok(())
+}
+
+/// The ports from `WHAT_min` to `WHAT_max`; none below the default's first.
+fn port_range(conf: &ConfFile, what: &str, default: (u16, u16)) -> Result<(u16, u16), ConfError> {
+    let port = |end: &str, default_port: u16| {
+        let name = format!("{what}_{end}");
+        let Some(number) = conf.number(&name)? else { return Ok(default_port) };
+        let port = u16::try_from(number).ok().filter(|port| *port >= default.0);
+        port.ok_or_else(|| {
+            conf.invalid(&name, &format!("must be a port from {} to 65535", default.0))
+        })
+    };
+    let ports = (port("min", default.0)?, port("max", default.1)?);
+    if ports.0 > ports.1 {
+        let text = format!("must not be greater than {what}_max");
+        return Err(conf.invalid(&format!("{what}_min"), &text));
+    }
+    Ok(ports)
 }
 
 #[cfg(test)]
@@ -444,6 +453,9 @@ mod tests {
             "/srv/x/etc/libvirt/qemu.conf:2: user: there is no user 'nobody-here' on this machine"
         );
         assert!(load_text("remote_display_port_min = 80").is_err());
+        assert!(load_text("remote_websocket_port_max = 5699").is_err());
+        let settings = load_text("remote_websocket_port_min = 5800").expect("fine").qemu;
+        assert_eq!(settings.vnc.websocket_ports, (5800, 65535));
         assert!(load_text("vnc_listen = 5").is_err());
     }
 

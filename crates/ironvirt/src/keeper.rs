@@ -15,6 +15,9 @@ use std::process::{Command, Stdio};
 /// Runs a small daemon with its arguments, as read and as given, and with what a predecessor left.
 type Run = fn(Args, Vec<OsString>, Option<Vec<u8>>) -> Result<(), String>;
 
+/// Most of a log that is looked at for why a daemon did not start.
+const LAST_WORDS: u64 = 4096;
+
 /// A small daemon.
 pub struct Keeper {
     /// The word that makes this program it.
@@ -103,6 +106,7 @@ impl Keeper {
         let path = layout.log.join(format!("{}.log", self.name));
         let log = File::options().create(true).append(true).open(&path);
         let log = log.map_err(|error| format!("cannot open '{}': {error}", path.display()))?;
+        let said_before = log.metadata().map_or(0, |metadata| metadata.len());
         let words = words.iter().filter(|word| *word != "-d" && *word != "--daemon");
         let mut child = Command::new("/proc/self/exe")
             .arg(self.word)
@@ -120,7 +124,17 @@ impl Keeper {
         }
         match line.starts_with("ready") {
             true => Ok(()),
-            false => Err(format!("it did not start; '{}' says why", path.display())),
+            false => {
+                // Its last words are written before it is gone.
+                let _ = child.wait();
+                let said = host::files::read_tail(&path, said_before, LAST_WORDS);
+                let said = said.unwrap_or_default();
+                let last = said.lines().rev().find_map(|line| line.strip_prefix("error: "));
+                Err(match last {
+                    Some(words) => format!("it did not start: {words}"),
+                    None => format!("it did not start; '{}' says why", path.display()),
+                })
+            }
         }
     }
 

@@ -43,11 +43,37 @@ pub(super) fn reach<T>(
 /// Runs the program that starts a daemon and returns when that is ready.
 fn run(helper: &Helper) -> io::Result<()> {
     let mut command = Command::new(&helper.program);
-    command.args(&helper.args).stdin(Stdio::null()).stdout(Stdio::null());
-    let status = command.current_dir("/").status()?;
-    match status.success() {
+    command.args(&helper.args).stdin(Stdio::null()).current_dir("/");
+    // What it starts has a log of its own: what is read here ends with it.
+    let ended = command.stdout(Stdio::null()).stderr(Stdio::piped()).output()?;
+    match ended.status.success() {
         true => Ok(()),
-        false => Err(io::Error::other(format!("starting one ended with {status}"))),
+        false => Err(io::Error::other(why(&ended.stderr, &ended.status.to_string()))),
+    }
+}
+
+/// Why one did not start: its last words, else how it ended.
+fn why(said: &[u8], ended: &str) -> String {
+    let said = String::from_utf8_lossy(said);
+    let last = said.lines().rev().map(str::trim).find(|line| !line.is_empty());
+    match last {
+        Some(line) => {
+            format!("starting one failed: {}", line.strip_prefix("error: ").unwrap_or(line))
+        }
+        None => format!("starting one ended with {ended}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::why;
+
+    #[test]
+    fn the_last_words_say_why() {
+        let said = b"a warning\nerror: /run/x.pid is locked by process 7 (x)\n\n";
+        let expected = "starting one failed: /run/x.pid is locked by process 7 (x)";
+        assert_eq!(why(said, "exit status: 1"), expected);
+        assert_eq!(why(b"\n", "exit status: 1"), "starting one ended with exit status: 1");
     }
 }
 

@@ -205,21 +205,19 @@ impl Build<'_> {
                 };
                 let address = if address.contains(':') { format!("[{address}]") } else { address };
                 let mut out = format!("{address}:{display}");
-                match graphics.websocket {
-                    Some(-1) => {
-                        let name = format!("{}.websocket", name.trim_end_matches(".port"));
-                        let port = self.port(
-                            "vnc-websocket",
-                            &name,
-                            &listen.address.clone().unwrap_or_default(),
-                            None,
-                            true,
-                            (5700, 65535),
-                        );
-                        out.push_str(&format!(",websocket={port}"));
-                    }
-                    Some(port) if port > 0 => out.push_str(&format!(",websocket={port}")),
-                    _ => {}
+                if let Some(wanted) = graphics.websocket.filter(|port| *port == -1 || *port > 0) {
+                    let name = format!("{}.websocket", name.trim_end_matches(".port"));
+                    let address = listen.address.clone().unwrap_or_default();
+                    let range = self.set.vnc.websocket_ports;
+                    let port = self.port(
+                        "vnc-websocket",
+                        &name,
+                        &address,
+                        Some(wanted),
+                        wanted < 0,
+                        range,
+                    );
+                    out.push_str(&format!(",websocket={port}"));
                 }
                 out
             }

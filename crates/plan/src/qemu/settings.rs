@@ -21,6 +21,8 @@ pub struct GraphicsSettings {
     pub auto_unix_socket: bool,
     /// Ports to choose from, first and last.
     pub ports: (u16, u16),
+    /// The same for websockets.
+    pub websocket_ports: (u16, u16),
 }
 
 /// TLS of one kind of connection.
@@ -127,6 +129,7 @@ impl Settings {
             password: None,
             auto_unix_socket: false,
             ports,
+            websocket_ports: (5700, 65535),
         };
         let tls = |kind: &str| TlsSettings {
             dir: format!("/etc/pki/libvirt-{kind}"),

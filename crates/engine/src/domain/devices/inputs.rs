@@ -95,7 +95,8 @@ impl Engine {
         definition: &Definition,
         plan: impl FnOnce(&Inputs<'_>) -> Result<T, Vec<Diagnostic>>,
     ) -> Result<T, VirError> {
-        self.with_found(definition, &Found::default(), plan)
+        let found = Found { nbdkit: self.nbdkit(definition), ..Found::default() };
+        self.with_found(definition, &found, plan)
     }
 
     /// The same for a device whose volume or node was looked up.

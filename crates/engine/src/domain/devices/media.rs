@@ -197,7 +197,10 @@ impl Engine {
         crate::blocking(move || {
             let found = match anew {
                 Some(_) => engine.look_up_device(&definition, place)?,
-                None => plan::qemu::Found::default(),
+                None => plan::qemu::Found {
+                    nbdkit: engine.nbdkit(&definition),
+                    ..plan::qemu::Found::default()
+                },
             };
             let plan = engine.with_found(&definition.clone(), &found, |inputs| {
                 let mut numbers = anew.unwrap_or_default();

@@ -38,6 +38,16 @@ pub(in crate::domain) fn undo(
     for interface in devices.interfaces.iter().filter(|i| i.kind == InterfaceType::Direct) {
         undo.extend(macvtap(interface, &mut made));
     }
+    for (index, graphics) in devices.graphics.iter().enumerate() {
+        let ports = [graphics.port, graphics.tls_port, graphics.websocket];
+        for (which, port) in ports.into_iter().enumerate() {
+            let port = port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0);
+            let Some(port) = port else { continue };
+            let name = ResultName::new(format!("foreign.graphics{index}.{which}"));
+            made.ports.insert(name.clone(), port);
+            undo.push(Undo::ReleasePort(name));
+        }
+    }
     // `domain-ID-NAME`: what else libvirtd makes for the guest has that part in its name.
     let Some(short) = short_name(&content.lib_dir) else { return (undo, made) };
     undo.push(Undo::RemoveCgroup(format!("qemu-{short}")));

@@ -19,7 +19,11 @@ impl Engine {
     /// libvirt's, of the last disk first: a pool that is not there or not active, a volume that is
     /// not there, unless the disk may be missing.
     pub(in crate::domain) fn look_up(&self, definition: &Definition) -> Result<Found, VirError> {
-        let mut found = Found { virtiofsd_without_locks: true, ..Found::default() };
+        let mut found = Found {
+            virtiofsd_without_locks: true,
+            nbdkit: self.nbdkit(definition),
+            ..Found::default()
+        };
         let smbios = definition.os.as_ref().and_then(|os| os.smbios.as_ref());
         if smbios.is_some_and(|smbios| smbios.mode == SmbiosMode::Host) {
             found.host_sysinfo = Some(self.sysinfo_for_guests()?);

@@ -1,7 +1,7 @@
-//! Who has an image open that a guest cannot have.
+//! Who has an image open, or a port, that a guest cannot have.
 
 use crate::engine::Engine;
-use host::openers;
+use host::openers::{self, Opener};
 use std::path::Path;
 
 /// How many are named.
@@ -24,11 +24,23 @@ impl Engine {
         others
             .filter(|opener| opener.pid != own && !known.contains(&opener.pid))
             .take(NAMED)
-            .map(|opener| match self.guest_of(opener.pid) {
-                Some(name) => format!("domain '{name}' (process {})", opener.pid),
-                None => format!("process {} ({})", opener.pid, opener.name),
-            })
+            .map(|opener| self.named(&opener))
             .collect()
+    }
+
+    /// In words, who on this host listens on a TCP port, if anybody can be found. Looks at every
+    /// process: for a fault.
+    pub(in crate::domain) fn port_holders(&self, port: u16) -> Option<String> {
+        let holders = openers::of_port(port);
+        let named: Vec<_> = holders.iter().take(NAMED).map(|opener| self.named(opener)).collect();
+        (!named.is_empty()).then(|| named.join(", "))
+    }
+
+    fn named(&self, opener: &Opener) -> String {
+        match self.guest_of(opener.pid) {
+            Some(name) => format!("domain '{name}' (process {})", opener.pid),
+            None => format!("process {} ({})", opener.pid, opener.name),
+        }
     }
 
     fn guest_of(&self, pid: u32) -> Option<String> {

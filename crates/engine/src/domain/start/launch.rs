@@ -9,6 +9,7 @@ use crate::domain::start::steps;
 use crate::domain::start::teardown;
 use crate::engine::Engine;
 use crate::hooks::GuestHook;
+use crate::ports::is_free;
 use diag::{ErrorCode, VirError};
 use host::monitor::{Connected, Monitor, MonitorError};
 use host::process::Process;
@@ -48,6 +49,22 @@ pub(in crate::domain) struct Launch {
     log: Option<(PathBuf, u64)>,
 }
 
+/// Why nothing was launched.
+pub(in crate::domain) struct NotLaunched {
+    pub error: VirError,
+    /// Somebody else took a port that we had chosen, before QEMU could: another one may do.
+    pub lost_port: bool,
+}
+
+impl From<VirError> for NotLaunched {
+    fn from(error: VirError) -> Self {
+        Self { error, lost_port: false }
+    }
+}
+
+/// How QEMU says that somebody listens there.
+const PORT_IN_USE: &str = "Address already in use";
+
 /// What the daemon does between "the process exists" and "it may go on": write it down.
 pub(in crate::domain) type WriteDown =
     Arc<dyn Fn(u32, u64, teardown::Made) -> Result<(), VirError> + Send + Sync>;
@@ -72,18 +89,19 @@ impl Launch {
         mut self,
         write_down: &WriteDown,
         mut abort: watch::Receiver<bool>,
-    ) -> Result<Launched, VirError> {
+    ) -> Result<Launched, NotLaunched> {
         let result = self.attempt(write_down, &mut abort).await;
         match result {
             Ok(connected) => match self.process.take() {
                 Some(process) => {
                     Ok(Launched { process, connected, results: std::mem::take(&mut self.results) })
                 }
-                None => Err(VirError::internal("a plan without an exec step")),
+                None => Err(VirError::internal("a plan without an exec step").into()),
             },
             Err(error) => {
+                let lost_port = self.has_lost_port(&error);
                 self.take_back().await;
-                Err(error)
+                Err(NotLaunched { error, lost_port })
             }
         }
     }
@@ -359,6 +377,10 @@ impl Launch {
             }
             None => said,
         };
+        let said = match said.contains(PORT_IN_USE) {
+            true => self.with_port_holders(said).await,
+            false => said,
+        };
         let detail = match (error, said.is_empty()) {
             (MonitorError::Closed | MonitorError::Io(_), true) => {
                 format!("QEMU unexpectedly closed the monitor (vm='{}')", self.name)
@@ -370,6 +392,36 @@ impl Launch {
             (error, false) => format!("{error} (vm='{}'): {said}", self.name),
         };
         VirError::internal(detail)
+    }
+}
+
+impl Launch {
+    /// The ports that were reserved, with their addresses; true: chosen by us.
+    fn ports(&self) -> impl Iterator<Item = (&str, u16, bool)> {
+        self.plan.steps.iter().filter_map(|step| {
+            let Action::ReservePort { listen, fixed, .. } = &step.action else { return None };
+            let port = self.results.ports.get(step.result.as_ref()?)?;
+            Some((listen.as_str(), *port, fixed.is_none()))
+        })
+    }
+
+    fn has_lost_port(&self, error: &VirError) -> bool {
+        error.detail.contains(PORT_IN_USE)
+            && self.ports().any(|(listen, port, chosen)| chosen && !is_free(listen, port))
+    }
+
+    /// QEMU's words, and who has the ports that it could not have.
+    async fn with_port_holders(&self, said: String) -> String {
+        let taken = self.ports().filter(|(listen, port, _)| !is_free(listen, *port));
+        let taken: Vec<u16> = taken.map(|(_, port, _)| port).collect();
+        let engine = Arc::clone(&self.engine);
+        let lines = crate::blocking(move || {
+            let lines = taken.iter().filter_map(|port| {
+                Some(format!("\nport {port} is in use by {}", engine.port_holders(*port)?))
+            });
+            Ok(lines.collect::<String>())
+        });
+        format!("{said}{}", lines.await.unwrap_or_default())
     }
 }
 

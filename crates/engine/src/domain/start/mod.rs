@@ -11,6 +11,7 @@ pub(in crate::domain) mod labels;
 pub(in crate::domain) mod launch;
 pub(crate) mod limits;
 pub(in crate::domain) mod links;
+mod nbdkit;
 mod policy;
 pub(in crate::domain) mod qemu_log;
 pub(in crate::domain) mod results;
@@ -25,7 +26,7 @@ use super::save::Incoming;
 use super::view::power_policy;
 use super::vm::{self, ActorParts, EndReason};
 use crate::domain::adopt::status::{Pending, Sidecar, StatusFile};
-use crate::domain::start::launch::{Launch, Launched, WriteDown};
+use crate::domain::start::launch::{Launch, Launched, NotLaunched, WriteDown};
 use crate::domain::stored::define::uuid_of;
 use crate::engine::Engine;
 use crate::events::{DomainEvent, DomainRef};
@@ -38,6 +39,18 @@ use plan::LaunchPlan;
 use std::sync::Arc;
 use std::time::SystemTime;
 use tokio::sync::watch;
+
+/// How often a start is tried when others take the ports that were chosen for it.
+const PORT_TRIES: u32 = 4;
+
+/// A QEMU that is there, stopped, and how it came about.
+struct Prepared {
+    plan: LaunchPlan,
+    status: StatusFile,
+    undo: Vec<plan::Undo>,
+    resume: plan::QmpCommand,
+    launched: Launched,
+}
 
 /// How a domain is started.
 #[derive(Clone, Copy, Debug, Default)]
@@ -324,7 +337,7 @@ impl Engine {
     async fn bring_up(
         self: &Arc<Self>,
         domain: &Arc<Domain>,
-        mut definition: Definition,
+        definition: Definition,
         id: i32,
         options: StartOptions,
         incoming: Option<Incoming>,
@@ -337,6 +350,50 @@ impl Engine {
             self.runtime().spawn_blocking(move || cgroups.warm_up());
         }
         let saved_cpu = incoming.as_ref().map(|incoming| incoming.cpu.clone());
+        let mut tries = PORT_TRIES;
+        let Prepared { plan, status, undo, resume, launched } = loop {
+            tries -= 1;
+            let prepared = self.prepare(
+                domain,
+                definition.clone(),
+                id,
+                options,
+                saved_cpu.clone(),
+                aborted.clone(),
+            );
+            match prepared.await {
+                Ok(prepared) => break prepared,
+                Err(NotLaunched { error, lost_port: true }) if tries > 0 => {
+                    let error = error.message();
+                    tracing::info!(domain = %name, error, "starts again with another port");
+                }
+                Err(NotLaunched { error, .. }) => return Err(error),
+            }
+        };
+        let loads = incoming.is_some();
+        self.take_charge(domain, &plan, status, undo, launched, loads).await?;
+        if let Some(incoming) = incoming {
+            return self.take_up(domain, options, incoming).await;
+        }
+        if !options.paused {
+            self.first_run(domain, &resume).await?;
+        } else {
+            self.stay_paused(domain).await;
+        }
+        Ok(())
+    }
+
+    /// Plans a start and carries it out up to a stopped QEMU; nothing is left when that fails.
+    async fn prepare(
+        self: &Arc<Self>,
+        domain: &Arc<Domain>,
+        mut definition: Definition,
+        id: i32,
+        options: StartOptions,
+        saved_cpu: Option<Option<model::domain::cpu::Cpu>>,
+        aborted: watch::Receiver<bool>,
+    ) -> Result<Prepared, NotLaunched> {
+        let name = &Arc::clone(&domain.snapshot().name);
         let plan = {
             let (engine, domain) = (Arc::clone(self), Arc::clone(domain));
             crate::blocking(move || {
@@ -366,7 +423,7 @@ impl Engine {
             })
             .await?
         };
-        let mut status = StatusFile::new(&self.layout, &name, &plan.live, &plan);
+        let mut status = StatusFile::new(&self.layout, name, &plan.live, &plan);
         status.set_status(Status::Paused(PausedReason::StartingUp));
         for taint in self.taints_of(&plan.live) {
             status.add_taint(taint);
@@ -383,7 +440,7 @@ impl Engine {
                 status.write_sidecar(&sidecar).and_then(|()| status.write())
             })
         };
-        let launch = Launch::new(self, &name, plan.clone());
+        let launch = Launch::new(self, name, plan.clone());
         let launched = match launch.run(&write_down, aborted).await {
             Ok(launched) => launched,
             Err(error) => {
@@ -391,17 +448,7 @@ impl Engine {
                 return Err(error);
             }
         };
-        let loads = incoming.is_some();
-        self.take_charge(domain, &plan, status, undo, launched, loads).await?;
-        if let Some(incoming) = incoming {
-            return self.take_up(domain, options, incoming).await;
-        }
-        if !options.paused {
-            self.first_run(domain, &resume).await?;
-        } else {
-            self.stay_paused(domain).await;
-        }
-        Ok(())
+        Ok(Prepared { plan, status, undo, resume, launched })
     }
 
     /// QEMU is there, stopped: publish it and start its actor.

@@ -4,7 +4,7 @@ use crate::domain::start::qemu_log;
 use crate::domain::start::results::Results;
 use crate::domain::stored::store::os_words;
 use crate::engine::Engine;
-use diag::{ErrorCode, VirError};
+use diag::{ErrorCode, ErrorDomain, VirError};
 use host::access::{Expected, FileId, OpenMode, Owner, make_parents, place};
 use host::files::{self, WriteMode};
 use plan::{
@@ -91,15 +91,18 @@ pub(in crate::domain) fn perform(
             let port = match fixed {
                 Some(port) if engine.ports.take(*port) => *port,
                 Some(port) => {
-                    return Err(VirError::new(
-                        ErrorCode::OPERATION_FAILED,
-                        format!("{purpose} port {port} is used by another guest of this host"),
-                    ));
+                    let by = engine.port_holders(*port);
+                    let by = by.unwrap_or_else(|| "another guest that starts".to_owned());
+                    return Err(VirError::internal(format!("Failed to reserve port {port}"))
+                        .from_domain(ErrorDomain::NONE)
+                        .hint(format!("the {purpose} port {port} is in use by {by}")));
                 }
                 None => engine.ports.reserve(listen, *min, *max).ok_or_else(|| {
+                    let range = if *purpose == "vnc-websocket" { "webSocket" } else { "display" };
                     VirError::internal(format!(
-                        "Unable to find an unused port in range '{purpose}' ({min}-{max})"
+                        "Unable to find an unused port in range '{range}' ({min}-{max})"
                     ))
+                    .from_domain(ErrorDomain::NONE)
                 })?,
             };
             if let Some(name) = &step.result {

@@ -81,7 +81,10 @@ impl Engine {
                 if !crate::ports::is_free(listen, *port) =>
             {
                 found.push(Finding::blocks(
-                    format!("{purpose}: port {port} is in use"),
+                    match self.port_holders(*port) {
+                        Some(by) => format!("{purpose}: port {port} is in use by {by}"),
+                        None => format!("{purpose}: port {port} is in use"),
+                    },
                     "end what listens there, or let the port be chosen (autoport='yes')",
                 ));
             }
