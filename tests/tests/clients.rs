@@ -208,3 +208,67 @@ fn the_shell_keeps_its_connection_when_another_fails() {
     }
     domains::discard(&daemon, "kept");
 }
+
+/// Where Debian's libvirt-common keeps its schemas.
+const SCHEMAS: &str = "/usr/share/libvirt/schemas";
+
+#[test]
+fn what_is_answered_is_valid_by_libvirts_schemas() {
+    let there = tests::client::tool("xmllint", &["--version"], "").status == 0;
+    if !there || !std::path::Path::new(SCHEMAS).join("capability.rng").exists() {
+        return println!("skipped: needs xmllint (libxml2-utils) and the schemas (libvirt-common)");
+    }
+    let daemon = Daemon::start();
+    let check = |schema: &str, what: &str, text: &str| {
+        let file = daemon.write("answer.xml", text);
+        let (schema, file) = (format!("{SCHEMAS}/{schema}.rng"), file.display().to_string());
+        let said = tool("xmllint", &["--noout", "--relaxng", &schema, &file], "");
+        assert!(said.status == 0, "{what}: {}\n{text}", said.stderr);
+    };
+    let capabilities = daemon.virsh("capabilities").ok();
+    // The schema's names of features have no dot, but libvirt's and QEMU's have.
+    check("capability", "capabilities", &capabilities.replace("'sse4.", "'sse4_"));
+    for (schema, line) in [
+        ("domaincaps", "domcapabilities"),
+        ("domaincaps", "domcapabilities --machine q35"),
+        ("domaincaps", "domcapabilities --machine microvm"),
+        ("storagepoolcaps", "pool-capabilities"),
+    ] {
+        check(schema, line, &daemon.virsh(line).ok());
+    }
+    for arch in ["i686", "aarch64", "armv7l", "ppc64", "s390x", "riscv64", "loongarch64"] {
+        // Where there is an emulator.
+        let said = daemon.virsh(&format!("domcapabilities --arch {arch}"));
+        if said.status == 0 {
+            check("domaincaps", arch, &said.stdout);
+        }
+    }
+    let host = daemon.virsh_with_file("cpu-baseline", &capabilities).ok();
+    check("cpu", "cpu-baseline", &host);
+    check("cpu", "baseline", &daemon.virsh_with_file("hypervisor-cpu-baseline", &host).ok());
+
+    daemon.define(&domains::boot_sector(&daemon, "valid")).ok();
+    for options in ["", "--inactive", "--security-info", "--migratable"] {
+        let line = format!("dumpxml valid {options}");
+        check("domain", &line, &daemon.virsh(&line).ok());
+    }
+    domains::discard(&daemon, "valid");
+
+    let folder = daemon.path("pools/valid").display().to_string();
+    daemon.virsh(&format!("pool-create-as valid dir --build --target {folder}")).ok();
+    check("storagepool", "pool", &daemon.virsh("pool-dumpxml valid").ok());
+    for format in ["raw", "qcow2"] {
+        daemon.virsh(&format!("vol-create-as valid {format} 1M --format {format}")).ok();
+        let line = format!("vol-dumpxml {format} valid");
+        check("storagevol", &line, &daemon.virsh(&line).ok());
+    }
+    let secret = "<secret><usage type='ceph'><name>valid</name></usage></secret>";
+    daemon.virsh_with_file("secret-define", secret).ok();
+    let uuid = daemon.virsh("secret-list").ok();
+    let uuid = uuid
+        .lines()
+        .find(|line| line.contains("valid"))
+        .and_then(|line| line.split_whitespace().next());
+    let line = format!("secret-dumpxml {}", uuid.expect("the secret is listed"));
+    check("secret", &line, &daemon.virsh(&line).ok());
+}

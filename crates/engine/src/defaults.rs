@@ -10,6 +10,9 @@ use model::domain::{
 };
 use std::sync::Arc;
 
+/// Rules about the guest as a whole that libvirt asks first.
+const FUNDAMENTAL: &[&str] = &["qemu.virt-type", "qemu.os-type", "qemu.arch"];
+
 impl Engine {
     /// Fills in what a definition leaves open, as for a new domain. `at_hand` is what was looked up
     /// for this call before. Returns what is known of the domain's emulator as well.
@@ -33,6 +36,8 @@ impl Engine {
         if let Some(shared) = &basis.shared {
             diagnostics.extend(validate_support(&written, &shared.defaults(basis.accel).devices));
         }
+        // What the emulator cannot run at all is found before any device is placed.
+        diagnostics.sort_by_key(|d| !FUNDAMENTAL.contains(&d.rule));
         Ok((crate::domain::refuse_faults(Some(written), &diagnostics, "")?, known))
     }
 

@@ -7,7 +7,7 @@ use model::capabilities::qemu::{Accel, QemuCaps};
 use model::domain::defaults::{self, DefaultsContext, EmulatorDefaults};
 use model::domain::{
     Domain, ParseOptions, VirtType, parse, validate, validate_core, validate_emulator,
-    validate_host, validate_support,
+    validate_firmware, validate_host, validate_support,
 };
 use plan::qemu::select_firmware;
 
@@ -90,6 +90,8 @@ fn complete(request: &Request<'_>, caps: &QemuCaps, live: bool) -> Result<Domain
     findings.extend(validate_emulator(&domain, Some(caps), accel));
     findings.extend(validate_support(&domain, &emulator.devices));
     findings.extend(validate_host(&domain, &facts));
+    let domain = accepted(Some(domain), findings, "")?;
+    let findings = validate_firmware(&domain);
     let mut domain = accepted(Some(domain), findings, "")?;
     choose_firmware(request, &mut domain, &facts.arch, &set.nvram_dir)?;
     let findings = validate(&domain);

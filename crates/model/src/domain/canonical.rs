@@ -16,6 +16,7 @@ use super::devices::disk::{
 use super::devices::filesystem::FilesystemDriver;
 use super::devices::graphics::GraphicsType;
 use super::devices::hostdev::HostdevType;
+use super::devices::rng::RngBackendModel;
 use super::devices::tpm::{Tpm, TpmBackendType};
 use super::features::{HyperV, HyperVMode};
 use super::os::OsTypeName;
@@ -147,6 +148,10 @@ pub fn canonicalize(d: &mut Domain, out: &mut Vec<Diagnostic>) {
     }
     if let Some(os) = d.os.as_mut() {
         os.firmware_info = os.firmware_info.take().filter(|info| !info.features.is_empty());
+        // A place that is described has no path; the text is that of the description.
+        if let Some(nvram) = os.nvram.as_mut().filter(|nvram| nvram.kind.is_some()) {
+            nvram.path = None;
+        }
         // libvirt has no room for more, nor programs to start in a machine.
         os.boot.truncate(BOOT_DEVICES);
         if os.kind.name == OsTypeName::Hvm {
@@ -154,6 +159,22 @@ pub fn canonicalize(d: &mut Domain, out: &mut Vec<Diagnostic>) {
         }
     }
     d.key_wrap = d.key_wrap.take().filter(|wrap| !wrap.ciphers.is_empty());
+    if let [only] = d.seclabels.as_mut_slice() {
+        // Nothing is said of who labels, nor of a label: nobody does.
+        let silent = only.model.is_none()
+            && only.base_label.is_none()
+            && only.label.is_none()
+            && only.kind_given;
+        let dynamic = only.kind == SeclabelType::Dynamic && only.relabel != Some(YesNo::No);
+        if silent && (dynamic || only.kind == SeclabelType::None) {
+            only.kind = SeclabelType::None;
+            only.relabel = only.relabel.filter(|_| !dynamic);
+            only.model = Some("none".to_owned());
+        }
+    }
+    for label in &mut d.seclabels {
+        label.kind_given = false;
+    }
     d.seclabels.iter_mut().for_each(seclabel);
     if let Some(m) = d.metadata.as_mut() {
         m.keep_one_per_namespace();
@@ -212,6 +233,10 @@ pub fn canonicalize(d: &mut Domain, out: &mut Vec<Diagnostic>) {
         }
     }
     for r in &mut dev.rngs {
+        // Only a source of the host's has a file.
+        if r.backend.model == RngBackendModel::Egd {
+            r.backend.device = None;
+        }
         r.rate = r.rate.take().filter(|rate| rate.bytes > 0);
     }
     chardevs::canonicalize(dev);

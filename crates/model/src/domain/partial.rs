@@ -27,7 +27,10 @@ const OF_THEIR_OWN: &[(&str, &[&str])] = &[
     ("domain.", &["acpi-table", "pci-range", "vsock-cid", "crypto", "sound-codec", "memtune"]),
     ("domain.", &["balloon-count", "device-count", "panic-duplicate", "tpm-count", "tpm-source"]),
     ("domain.", &["bootloader", "qemu-environment", "reboot-timeout", "boot-menu", "fwcfg"]),
-    ("domain.", &["iothread-id", "throttle-group", "usb-ports", "pstore-size", "iommu-driver"]),
+    (
+        "domain.",
+        &["iothread-id", "throttle-group", "usb-none", "usb-ports", "pstore-size", "iommu-driver"],
+    ),
     ("domain.", &["hugepages", "memory-block", "sysinfo-date", "audio-settings", "input-evdev"]),
     ("domain.hyperv-", &["spinlocks", "vendor"]),
     ("domain.clock-", &["timezone", "start", "adjustment"]),

@@ -16,6 +16,7 @@ pub enum SeclabelType {
 
 /// A label of the whole guest.
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
+#[xml(check = Seclabel::check)]
 pub struct Seclabel {
     /// Attribute `type`.
     #[xml(attr, name = "type", default)]
@@ -35,6 +36,15 @@ pub struct Seclabel {
     /// Element `<baselabel>`.
     #[xml(child_text, name = "baselabel")]
     pub base_label: Option<String>,
+    /// Whether the document says how it is made.
+    #[xml(skip)]
+    pub kind_given: bool,
+}
+
+impl Seclabel {
+    fn check(&mut self, el: xml::Element<'_>, _: &mut xml::Reader) {
+        self.kind_given = el.attr("type").is_some();
+    }
 }
 
 /// A label of one device's source.

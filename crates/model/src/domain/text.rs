@@ -10,6 +10,9 @@ use super::{Domain, VirtType, canonical, live, refine};
 /// The namespace of `<qemu:commandline>` and its siblings.
 pub const QEMU_NS: &str = "http://libvirt.org/schemas/domain/qemu/1.0";
 
+/// What is said of a guest without a kind of system.
+const NO_OS: &str = "an os <type> must be specified";
+
 /// How a document is read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct ParseOptions {
@@ -45,8 +48,21 @@ pub fn parse(text: &str, options: ParseOptions) -> Parsed {
         if !options.live {
             super::partial::check(text, read, &mut diagnostics);
         }
+        system_first(&mut diagnostics);
     }
     Parsed { domain, diagnostics }
+}
+
+/// The kind of system is what libvirt asks for before all but the type of the guest.
+fn system_first(diagnostics: &mut [Diagnostic]) {
+    let missing = diagnostics.iter().position(|d| d.message == NO_OS);
+    let kind = |d: &Diagnostic| d.message.contains("domain type");
+    let after = diagnostics.iter().position(|d| kind(d)).map_or(0, |at| at + 1);
+    if let Some(missing) = missing
+        && let Some(part) = diagnostics.get_mut(after..=missing)
+    {
+        part.rotate_right(1);
+    }
 }
 
 /// What follows the reading of a domain, wherever it stood: values in one form, parts that belong
@@ -54,12 +70,7 @@ pub fn parse(text: &str, options: ParseOptions) -> Parsed {
 pub(crate) fn settle(d: &mut Domain, options: ParseOptions, diagnostics: &mut Vec<Diagnostic>) {
     canonical::canonicalize(d, diagnostics);
     if d.os.is_none() && d.bootloader.is_none() {
-        super::defaults::fault(
-            diagnostics,
-            "domain.os-type",
-            diag::ErrorCode::XML_ERROR,
-            "an os <type> must be specified",
-        );
+        super::defaults::fault(diagnostics, "domain.os-type", diag::ErrorCode::XML_ERROR, NO_OS);
     }
     let container =
         d.os.as_ref().is_some_and(|os| os.kind.name == OsTypeName::Exe && os.init.is_none());

@@ -239,7 +239,7 @@ fn read(text: &str) -> Parsed<NetworkPort> {
         object::refine(d, RULES, "");
     };
     let mut parsed = object::read(text, "networkport", refine, NetworkPort::complete);
-    object::sort(text, &mut parsed.diagnostics, ORDER, &["network.port-mac"]);
+    object::sort(text, &mut parsed.diagnostics, ORDER, &["network.port-mac", "network.port"]);
     parsed
 }
 

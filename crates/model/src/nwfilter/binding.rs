@@ -149,8 +149,15 @@ required_child!(
 
 /// Reads a binding's XML.
 pub fn parse_binding(text: &str) -> Parsed<FilterBinding> {
-    object::read(text, "filterbinding", |_, _| (), |_, _, _| ())
+    let mut parsed = object::read(text, "filterbinding", |_, _| (), |_, _, _| ());
+    let rank = |message: &str| ORDER.iter().position(|words| message.contains(words));
+    parsed.diagnostics.sort_by_key(|d| rank(&d.message).unwrap_or(ORDER.len()));
+    parsed
 }
+
+/// What faults name, in the order in which libvirt asks for it.
+const ORDER: &[&str] =
+    &["port dev name", "link dev name", "owner name", "UUID", "MAC", "filter reference"];
 
 /// A binding's XML.
 pub fn format_binding(binding: &FilterBinding) -> String {

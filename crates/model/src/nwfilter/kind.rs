@@ -147,7 +147,12 @@ impl Kind {
             Some(rest) if self == Self::U32 => (true, rest),
             _ => (false, text.strip_prefix('+').unwrap_or(text)),
         };
+        // What is no decimal number is taken for a hexadecimal one.
+        let letters = self != Self::Decimal16
+            && digits.bytes().all(|c| c.is_ascii_hexdigit())
+            && digits.bytes().any(|c| c.is_ascii_alphabetic());
         let hex = digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X"));
+        let hex = hex.or_else(|| letters.then_some(digits));
         let value = match hex {
             Some(_) if self == Self::Decimal16 => return None,
             Some(digits) if digits.bytes().all(|c| c.is_ascii_hexdigit()) => {

@@ -5,6 +5,7 @@ mod exceptions;
 mod expand;
 mod grammar;
 mod sample;
+pub mod valid;
 
 pub use exceptions::EXCEPTIONS;
 pub use expand::{Expander, Node, Target};

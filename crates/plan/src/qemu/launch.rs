@@ -317,6 +317,7 @@ fn label(live: &mut Domain, set: &Settings) {
         label: Some(text.clone()),
         image_label: Some(text),
         base_label: None,
+        kind_given: false,
     });
 }
 

@@ -137,7 +137,7 @@ impl Engine {
         let engine = Arc::clone(self);
         let own = image.xml.clone();
         crate::blocking(move || {
-            let (own, _) = engine.read_definition(&own, false)?;
+            let own = engine.read_saved(&own)?;
             let Some(other) = other else { return Ok(own) };
             let (other, _) = engine.read_definition(&other, false)?;
             check_same_guest(&own, &other)?;

@@ -10,7 +10,9 @@ use diag::{Diagnostic, ErrorCode, ErrorDomain, Severity, VirError};
 use lifecycle::{LifecycleEvent, Request};
 use model::capabilities::qemu::Accel;
 use model::domain::devices::graphics::GraphicsType;
-use model::domain::{Domain as Definition, ParseOptions, validate, validate_machine};
+use model::domain::{
+    Domain as Definition, ParseOptions, validate, validate_firmware, validate_machine,
+};
 use std::path::PathBuf;
 use std::sync::Arc;
 use units::Uuid;
@@ -54,6 +56,20 @@ impl Engine {
         self.read_definition_with(xml, strict, None)
     }
 
+    /// Reads the definition of a guest that was running, from an image of its memory: what it leaves
+    /// open is filled in. Rules across values are not asked, as libvirt does not: the guest was like
+    /// that.
+    ///
+    /// # Errors
+    /// It cannot be read or completed.
+    pub(in crate::domain) fn read_saved(&self, xml: &str) -> Result<Definition, VirError> {
+        let parsed = model::domain::parse(xml, ParseOptions::default());
+        let written = refuse_faults(parsed.domain, &parsed.diagnostics, xml)?;
+        let (mut effective, _) = self.with_defaults(written, None)?;
+        self.choose_firmware(&mut effective)?;
+        Ok(effective)
+    }
+
     /// The same with what was looked up of the emulator before.
     fn read_definition_with(
         &self,
@@ -74,8 +90,10 @@ impl Engine {
         let written = refuse_faults(parsed.domain, &diagnostics, xml)?;
         let left_out =
             LeftOut(diagnostics.into_iter().filter(|d| d.severity == Severity::Warning).collect());
-        let (mut effective, known) = self.with_defaults(written, at_hand)?;
+        let (effective, known) = self.with_defaults(written, at_hand)?;
         refuse_rdp(&effective)?;
+        let faults = validate_firmware(&effective);
+        let mut effective = refuse_faults(Some(effective), &faults, xml)?;
         self.choose_firmware(&mut effective)?;
         let mut faults = validate(&effective);
         let named = effective.devices.as_ref().is_some_and(|devices| devices.emulator.is_some());

@@ -101,7 +101,7 @@ fn number_or_any(id: Option<&str>) -> String {
 }
 
 fn port(s: &Serial) -> String {
-    number(s.target.as_ref().and_then(|t| t.port))
+    number(s.target.as_ref().and_then(|t| t.port).map(|port| port.0))
 }
 
 /// Smart card readers and ports.

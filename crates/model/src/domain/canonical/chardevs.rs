@@ -1,7 +1,9 @@
 //! Character devices: of every kind of host side just what that kind has.
 
 use crate::domain::devices::Devices;
-use crate::domain::devices::chardev::{CharProtocol, CharSource, CharSourceElement, CharType};
+use crate::domain::devices::chardev::{
+    CharPort, CharProtocol, CharSource, CharSourceElement, CharType,
+};
 
 /// Drops what a kind of host side has no use for, and what says nothing.
 pub(super) fn canonicalize(dev: &mut Devices) {
@@ -9,6 +11,9 @@ pub(super) fn canonicalize(dev: &mut Devices) {
         .into_iter()
         .flatten()
     {
+        if let Some(target) = &mut c.target {
+            target.port = target.port.filter(|port| *port != CharPort::NONE);
+        }
         let CharSource { kind, sources, protocol, .. } = &mut c.source;
         source(*kind, sources, protocol, true);
     }

@@ -4,8 +4,8 @@ use super::{DefaultsContext, Machine};
 use crate::domain::Domain;
 use crate::domain::address::Address;
 use crate::domain::devices::chardev::{
-    CharSourceElement, CharTarget, CharTargetModel, CharTargetType, CharType, ProtocolType, Serial,
-    SocketMode,
+    CharPort, CharSourceElement, CharTarget, CharTargetModel, CharTargetType, CharType,
+    ProtocolType, Serial, SocketMode,
 };
 
 /// The first console and the first serial port are one device: each implies the other.
@@ -22,7 +22,7 @@ pub(super) fn consoles(d: &mut Domain) {
         Some(c) if c.target.as_ref().and_then(|t| t.kind) == Some(CharTargetType::Serial) => {
             if !has_serial {
                 let mut s = c.clone();
-                s.target = Some(CharTarget { port: Some(0), ..CharTarget::default() });
+                s.target = Some(CharTarget { port: Some(CharPort(0)), ..CharTarget::default() });
                 dev.serials.push(s);
             } else if let (Some(c), Some(s)) = (dev.consoles.first_mut(), dev.serials.first()) {
                 // The console repeats what the serial port says.
@@ -49,7 +49,7 @@ pub(super) fn consoles(d: &mut Domain) {
                 let mut c = s.clone();
                 c.target = Some(CharTarget {
                     kind: Some(CharTargetType::Serial),
-                    port: Some(0),
+                    port: Some(CharPort(0)),
                     ..CharTarget::default()
                 });
                 c.address = None;
@@ -64,18 +64,18 @@ pub(super) fn consoles(d: &mut Domain) {
     for (n, c) in dev.consoles.iter_mut().enumerate() {
         let copy = n == 0 && c.target.as_ref().and_then(|t| t.kind) == Some(CharTargetType::Serial);
         let serial = dev.serials.first().and_then(|s| s.target.as_ref()?.port).filter(|_| copy);
-        c.target.get_or_insert_default().port = Some(serial.unwrap_or(n as u32));
+        c.target.get_or_insert_default().port = Some(serial.unwrap_or(CharPort(n as i32)));
     }
 }
 
 /// Ports that are not given: one more than the greatest there is.
 fn number_ports(list: &mut [Serial]) {
     let given = list.iter().filter_map(|s| s.target.as_ref()?.port);
-    let mut next = given.max().map_or(0, |n| n.saturating_add(1));
+    let mut next = given.max().map_or(0, |n| n.0.saturating_add(1)).max(0);
     for s in list {
         let target = s.target.get_or_insert_default();
         if target.port.is_none() {
-            target.port = Some(next);
+            target.port = Some(CharPort(next));
             next = next.saturating_add(1);
         }
     }

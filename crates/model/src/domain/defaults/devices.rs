@@ -68,7 +68,9 @@ pub(super) fn apply(d: &mut Domain, m: &Machine, ctx: &mut DefaultsContext<'_>) 
     }
     for i in &mut dev.inputs {
         if i.bus.is_none() && i.kind != InputType::Evdev && i.kind != InputType::Passthrough {
-            i.bus = Some(if i.kind == InputType::Tablet || !m.has_ps2() {
+            i.bus = Some(if m.is_s390() {
+                InputBus::Virtio
+            } else if i.kind == InputType::Tablet || !m.has_ps2() {
                 InputBus::Usb
             } else {
                 InputBus::Ps2

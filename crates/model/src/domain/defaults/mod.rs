@@ -10,6 +10,7 @@ mod devices;
 pub(crate) mod disks;
 mod drive_addresses;
 mod emulator;
+mod foreign_addresses;
 mod graphics;
 mod implied;
 mod isolation;
@@ -62,6 +63,7 @@ pub fn apply(d: &mut Domain, ctx: &mut DefaultsContext<'_>) -> Vec<Diagnostic> {
     let mut out = Vec::new();
     platform::apply(d, ctx, &mut out);
     let machine = Machine::of(d);
+    foreign_addresses::drop(d.devices_mut(), &machine);
     implied::default_devices(d, &machine, ctx);
     chardevs::consoles(d);
     let missing_ps2 = implied::unnamed_ps2(d);

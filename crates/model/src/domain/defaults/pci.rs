@@ -69,8 +69,48 @@ pub(super) fn assign(
 fn wrong_root(d: &Domain, m: &Machine) -> bool {
     let Some(want) = m.implied_pci_root() else { return false };
     d.devices.iter().flat_map(|v| &v.controllers).any(|c| {
-        c.kind == ControllerType::Pci && c.index == Some(0) && c.model.as_deref() != Some(want)
+        let root = matches!(c.model.as_deref(), Some("pci-root" | "pcie-root"));
+        c.kind == ControllerType::Pci
+            && match c.index {
+                Some(0) => c.model.as_deref() != Some(want),
+                _ => root && !m.has_many_pci_roots(),
+            }
     })
+}
+
+/// What is said of a controller of PCI Express that finds no slot: another one cannot make it.
+fn needs_slot(c: &Controller) -> Option<String> {
+    let model = c.model.as_deref().filter(|model| *model == "pcie-root-port")?;
+    Some(format!(
+        "a PCI slot is needed to connect a PCI controller model='{model}', but none is available, \
+         and it cannot be automatically added"
+    ))
+}
+
+/// A number that no bus can have. libvirt makes the buses below first, and stops where that fails.
+fn too_high(c: &Controller, index: usize, m: &Machine, out: &mut Vec<Diagnostic>) {
+    let (code, text) = match c.model.as_deref() {
+        _ if m.has_many_pci_roots() => (
+            ErrorCode::XML_ERROR,
+            format!("PCI controller index {index} too high, maximum is {}", MAX_BUSES - 1),
+        ),
+        _ if m.has_pcie() => (
+            ErrorCode::INTERNAL_ERROR,
+            "a PCI slot is needed to connect a PCI controller model='pcie-root-port', but none is \
+             available, and it cannot be automatically added"
+                .to_owned(),
+        ),
+        Some("pci-bridge") => (
+            ErrorCode::CONFIG_UNSUPPORTED,
+            format!("PCI controller index {MAX_BUSES} too high, maximum is {}", MAX_BUSES - 1),
+        ),
+        _ => (ErrorCode::INTERNAL_ERROR, "No more available PCI slots".to_owned()),
+    };
+    fault(out, "domain.pci-index", code, text);
+    // The words name another controller than the one to be changed.
+    if let Some(fault) = out.last_mut() {
+        fault.hints.push(format!("<controller index='{index}'> is more than {}.", MAX_BUSES - 1));
+    }
 }
 
 /// Whether there is any PCI controller: a machine without has no place for PCI devices.
@@ -173,12 +213,7 @@ impl Set {
         for c in list.iter().filter(|c| c.kind == ControllerType::Pci) {
             let i = c.index.unwrap_or(0) as usize;
             if i >= MAX_BUSES {
-                fault(
-                    out,
-                    "domain.pci-index",
-                    ErrorCode::XML_ERROR,
-                    format!("PCI controller index {i} too high, maximum is {}", MAX_BUSES - 1),
-                );
+                too_high(c, i, m, out);
                 return None;
             }
             if buses.len() <= i {
@@ -383,12 +418,12 @@ impl Set {
             match self.reserve(f, group) {
                 Some(a) => set(dev, x, a),
                 None => {
-                    fault(
-                        out,
-                        "domain.no-pci-slot",
-                        ErrorCode::INTERNAL_ERROR,
-                        "No more available PCI slots",
-                    );
+                    let full = "No more available PCI slots".to_owned();
+                    let text = match x {
+                        Dev::Controller(i) => needs_slot(&dev.controllers[i]).unwrap_or(full),
+                        _ => full,
+                    };
+                    fault(out, "domain.no-pci-slot", ErrorCode::INTERNAL_ERROR, text);
                     // The same is true of all that follow, and is said once.
                     return;
                 }

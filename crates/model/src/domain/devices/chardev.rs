@@ -276,12 +276,42 @@ pub struct CharTarget {
     /// Attribute `state`.
     #[xml(attr, live_only, lenient)]
     pub state: Option<ChannelState>,
-    /// Attribute `port`.
+    /// Attribute `port`; as libvirt keeps it, that from 2^31 on is negative.
     #[xml(attr)]
-    pub port: Option<u32>,
+    pub port: Option<CharPort>,
     /// Element `<model>`.
     #[xml(child, needs_text = "name")]
     pub model: Option<CharTargetModel>,
+}
+
+/// Number of a port. libvirt reads it without a sign and keeps it with one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct CharPort(pub i32);
+
+impl CharPort {
+    /// What counts as no number.
+    pub const NONE: Self = Self(-1);
+}
+
+impl xml::XmlValue for CharPort {
+    const ESCAPED: bool = false;
+
+    fn parse(text: &str) -> Result<Self, xml::ValueError> {
+        let number: Option<i64> = text.trim_ascii_start().parse().ok();
+        // Without a sign, or with one and then the complement.
+        let bits = number.and_then(|n| u32::try_from(n.unsigned_abs()).ok().map(|bits| (n, bits)));
+        match bits {
+            Some((n, bits)) if n < 0 => Ok(Self(bits.wrapping_neg().cast_signed())),
+            Some((_, bits)) => Ok(Self(bits.cast_signed())),
+            None => Err(xml::ValueError::expected("integer value")),
+        }
+    }
+    fn write(&self, out: &mut String) {
+        self.0.write(out);
+    }
+    fn kind() -> xml::ValueKind {
+        <u32 as xml::XmlValue>::kind()
+    }
 }
 
 /// Device of a serial port.

@@ -118,6 +118,13 @@ pub fn validate(d: &Domain) -> Vec<Diagnostic> {
     out.list
 }
 
+/// The part of [`validate`] that is asked before a firmware is chosen.
+pub fn validate_firmware(d: &Domain) -> Vec<Diagnostic> {
+    let mut out = Faults::new();
+    core::firmware(d, &mut out);
+    out.list
+}
+
 /// The part of [`validate`] that holds for every hypervisor.
 pub fn validate_core(d: &Domain) -> Vec<Diagnostic> {
     let mut out = Faults::new();

@@ -16,7 +16,7 @@ impl Build<'_> {
             match target.kind {
                 Some(CharTargetType::Guestfwd) => {
                     let address = target.address.as_deref().unwrap_or_default();
-                    let port = target.port.unwrap_or(0);
+                    let port = target.port.unwrap_or_default().0;
                     let text = format!("tcp:{address}:{port}-chardev:{chardev}");
                     let props = Props::default()
                         .set("type", "user")

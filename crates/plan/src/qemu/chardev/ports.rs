@@ -42,7 +42,7 @@ impl Build<'_> {
             };
             let mut props = Props::device(driver).set("chardev", chardev).set("id", alias);
             if driver == "isa-serial" {
-                props = props.set("index", target.port.unwrap_or(0));
+                props = props.set("index", target.port.unwrap_or_default().0);
             }
             let place = self.place(&serial.address, "<serial>");
             self.device(props.extend(place));

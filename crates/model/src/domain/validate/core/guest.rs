@@ -115,7 +115,7 @@ fn vcpus(d: &Domain, out: &mut Faults) {
     }
 }
 
-fn firmware(d: &Domain, os: &Os, out: &mut Faults) {
+pub(super) fn firmware(d: &Domain, os: &Os, out: &mut Faults) {
     let loader = os.loader.as_ref();
     let stateless = loader.and_then(|l| l.stateless);
     let enabled = |name: FirmwareFeatureName| {
@@ -196,9 +196,8 @@ fn seclabels(d: &Domain, out: &mut Faults) {
     let mut models = BTreeSet::new();
     for l in &d.seclabels {
         let several = d.seclabels.len() > 1;
-        if l.model.is_none() && l.kind != SeclabelType::None && d.id.is_none() && l.label.is_none()
-        {
-            let fixed = l.kind == SeclabelType::Static;
+        if l.model.is_none() && l.kind != SeclabelType::None && d.id.is_none() {
+            let fixed = l.kind == SeclabelType::Static && l.label.is_none();
             out.xml(
                 "domain.seclabel",
                 if fixed {

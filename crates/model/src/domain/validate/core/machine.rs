@@ -18,7 +18,7 @@ use crate::domain::devices::tpm::{TpmBackendType, TpmModel, TpmVersion};
 use crate::domain::devices::video::VideoType;
 
 pub(super) fn check(d: &Domain, dev: &Devices, out: &mut Faults) {
-    counts(dev, out);
+    panics(dev, out);
     for i in &dev.inputs {
         let ps2 = matches!(i.kind, InputType::Mouse | InputType::Keyboard);
         if i.bus == Some(InputBus::Ps2) && !ps2 {
@@ -174,20 +174,24 @@ fn modes(f: &Filesystem, out: &mut Faults) {
     }
 }
 
+/// Devices of which libvirt reads only one.
 fn counts(dev: &Devices, out: &mut Faults) {
     if dev.memballoons.len() > 1 {
         out.internal("domain.balloon-count", "only a single memory balloon device is supported");
     }
-    for (name, n) in [
-        ("nvram", dev.nvrams.len()),
-        ("IOMMU", dev.iommus.len()),
-        ("vsock", dev.vsocks.len()),
-        ("pstore", dev.pstores.len()),
-    ] {
+    if dev.nvrams.len() > 1 {
+        out.internal("domain.device-count", "only a single nvram device is supported");
+    }
+    for (name, n) in
+        [("IOMMU", dev.iommus.len()), ("vsock", dev.vsocks.len()), ("pstore", dev.pstores.len())]
+    {
         if n > 1 {
             out.xml("domain.device-count", format!("only a single {name} device is supported"));
         }
     }
+}
+
+fn panics(dev: &Devices, out: &mut Faults) {
     let mut models = Vec::new();
     for p in &dev.panics {
         if !models.contains(&p.model) {
@@ -236,6 +240,7 @@ fn redir_rule(f: &crate::domain::devices::redirdev::RedirRule, out: &mut Faults)
 
 /// Backends as they are written: the defaults number those without a number.
 pub(super) fn written(dev: &Devices, out: &mut Faults) {
+    counts(dev, out);
     for _ in dev.audios.iter().filter(|a| a.id.is_none()) {
         out.xml("domain.audio-id", "Missing required attribute 'id' in element 'audio'");
     }

@@ -11,6 +11,7 @@ mod interfaces;
 mod machine;
 pub(super) mod tune;
 mod unique;
+mod usb;
 
 use super::Faults;
 use crate::domain::Domain;
@@ -32,12 +33,21 @@ pub(super) fn check(d: &Domain, out: &mut Faults) {
     }
 }
 
+/// Checks what is said of a firmware that is to be chosen; one that is named may yet turn out to be
+/// of a kind.
+pub(super) fn firmware(d: &Domain, out: &mut Faults) {
+    if let Some(os) = d.os.as_ref().filter(|os| os.firmware.is_some()) {
+        guest::firmware(d, os, out);
+    }
+}
+
 /// Checks what the defaults would change.
 pub(super) fn written(d: &Domain, out: &mut Faults) {
     unique::written(d, out);
     if let Some(dev) = &d.devices {
         graphics::check(dev, out);
         machine::written(dev, out);
+        usb::written(dev, out);
     }
     if let Some(numa) = d.cpu.as_ref().and_then(|c| c.numa.as_ref()) {
         cpu::distances(numa, out);

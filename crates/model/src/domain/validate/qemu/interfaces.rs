@@ -114,7 +114,7 @@ fn one(x: &Interface, out: &mut Faults) {
 }
 
 fn guest_ips(x: &Interface, out: &mut Faults) {
-    use InterfaceType::{Ethernet, User, Vhostuser};
+    use InterfaceType::{User, Vhostuser};
     let (mut v4, mut v6) = (0, 0);
     for ip in &x.ips {
         match ip.address.parse::<core::net::IpAddr>() {
@@ -150,7 +150,7 @@ fn guest_ips(x: &Interface, out: &mut Faults) {
             "Invalid attempt to set network interface guest-side IP address info, not supported by QEMU",
         );
     }
-    if !x.routes.is_empty() && x.kind != Ethernet {
+    if !x.routes.is_empty() {
         out.unsupported(
             "domain.nic-route",
             "Invalid attempt to set network interface guest-side IP route, not supported by QEMU",

@@ -16,7 +16,9 @@ use crate::domain::{Domain, VirtType};
 pub(super) fn check(d: &Domain, dev: &Devices, out: &mut Faults) {
     let usb = || dev.controllers.iter().filter(|c| c.kind == ControllerType::Usb);
     if usb().any(|c| c.model.as_deref() == Some("none")) {
-        disabled(dev, out);
+        if uses_usb(dev) {
+            out.unsupported("domain.usb-none", NO_USB);
+        }
         return;
     }
     let ours = matches!(d.kind, VirtType::Qemu | VirtType::Kvm | VirtType::Hvf);
@@ -61,28 +63,4 @@ fn finds_none(dev: &Devices) -> bool {
         || dev.controllers.iter().any(|c| c.kind == ControllerType::Ccid)
         || dev.interfaces.iter().any(card)
         || dev.serials.iter().any(serial)
-}
-
-fn disabled(dev: &Devices, out: &mut Faults) {
-    if dev.controllers.iter().filter(|c| c.kind == ControllerType::Usb).count() > 1 {
-        out.detail(
-            "domain.usb-none",
-            "Can't add another USB controller: USB is disabled for this domain",
-        );
-    }
-    if !dev.hubs.is_empty() {
-        out.unsupported("domain.usb-none", "Can't add USB hub: USB is disabled for this domain");
-    }
-    if dev.inputs.iter().any(|i| i.bus == Some(InputBus::Usb)) {
-        out.unsupported("domain.usb-none", "Can't add USB input device. USB bus is disabled");
-    }
-    if dev.hostdevs.iter().any(|h| h.kind == Some(HostdevType::Usb)) {
-        out.unsupported(
-            "domain.usb-none",
-            "Can't add host USB device: USB is disabled in this host",
-        );
-    }
-    if finds_none(dev) {
-        out.unsupported("domain.usb-none", NO_USB);
-    }
 }

@@ -193,7 +193,14 @@ impl Check<'_> {
 
     fn disk(&mut self, disk: &Disk) {
         let virtio = disk.target.bus == Some(DiskBus::Virtio);
-        if disk.device == DiskDevice::Lun && virtio {
+        // What no lun can be is told instead.
+        let iscsi = || disk.source.as_ref().is_some_and(|s| s.protocol.as_deref() == Some("iscsi"));
+        let lun = match disk.kind {
+            StorageType::Block | StorageType::Volume => true,
+            StorageType::Network => iscsi(),
+            _ => false,
+        };
+        if disk.device == DiskDevice::Lun && virtio && lun {
             let text = "This QEMU doesn't support SCSI emulation with 'virtio-blk' device";
             self.need("virtio-blk-pci.scsi", "domain.support-lun", text);
         }
