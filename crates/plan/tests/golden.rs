@@ -295,11 +295,8 @@ fn an_image_keeps_its_bytes_in_a_file_beside_it() {
     found.data_stores.insert("vdb".to_owned(), *store);
     let root = "<controller type='pci' index='0' model='pcie-root'/>".to_owned();
     let words = arguments(&(root + &disk(data, "vda", 3) + &disk("", "vdb", 4)), &found);
-    let nodes: Vec<&str> = words
-        .iter()
-        .map(String::as_str)
-        .filter(|word| word.contains("node-name"))
-        .collect();
+    let nodes: Vec<&str> =
+        words.iter().map(String::as_str).filter(|word| word.contains("node-name")).collect();
     let numbers = |word: &str| -> Vec<String> {
         let value: serde_json::Value = serde_json::from_str(word).expect("JSON");
         ["node-name", "file", "data-file"]
@@ -311,7 +308,11 @@ fn an_image_keeps_its_bytes_in_a_file_beside_it() {
     let image = |n: u32, data: u32| {
         let format = ["format", "storage"].map(|kind| format!("libvirt-{n}-{kind}"));
         let data = format!("libvirt-{data}-storage");
-        [vec![data.clone()], vec![format[1].clone()], vec![format[0].clone(), format[1].clone(), data]]
+        [
+            vec![data.clone()],
+            vec![format[1].clone()],
+            vec![format[0].clone(), format[1].clone(), data],
+        ]
     };
     assert_eq!(nodes, [image(2, 3), image(1, 4)].concat());
 }
