@@ -64,6 +64,10 @@ fn why(said: &[u8], ended: &str) -> String {
     }
 }
 
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+}
+
 #[cfg(test)]
 mod tests {
     use super::why;
@@ -75,8 +79,4 @@ mod tests {
         assert_eq!(why(said, "exit status: 1"), expected);
         assert_eq!(why(b"\n", "exit status: 1"), "starting one ended with exit status: 1");
     }
-}
-
-fn is_absent(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
 }

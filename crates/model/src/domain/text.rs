@@ -57,7 +57,7 @@ pub fn parse(text: &str, options: ParseOptions) -> Parsed {
 fn system_first(diagnostics: &mut [Diagnostic]) {
     let missing = diagnostics.iter().position(|d| d.message == NO_OS);
     let kind = |d: &Diagnostic| d.message.contains("domain type");
-    let after = diagnostics.iter().position(|d| kind(d)).map_or(0, |at| at + 1);
+    let after = diagnostics.iter().position(kind).map_or(0, |at| at + 1);
     if let Some(missing) = missing
         && let Some(part) = diagnostics.get_mut(after..=missing)
     {

@@ -164,7 +164,7 @@ impl Cuts<'_> {
     fn stands(&self, d: &Diagnostic) -> bool {
         let asked = self.rest.asks.iter().find(|(rule, _)| *rule == d.rule);
         let lacks = |asked: &&str| self.left_out.iter().any(|out| out == asked);
-        if asked.is_some_and(|(_, asked)| asked.iter().any(|name| lacks(name))) {
+        if asked.is_some_and(|(_, asked)| asked.iter().any(lacks)) {
             return false;
         }
         match path_to(self.root, d).as_slice() {
