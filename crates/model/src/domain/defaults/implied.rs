@@ -128,6 +128,9 @@ pub(super) fn ensure_controllers(
 /// gets the least index that is free.
 pub(super) fn number_controllers(d: &mut Domain) {
     let list = &mut d.devices_mut().controllers;
+    if is_numbered(list) {
+        return sort_usb(list);
+    }
     order(list);
     let mut taken: HashSet<(&str, u32)> = HashSet::new();
     let mut sets = Usb2Sets::default();
@@ -153,6 +156,27 @@ pub(super) fn number_controllers(d: &mut Domain) {
         c.index = Some(index);
     }
     sort_usb(list);
+}
+
+/// Whether all have an index and stand in libvirt's order already, as in whatever was written by
+/// libvirt or us.
+fn is_numbered(list: &[Controller]) -> bool {
+    let key = |c: &Controller| (c.index, c.master.is_some());
+    let mut types = 0u64;
+    let mut last: Option<&Controller> = None;
+    list.iter().all(|c| {
+        let in_order = match last.replace(c) {
+            Some(last) if last.kind == c.kind => key(last) <= key(c),
+            // Those of one type stand together.
+            _ => {
+                let bit = 1u64.checked_shl(c.kind as u32).unwrap_or(0);
+                let is_new = types & bit == 0 && bit != 0;
+                types |= bit;
+                is_new
+            }
+        };
+        in_order && c.index.is_some()
+    })
 }
 
 /// The order of insertion one after the other, without inserting: those with an index are sorted, and
