@@ -13,15 +13,12 @@ use model::domain::{Domain, FormatFlags, ParseOptions, format, parse};
 const TYPICAL: &str = include_str!("typical.xml");
 
 fn complete(domain: &mut Domain, devices: &DeviceSupport, settings: &Settings) {
+    let mut random = |bytes: &mut [u8]| bytes.fill(7);
     let mut context = DefaultsContext {
-        host_arch: "x86_64",
         emulator: Some("/usr/bin/qemu-system-x86_64"),
-        machines: &[],
         devices,
         settings,
-        random: &mut |bytes| bytes.fill(7),
-        iommu_group: &|_| None,
-        abi_update: true,
+        ..DefaultsContext::without_emulator("x86_64", &mut random)
     };
     apply(domain, &mut context);
 }

@@ -1,6 +1,6 @@
 //! What holds for every hypervisor, and what a running guest's document keeps.
 
-use model::domain::defaults::{DefaultsContext, DeviceSupport, Settings, apply_core};
+use model::domain::defaults::{DefaultsContext, apply_core};
 use model::domain::{Domain, FormatFlags, ParseOptions, format, parse, validate_core};
 
 fn core(devices: &str) -> Domain {
@@ -12,14 +12,8 @@ fn core(devices: &str) -> Domain {
     let faults = apply_core(
         &mut domain,
         &mut DefaultsContext {
-            host_arch: "x86_64",
-            emulator: None,
-            machines: &[],
-            devices: &DeviceSupport::default(),
-            settings: &Settings::default(),
-            random: &mut |b| b.fill(7),
-            iommu_group: &|_| None,
             abi_update: false,
+            ..DefaultsContext::without_emulator("x86_64", &mut |b| b.fill(7))
         },
     );
     assert_eq!(faults, []);

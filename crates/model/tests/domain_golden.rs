@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::Path;
 
-use model::domain::defaults::{DefaultsContext, DeviceSupport, MachineInfo, Settings, apply};
+use model::domain::defaults::{DefaultsContext, DeviceSupport, MachineInfo, apply};
 use model::domain::{Domain, FormatFlags, ParseOptions, format, parse};
 
 const FLAGS: &[&str] = &[
@@ -47,14 +47,10 @@ fn effective(text: &str) -> Domain {
     let faults = apply(
         &mut domain,
         &mut DefaultsContext {
-            host_arch: "x86_64",
             emulator: Some("/usr/bin/qemu-system-x86_64"),
             machines: &machines,
             devices: &DeviceSupport::new(FLAGS.iter().copied()),
-            settings: &Settings::default(),
-            random: &mut |b| b.fill(7),
-            iommu_group: &|_| None,
-            abi_update: true,
+            ..DefaultsContext::without_emulator("x86_64", &mut |b| b.fill(7))
         },
     );
     assert_eq!(faults, []);

@@ -1,7 +1,7 @@
 //! Rules across values: what is refused, with which code and words.
 
 use diag::ErrorCode;
-use model::domain::defaults::{DefaultsContext, DeviceSupport, MachineInfo, Settings, apply};
+use model::domain::defaults::{DefaultsContext, DeviceSupport, MachineInfo, apply};
 use model::domain::{ParseOptions, parse, validate, validate_support};
 
 const DISK: &str = "<disk type='file'><source file='/a'/><target dev='vda'/>";
@@ -22,8 +22,6 @@ fn faults(top: &str, machine: &str, devices: &str) -> Vec<(u32, String)> {
     let mut out = apply(
         &mut d,
         &mut DefaultsContext {
-            host_arch: "x86_64",
-            emulator: None,
             machines: &machines,
             devices: &DeviceSupport::new([
                 "cirrus-vga",
@@ -32,10 +30,7 @@ fn faults(top: &str, machine: &str, devices: &str) -> Vec<(u32, String)> {
                 "lsi",
                 "rtl8139",
             ]),
-            settings: &Settings::default(),
-            random: &mut |b| b.fill(2),
-            iommu_group: &|_| None,
-            abi_update: true,
+            ..DefaultsContext::without_emulator("x86_64", &mut |b| b.fill(2))
         },
     );
     out.extend(validate(&d));

@@ -2,7 +2,7 @@
 //! in time that grows with their size. A path that grows faster makes these tests take minutes when
 //! `MANY` is raised.
 
-use model::domain::defaults::{DefaultsContext, DeviceSupport, MachineInfo, Settings, apply};
+use model::domain::defaults::{DefaultsContext, DeviceSupport, MachineInfo, apply};
 use model::domain::{FormatFlags, ParseOptions, assign_aliases, format, parse, validate};
 
 /// Parts of a document made of parts.
@@ -31,14 +31,9 @@ fn define(text: &str) -> bool {
     let mut faults = apply(
         &mut d,
         &mut DefaultsContext {
-            host_arch: "x86_64",
-            emulator: None,
             machines: &machines,
             devices: &DeviceSupport::new(["qemu-xhci", "virtio-scsi-pci"]),
-            settings: &Settings::default(),
-            random: &mut |b| b.fill(2),
-            iommu_group: &|_| None,
-            abi_update: true,
+            ..DefaultsContext::without_emulator("x86_64", &mut |b| b.fill(2))
         },
     );
     faults.extend(validate(&d));

@@ -30,14 +30,10 @@ struct Bench {
 fn with_context<T>(caps: &QemuCaps, act: impl FnOnce(&mut DefaultsContext<'_>) -> T) -> T {
     let known = EmulatorDefaults::new(caps, Accel::Tcg);
     act(&mut DefaultsContext {
-        host_arch: "x86_64",
         emulator: Some(&caps.emulator),
         machines: &known.machines,
         devices: &known.devices,
-        settings: &defaults::Settings::default(),
-        random: &mut |buffer: &mut [u8]| buffer.fill(1),
-        iommu_group: &|_| None,
-        abi_update: true,
+        ..DefaultsContext::without_emulator("x86_64", &mut |buffer| buffer.fill(1))
     })
 }
 

@@ -124,16 +124,12 @@ pub fn generic(request: &Request<'_>) -> Result<Domain, Answer> {
     let live = request.flag("live");
     let parsed = parse(text, ParseOptions { live });
     let mut domain = accepted(parsed.domain, parsed.diagnostics, text)?;
-    let settings = defaults::Settings::default();
+    let mut random = host::random;
     let mut context = DefaultsContext {
-        host_arch: "x86_64",
         emulator: Some("/usr/bin/acme-virt"),
-        machines: &[],
-        devices: &defaults::DeviceSupport::default(),
-        settings: &settings,
-        random: &mut host::random,
         iommu_group: &host::iommu_group,
         abi_update: false,
+        ..DefaultsContext::without_emulator("x86_64", &mut random)
     };
     let mut findings = defaults::apply_core(&mut domain, &mut context);
     findings.extend(validate_core(&domain));

@@ -1,6 +1,6 @@
 //! Entry point of the fuzz target: any bytes, no panic.
 
-use super::defaults::{DefaultsContext, DeviceSupport, MachineInfo, Settings, apply};
+use super::defaults::{DefaultsContext, DeviceSupport, MachineInfo, apply};
 use super::{FormatFlags, ParseOptions, assign_aliases, format, parse, validate};
 
 /// Reads bytes as a domain; what can be read is completed, checked, named and written, and what was
@@ -18,14 +18,9 @@ pub fn fuzz_one(data: &[u8]) {
         let _ = apply(
             &mut d,
             &mut DefaultsContext {
-                host_arch: "x86_64",
-                emulator: None,
                 machines: &machines,
                 devices: &DeviceSupport::new(["qemu-xhci", "virtio-scsi-pci"]),
-                settings: &Settings::default(),
-                random: &mut |b| b.fill(1),
-                iommu_group: &|_| None,
-                abi_update: true,
+                ..DefaultsContext::without_emulator("x86_64", &mut |b| b.fill(1))
             },
         );
         let _ = validate(&d);

@@ -8,7 +8,7 @@
 use diag::{Diagnostic, Severity};
 use xml::{Document, Element};
 
-use super::defaults::{self, DefaultsContext, EmulatorDefaults, Settings};
+use super::defaults::{self, DefaultsContext};
 use super::validate::MOST_FAULTS;
 use super::{Domain, ParseOptions, VirtType, text, validate, validate_core};
 
@@ -161,19 +161,9 @@ fn complete(
     apply: fn(&mut Domain, &mut DefaultsContext<'_>) -> Vec<Diagnostic>,
     faults: &mut Vec<Diagnostic>,
 ) {
-    let emulator = EmulatorDefaults::default();
     faults.extend(apply(
         domain,
-        &mut DefaultsContext {
-            host_arch: "x86_64",
-            emulator: None,
-            machines: &emulator.machines,
-            devices: &emulator.devices,
-            settings: &Settings::default(),
-            random: &mut |bytes: &mut [u8]| bytes.fill(0),
-            iommu_group: &|_| None,
-            abi_update: true,
-        },
+        &mut DefaultsContext::without_emulator("x86_64", &mut |bytes| bytes.fill(0)),
     ));
 }
 

@@ -253,7 +253,7 @@ fn what_must_be_there_is_asked_for_first() {
 
 #[test]
 fn the_domain_inside_is_completed_but_not_judged() {
-    use crate::domain::defaults::{DefaultsContext, DeviceSupport, Settings};
+    use crate::domain::defaults::DefaultsContext;
     let disk = |rest: &str| format!("<disk><source file='/a'/>{rest}</disk>");
     let vda = disk("<target dev='vda'/>");
     for (devices, expected) in [
@@ -279,14 +279,8 @@ fn the_domain_inside_is_completed_but_not_judged() {
             continue;
         };
         let found = snapshot.complete_domains(&mut DefaultsContext {
-            host_arch: "x86_64",
             emulator: Some("/usr/bin/qemu-system-x86_64"),
-            machines: &[],
-            devices: &DeviceSupport::default(),
-            settings: &Settings::default(),
-            random: &mut |bytes| bytes.fill(1),
-            iommu_group: &|_| None,
-            abi_update: true,
+            ..DefaultsContext::without_emulator("x86_64", &mut |bytes| bytes.fill(1))
         });
         let says = found.first().map_or("", |d| d.message.as_str());
         assert_eq!(says, expected, "{devices}");

@@ -1,7 +1,7 @@
 //! The kinds of objects that libvirt describes in XML: one line each.
 
 use diag::{Diagnostic, ErrorCode, Severity, Span};
-use model::domain::defaults::{DefaultsContext, EmulatorDefaults, Settings};
+use model::domain::defaults::DefaultsContext;
 use model::domain::{FormatFlags, ParseOptions};
 use model::storage::{Parsing, Pool, PoolType, Volume};
 use xml::{Document, Element, WriteOptions};
@@ -211,17 +211,7 @@ fn volume(text: &str) -> (Vec<Diagnostic>, Option<String>) {
 /// Calls `act` with what defaults depend on. Nothing is known of an emulator here: what depends on
 /// it is checked by the daemon alone.
 fn with_defaults<T>(act: impl FnOnce(&mut DefaultsContext<'_>) -> T) -> T {
-    let emulator = EmulatorDefaults::default();
-    act(&mut DefaultsContext {
-        host_arch: std::env::consts::ARCH,
-        emulator: None,
-        machines: &emulator.machines,
-        devices: &emulator.devices,
-        settings: &Settings::default(),
-        random: &mut |bytes: &mut [u8]| bytes.fill(0),
-        iommu_group: &|_| None,
-        abi_update: true,
-    })
+    act(&mut DefaultsContext::without_emulator(std::env::consts::ARCH, &mut |bytes| bytes.fill(0)))
 }
 
 /// What cannot be said without knowing the emulator: it gives the machine and its controllers.

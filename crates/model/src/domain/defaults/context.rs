@@ -1,6 +1,7 @@
 //! What the defaults depend on beside the document.
 
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
 /// What an emulator offers, by the names libvirt gives its capability flags (`virtio-rng`,
 /// `pcie-root-port`, `qemu-xhci`, …).
@@ -137,6 +138,28 @@ impl std::fmt::Debug for DefaultsContext<'_> {
             .field("emulator", &self.emulator)
             .field("abi_update", &self.abi_update)
             .finish_non_exhaustive()
+    }
+}
+
+/// An emulator that offers nothing, and the daemon's settings as they are without a file of its own.
+static NOTHING_KNOWN: LazyLock<(DeviceSupport, Settings)> = LazyLock::new(Default::default);
+
+impl<'a> DefaultsContext<'a> {
+    /// For a new document on a host of which only the architecture is known, no emulator: what comes
+    /// out depends on the document, `host_arch` and the `random` bytes alone. A caller that knows more
+    /// puts it in the place of the rest.
+    pub fn without_emulator(host_arch: &'a str, random: &'a mut dyn FnMut(&mut [u8])) -> Self {
+        let (devices, settings) = &*NOTHING_KNOWN;
+        Self {
+            host_arch,
+            emulator: None,
+            machines: &[],
+            devices,
+            settings,
+            random,
+            iommu_group: &|_| None,
+            abi_update: true,
+        }
     }
 }
 

@@ -153,18 +153,8 @@ mod tests {
         );
         let parsed = parse(&text, ParseOptions::default());
         let mut d = parsed.domain.unwrap_or_else(|| panic!("{:?}", parsed.diagnostics));
-        let (mut random, devices) = (|b: &mut [u8]| b.fill(1), DeviceSupport::default());
-        let mut ctx = DefaultsContext {
-            host_arch: "x86_64",
-            emulator: None,
-            machines: &[],
-            devices: &devices,
-            settings: &Settings::default(),
-            random: &mut random,
-            iommu_group: &|_| None,
-            abi_update: true,
-        };
-        let mut faults = apply(&mut d, &mut ctx);
+        let mut faults =
+            apply(&mut d, &mut DefaultsContext::without_emulator("x86_64", &mut |b| b.fill(1)));
         faults.extend(validate(&d));
         faults.first().map_or((0, String::new()), |f| (f.code.0, f.message.clone()))
     }
@@ -210,20 +200,7 @@ mod tests {
              machine='pc-i440fx-10.0'>hvm</type></os><devices>{devices}</devices></domain>"
         );
         let mut d = parse(&text, ParseOptions::default()).domain.unwrap();
-        let (mut random, devices) = (|b: &mut [u8]| b.fill(1), DeviceSupport::default());
-        apply(
-            &mut d,
-            &mut DefaultsContext {
-                host_arch: "x86_64",
-                emulator: None,
-                machines: &[],
-                devices: &devices,
-                settings: &Settings::default(),
-                random: &mut random,
-                iommu_group: &|_| None,
-                abi_update: true,
-            },
-        );
+        apply(&mut d, &mut DefaultsContext::without_emulator("x86_64", &mut |b| b.fill(1)));
         let all = d.devices.iter().flat_map(|v| &v.controllers);
         all.filter(|c| c.kind.as_str() == kind).filter_map(|c| c.index).collect()
     }
@@ -270,20 +247,7 @@ mod tests {
                  </devices></domain>"
             );
             let mut d = parse(&text, ParseOptions::default()).domain.unwrap();
-            let (mut random, devices) = (|b: &mut [u8]| b.fill(1), DeviceSupport::default());
-            apply(
-                &mut d,
-                &mut DefaultsContext {
-                    host_arch: "x86_64",
-                    emulator: None,
-                    machines: &[],
-                    devices: &devices,
-                    settings: &Settings::default(),
-                    random: &mut random,
-                    iommu_group: &|_| None,
-                    abi_update: true,
-                },
-            );
+            apply(&mut d, &mut DefaultsContext::without_emulator("x86_64", &mut |b| b.fill(1)));
             assert_eq!(d.devices.unwrap().inputs.len(), expected, "{bus}");
         }
     }
