@@ -196,7 +196,8 @@ impl Engine {
         }
     }
 
-    /// The plan that starting a definition would carry out, without carrying it out.
+    /// The plan that starting a definition would carry out, without carrying it out. What may be
+    /// missing and is has been left out already ([`Engine::forgo`]).
     ///
     /// # Errors
     /// When there is none: what the definition asks for cannot be had here.
@@ -218,9 +219,6 @@ impl Engine {
         // A definition of old may have left ports open; a running guest has all.
         model::domain::defaults::assign_usb_ports(definition);
         model::domain::assign_aliases(definition);
-        if id >= 0 {
-            self.forgo(definition, options.takes_up);
-        }
         let firmware = self.firmware();
         let variable = definition
             .clock
