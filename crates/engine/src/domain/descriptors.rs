@@ -10,7 +10,7 @@ use crate::domain::start::results::Results;
 use crate::engine::Engine;
 use diag::{ErrorCode, VirError};
 use model::domain::Domain as Definition;
-use model::domain::devices::disk::DiskSource;
+use model::domain::devices::disk::Disk;
 use plan::ResultName;
 use plan::qemu::FdGroup;
 use rustix::fs::FileType;
@@ -195,19 +195,8 @@ fn group_of(result: &ResultName) -> Option<(&str, usize)> {
 
 /// The groups that images of a definition name.
 fn named(definition: &Definition) -> BTreeSet<String> {
-    let mut names = BTreeSet::new();
-    let mut note = |source: Option<&DiskSource>| {
-        names.extend(source.and_then(|source| source.fdgroup.clone()));
-    };
-    for disk in definition.devices.iter().flat_map(|devices| &devices.disks) {
-        note(disk.source.as_ref());
-        let mut below = disk.backing_store.as_deref();
-        while let Some(store) = below {
-            note(store.source.as_ref());
-            below = store.backing_store.as_deref();
-        }
-    }
-    names
+    let disks = definition.devices.iter().flat_map(|devices| &devices.disks);
+    disks.flat_map(Disk::images).filter_map(|image| image.source.fdgroup.clone()).collect()
 }
 
 fn not_associated(name: &str) -> VirError {

@@ -63,14 +63,12 @@ impl<'a> Chain<'a> {
         top.auth = top.auth.or(disk.auth.as_deref());
         top.encryption = top.encryption.or(disk.encryption.as_deref());
         let mut chain = Self { images: vec![top], ends: false };
-        let mut below = disk.backing_store.as_deref();
-        while let Some(store) = below {
-            let Some(image) = backing(store, shared(disk, driver)) else {
+        for layer in disk.layers() {
+            let Some(image) = backing(layer, shared(disk, driver)) else {
                 chain.ends = true;
                 break;
             };
             chain.images.push(image);
-            below = store.backing_store.as_deref();
         }
         chain
     }

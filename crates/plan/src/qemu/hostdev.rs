@@ -7,6 +7,7 @@ use crate::block::{self, Image};
 use crate::step::{Access, Action, HostDevice, Step};
 use diag::ErrorCode;
 use model::capabilities::qemu::known_flag;
+use model::domain::devices::disk::Disk;
 use model::domain::devices::disk::{DiskModel, DiskSource, StorageType};
 use model::domain::devices::hostdev::{Hostdev, HostdevType, SourceAddress};
 use model::domain::devices::interface::{
@@ -53,18 +54,8 @@ impl Build<'_> {
         if let Some(hot) = self.hot {
             return hot.first_node.saturating_sub(1);
         }
-        let mut greatest = 0;
-        for disk in &self.dev.disks {
-            let mut index = disk.source.as_ref().and_then(|source| source.index);
-            let mut below = disk.backing_store.as_deref();
-            loop {
-                greatest = greatest.max(index.unwrap_or(0));
-                let Some(store) = below else { break };
-                index = store.index;
-                below = store.backing_store.as_deref();
-            }
-        }
-        greatest.max(u32::try_from(self.dev.disks.len()).unwrap_or(0))
+        let numbers = self.dev.disks.iter().flat_map(Disk::images).filter_map(|image| image.number);
+        numbers.max().unwrap_or(0).max(u32::try_from(self.dev.disks.len()).unwrap_or(0))
     }
 
     fn hostdev(&mut self, hostdev: &Hostdev, next: &mut u32) {

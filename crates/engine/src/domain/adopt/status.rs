@@ -15,7 +15,7 @@ use host::files::{self, FileError, WriteMode};
 use lifecycle::{PausedReason, Status};
 use model::domain::Domain as Definition;
 use model::domain::cpu::Cpu;
-use model::domain::devices::disk::DiskSource;
+use model::domain::devices::disk::Disk;
 use model::domain::status::{
     BlockJobs, CapsFlag, CapsFlags, DeviceAlias, DeviceAliases, DomStatus, Monitor, StatusIndex,
     StatusPath, VcpuPid, VcpuPids,
@@ -305,20 +305,11 @@ impl StatusFile {
 
 /// The greatest number among the images of a definition.
 fn greatest_node(definition: &Definition) -> u32 {
-    let mut greatest = 0;
-    for disk in definition.devices.iter().flat_map(|devices| &devices.disks) {
-        let data = |source: Option<&DiskSource>| {
-            source.and_then(DiskSource::data_source).and_then(|data| data.index).unwrap_or(0)
-        };
-        let source = disk.source.as_ref();
-        greatest = greatest.max(source.and_then(|s| s.index).unwrap_or(0)).max(data(source));
-        let mut below = disk.backing_store.as_deref();
-        while let Some(store) = below {
-            greatest = greatest.max(store.index.unwrap_or(0)).max(data(store.source.as_ref()));
-            below = store.backing_store.as_deref();
-        }
-    }
-    greatest
+    let disks = definition.devices.iter().flat_map(|devices| &devices.disks);
+    let numbers = disks
+        .flat_map(Disk::images)
+        .flat_map(|image| [image.number, image.source.data_source().and_then(|data| data.index)]);
+    numbers.flatten().max().unwrap_or(0)
 }
 
 impl StatusContent {

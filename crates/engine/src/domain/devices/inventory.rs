@@ -199,19 +199,14 @@ fn numbers_of(disk: &Disk) -> Option<BTreeSet<u32>> {
     let Some(source) = &disk.source else { return Some(all) };
     all.insert(source.index?);
     all.extend(source.data_source().and_then(|data| data.index));
-    let mut below = |first: Option<&BackingStore>| {
-        let mut next = first;
-        while let Some(store) = next {
-            all.extend(store.index);
-            let source = store.source.as_ref();
-            all.extend(source.and_then(|source| source.index));
-            all.extend(source.and_then(|source| source.data_source()?.index));
-            next = store.backing_store.as_deref();
-        }
-    };
-    below(disk.backing_store.as_deref());
-    let mirror = disk.mirror.as_ref();
-    below(mirror.and_then(|mirror| mirror.backing_store.as_deref()));
+    let mirror = disk.mirror.as_deref();
+    let copied = mirror.and_then(|mirror| mirror.backing_store.as_deref());
+    for layer in disk.layers().chain(copied.into_iter().flat_map(BackingStore::chain)) {
+        all.extend(layer.index);
+        let source = layer.source.as_ref();
+        all.extend(source.and_then(|source| source.index));
+        all.extend(source.and_then(|source| source.data_source()?.index));
+    }
     all.extend(mirror.and_then(|mirror| mirror.source.as_ref()?.index));
     // Filters are numbered behind the images.
     let filters = disk.throttlefilters.as_ref().map_or(0, |filters| filters.filters.len());

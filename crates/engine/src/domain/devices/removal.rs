@@ -106,18 +106,7 @@ fn uses(disk: &Disk, path: &str) -> bool {
     let named = |source: &DiskSource| {
         source.file.as_deref() == Some(path) || source.dev.as_deref() == Some(path)
     };
-    let is_it = |source: &DiskSource| named(source) || source.data_source().is_some_and(named);
-    let mut below = disk.backing_store.as_deref();
-    if disk.source.as_ref().is_some_and(is_it) {
-        return true;
-    }
-    while let Some(store) = below {
-        if store.source.as_ref().is_some_and(is_it) {
-            return true;
-        }
-        below = store.backing_store.as_deref();
-    }
-    false
+    disk.images().any(|image| named(image.source) || image.source.data_source().is_some_and(named))
 }
 
 /// Removes the descriptor sets of images that `before` has and `after` has not.

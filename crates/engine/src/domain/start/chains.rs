@@ -101,12 +101,10 @@ fn lowest(disk: &Disk, found: &Found) -> Option<Lowest> {
         source = &volume.source;
     }
     let mut format = disk.driver.as_ref().and_then(|driver| driver.kind.clone());
-    let mut store = disk.backing_store.as_deref();
-    while let Some(next) = store {
-        source = next.source.as_ref()?;
-        kind = next.kind.unwrap_or_default();
-        format = next.format.as_ref().map(|format| format.kind.clone());
-        store = next.backing_store.as_deref();
+    for layer in disk.layers() {
+        source = layer.source.as_ref()?;
+        kind = layer.kind.unwrap_or_default();
+        format = layer.format.as_ref().map(|format| format.kind.clone());
     }
     let path = match kind {
         StorageType::File => source.file.clone(),

@@ -4,7 +4,7 @@
 use crate::engine::Engine;
 use host::script;
 use model::domain::Domain as Definition;
-use model::domain::devices::disk::{DiskSource, StorageType};
+use model::domain::devices::disk::{Disk, StorageType};
 use plan::qemu::Nbdkit;
 use std::path::Path;
 use std::time::Duration;
@@ -51,21 +51,15 @@ fn plugin_folder(said: &str) -> Option<&str> {
 
 /// Whether an image of a definition is on a server of the kinds that nbdkit knows.
 fn could_serve(definition: &Definition) -> bool {
-    let known = |kind: StorageType, source: &DiskSource| {
-        kind == StorageType::Network
-            && matches!(
-                source.protocol.as_deref(),
-                Some("http" | "https" | "ftp" | "ftps" | "tftp" | "ssh")
-            )
-    };
-    definition.devices.iter().flat_map(|devices| &devices.disks).any(|disk| {
-        let below = std::iter::successors(disk.backing_store.as_deref(), |store| {
-            store.backing_store.as_deref()
-        });
-        let mut below = below.filter_map(|store| Some((store.kind?, store.source.as_ref()?)));
-        disk.source.as_ref().is_some_and(|source| known(disk.kind, source))
-            || below.any(|(kind, source)| known(kind, source))
-    })
+    definition.devices.iter().flat_map(|devices| &devices.disks).flat_map(Disk::images).any(
+        |image| {
+            image.kind == StorageType::Network
+                && matches!(
+                    image.source.protocol.as_deref(),
+                    Some("http" | "https" | "ftp" | "ftps" | "tftp" | "ssh")
+                )
+        },
+    )
 }
 
 #[cfg(test)]

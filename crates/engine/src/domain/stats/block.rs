@@ -83,23 +83,19 @@ struct Image<'a> {
 /// The images of a disk, the top first.
 fn images(disk: &Disk, backing: bool) -> Vec<Image<'_>> {
     let format = disk.driver.as_ref().and_then(|driver| driver.kind.as_deref());
-    let mut images = vec![Image {
+    // An empty drive has statistics too.
+    let top = Image {
         source: disk.source.as_ref(),
         index: disk.source.as_ref().and_then(|source| source.index),
         qcow2: format == Some("qcow2"),
-    }];
-    let mut below = disk.backing_store.as_deref().filter(|_| backing);
-    while let Some(store) = below {
-        let BackingStore { source, index, format, backing_store, .. } = store;
-        // An element without a source ends the chain.
-        if source.is_none() {
-            break;
-        }
-        let qcow2 = format.as_ref().is_some_and(|format| format.kind == "qcow2");
-        images.push(Image { source: source.as_ref(), index: *index, qcow2 });
-        below = backing_store.as_deref();
-    }
-    images
+    };
+    let below = disk.layers().filter(|_| backing).take_while(|layer| layer.source.is_some());
+    let below = below.map(|BackingStore { source, index, format, .. }| Image {
+        source: source.as_ref(),
+        index: *index,
+        qcow2: format.as_ref().is_some_and(|format| format.kind == "qcow2"),
+    });
+    std::iter::once(top).chain(below).collect()
 }
 
 /// `answered`: for a running guest.

@@ -9,7 +9,7 @@ use crate::events::DomainEvent;
 use diag::VirError;
 use lifecycle::Request;
 use model::domain::Domain as Definition;
-use model::domain::devices::disk::Disk;
+use model::domain::devices::disk::{Disk, DiskSource};
 use qmp::{Ack, Command};
 use std::sync::Arc;
 
@@ -65,21 +65,9 @@ fn image<'a>(definition: &'a Definition, device: &str) -> Option<(&'a Disk, u32)
 
 /// Numbers and paths of the images of a disk, the top first.
 pub(in crate::domain) fn images(disk: &Disk) -> Vec<(u32, Option<String>)> {
-    let path = |source: &model::domain::devices::disk::DiskSource| {
-        source.file.clone().or(source.dev.clone())
-    };
-    let mut images = Vec::new();
-    if let Some(source) = &disk.source {
-        images.extend(source.index.map(|index| (index, path(source))));
-    }
-    let mut store = disk.backing_store.as_deref();
-    while let Some(backing) = store {
-        let index = backing.index;
-        let source = backing.source.as_ref();
-        images.extend(index.map(|index| (index, source.and_then(path))));
-        store = backing.backing_store.as_deref();
-    }
-    images
+    let named = disk.images().map(|image| (image.number, image.source));
+    let path = |source: &DiskSource| source.file.clone().or(source.dev.clone());
+    named.filter_map(|(number, source)| Some((number?, path(source)))).collect()
 }
 
 /// What is told when the threshold of a node was passed: for the image by its number, and for the

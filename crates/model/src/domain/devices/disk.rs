@@ -4,8 +4,10 @@ use crate::domain::prelude::*;
 use crate::domain::seclabel::DeviceSeclabel;
 use crate::domain::tune::IoTune;
 
+mod images;
 mod source;
 
+pub use images::DiskImage;
 pub use source::*;
 
 /// What the guest sees.

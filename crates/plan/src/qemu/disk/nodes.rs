@@ -25,16 +25,8 @@ impl Build<'_> {
     /// The images of a disk with their nodes named.
     fn chain<'d>(&self, disk: &'d Disk) -> Chain<'d> {
         let mut chain = Chain::new(disk);
-        let mut below = disk.backing_store.as_deref();
-        for (depth, image) in chain.images.iter_mut().enumerate() {
-            let number = if depth == 0 {
-                image.source.index
-            } else {
-                let number = below.and_then(|store| store.index);
-                below = below.and_then(|store| store.backing_store.as_deref());
-                number
-            };
-            name_image(image, &number.unwrap_or(0).to_string());
+        for (image, named) in chain.images.iter_mut().zip(disk.images()) {
+            name_image(image, &named.number.unwrap_or(0).to_string());
             image.debug = Some(self.set.gluster_debug_level);
             if let Some(data) = &mut image.data {
                 name_image(data, &data.source.index.unwrap_or(0).to_string());

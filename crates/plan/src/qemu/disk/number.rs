@@ -74,24 +74,15 @@ fn number_data(source: &mut DiskSource, last: u32) -> u32 {
     last + 1
 }
 
-/// The images that a disk names, with their numbers.
-fn images(disk: &Disk) -> impl Iterator<Item = (&DiskSource, Option<u32>)> {
-    let top = disk.source.iter().map(|source| (source, source.index));
-    let below = std::iter::successors(disk.backing_store.as_deref(), |store| {
-        store.backing_store.as_deref()
-    });
-    top.chain(below.filter_map(|store| Some((store.source.as_ref()?, store.index))))
-}
-
 /// The groups of descriptors that the images of a disk are opened by.
 pub(in crate::qemu) fn descriptor_groups(disk: &Disk) -> impl Iterator<Item = &str> {
-    images(disk).filter_map(|(source, _)| source.fdgroup.as_deref())
+    disk.images().filter_map(|image| image.source.fdgroup.as_deref())
 }
 
 /// The nodes of the images of a disk that are opened by descriptors.
 pub(in crate::qemu) fn nodes_of_descriptors(disk: &Disk) -> impl Iterator<Item = String> {
-    let images = images(disk).filter(|(source, _)| source.fdgroup.is_some());
-    images.filter_map(|(_, number)| Some(format!("libvirt-{}-storage", number?)))
+    let images = disk.images().filter(|image| image.source.fdgroup.is_some());
+    images.filter_map(|image| Some(format!("libvirt-{}-storage", image.number?)))
 }
 
 /// The greatest number that [`number_images`] gives.

@@ -10,10 +10,8 @@ use crate::domain::devices::disk::{
 
 pub(super) fn check(x: &Disk, out: &mut Faults) {
     required(x, out);
-    let mut next = x.backing_store.as_deref();
-    while let Some(backing) = next {
-        self::backing(backing, out);
-        next = backing.backing_store.as_deref();
+    for layer in x.layers() {
+        backing(layer, out);
     }
     let Some(s) = &x.source else { return };
     if x.kind == StorageType::Network {

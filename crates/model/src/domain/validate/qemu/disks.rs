@@ -414,13 +414,8 @@ fn data_store(source: &DiskSource, format: &str, out: &mut Faults) {
 
 fn source(x: &Disk, format: &str, out: &mut Faults) {
     let Some(s) = &x.source else { return };
-    data_store(s, format, out);
-    let mut below = x.backing_store.as_deref();
-    while let Some(store) = below {
-        if let Some(source) = &store.source {
-            data_store(source, store.format.as_ref().map_or("raw", |f| &f.kind), out);
-        }
-        below = store.backing_store.as_deref();
+    for image in x.images() {
+        data_store(image.source, image.format.unwrap_or("raw"), out);
     }
     let encryption = [&s.encryption, &x.encryption];
     let mut encrypted = false;
