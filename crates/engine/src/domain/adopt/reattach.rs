@@ -15,7 +15,6 @@ use lifecycle::{
     GuestEvent, OnEvent, PausedReason, Phase, PowerPolicy, RunningReason, ShutdownReason,
     ShutoffReason, Status, StoppedDetail,
 };
-use model::domain::devices::memory::{MemoryDevice, MemoryModel};
 use plan::Undo;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -273,38 +272,9 @@ impl Engine {
             go_on(self, &domain, &vm, note);
         }
         self.check_devices(&domain, Arc::clone(&vm));
-        self.runtime().spawn(look_at_memory(Arc::clone(&vm), Arc::clone(&domain)));
+        self.runtime().spawn(vm::memory::look(Arc::clone(&vm), Arc::clone(&domain)));
         self.runtime().spawn(vm::renewed::look_at_ports(vm));
     }
-}
-
-/// Asks how much the guest has of its memory devices: the events that told so are over.
-async fn look_at_memory(vm: Arc<vm::Vm>, domain: Arc<Domain>) {
-    let snapshot = domain.snapshot();
-    let devices = snapshot.live.iter().flat_map(|live| &live.definition.devices);
-    if !devices.flat_map(|devices| &devices.memories).any(is_elastic) {
-        return;
-    }
-    let devices = match vm.monitor.execute(qmp::cmd::query_memory_devices()).await {
-        Ok(devices) => devices,
-        Err(error) => {
-            tracing::warn!(%error, "how much memory the guest took is not known");
-            return;
-        }
-    };
-    for device in devices {
-        let Some(data) = device.get("data") else { continue };
-        let alias = data.get("id").and_then(qmp::Value::as_str);
-        let size = data.get("size").and_then(qmp::Value::as_u64);
-        if let (Some(alias), Some(bytes)) = (alias, size) {
-            vm.memory_is(alias, bytes.div_ceil(1024));
-        }
-    }
-}
-
-/// Of which a guest takes and gives back.
-fn is_elastic(memory: &MemoryDevice) -> bool {
-    memory.model == MemoryModel::VirtioMem
 }
 
 /// A guest on its way to being under control.

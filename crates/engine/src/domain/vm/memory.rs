@@ -1,13 +1,21 @@
 //! Memory devices of which a guest takes and gives back: how much it has of each.
 
+use super::Vm;
+use crate::domain::record::Domain;
 use model::domain::Domain as Definition;
-use model::domain::devices::memory::MemoryModel;
+use model::domain::devices::memory::{MemoryDevice, MemoryModel};
 use model::domain::scalar::Kib;
+use std::sync::Arc;
+
+/// Of which a guest takes and gives back.
+fn is_elastic(memory: &MemoryDevice) -> bool {
+    memory.model == MemoryModel::VirtioMem
+}
 
 /// How much the guest has of all of them, in KiB.
 pub(in crate::domain) fn taken(definition: &Definition) -> u64 {
     let devices = definition.devices.iter().flat_map(|devices| &devices.memories);
-    let elastic = devices.filter(|memory| memory.model == MemoryModel::VirtioMem);
+    let elastic = devices.filter(|memory| is_elastic(memory));
     let sizes = elastic.filter_map(|memory| memory.target.current);
     sizes.fold(0, |sum, size| sum.saturating_add(size.0))
 }
@@ -18,7 +26,7 @@ pub(super) fn note(definition: &mut Definition, alias: &str, kib: u64) -> bool {
     let devices = definition.devices.iter_mut().flat_map(|devices| &mut devices.memories);
     let mut named = devices.filter(|memory| {
         let own = memory.alias.as_ref().is_some_and(|own| own.name == alias);
-        own && memory.model == MemoryModel::VirtioMem
+        own && is_elastic(memory)
     });
     let Some(memory) = named.next() else { return false };
     let before = memory.target.current.replace(Kib(kib)).map(|size| size.0);
@@ -29,6 +37,30 @@ pub(super) fn note(definition: &mut Definition, alias: &str, kib: u64) -> bool {
         current.0 = current.0.saturating_sub(before.unwrap_or(0)).saturating_add(kib);
     }
     true
+}
+
+/// Asks how much the guest has of its memory devices: the events that told so are over.
+pub(in crate::domain) async fn look(vm: Arc<Vm>, domain: Arc<Domain>) {
+    let snapshot = domain.snapshot();
+    let devices = snapshot.live.iter().flat_map(|live| &live.definition.devices);
+    if !devices.flat_map(|devices| &devices.memories).any(is_elastic) {
+        return;
+    }
+    let devices = match vm.monitor.execute(qmp::cmd::query_memory_devices()).await {
+        Ok(devices) => devices,
+        Err(error) => {
+            tracing::warn!(%error, "how much memory the guest took is not known");
+            return;
+        }
+    };
+    for device in devices {
+        let Some(data) = device.get("data") else { continue };
+        let alias = data.get("id").and_then(qmp::Value::as_str);
+        let size = data.get("size").and_then(qmp::Value::as_u64);
+        if let (Some(alias), Some(bytes)) = (alias, size) {
+            vm.memory_is(alias, bytes.div_ceil(1024));
+        }
+    }
 }
 
 #[cfg(test)]

@@ -7,20 +7,16 @@ use model::domain::scalar::Mac;
 use qmp::{Command, Value};
 use xml::YesNo;
 
-fn named<'a>(definition: &'a mut Definition, alias: &str) -> Option<&'a mut Interface> {
-    let interfaces = definition.devices.iter_mut().flat_map(|devices| &mut devices.interfaces);
-    let mut named =
-        interfaces.filter(|nic| nic.alias.as_ref().is_some_and(|own| own.name == alias));
-    named.next()
+fn is_called(nic: &Interface, alias: &str) -> bool {
+    nic.alias.as_ref().is_some_and(|own| own.name == alias)
 }
 
 /// Whether changes of an interface's address are followed: of those that trust the guest with it, as
 /// under libvirtd. Only virtio's models tell of them.
 pub(super) fn is_watched(definition: &Definition, alias: &str) -> bool {
-    let interfaces = definition.devices.iter().flat_map(|devices| &devices.interfaces);
-    let mut named =
-        interfaces.filter(|nic| nic.alias.as_ref().is_some_and(|own| own.name == alias));
-    named.next().is_some_and(|nic| nic.trust_guest_rx_filters == Some(YesNo::Yes))
+    let mut interfaces = definition.devices.iter().flat_map(|devices| &devices.interfaces);
+    let named = interfaces.find(|nic| is_called(nic, alias));
+    named.is_some_and(|nic| nic.trust_guest_rx_filters == Some(YesNo::Yes))
 }
 
 /// Asks QEMU which address the guest uses; none where it does not say.
@@ -37,7 +33,8 @@ pub(super) async fn ask(vm: &Vm, alias: &str) -> Option<Mac> {
 
 /// Writes down the address that the guest uses; the one before, if that was another.
 pub(super) fn note(definition: &mut Definition, alias: &str, mac: Mac) -> Option<Mac> {
-    let own: &mut InterfaceMac = named(definition, alias)?.mac.as_mut()?;
+    let mut interfaces = definition.devices.iter_mut().flat_map(|devices| &mut devices.interfaces);
+    let own: &mut InterfaceMac = interfaces.find(|nic| is_called(nic, alias))?.mac.as_mut()?;
     let before = own.current_address.unwrap_or(own.address);
     if before == mac {
         return None;
@@ -67,8 +64,9 @@ mod tests {
             ("net0", first, Some(second), None),
         ] {
             assert_eq!(note(&mut definition, alias, address), before, "{alias} {address}");
-            let nic = named(&mut definition, "net0").and_then(|nic| nic.mac.clone());
-            assert_eq!(nic.and_then(|mac| mac.current_address), shown, "{alias} {address}");
+            let nic = &definition.devices.as_ref().expect("devices").interfaces[0];
+            let told = nic.mac.as_ref().and_then(|mac| mac.current_address);
+            assert_eq!(told, shown, "{alias} {address}");
         }
     }
 }
