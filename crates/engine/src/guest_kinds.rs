@@ -176,11 +176,11 @@ impl Engine {
         ))
     }
 
-    /// The domain capabilities document of a kind of guest. May probe its emulator.
+    /// The domain capabilities document of a kind of guest. May probe its emulator. With
+    /// `without_deprecated`, the host's model is told without features that will go away.
     ///
     /// # Errors
     /// When emulator, architecture, machine or virtualisation type do not go together here.
-    /// With `without_deprecated`, the host's model is told without features that will go away.
     pub fn domain_capabilities(
         &self,
         query: &DomainCapsQuery,

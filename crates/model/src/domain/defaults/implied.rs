@@ -60,9 +60,9 @@ pub(super) fn ensure_controller(
 /// Controllers of one type that are to be added: index and model.
 type Wanted = VecDeque<(u32, Option<&'static str>)>;
 
-/// A place for each type of controller that has one.
+/// Something for each type of controller.
 #[derive(Default)]
-struct PerType([Option<usize>; ControllerType::ALL.len()]);
+struct PerType<T>([T; ControllerType::ALL.len()]);
 
 /// [`ensure_controller`] of many, in one walk over the list.
 pub(super) fn ensure_controllers(
@@ -98,7 +98,7 @@ pub(super) fn ensure_controllers(
         Controller { kind, index: Some(index), model, ..Controller::default() }
     };
     // The place of the last of each type.
-    let mut last = PerType::default();
+    let mut last = PerType::<Option<usize>>::default();
     for (i, c) in list.iter().enumerate() {
         last.0[c.kind as usize] = Some(i);
     }
@@ -162,18 +162,13 @@ pub(super) fn number_controllers(d: &mut Domain) {
 /// libvirt or us.
 fn is_numbered(list: &[Controller]) -> bool {
     let key = |c: &Controller| (c.index, c.master.is_some());
-    let mut types = 0u64;
+    let mut seen = PerType::<bool>::default();
     let mut last: Option<&Controller> = None;
     list.iter().all(|c| {
         let in_order = match last.replace(c) {
             Some(last) if last.kind == c.kind => key(last) <= key(c),
             // Those of one type stand together.
-            _ => {
-                let bit = 1u64.checked_shl(c.kind as u32).unwrap_or(0);
-                let is_new = types & bit == 0 && bit != 0;
-                types |= bit;
-                is_new
-            }
+            _ => !std::mem::replace(&mut seen.0[c.kind as usize], true),
         };
         in_order && c.index.is_some()
     })

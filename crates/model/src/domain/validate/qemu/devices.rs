@@ -9,7 +9,6 @@ use crate::domain::address::{self, Address};
 use crate::domain::defaults::Machine;
 use crate::domain::devices::Devices;
 use crate::domain::devices::audio::AudioType;
-
 use crate::domain::devices::filesystem::{AccessMode, Filesystem, FilesystemType};
 use crate::domain::devices::graphics::GraphicsType;
 use crate::domain::devices::input::{InputBus, InputType};
