@@ -26,6 +26,22 @@ pub(crate) fn read<T: Xml>(
     }
 }
 
+/// `text` with other words in some places, each from where it starts to where it ends. `None` unless
+/// the places are in their order, beside each other, and between characters.
+pub(crate) fn splice<'a>(
+    text: &str,
+    edits: impl IntoIterator<Item = (usize, usize, &'a str)>,
+) -> Option<String> {
+    let (mut spliced, mut at) = (String::with_capacity(text.len()), 0);
+    for (start, end, instead) in edits {
+        spliced.push_str(text.get(at..start)?);
+        spliced.push_str(instead);
+        at = end;
+    }
+    spliced.push_str(text.get(at..)?);
+    Some(spliced)
+}
+
 fn read_root<T: Xml>(
     doc: &Document<'_>,
     root: &'static str,

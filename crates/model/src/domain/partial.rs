@@ -207,14 +207,7 @@ fn without_faults<'a>(
     }
     cuts.sort_unstable();
     cuts.dedup();
-    let (source, mut rest, mut at) = (doc.source(), String::new(), 0);
-    for (start, end, instead) in cuts {
-        rest.push_str(source.get(at..start)?);
-        rest.push_str(instead);
-        at = end;
-    }
-    rest.push_str(source.get(at..)?);
-    Some((rest, left_out))
+    Some((crate::object::splice(doc.source(), cuts)?, left_out))
 }
 
 fn whole<'a>(el: Element<'_>, instead: &'a str) -> Cut<'a> {

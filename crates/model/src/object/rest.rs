@@ -10,7 +10,7 @@ use std::cmp::Reverse;
 use diag::{Diagnostic, Severity, Span};
 use xml::{Document, Element, Parsed};
 
-use super::path_to;
+use super::{path_to, splice};
 use crate::domain::MOST_FAULTS;
 
 /// Longer documents are made by programs; they get the faults of the first reading alone.
@@ -144,20 +144,14 @@ impl Cuts<'_> {
     fn apply(&self, text: &str) -> Option<(String, Vec<Edit>)> {
         let mut edits = self.edits.clone();
         edits.sort_by_key(|edit| (edit.start, Reverse(edit.end)));
-        let (mut shorter, mut at) = (String::new(), 0);
+        let mut at = 0;
         edits.retain(|edit| {
             let outer = edit.start >= at;
             at = if outer { edit.end } else { at };
             outer
         });
-        at = 0;
-        for edit in &edits {
-            shorter.push_str(text.get(at..edit.start)?);
-            shorter.push_str(&edit.instead);
-            at = edit.end;
-        }
-        shorter.push_str(text.get(at..)?);
-        Some((shorter, edits))
+        let pieces = edits.iter().map(|edit| (edit.start, edit.end, edit.instead.as_str()));
+        Some((splice(text, pieces)?, edits))
     }
 
     /// Whether a fault has nothing to do with what was left out.
