@@ -20,6 +20,7 @@ pub mod daemon;
 pub mod domains;
 pub mod golden;
 pub mod guests;
+pub mod killing;
 pub mod mutate;
 pub mod namespace;
 pub mod on_host;

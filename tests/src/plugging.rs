@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use crate::{Daemon, domains, saving, wait};
+use crate::{Daemon, domains, saving};
 
 /// The number that an environment variable gives, or this one.
 pub fn from_env(name: &str, default: u64) -> u64 {
@@ -20,14 +20,13 @@ pub fn lends(daemon: &Daemon) -> bool {
 }
 
 /// A guest that ticks, with buses whose devices go without its consent.
+#[track_caller]
 pub fn start(daemon: &Daemon, name: &str) {
     let buses = "<controller type='usb' model='qemu-xhci'/><controller type='virtio-serial'/>\
         <disk type='file' device='cdrom'><target dev='hdc' bus='ide'/><readonly/></disk>";
     let xml = domains::boot_sector(daemon, name);
     let xml = xml.replace("<controller type='usb' model='none'/>", buses);
-    daemon.define(&xml).ok();
-    daemon.virsh_words(&["start", name]).ok();
-    wait::until("the guest to tick", || saving::serial(daemon, name).contains("..").then_some(()));
+    saving::start(daemon, name, &xml);
 }
 
 /// An image, and the file with the XML of a USB disk of it.
@@ -41,7 +40,15 @@ pub fn usb_disk(daemon: &Daemon, name: &str) -> (PathBuf, PathBuf) {
     (image, daemon.write(&format!("{name}.xml"), xml))
 }
 
-/// A virsh beside the test, with these commands.
+/// A virsh beside the test, with one command of plain words; what it says is kept.
+pub fn call(daemon: &Daemon, line: &str) -> Child {
+    let mut command = Command::new("virsh");
+    command.args(["-c", &daemon.uri()]).args(line.split_whitespace());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().expect("virsh runs")
+}
+
+/// A virsh beside the test, with these commands; what it says is lost.
 pub fn begin(daemon: &Daemon, line: &str) -> Child {
     Command::new("virsh")
         .args(["-c", &daemon.uri(), line])

@@ -10,8 +10,20 @@ use crate::{Daemon, domains, guests, tool, wait};
 /// A domain that ticks on its serial port ([`domains::boot_sector`]), defined and running.
 #[track_caller]
 pub fn ticking(daemon: &Daemon, name: &str) {
-    daemon.define(&domains::boot_sector(daemon, name)).ok();
+    start(daemon, name, &domains::boot_sector(daemon, name));
+}
+
+/// The same of another definition of such a domain.
+#[track_caller]
+pub fn start(daemon: &Daemon, name: &str, xml: &str) {
+    daemon.define(xml).ok();
     daemon.virsh_words(&["start", name]).ok();
+    wait_for_ticks(daemon, name);
+}
+
+/// Waits until a guest that was just started ticks.
+#[track_caller]
+pub fn wait_for_ticks(daemon: &Daemon, name: &str) {
     wait::until("the guest to tick", || serial(daemon, name).contains("..").then_some(()));
 }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 use roxmltree::{Document, Node};
 
 use crate::plugging::{devices, is_mine, lends, qmp};
-use crate::{Daemon, domains, wait};
+use crate::{Daemon, domains, saving, wait};
 
 /// The parts of a domain that are changed while it runs, as text.
 fn parts(domain: Node<'_, '_>) -> BTreeMap<String, String> {
@@ -223,9 +223,5 @@ pub fn start(daemon: &Daemon, name: &str) {
         .replace("<controller type='usb' model='none'/>", buses)
         .replace("<memballoon model='none'/>", "<memballoon model='virtio'/>")
         .replacen("<os>", "<vcpu current='1'>2</vcpu><iothreads>1</iothreads><os>", 1);
-    daemon.define(&xml).ok();
-    daemon.virsh_words(&["start", name]).ok();
-    wait::until("the guest to tick", || {
-        crate::saving::serial(daemon, name).contains("..").then_some(())
-    });
+    saving::start(daemon, name, &xml);
 }

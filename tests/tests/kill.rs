@@ -5,29 +5,14 @@
 //!
 //! `KILLS=N` changes the number, `KILL_SEED=N` the moments.
 
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use tests::mutate::Random;
+use tests::killing::Kills;
 use tests::{Daemon, domains, processes, wait};
-
-fn from_env(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
-}
 
 /// The commands of one round, as one virsh call; it prints a line for each that was acknowledged.
 fn round(name: &str, xml: &str) -> String {
     format!("define {xml}; start {name}; suspend {name}; resume {name}; destroy {name}")
-}
-
-fn start_round(daemon: &Daemon, name: &str, xml: &str) -> std::process::Child {
-    Command::new("virsh")
-        .args(["-c", &daemon.uri(), &round(name, xml)])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("virsh runs")
 }
 
 /// Domains by name as virsh lists them with these words.
@@ -64,13 +49,12 @@ fn guest_name(pid: i32) -> String {
 
 #[test]
 fn a_kill_at_any_moment_loses_nothing() {
-    let kills = from_env("KILLS", 200);
-    let seed = from_env("KILL_SEED", 1);
+    let mut kills = Kills::from_env("KILLS", 200);
+    let seed = kills.seed;
     let mut daemon = Daemon::start();
     if daemon.is_external() {
         return;
     }
-    let mut random = Random::new(seed);
     daemon.define(&domains::boot_sector(&daemon, "witness")).ok();
     daemon.virsh("start witness").ok();
     let witness = daemon.qemus();
@@ -85,26 +69,16 @@ fn a_kill_at_any_moment_loses_nothing() {
         let xml = domains::boot_sector(&daemon, name);
         daemon.write(&format!("{name}.xml"), xml).to_string_lossy().into_owned()
     });
-    let begun = Instant::now();
-    let whole = start_round(&daemon, names[0], &files[0]).wait_with_output().expect("virsh ends");
-    let whole_round = begun.elapsed();
-    let said = String::from_utf8_lossy(&whole.stdout).into_owned();
+    let said = kills.measure(&daemon, &round(names[0], &files[0]));
     assert!(said.contains("Domain 'odd' destroyed"), "an undisturbed round:\n{said}");
 
     let mut acknowledged = vec!["witness".to_owned(), "odd".to_owned()];
-    for kill in 0..kills {
+    for kill in 0..kills.count {
         let turn = (kill % 2) as usize;
-        let client = start_round(&daemon, names[turn], &files[turn]);
-        let moment = random.below(whole_round.as_micros() as usize * 11 / 10);
-        std::thread::sleep(Duration::from_micros(moment as u64));
-        daemon.kill();
-        let said = client.wait_with_output().expect("virsh ends without its daemon");
-        let said = String::from_utf8_lossy(&said.stdout).into_owned();
+        let said = kills.strike(&mut daemon, &round(names[turn], &files[turn])).said;
         if said.contains(&format!("'{}' defined", names[turn])) {
             acknowledged.push(names[turn].to_owned());
         }
-
-        daemon.launch();
         let known = listed(&daemon, "--all");
         for name in &acknowledged {
             assert!(known.contains(name), "kill {kill} (seed {seed}) lost {name}; {known:?}");
@@ -112,7 +86,8 @@ fn a_kill_at_any_moment_loses_nothing() {
         assert_no_orphans(&daemon, kill);
         assert!(witness.iter().all(|&pid| processes::is_running(pid)), "kill {kill}: the witness");
         // What the next round does with a guest in any state must work too.
-        if random.below(3) == 0 && listed(&daemon, "").iter().any(|name| name == names[turn]) {
+        if kills.random.below(3) == 0 && listed(&daemon, "").iter().any(|name| name == names[turn])
+        {
             daemon.virsh_words(&["destroy", names[turn]]).ok();
         }
     }

@@ -4,13 +4,13 @@
 //! `STEPS=1` takes each step; the default takes some of them, by `STEP_SEED`.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::time::Duration;
 
 use rustix::process::Signal;
 use tests::between::{Between, Harm, When};
 use tests::mutate::Random;
-use tests::plugging::{from_env, is_mine, usb_disk};
+use tests::plugging::{call, from_env, is_mine, usb_disk};
 use tests::{Daemon, Outcome, processes, saving, truth, wait};
 
 /// Something done to a guest, what has to be done before, and what takes it back.
@@ -18,6 +18,13 @@ struct Act {
     before: String,
     line: String,
     after: String,
+}
+
+impl Act {
+    /// The guest is another one afterwards: the act goes again with one that was just started.
+    fn leaves_its_mark(&self) -> bool {
+        self.line.starts_with("save") || self.line.starts_with("setvcpus")
+    }
 }
 
 /// What a test is about: a daemon, images that guests get, and all that is done.
@@ -93,13 +100,26 @@ impl Scene {
     fn images(&self) -> [&Path; 2] {
         [&self.image, &self.iso]
     }
-}
 
-fn begin(daemon: &Daemon, line: &str) -> Child {
-    let mut command = Command::new("virsh");
-    command.args(["-c", &daemon.uri()]).args(line.split_whitespace());
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command.spawn().expect("virsh runs")
+    /// How many commands an act takes of the guest `g`, by doing it once and taking it back.
+    fn rehearse(&self, between: &Between, act: &Act) -> usize {
+        self.daemon.virsh(&act.before);
+        let most = steps(&self.daemon, between, act);
+        self.daemon.virsh(&act.after);
+        most
+    }
+
+    /// Has all ready for an act with the guest `g`, which is started anew where `fresh` is set.
+    fn prepare(&mut self, act: &Act, fresh: bool, between: &mut Between) {
+        if fresh {
+            self.daemon.virsh("destroy g");
+            self.daemon.virsh("start g").ok();
+            *between = Between::step_in(&mut self.daemon, "g");
+        }
+        if !act.before.is_empty() {
+            self.daemon.virsh(&act.before).ok();
+        }
+    }
 }
 
 /// How a call ended, which it has to.
@@ -138,7 +158,7 @@ impl Choice {
 /// The most commands that anything takes.
 const MOST: usize = 40;
 
-/// How many commands an act takes, by doing it once.
+/// How many commands an act takes, by doing it.
 fn steps(daemon: &Daemon, between: &Between, act: &Act) -> usize {
     between.arm(usize::MAX, When::Before, Harm::Kill);
     daemon.virsh(&act.line).ok();
@@ -155,27 +175,18 @@ fn qemu_dies_at_each_step() {
     truth::start(&scene.daemon, "g");
     for act in &acts {
         let mut between = Between::step_in(&mut scene.daemon, "g");
-        scene.daemon.virsh(&act.before);
-        let most = steps(&scene.daemon, &between, act);
-        scene.daemon.virsh(&act.after);
+        let most = scene.rehearse(&between, act);
         // The count may differ by what the guest has or not.
-        let mut fresh = act.line.starts_with("save") || act.line.starts_with("setvcpus");
+        let mut fresh = act.leaves_its_mark();
         for step in 0..most {
             for when in [When::Before, When::After] {
                 if !choice.takes() {
                     continue;
                 }
-                if std::mem::take(&mut fresh) {
-                    scene.daemon.virsh("destroy g");
-                    scene.daemon.virsh("start g").ok();
-                    between = Between::step_in(&mut scene.daemon, "g");
-                }
-                if !act.before.is_empty() {
-                    scene.daemon.virsh(&act.before).ok();
-                }
+                scene.prepare(act, std::mem::take(&mut fresh), &mut between);
                 between.arm(step, when, Harm::Kill);
-                let call = begin(&scene.daemon, &act.line);
-                let outcome = ended(call, &act.line, wait::PATIENCE);
+                let client = call(&scene.daemon, &act.line);
+                let outcome = ended(client, &act.line, wait::PATIENCE);
                 let what = format!("QEMU died at step {step} ({when:?}) of {:?}", act.line);
                 fresh = true;
                 if !between.is_done() {
@@ -229,31 +240,22 @@ fn qemu_talks_nonsense_at_each_step() {
     let mut between = Between::step_in(&mut scene.daemon, "g");
     let mut number = 0;
     for act in &acts {
-        scene.daemon.virsh(&act.before);
-        let most = steps(&scene.daemon, &between, act);
-        scene.daemon.virsh(&act.after);
+        let most = scene.rehearse(&between, act);
         for step in 0..most {
             for when in [When::Before, When::After] {
                 number += 1;
                 if !choice.takes() {
                     continue;
                 }
-                if act.line.starts_with("save") || act.line.starts_with("setvcpus") {
-                    scene.daemon.virsh("destroy g");
-                    scene.daemon.virsh("start g").ok();
-                    between = Between::step_in(&mut scene.daemon, "g");
-                }
-                if !act.before.is_empty() {
-                    scene.daemon.virsh(&act.before).ok();
-                }
+                scene.prepare(act, act.leaves_its_mark(), &mut between);
                 let harm = match number % (NONSENSE.len() + 1) {
                     0 => Harm::HangUp,
                     which => Harm::Say(NONSENSE[which - 1]),
                 };
                 let qemu = between.qemu();
                 between.arm(step, when, harm);
-                let call = begin(&scene.daemon, &act.line);
-                let outcome = ended(call, &act.line, wait::PATIENCE);
+                let client = call(&scene.daemon, &act.line);
+                let outcome = ended(client, &act.line, wait::PATIENCE);
                 let what = format!(
                     "QEMU said {harm:?} at step {step} ({when:?}) of {:?}: {outcome}",
                     act.line
@@ -298,24 +300,15 @@ fn qemu_stops_at_each_step_and_goes_on() {
     scene.daemon.define(&tests::domains::minimal("other")).ok();
     let mut between = Between::step_in(&mut scene.daemon, "g");
     for act in &acts {
-        scene.daemon.virsh(&act.before);
-        let most = steps(&scene.daemon, &between, act);
-        scene.daemon.virsh(&act.after);
+        let most = scene.rehearse(&between, act);
         for step in 0..most {
             if !choice.takes() {
                 continue;
             }
-            if act.line.starts_with("save") || act.line.starts_with("setvcpus") {
-                scene.daemon.virsh("destroy g");
-                scene.daemon.virsh("start g").ok();
-                between = Between::step_in(&mut scene.daemon, "g");
-            }
-            if !act.before.is_empty() {
-                scene.daemon.virsh(&act.before).ok();
-            }
+            scene.prepare(act, act.leaves_its_mark(), &mut between);
             let (daemon, qemu) = (&scene.daemon, between.qemu());
             between.arm(step, When::Before, Harm::Stop);
-            let call = begin(daemon, &act.line);
+            let client = call(daemon, &act.line);
             let what = format!("QEMU stopped at step {step} of {:?}", act.line);
             wait::until(&format!("the step: {what}"), || between.is_done().then_some(()));
             // Who reads does not wait for it, and other guests do not either.
@@ -333,7 +326,7 @@ fn qemu_stops_at_each_step_and_goes_on() {
                 daemon.virsh(line).ok();
             }
             processes::signal(qemu, Signal::CONT);
-            ended(call, &act.line, wait::PATIENCE).ok();
+            ended(client, &act.line, wait::PATIENCE).ok();
             between.disarm();
             if act.line.starts_with("save") {
                 daemon.virsh(&act.after).ok();
@@ -391,12 +384,12 @@ fn no_call_waits_for_ever_for_a_stopped_qemu() {
             let step = random.below(most);
             between.arm(step, When::Before, Harm::Stop);
             let what = format!("stopped at step {step} of {:?} in round {round}", act.line);
-            calls.push((*name, act, images, between, begin(daemon, &act.line), what));
+            calls.push((*name, act, images, between, call(daemon, &act.line), what));
         }
         let mut stopped = Vec::new();
-        for (name, act, images, between, call, what) in calls {
+        for (name, act, images, between, client, what) in calls {
             // 30 s for QEMU's answer, and much time for a busy machine.
-            let outcome = ended(call, &act.line, Duration::from_secs(100));
+            let outcome = ended(client, &act.line, Duration::from_secs(100));
             if !between.is_done() {
                 // It went another way this time.
                 between.disarm();

@@ -4,20 +4,14 @@
 //! gone is left behind, and the guest never noticed. `PLUG_KILLS=N` changes the number of kills,
 //! `KILL_SEED=N` the moments.
 
-use std::time::{Duration, Instant};
-
 use rustix::process::Signal;
-use tests::mutate::Random;
-use tests::plugging::{
-    begin, behind, devices, from_env, in_drive, is_mine, lends, live, start, usb_disk,
-};
+use tests::killing::Kills;
+use tests::plugging::{begin, behind, devices, in_drive, is_mine, lends, live, start, usb_disk};
 use tests::{Daemon, guests, processes, saving, wait};
 
 #[test]
 fn a_kill_at_any_moment_leaves_the_truth() {
-    let kills = from_env("PLUG_KILLS", 12);
-    let seed = from_env("KILL_SEED", 1);
-    let mut random = Random::new(seed);
+    let mut kills = Kills::from_env("PLUG_KILLS", 12);
     let mut daemon = Daemon::start();
     if daemon.is_external() {
         return;
@@ -38,17 +32,10 @@ fn a_kill_at_any_moment_leaves_the_truth() {
         let line = format!("attach-device g {file} --live; detach-device g {file} --live");
         rounds.push((line, new));
     }
-    let begun = Instant::now();
-    begin(&daemon, &rounds[0].0).wait().expect("virsh ends");
-    let whole_round = begun.elapsed();
-    for kill in 0..kills {
+    kills.measure(&daemon, &rounds[0].0);
+    for kill in 0..kills.count {
         let (line, new) = &rounds[(kill % rounds.len() as u64) as usize];
-        let mut client = begin(&daemon, line);
-        let moment = random.below(whole_round.as_micros() as usize * 11 / 10);
-        std::thread::sleep(Duration::from_micros(moment as u64));
-        daemon.kill();
-        client.wait().expect("virsh ends without its daemon");
-        daemon.launch();
+        let (moment, seed) = (kills.strike(&mut daemon, line).moment, kills.seed);
         let told =
             |alias: &String| live(&daemon, "g").contains(&format!("<alias name='{alias}'/>"));
         wait::until(&format!("the truth after kill {kill} of seed {seed} during {line:?}"), || {
@@ -82,9 +69,7 @@ fn a_kill_at_any_moment_leaves_the_truth() {
 
 #[test]
 fn a_kill_during_a_change_of_media_leaves_one_of_them() {
-    let kills = from_env("PLUG_KILLS", 12);
-    let seed = from_env("KILL_SEED", 1);
-    let mut random = Random::new(seed);
+    let mut kills = Kills::from_env("PLUG_KILLS", 12);
     let mut daemon = Daemon::start();
     if daemon.is_external() {
         return;
@@ -98,17 +83,10 @@ fn a_kill_during_a_change_of_media_leaves_one_of_them() {
         "change-media cd hdc {one} --insert --live; change-media cd hdc {two} --update --live; \
          change-media cd hdc --eject --live"
     );
-    let begun = Instant::now();
-    begin(&daemon, &line).wait().expect("virsh ends");
-    let whole_round = begun.elapsed();
+    kills.measure(&daemon, &line);
     assert_eq!(in_drive(&daemon, "cd").0, None);
-    for kill in 0..kills {
-        let mut client = begin(&daemon, &line);
-        let moment = random.below(whole_round.as_micros() as usize * 11 / 10);
-        std::thread::sleep(Duration::from_micros(moment as u64));
-        daemon.kill();
-        client.wait().expect("virsh ends without its daemon");
-        daemon.launch();
+    for kill in 0..kills.count {
+        let (moment, seed) = (kills.strike(&mut daemon, &line).moment, kills.seed);
         let what = format!("after kill {kill} of seed {seed}, {moment} us into the change");
         let mut seen = None;
         wait::until(&format!("the truth {what}"), || {

@@ -2,11 +2,10 @@
 //!
 //! `RACES=N` changes the number of races, `RACE_SEED=N` their kinds and moments.
 
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use tests::mutate::Random;
-use tests::plugging::{behind, devices, from_env, is_mine, lends, live, start, usb_disk};
+use tests::plugging::{behind, call, devices, from_env, is_mine, lends, live, start, usb_disk};
 use tests::{Daemon, saving, wait};
 
 /// How a client was answered.
@@ -15,20 +14,11 @@ struct Answer {
     done: bool,
 }
 
-fn begin(daemon: &Daemon, line: &str) -> Child {
-    let uri = daemon.uri();
-    let mut words = vec!["-c", uri.as_str()];
-    words.extend(line.split_whitespace());
-    let mut command = Command::new("virsh");
-    command.args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command.spawn().expect("virsh runs")
-}
-
 /// Lets both run; the second begins some moments after the first.
 fn race(daemon: &Daemon, lines: [&str; 2], apart: Duration, what: &str) -> [Answer; 2] {
-    let first = begin(daemon, lines[0]);
+    let first = call(daemon, lines[0]);
     std::thread::sleep(apart);
-    let second = begin(daemon, lines[1]);
+    let second = call(daemon, lines[1]);
     [(first, lines[0]), (second, lines[1])].map(|(child, line)| {
         let mut child = Some(child);
         let answer = wait::until(&format!("an answer to {line:?}, {what}"), || {

@@ -5,25 +5,9 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
-use tests::mutate::Random;
+use tests::killing::Kills;
 use tests::{Daemon, saving, wait};
-
-fn from_env(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
-}
-
-fn begin(daemon: &Daemon, line: &str) -> Child {
-    Command::new("virsh")
-        .args(["-c", &daemon.uri(), line])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("virsh runs")
-}
 
 fn state(daemon: &Daemon) -> String {
     daemon.virsh("domstate g --reason").ok().trim().to_owned()
@@ -58,13 +42,11 @@ fn bring_back(daemon: &Daemon, image: &Path, kill: u64, line: &str) {
 
 #[test]
 fn a_kill_at_any_moment_loses_no_guest() {
-    let kills = from_env("SAVE_KILLS", 24);
-    let seed = from_env("KILL_SEED", 1);
+    let mut kills = Kills::from_env("SAVE_KILLS", 24);
     let mut daemon = Daemon::start();
     if daemon.is_external() {
         return;
     }
-    let mut random = Random::new(seed);
     saving::ticking(&daemon, "witness");
     saving::ticking(&daemon, "g");
     let folder = daemon.path("saved");
@@ -80,23 +62,17 @@ fn a_kill_at_any_moment_loses_no_guest() {
         format!("save g {0} --image-format sparse; restore {0}", image.display()),
         format!("save g {0} --image-format gzip; restore {0}", image.display()),
     ];
-    let begun = Instant::now();
-    begin(&daemon, &rounds[0]).wait().expect("virsh ends");
-    let whole_round = begun.elapsed();
-    for kill in 0..kills {
+    kills.measure(&daemon, &rounds[0]);
+    for kill in 0..kills.count {
         let line = &rounds[(kill % rounds.len() as u64) as usize];
         let _ = fs::remove_file(&image);
-        let mut client = begin(&daemon, line);
-        let moment = random.below(whole_round.as_micros() as usize * 11 / 10);
-        std::thread::sleep(Duration::from_micros(moment as u64));
-        daemon.kill();
-        client.wait().expect("virsh ends without its daemon");
-        daemon.launch();
+        kills.strike(&mut daemon, line);
         bring_back(&daemon, &image, kill, line);
         wait::until("nothing half-written to be left", || {
             let left = [saving::names_in(&folder), saving::names_in(&managed)].concat();
             left.iter().all(|name| name == "image").then_some(())
         });
+        let seed = kills.seed;
         assert_eq!(daemon.qemus().len(), 2, "kill {kill} (seed {seed}) during {line:?}");
     }
     daemon.wait_for_state("witness", "running (booted)");

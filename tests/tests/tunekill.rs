@@ -3,17 +3,13 @@
 //!
 //! `TUNE_KILLS=N` changes the number of kills, `KILL_SEED=N` the moments.
 
-use std::time::{Duration, Instant};
-
-use tests::mutate::Random;
-use tests::plugging::{begin, from_env};
-use tests::{Daemon, guests, saving, truth, wait};
+use tests::killing::Kills;
+use tests::plugging::begin;
+use tests::{Daemon, guests, saving, truth};
 
 #[test]
 fn a_kill_while_a_guest_is_tuned_leaves_the_truth() {
-    let kills = from_env("TUNE_KILLS", 16);
-    let seed = from_env("KILL_SEED", 1);
-    let mut random = Random::new(seed);
+    let mut kills = Kills::from_env("TUNE_KILLS", 16);
     let mut daemon = Daemon::start();
     if daemon.is_external() {
         return;
@@ -32,18 +28,12 @@ fn a_kill_while_a_guest_is_tuned_leaves_the_truth() {
         "domif-setlink g 52:54:00:00:00:01 down; domif-setlink g 52:54:00:00:00:01 up",
         "setvcpus g 2 --live",
     ];
-    let begun = Instant::now();
-    begin(&daemon, rounds[0]).wait().expect("virsh ends");
-    let whole_round = begun.elapsed();
-    for kill in 0..kills {
+    kills.measure(&daemon, rounds[0]);
+    for kill in 0..kills.count {
         let line = rounds[(kill % rounds.len() as u64) as usize];
         let qemu = daemon.qemus()[0];
-        let mut client = begin(&daemon, line);
-        let moment = random.below(whole_round.as_micros() as usize * 11 / 10);
-        std::thread::sleep(Duration::from_micros(moment as u64));
-        daemon.kill();
-        client.wait().expect("virsh ends without its daemon");
-        daemon.launch();
+        let moment = kills.strike(&mut daemon, line).moment;
+        let seed = kills.seed;
         let what = format!("after kill {kill} of seed {seed}, {moment} us into {line:?}");
         truth::settled(&daemon, "g", qemu, &[], &what);
         saving::assert_ticks(&daemon, "g");
@@ -54,9 +44,7 @@ fn a_kill_while_a_guest_is_tuned_leaves_the_truth() {
             // No boot sector gives a processor back.
             daemon.virsh("destroy g").ok();
             daemon.virsh("start g").ok();
-            wait::until("the guest to tick", || {
-                saving::serial(&daemon, "g").contains("..").then_some(())
-            });
+            saving::wait_for_ticks(&daemon, "g");
             continue;
         }
         // What was half done can be done again.
