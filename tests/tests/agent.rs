@@ -176,7 +176,8 @@ fn an_agent_that_does_not_answer_is_in_the_way_of_nothing_else() {
     wait_for_agent(&daemon, "silent");
     assert_eq!(daemon.virsh("domhostname silent --source agent").ok().trim(), "silent");
 
-    // Another program has the agent's end: it sends a line without an end, then lies.
+    // Another program has the agent's end: it sends a line without an end, then lies. The agent comes
+    // back once the network's cable is plugged in again.
     run_inside(
         &daemon,
         "silent",
@@ -184,15 +185,14 @@ fn an_agent_that_does_not_answer_is_in_the_way_of_nothing_else() {
          port=${port%/name}; port=/dev/${port##*/}; \
          kill $(cat /run/agent-keeper.pid); kill $(pidof qemu-ga); sleep 1; \
          (dd if=/dev/zero bs=64k count=400 | tr '\\0' x; echo; \
-          yes '{\"return\": 5}' | head -n 50000) > $port; \
+          yes '{\"return\": 5}' | head -n 50000; \
+          until [ \"$(cat /sys/class/net/eth0/carrier)\" = 1 ]; do sleep 1; done) > $port; \
          LD_LIBRARY_PATH=/lib/agent /usr/sbin/qemu-ga -m virtio-serial -p $port -t /run",
     );
-    let mut refusals = 0;
-    wait::until("the honest agent again", || {
-        let said = daemon.virsh("domhostname silent --source agent");
-        refusals += i32::from(said.status != 0);
-        (refusals > 0 && said.stdout.trim() == "silent").then_some(())
-    });
+    let hostname = || daemon.virsh("domhostname silent --source agent");
+    wait::until("a question that is refused", || (hostname().status != 0).then_some(()));
+    daemon.virsh(&format!("domif-setlink silent {} up", nic(&daemon))).ok();
+    wait::until("the honest agent again", || (hostname().stdout.trim() == "silent").then_some(()));
     if !daemon.is_external() {
         let resident = processes::resident_kib(daemon.pid());
         assert!(resident < 300 << 10, "{resident} KiB after 25 MB of garbage");
