@@ -353,9 +353,10 @@ impl Reader {
         value
     }
 
-    /// Warns of each attribute and child of `el` that nobody used.
+    /// Warns of each attribute and child of `el` that nobody used. [`Reader::element`] does so by
+    /// itself; who reads an element by hand asks for it when done.
     #[inline]
-    fn report_unknown(&mut self, el: Element<'_>, schema: impl Fn() -> Schema) {
+    pub fn report_unknown(&mut self, el: Element<'_>, schema: impl Fn() -> Schema) {
         let attrs = el.attr_ids();
         let all = self.used_attrs.all(attrs.start, attrs.end)
             && el.children().all(|c| self.used_nodes.get(c.id));

@@ -3,7 +3,7 @@
 use super::record::{Config, Live, Summary};
 use lifecycle::{OnEvent, PowerPolicy};
 use model::domain::devices::chardev::Serial;
-use model::domain::devices::disk::Disk;
+use model::domain::devices::disk::{Disk, DiskSource};
 use model::domain::lifecycle::LifecycleAction;
 use model::domain::{Domain as Definition, FormatFlags};
 use std::collections::BTreeSet;
@@ -42,12 +42,23 @@ impl Config {
 }
 
 /// True if the definition holds something that is shown only on request: what `<graphics>` marks
-/// as secret.
+/// as secret, and cookies of images on the network.
 fn has_secrets(definition: &Definition) -> bool {
-    let graphics = definition.devices.iter().flat_map(|devices| &devices.graphics);
+    let Some(devices) = &definition.devices else { return false };
+    let graphics = devices.graphics.iter().any(|one| {
+        one.passwd.is_some() || one.passwd_valid_to.is_some() || one.connected.is_some()
+    });
+    let cookies = |image: &DiskSource| {
+        std::iter::successors(Some(image), |image| image.data_source())
+            .any(|image| image.cookies.is_some())
+    };
+    let mirror =
+        |disk: &Disk| disk.mirror.as_ref().and_then(|m| m.source.as_ref()).is_some_and(cookies);
     graphics
-        .into_iter()
-        .any(|one| one.passwd.is_some() || one.passwd_valid_to.is_some() || one.connected.is_some())
+        || devices
+            .disks
+            .iter()
+            .any(|disk| disk.images().any(|image| cookies(image.source)) || mirror(disk))
 }
 
 impl Live {

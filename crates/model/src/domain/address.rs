@@ -278,6 +278,12 @@ impl CcwAddress {
     }
 }
 
+/// Whether an address is of PCI and names a place there.
+pub(crate) fn is_pci_place(address: &Address) -> bool {
+    let Address::Pci(a) = address else { return false };
+    [a.domain.0, a.bus.0, a.slot.0, a.function.0].iter().any(|part| *part != 0)
+}
+
 /// The bus kind of an address, as its `type` says.
 pub fn kind(address: &Address) -> &'static str {
     match address {

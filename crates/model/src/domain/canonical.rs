@@ -10,7 +10,7 @@ use super::Domain;
 use super::clock::{Clock, ClockBasis, ClockOffset};
 use super::devices::controller::ControllerType;
 use super::devices::disk::{
-    BackingStore, DiskMirror, DiskSource, ImageFormat, MetadataCache, NetworkTransport,
+    BackingStore, DiskMirror, DiskSource, Encryption, ImageFormat, MetadataCache, NetworkTransport,
     SourceIdentity, StorageType,
 };
 use super::devices::filesystem::FilesystemDriver;
@@ -189,6 +189,7 @@ pub fn canonicalize(d: &mut Domain, out: &mut Vec<Diagnostic>) {
         if let Some(s) = disk.source.as_mut() {
             keep_fields_of(s, disk.kind);
         }
+        disk.encryption.as_deref_mut().into_iter().for_each(keep_cipher);
         disk.geometry = disk.geometry.take().filter(|g| g.cyls > 0 && g.heads > 0 && g.secs > 0);
         if disk.source.as_ref().is_some_and(|s| *s == DiskSource::default()) {
             disk.source = None;
@@ -351,6 +352,7 @@ fn backing(b: &mut BackingStore, out: &mut Vec<Diagnostic>) {
         *b = BackingStore::default();
     }
     if let (Some(s), Some(kind)) = (b.source.as_mut(), b.kind) {
+        s.startup_policy = None;
         keep_fields_of(s, kind);
     }
     if let Some(s) =
@@ -361,7 +363,15 @@ fn backing(b: &mut BackingStore, out: &mut Vec<Diagnostic>) {
     if let Some(format) = b.format.as_mut() {
         format.metadata_cache = format.metadata_cache.take().filter(caches);
     }
-    b.source = b.source.take().filter(|s| *s != DiskSource::default());
+    let kind = b.kind.unwrap_or_default();
+    b.source = b.source.take().filter(|source| says_something(kind, source));
+}
+
+/// Whether a place is more than an empty element. Some kinds must say where they are: of these the
+/// empty element stays, for the checks.
+fn says_something(kind: StorageType, source: &DiskSource) -> bool {
+    use StorageType::*;
+    matches!(kind, Network | Nvme | Vhostuser | Vhostvdpa) || *source != DiskSource::default()
 }
 
 /// Whether it says anything.
@@ -383,6 +393,14 @@ fn short_unit(value: &mut u64, unit: &mut Option<String>, default: u64, out: &mu
     }
     *value = n;
     *unit = UNITS.get(u).map(|s| (*s).to_owned());
+}
+
+/// Only LUKS has a cipher.
+fn keep_cipher(e: &mut Encryption) {
+    if e.format != "luks" {
+        e.cipher = None;
+        e.ivgen = None;
+    }
 }
 
 /// Drops what the protocol of a network source does not have.
@@ -459,6 +477,21 @@ pub(crate) fn keep_fields_of(s: &mut DiskSource, kind: StorageType) {
         slices.slices.retain(|slice| slice.kind == "storage");
     }
     s.slices = s.slices.take().filter(|slices| !slices.slices.is_empty());
+    if let Some(data) = s.data_store.as_deref_mut() {
+        if let Some(format) = &mut data.format {
+            format.metadata_cache = None;
+        }
+        if let Some(source) = &mut data.source {
+            source.startup_policy = None;
+            let managed = source.managed;
+            keep_fields_of(source, data.kind);
+            source.managed = managed.filter(|_| data.kind == StorageType::Nvme);
+        }
+        data.source = data.source.take().filter(|source| says_something(data.kind, source));
+    }
+    if let Some(e) = s.encryption.as_deref_mut() {
+        keep_cipher(e);
+    }
     if s.actual_type.is_some() {
         // A running guest's volume also says what it resolved to.
         return;

@@ -42,6 +42,7 @@ const OF_THEIR_OWN: &[(&str, &[&str])] = &[
     ("domain.disk-", &["reservations", "backing", "source", "nvme", "host", "cookie", "seclabel"]),
     ("domain.disk-", &["vhostuser", "cdrom", "usb-empty", "removable", "transient", "driver"]),
     ("domain.disk-", &["data-store"]),
+    ("domain.", &["unassigned-address"]),
     ("domain.disk-", &["format", "io", "discard", "metadata-cache", "serial", "dir", "protocol"]),
     ("domain.nic-", &["model", "source", "reconnect", "virtualport", "host-side", "bandwidth"]),
     ("domain.nic-", &["ip", "route", "queue-size", "target", "mtu", "coalesce", "isolated"]),

@@ -43,7 +43,7 @@ const REPORTERS: &[(&str, ErrorDomain)] = &[
     ("value of cookie '", ErrorDomain::STORAGE),
     ("ivgen element found", ErrorDomain::STORAGE),
     ("missing ivgen info", ErrorDomain::STORAGE),
-    ("missing cipher info", ErrorDomain::STORAGE),
+    ("cipher info missing", ErrorDomain::STORAGE),
     ("unknown volume encryption ", ErrorDomain::STORAGE),
     ("missing connection type for <reservations/>", ErrorDomain::STORAGE),
     ("missing connection mode for <reservations/>", ErrorDomain::STORAGE),
@@ -102,6 +102,11 @@ const REPORTERS: &[(&str, ErrorDomain)] = &[
     ("unknown driver format value", ErrorDomain::DOMAIN),
     ("<virtualport> element unsupported", ErrorDomain::DOMAIN),
     ("address of type '", ErrorDomain::DOMAIN),
+    ("USB host device must use 'usb'", ErrorDomain::DOMAIN),
+    ("slices are not supported for <dataStore>", ErrorDomain::DOMAIN),
+    ("only 'raw' images supported as <dataStore>", ErrorDomain::DOMAIN),
+    ("<dataStore> feature available only", ErrorDomain::DOMAIN),
+    ("The <source> of <dataStore> can't", ErrorDomain::DOMAIN),
 ];
 
 /// Notes who reports it.

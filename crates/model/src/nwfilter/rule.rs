@@ -103,9 +103,10 @@ impl Rule {
         let state = cx.attr(el, "statematch").map(|attr| attr.value());
         let no_state = state.is_some_and(|s| s == "0" || s.eq_ignore_ascii_case("false"));
         let mut rule = Self {
-            action: action?,
-            direction: direction?,
-            priority: priority?.unwrap_or(DEFAULT_PRIORITY),
+            // What is wrong with the conditions is told even if the rule cannot be read.
+            action: action.unwrap_or(Action::Drop),
+            direction: direction.unwrap_or(RuleDirection::Inout),
+            priority: priority.flatten().unwrap_or(DEFAULT_PRIORITY),
             state_match: !no_state,
             protocol: None,
             conditions: Vec::new(),
@@ -122,7 +123,8 @@ impl Rule {
             rule.read_protocol(child, cx);
         }
         rule.finish(el, cx);
-        Some(rule)
+        cx.report_unknown(el, Self::schema);
+        (action.is_some() && direction.is_some() && priority.is_some()).then_some(rule)
     }
 
     /// Adds the conditions of one element. The first protocol counts; more elements of it add to

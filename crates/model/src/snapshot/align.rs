@@ -77,7 +77,7 @@ impl Snapshot {
                 return Err(VirError::config(message));
             }
             if let Some(disk) = disks.get_mut(at) {
-                disk.source = Some(DiskSource { file: Some(path), ..DiskSource::default() });
+                disk.source.get_or_insert_with(DiskSource::default).file = Some(path);
             }
         }
         self.disks = Some(SnapshotDisks { disks }).filter(|list| !list.disks.is_empty());

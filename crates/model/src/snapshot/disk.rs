@@ -4,7 +4,7 @@ use diag::ErrorCode;
 use xml::{Content, Element, Reader, Schema, Writer, Xml, XmlValue};
 
 use crate::domain::canonical::keep_fields_of;
-use crate::domain::defaults::disks::fill_ports;
+use crate::domain::defaults::disks::complete_ports;
 use crate::domain::devices::disk::{DiskSource, MetadataCache, SnapshotMode, StorageType};
 use crate::domain::scalar::scale;
 use crate::domain::validate::check_image;
@@ -62,47 +62,20 @@ impl SnapshotDisk {
 
     /// Whether something is said of the new image.
     fn has_image(&self) -> bool {
-        self.path().is_some() || self.driver.is_some()
+        self.path().is_some() || self.driver.as_ref().is_some_and(|driver| driver.kind.is_some())
     }
 
     pub(super) fn complete(&mut self, el: Element<'_>, cx: &mut Reader) {
         let x = ErrorCode::XML_ERROR;
         let kind = self.kind;
-        let unknown = matches!(kind, StorageType::Dir | StorageType::Volume);
-        if unknown && self.source.is_some() {
+        if matches!(kind, StorageType::Dir | StorageType::Volume) {
             let message = format!("unsupported disk snapshot type '{kind}'");
             return fault(cx, el, "snapshot.disk-type", x, message);
         }
         if let Some(source) = &mut self.source {
-            keep_fields_of(source, kind);
-            source.startup_policy = None;
-            source.index = None;
-            source.private_data = None;
-            for path in [&mut source.file, &mut source.dev, &mut source.name] {
-                *path = path.take().filter(|path| !path.is_empty());
-            }
-            let protocol = source.protocol.as_deref().unwrap_or_default();
-            if kind == StorageType::Network
-                && !protocol.is_empty()
-                && !PROTOCOLS.contains(&protocol)
-            {
-                let message = format!(
-                    "Invalid value for attribute 'protocol' in element 'source': '{protocol}'."
-                );
-                let hints = hints(protocol, PROTOCOLS);
-                cx.error("snapshot.protocol", x, el.span(), message, hints);
-            } else {
-                for found in check_image(kind, source) {
-                    cx.error(found.rule, found.code, el.span(), found.message, found.hints);
-                }
-            }
-            if kind == StorageType::Network {
-                fill_ports(source);
-            }
+            complete_source(kind, source, el, cx);
         }
-        if self.path().is_none() {
-            self.source = None;
-        }
+        self.complete_driver(el, cx);
         if let Some(path) = self.path()
             && kind != StorageType::Network
             && !path.starts_with('/')
@@ -110,7 +83,7 @@ impl SnapshotDisk {
             let message = format!("disk snapshot image path '{path}' must be absolute");
             fault(cx, el, "snapshot.disk-path", x, message);
         }
-        self.complete_driver(el, cx);
+        self.source = self.source.take().filter(|source| *source != DiskSource::default());
         if self.snapshot.is_none() && self.has_image() {
             self.snapshot = Some(SnapshotMode::External);
         }
@@ -119,10 +92,7 @@ impl SnapshotDisk {
     fn complete_driver(&mut self, el: Element<'_>, cx: &mut Reader) {
         let Some(driver) = &mut self.driver else { return };
         match driver.kind.as_deref() {
-            None => {
-                self.driver = None;
-                return;
-            }
+            None | Some("") => driver.kind = None,
             Some(kind) if kind == "none" || !FORMATS.contains(&kind) => {
                 let message = format!("unknown disk snapshot driver '{kind}'");
                 let code = ErrorCode::CONFIG_UNSUPPORTED;
@@ -144,8 +114,40 @@ impl SnapshotDisk {
                 }
             }
         }
-        driver.metadata_cache =
-            driver.metadata_cache.take().filter(|cache| cache.max_size.is_some());
+        let some = |cache: &MetadataCache| cache.max_size.as_ref().is_some_and(|s| s.size > 0);
+        driver.metadata_cache = driver.metadata_cache.take().filter(some);
+        self.driver = self.driver.take().filter(|driver| *driver != SnapshotDriver::default());
+    }
+}
+
+/// Checks a new image's place and completes it; it may be empty, and is then chosen later.
+fn complete_source(kind: StorageType, source: &mut DiskSource, el: Element<'_>, cx: &mut Reader) {
+    keep_fields_of(source, kind);
+    source.startup_policy = None;
+    source.index = None;
+    source.private_data = None;
+    for path in [&mut source.file, &mut source.dev, &mut source.name] {
+        *path = path.take().filter(|path| !path.is_empty());
+    }
+    let protocol = source.protocol.as_deref().unwrap_or_default();
+    if kind == StorageType::Network && !protocol.is_empty() && !PROTOCOLS.contains(&protocol) {
+        let message =
+            format!("Invalid value for attribute 'protocol' in element 'source': '{protocol}'.");
+        let hints = hints(protocol, PROTOCOLS);
+        cx.error("snapshot.protocol", ErrorCode::XML_ERROR, el.span(), message, hints);
+    } else {
+        for found in check_image(kind, source) {
+            cx.error(found.rule, found.code, el.span(), found.message, found.hints);
+        }
+    }
+    complete_ports(kind, source);
+    let mut data = source.data_store.as_deref_mut();
+    while let Some(store) = data {
+        // Nothing else can hold the bytes of an image; libvirt does not look at what is written.
+        if let Some(format) = &mut store.format {
+            "raw".clone_into(&mut format.kind);
+        }
+        data = store.source.as_mut().and_then(|source| source.data_store.as_deref_mut());
     }
 }
 

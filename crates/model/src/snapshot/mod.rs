@@ -129,6 +129,11 @@ const RULES: &[Rule] = &[
     ("state", ErrorCode::CONFIG_UNSUPPORTED, "Invalid state '{}' in domain snapshot XML"),
     ("creationTime", ErrorCode::INTERNAL_ERROR, "missing creationTime from existing snapshot"),
     ("!disk@name", ErrorCode::INTERNAL_ERROR, "missing name from disk snapshot element"),
+    (
+        "max_size",
+        ErrorCode::XML_ERROR,
+        "Invalid value '{}' for element or attribute './driver/metadata_cache/max_size'",
+    ),
 ];
 
 /// What a snapshot that was there before must have.

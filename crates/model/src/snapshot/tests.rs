@@ -289,3 +289,51 @@ fn the_domain_inside_is_completed_but_not_judged() {
         }
     }
 }
+
+#[test]
+fn a_new_image_may_have_a_data_file() {
+    let disk = |inner: &str| old("disk-snapshot", &format!("<disks>{inner}</disks>"));
+    let data = "<dataStore type='network'><format type='qcow2'/><source protocol='nbd' name='a'>\
+                <host name='h'/></source></dataStore>";
+    let full = data.replace("qcow2", "raw").replace("'h'", "'h' port='10809'");
+    // Its own path is chosen where it has none; what else is said of it stays.
+    let text =
+        disk(&format!("<disk name='vda' snapshot='external'><source>{data}</source></disk>"));
+    let mut snapshot = read(&text, OLD);
+    let own = Disk {
+        source: Some(crate::domain::devices::disk::DiskSource {
+            file: Some("/a.qcow2".to_owned()),
+            ..Default::default()
+        }),
+        target: crate::domain::devices::disk::DiskTarget {
+            dev: "vda".to_owned(),
+            ..Default::default()
+        },
+        ..Disk::default()
+    };
+    snapshot.align(&[own], SnapshotMode::External, false).unwrap();
+    let out = written(&snapshot);
+    assert!(out.contains(&format!("<source file='/a.s'>{full}</source>")), "{out}");
+    for (inner, words) in [
+        ("<disk name='vda' type='dir'/>", "unsupported disk snapshot type 'dir'"),
+        (
+            "<disk name='vda'><driver type='xx'/><source file='a'/></disk>",
+            "unknown disk snapshot driver 'xx'",
+        ),
+        (
+            "<disk name='vda'><source file='/a'><dataStore type='file'/></source></disk>",
+            "missing data file store format",
+        ),
+        (
+            "<disk name='vda'><source file='/a'><dataStore type='network'><format type='raw'/>\
+             <source/></dataStore></source></disk>",
+            "Missing required attribute 'protocol' in element 'source'",
+        ),
+    ] {
+        let found = parse(&disk(inner), OLD).diagnostics;
+        assert_eq!(found.first().map(|d| d.message.as_str()), Some(words), "{inner}");
+    }
+    // A driver that says no format is as good as none.
+    let snapshot = read(&disk("<disk name='vda'><driver type=''/><source file='/a'/></disk>"), OLD);
+    assert!(!written(&snapshot).contains("driver"));
+}

@@ -4,6 +4,56 @@
 /// its test driver showed: schema, beginning of the path (with `=` behind it, of a word), reason.
 pub const EXCEPTIONS: &[(&str, &str, &str)] = &[
     (
+        "domainsnapshot.rng",
+        "/domainsnapshot/disks/disk/source/dataStore/format/@type=luks",
+        "refused: unknown storage source format",
+    ),
+    (
+        "domainsnapshot.rng",
+        "/domainsnapshot/disks/disk/source/dataStore/source/reservations/@managed=no",
+        "refused without a source",
+    ),
+    (
+        "domainsnapshot.rng",
+        "/domainsnapshot/revertDisks/disk/source/dataStore/format/@type=luks",
+        "refused: unknown storage source format",
+    ),
+    (
+        "domainsnapshot.rng",
+        "/domainsnapshot/revertDisks/disk/source/dataStore/source/reservations/@managed=no",
+        "refused without a source",
+    ),
+    (
+        "domain.rng",
+        "/domain/devices/disk/backingStore/source/@startupPolicy",
+        "said of the image of the disk alone",
+    ),
+    (
+        "domain.rng",
+        "/domain/devices/disk/backingStore/source/dataStore/format/metadata_cache",
+        "a data file is not cached",
+    ),
+    (
+        "domain.rng",
+        "/domain/devices/disk/source/dataStore/format/metadata_cache",
+        "a data file is not cached",
+    ),
+    (
+        "domain.rng",
+        "/domain/devices/disk/source/dataStore/source/@startupPolicy",
+        "said of the image of the disk alone",
+    ),
+    (
+        "domainsnapshot.rng",
+        "/domainsnapshot/disks/disk/source/dataStore/format/metadata_cache",
+        "a data file is not cached",
+    ),
+    (
+        "domainsnapshot.rng",
+        "/domainsnapshot/revertDisks/disk/source/dataStore/format/metadata_cache",
+        "a data file is not cached",
+    ),
+    (
         "domaincheckpoint.rng",
         "/domaincheckpoint/disks/disk/@size",
         "said of a checkpoint that is there",

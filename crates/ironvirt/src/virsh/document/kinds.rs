@@ -91,28 +91,39 @@ fn snapshot(text: &str) -> (Vec<Diagnostic>, Option<String>) {
     use model::snapshot::{Parsing, format, parse};
     let parsing = Parsing { redefine: has_time(text), internal: false };
     let mut parsed = parse(text, parsing);
-    inside(text, &mut parsed, |snapshot, ctx| snapshot.clone().complete_domains(ctx));
+    inside(text, &mut parsed, |text| {
+        let value = parse(text, parsing).value?;
+        Some(with_defaults(|ctx| value.clone().complete_domains(ctx)))
+    });
     typed(parsed, |s| format(s, false, &EVERYTHING))
 }
 
 /// The same for a checkpoint.
 fn checkpoint(text: &str) -> (Vec<Diagnostic>, Option<String>) {
     use model::checkpoint::{Parsing, format, parse};
-    let mut parsed = parse(text, Parsing { redefine: has_time(text) });
-    inside(text, &mut parsed, |checkpoint, ctx| checkpoint.clone().complete_domains(ctx));
+    let parsing = Parsing { redefine: has_time(text) };
+    let mut parsed = parse(text, parsing);
+    inside(text, &mut parsed, |text| {
+        let value = parse(text, parsing).value?;
+        Some(with_defaults(|ctx| value.clone().complete_domains(ctx)))
+    });
     typed(parsed, |c| format(c, &EVERYTHING))
 }
 
-/// Checks the definition inside such a document; what is written of it stays as it was.
+/// Checks the definition inside such a document; what is written of it stays as it was. `complete`
+/// reads a document and finds the faults of the definition in it.
 fn inside<T>(
     text: &str,
     parsed: &mut xml::Parsed<T>,
-    complete: impl FnOnce(&T, &mut DefaultsContext<'_>) -> Vec<Diagnostic>,
+    complete: impl Fn(&str) -> Option<Vec<Diagnostic>>,
 ) {
-    let Some(value) = &parsed.value else { return alone(text, &mut parsed.diagnostics) };
-    let mut found = with_defaults(|ctx| complete(value, ctx));
+    if parsed.value.is_none() {
+        return alone(text, &mut parsed.diagnostics);
+    }
+    let check = |text: &str| complete(text).unwrap_or_default();
+    let mut found = check(text);
     found.retain(|d| !NEED_EMULATOR.contains(&d.rule));
-    place::find(text, &mut found);
+    place::find(text, &mut found, &check);
     if found.iter().any(|d| d.severity == Severity::Error) {
         parsed.value = None;
     }
@@ -197,7 +208,7 @@ fn typed<T>(
 fn network(text: &str) -> (Vec<Diagnostic>, Option<String>) {
     use model::network::{FormatFlags, format, parse_checked};
     let mut parsed = parse_checked(text);
-    place::find(text, &mut parsed.diagnostics);
+    place::find(text, &mut parsed.diagnostics, &|text| parse_checked(text).diagnostics);
     let flags = FormatFlags { inactive: true, ..FormatFlags::default() };
     typed(parsed, |network| format(network, flags))
 }
@@ -220,20 +231,21 @@ const NEED_EMULATOR: &[&str] =
 
 /// A domain with its defaults filled in is checked; as it was written it is compared.
 fn domain(text: &str) -> (Vec<Diagnostic>, Option<String>) {
+    let (mut found, written) = check_domain(text);
+    place::find(text, &mut found, &|text| check_domain(text).0);
+    (found, written)
+}
+
+fn check_domain(text: &str) -> (Vec<Diagnostic>, Option<String>) {
     let parsed = model::domain::parse(text, ParseOptions::default());
     let mut diagnostics = parsed.diagnostics;
-    let Some(domain) = parsed.domain else {
-        place::find(text, &mut diagnostics);
-        return (diagnostics, None);
-    };
+    let Some(domain) = parsed.domain else { return (diagnostics, None) };
     let flags = FormatFlags { secure: true, ..FormatFlags::default() };
     let written = model::domain::format(&domain, flags);
     let mut effective = domain;
-    let mut found = with_defaults(|ctx| model::domain::defaults::apply(&mut effective, ctx));
-    found.extend(model::domain::validate(&effective));
-    found.retain(|d| !NEED_EMULATOR.contains(&d.rule));
-    place::find(text, &mut found);
-    diagnostics.extend(found);
+    diagnostics.extend(with_defaults(|ctx| model::domain::defaults::apply(&mut effective, ctx)));
+    diagnostics.extend(model::domain::validate(&effective));
+    diagnostics.retain(|d| !NEED_EMULATOR.contains(&d.rule));
     (diagnostics, Some(written))
 }
 

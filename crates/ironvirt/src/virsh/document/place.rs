@@ -1,18 +1,149 @@
 //! Where in the text a fault lies that was found in the values read from it.
+//!
+//! Values do not know where they were read. So the document is asked: the checks run again without
+//! parts of it, and the part without which the fault is gone is where it lies. Of elements that are
+//! at fault only together, such as two disks with one name, it is the last one.
+
+use std::collections::{HashMap, HashSet};
 
 use diag::{Diagnostic, Span};
 use xml::{Document, Element};
 
-/// Gives faults without a place one: that of the only attribute or text whose value the message
-/// quotes. A message that quotes nothing, or what stands in several places, stays without.
-pub fn find(text: &str, found: &mut [Diagnostic]) {
+/// Longer documents are made by programs; their faults are placed by the words they quote.
+const LONGEST: usize = 256 * 1024;
+
+/// Bytes checked again at most: some thousand times a usual domain.
+const MOST: usize = 16 * 1024 * 1024;
+
+/// Gives faults without a place one. `check` finds the faults of another text.
+pub fn find(text: &str, found: &mut [Diagnostic], check: &dyn Fn(&str) -> Vec<Diagnostic>) {
     if found.iter().all(|d| d.span.is_some()) {
         return;
     }
     let Ok(doc) = Document::parse(text) else { return };
+    let mut trials = Trials { text, check, known: HashMap::new(), left: MOST };
     for d in found.iter_mut().filter(|d| d.span.is_none()) {
-        d.span = quoted(&d.message).into_iter().find_map(|word| only(&doc, word));
+        d.span = trials.place(doc.root(), &Fault::of(d));
+        if d.span.is_none() {
+            d.span = only_quoted(doc.root(), &d.message);
+        }
     }
+}
+
+/// What tells one fault from another.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Fault {
+    rule: &'static str,
+    message: String,
+}
+
+impl Fault {
+    fn of(d: &Diagnostic) -> Self {
+        Self { rule: d.rule, message: d.message.clone() }
+    }
+}
+
+/// The document without parts of it.
+struct Trials<'a> {
+    text: &'a str,
+    check: &'a dyn Fn(&str) -> Vec<Diagnostic>,
+    /// The faults without each part that was taken out.
+    known: HashMap<(usize, usize), HashSet<Fault>>,
+    /// How many bytes may still be checked.
+    left: usize,
+}
+
+impl Trials<'_> {
+    /// Whether the fault is there without a part; none where that is not looked at any more.
+    fn has(&mut self, fault: &Fault, without: Span) -> Option<bool> {
+        let key = (without.start, without.end);
+        if let Some(faults) = self.known.get(&key) {
+            return Some(faults.contains(fault));
+        }
+        if self.text.len() > LONGEST {
+            return None;
+        }
+        self.left = self.left.checked_sub(self.text.len())?;
+        let (before, after) = (self.text.get(..without.start)?, self.text.get(without.end..)?);
+        let faults: HashSet<_> =
+            (self.check)(&format!("{before}{after}")).iter().map(Fault::of).collect();
+        let has = faults.contains(fault);
+        self.known.insert(key, faults);
+        Some(has)
+    }
+
+    /// The innermost element or value at fault; none where there is too much to look at.
+    fn place(&mut self, root: Element<'_>, fault: &Fault) -> Option<Span> {
+        let mut el = self.child_of_root(root, fault)?.unwrap_or(root);
+        while let Some(child) = self.last_needed(el, fault)? {
+            el = child;
+        }
+        // Something is missing, or the values do not go together: one that is named is the best place.
+        if let Some(span) = only_quoted(el, &fault.message) {
+            return Some(span);
+        }
+        let mut cures = Vec::new();
+        for attr in el.attrs() {
+            // The value is between quotes.
+            let end = attr.value_span().end.saturating_add(1);
+            if !self.has(fault, Span { start: attr.name_span().start, end })? {
+                cures.push(attr);
+            }
+        }
+        match cures.as_slice() {
+            [attr] => Some(attr.value_span()),
+            _ if el.children().next().is_none() && !el.text().trim().is_empty() => {
+                Some(el.text_span())
+            }
+            _ => Some(el.name_span()),
+        }
+    }
+
+    /// The part of the document without which there is no fault: devices first, as much about them
+    /// depends on machine and architecture; then the last one. `Some(None)` where no part alone is.
+    fn child_of_root<'d>(
+        &mut self,
+        root: Element<'d>,
+        fault: &Fault,
+    ) -> Option<Option<Element<'d>>> {
+        let mut children: Vec<_> = root.children().collect();
+        children.reverse();
+        children.sort_by_key(|el| !el.is("devices", None));
+        for el in children {
+            if !self.has(fault, el.full_span())? {
+                return Some(Some(el));
+            }
+        }
+        Some(None)
+    }
+
+    /// The last child that the fault needs, of those that stand before the first that it does not;
+    /// `Some(None)` where it needs none.
+    fn last_needed<'d>(&mut self, el: Element<'d>, fault: &Fault) -> Option<Option<Element<'d>>> {
+        let children: Vec<_> = el.children().collect();
+        let Some(end) = children.last().map(|last| last.full_span().end) else { return Some(None) };
+        // With the first `without` of them the fault is not there, with the first `with` it is.
+        let (mut without, mut with) = (0, children.len());
+        if self.has(fault, Span { start: children.first()?.full_span().start, end })? {
+            return Some(None);
+        }
+        while without + 1 < with {
+            let middle = without.midpoint(with);
+            let start = children.get(middle)?.full_span().start;
+            if self.has(fault, Span { start, end })? {
+                with = middle;
+            } else {
+                without = middle;
+            }
+        }
+        Some(children.get(without).copied())
+    }
+}
+
+/// The place of the only attribute or text whose value the message quotes. A message that quotes
+/// nothing, or what stands in several places, has none.
+fn only_quoted(el: Element<'_>, message: &str) -> Option<Span> {
+    quoted(message).into_iter().find_map(|word| only(el, word))
 }
 
 /// The words in quotes.
@@ -20,10 +151,10 @@ fn quoted(message: &str) -> Vec<&str> {
     message.split('\'').skip(1).step_by(2).filter(|w| !w.is_empty()).collect()
 }
 
-/// The place of a value that stands in the document once.
-fn only(doc: &Document<'_>, word: &str) -> Option<Span> {
+/// The place of a value that stands in the element once.
+fn only(el: Element<'_>, word: &str) -> Option<Span> {
     let mut places = Vec::new();
-    collect(doc.root(), word, &mut places);
+    collect(el, word, &mut places);
     match places.as_slice() {
         [one] => Some(*one),
         _ => None,
@@ -51,27 +182,74 @@ mod tests {
     use super::*;
     use diag::{ErrorCode, Severity};
 
+    fn fault(message: &str) -> Diagnostic {
+        Diagnostic {
+            rule: "r",
+            severity: Severity::Error,
+            code: ErrorCode::XML_ERROR,
+            span: None,
+            message: message.to_owned(),
+            domain: None,
+            hints: Vec::new(),
+        }
+    }
+
     #[test]
     fn a_value_that_stands_once_is_found() {
         let text = "<a b='x'><c>yy</c><d e='z'/><d e='z'/></a>";
         for (message, expected) in [
             ("'x' is wrong", Some("x")),
             ("the 'z' of 'yy'", Some("yy")),
-            ("'z'", None),
-            ("nothing", None),
+            ("'z'", Some("a")),
+            ("nothing", Some("a")),
         ] {
-            let mut found = [Diagnostic {
-                rule: "r",
-                severity: Severity::Error,
-                code: ErrorCode::XML_ERROR,
-                span: None,
-                message: message.to_owned(),
-                domain: None,
-                hints: Vec::new(),
-            }];
-            find(text, &mut found);
+            let mut found = [fault(message)];
+            find(text, &mut found, &|_| vec![fault(message)]);
             let place = found[0].span.map(|s| &text[s.start..s.end]);
             assert_eq!(place, expected, "{message}");
         }
+    }
+
+    #[test]
+    fn what_a_fault_needs_is_found() {
+        let text = "<a><o k='z'/><devices><d e='z'/><d e='y'/><d><f g='z' h='i'>t</f></d><d e='z'/>\
+                    </devices><p/></a>";
+        // (words without which there is no fault, its place)
+        for (needs, expected) in [
+            (&["e='y'"][..], "y"),
+            (&["f g"], "z"),
+            (&["g='z'"], "z"),
+            (&["g='z'", "h='i'"], "t"),
+            (&["<o", "e='y'"], "y"),
+            (&["<o"], "o"),
+            (&["<o", "<p"], "p"),
+            (&["<devices"], "devices"),
+            (&["<a"], "a"),
+        ] {
+            let check = |text: &str| {
+                let there = needs.iter().all(|part| text.contains(part));
+                there.then(|| fault("no word")).into_iter().collect()
+            };
+            let mut found = [fault("no word")];
+            find(text, &mut found, &check);
+            let place = found[0].span.map(|s| &text[s.start..s.end]);
+            assert_eq!(place, Some(expected), "{needs:?}");
+        }
+    }
+
+    #[test]
+    fn no_more_is_checked_than_is_allowed() {
+        let devices = "<d e='1'/>".repeat(20_000);
+        let text = format!("<a><devices>{devices}</devices></a>");
+        let bytes = std::cell::Cell::new(0);
+        let check = |text: &str| -> Vec<Diagnostic> {
+            bytes.set(bytes.get() + text.len());
+            let there = text.contains("<d ");
+            (0..1000).filter(|_| there).map(|at| fault(&format!("fault {at}"))).collect()
+        };
+        let mut found = check(&text);
+        bytes.set(0);
+        find(&text, &mut found, &check);
+        assert!(bytes.get() <= MOST, "{}", bytes.get());
     }
 }

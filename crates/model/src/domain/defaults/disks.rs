@@ -66,38 +66,47 @@ fn complete(disk: &mut Disk) {
     {
         disk.target.tray = None;
     }
-    if disk.encryption.is_some() || disk.source.as_ref().is_some_and(|s| s.encryption.is_some()) {
-        let inner = disk.source.as_mut().and_then(|s| s.encryption.as_mut());
-        for e in [disk.encryption.as_mut(), inner].into_iter().flatten() {
-            engine(e);
-        }
-    }
-    let mut next = disk.backing_store.as_deref_mut();
-    while let Some(b) = next {
-        if let Some(e) = b.source.as_mut().and_then(|s| s.encryption.as_mut()) {
-            engine(e);
-        }
-        next = b.backing_store.as_deref_mut();
-    }
+    disk.encryption.as_deref_mut().into_iter().for_each(engine);
     if let Some(s) = disk.source.as_mut() {
-        for h in &mut s.hosts {
-            if h.transport == Some(NetworkTransport::Tcp) {
-                h.transport = None;
-            }
-        }
         if s.startup_policy == Some(crate::domain::devices::disk::StartupPolicy::Mandatory) {
             s.startup_policy = None;
         }
+        complete_image(disk.kind, s);
     }
-    if let Some(s) = disk.source.as_mut()
-        && disk.kind == StorageType::Network
-    {
-        fill_ports(s);
+    let mut next = disk.backing_store.as_deref_mut();
+    while let Some(b) = next {
+        if let (Some(kind), Some(s)) = (b.kind, b.source.as_mut()) {
+            complete_image(kind, s);
+        }
+        next = b.backing_store.as_deref_mut();
+    }
+}
+
+/// Completes an image; what holds its data is not decrypted.
+fn complete_image(kind: StorageType, s: &mut DiskSource) {
+    complete_ports(kind, s);
+    s.encryption.as_deref_mut().into_iter().for_each(engine);
+}
+
+/// Says where the servers of an image are reached, and of the one that holds its data.
+pub(crate) fn complete_ports(kind: StorageType, s: &mut DiskSource) {
+    let (mut kind, mut next) = (kind, Some(s));
+    while let Some(s) = next {
+        for h in s.hosts.iter_mut().filter(|h| h.transport == Some(NetworkTransport::Tcp)) {
+            h.transport = None;
+        }
+        if kind == StorageType::Network {
+            fill_ports(s);
+        }
+        next = s.data_store.as_deref_mut().and_then(|data| {
+            kind = data.kind;
+            data.source.as_mut()
+        });
     }
 }
 
 /// Gives servers without a port that of the protocol.
-pub(crate) fn fill_ports(s: &mut DiskSource) {
+fn fill_ports(s: &mut DiskSource) {
     let port = match s.protocol.as_deref() {
         Some("nbd") => Some("10809"),
         Some("http") => Some("80"),

@@ -2,11 +2,13 @@
 //! have, and of devices that are none.
 
 use super::machine::Machine;
-use crate::domain::address::Address;
+use crate::domain::address::{Address, is_pci_place};
 use crate::domain::devices::Devices;
 use crate::domain::devices::chardev::CharTargetType;
 use crate::domain::devices::controller::{Controller, ControllerType};
 use crate::domain::devices::memballoon::BalloonModel;
+use crate::domain::devices::memory::{MemoryDevice, MemoryModel};
+use crate::domain::devices::video::{Video, VideoType};
 
 /// Drops them, so that the devices are placed as if nothing had been said.
 pub(super) fn drop(dev: &mut Devices, m: &Machine) {
@@ -16,6 +18,14 @@ pub(super) fn drop(dev: &mut Devices, m: &Machine) {
     }
     for b in dev.memballoons.iter_mut().filter(|b| b.model == BalloonModel::None) {
         b.address = b.address.take().filter(|a| !foreign(a));
+    }
+    let is_none = |v: &&mut Video| v.model.as_ref().is_some_and(|m| m.kind == VideoType::None);
+    for v in dev.videos.iter_mut().filter(is_none) {
+        v.address = v.address.take().filter(|a| !foreign(a));
+    }
+    let dimm = |m: &&mut MemoryDevice| matches!(m.model, MemoryModel::Dimm | MemoryModel::Nvdimm);
+    for m in dev.memories.iter_mut().filter(dimm) {
+        m.address = m.address.take().filter(|a| matches!(a, Address::Dimm(_)) || is_pci_place(a));
     }
     for h in &mut dev.hubs {
         h.address = h.address.take().filter(|a| matches!(a, Address::Usb(_)));

@@ -179,7 +179,8 @@ fn spapr(d: &mut Domain, pseries: bool) {
         let open = match a {
             None => wanted,
             Some(Address::SpaprVio(x)) => x.reg.is_none(),
-            _ => false,
+            // There is no other place for such a device.
+            Some(_) => wanted,
         };
         if open {
             let reg = from.entry(first).or_insert(first);

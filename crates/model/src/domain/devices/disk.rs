@@ -559,8 +559,8 @@ pub struct DiskSource {
     /// Element `<ssl>`.
     #[xml(child, needs_text = "verify")]
     pub ssl: Option<SslVerify>,
-    /// Element `<cookies>`.
-    #[xml(child)]
+    /// Element `<cookies>`: they open a session, so only who may see passwords sees them.
+    #[xml(child, secret)]
     pub cookies: Option<Cookies>,
     /// Element `<readahead>`.
     #[xml(child, needs_text = "size", empty_absent)]
@@ -609,9 +609,10 @@ impl DiskSource {
 
 /// qcow2 data file.
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
+#[xml(check = DataStore::check)]
 pub struct DataStore {
     /// Attribute `type`.
-    #[xml(attr, name = "type")]
+    #[xml(attr, name = "type", fault = (ErrorCode::XML_ERROR, "unknown storage source type '{}'"))]
     pub kind: StorageType,
     /// Element `<format>`.
     #[xml(child)]
@@ -619,6 +620,21 @@ pub struct DataStore {
     /// Element `<source>`.
     #[xml(child)]
     pub source: Option<DiskSource>,
+}
+
+impl DataStore {
+    /// Its format and its place are named, even if the place is empty.
+    fn check(&mut self, el: xml::Element<'_>, r: &mut xml::Reader) {
+        let words = if self.format.as_ref().is_none_or(|format| format.kind.is_empty()) {
+            "missing data file store format"
+        } else if el.child("source").is_none() {
+            "missing disk data file store source"
+        } else {
+            return;
+        };
+        let code = ErrorCode::XML_ERROR;
+        r.error("domain.disk-data-store", code, el.name_span(), words, Vec::new());
+    }
 }
 
 /// One layer below; empty ends the chain.
@@ -657,7 +673,7 @@ impl BackingStore {
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct ImageFormat {
     /// Attribute `type`.
-    #[xml(attr, name = "type", missing = (ErrorCode::XML_ERROR, "missing disk backing store format"))]
+    #[xml(attr, name = "type", default)]
     pub kind: String,
     /// Element `<metadata_cache>`.
     #[xml(child)]

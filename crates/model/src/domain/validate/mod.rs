@@ -35,7 +35,7 @@ const OF_QEMU: &[&str] =
 /// What is wrong with an image by itself, such as one that a snapshot names; no places.
 pub(crate) fn check_image(kind: StorageType, source: &DiskSource) -> Vec<Diagnostic> {
     let mut faults = Faults::new();
-    core::disk_image(kind, source, &mut faults);
+    core::image(kind, source, &mut faults);
     faults.list
 }
 

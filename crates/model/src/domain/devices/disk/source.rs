@@ -212,8 +212,8 @@ pub struct EncryptionSecret {
 /// Cipher of a new image.
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct EncryptionCipher {
-    /// Attribute `name`.
-    #[xml(attr)]
+    /// Attribute `name`; checked with the encryption.
+    #[xml(attr, default)]
     pub name: String,
     /// Attribute `size`.
     #[xml(attr)]
@@ -229,8 +229,8 @@ pub struct EncryptionCipher {
 /// Initialization vectors of a new image.
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct EncryptionIvGen {
-    /// Attribute `name`.
-    #[xml(attr, missing = (ErrorCode::XML_ERROR, "missing ivgen info name string"))]
+    /// Attribute `name`; checked with the encryption.
+    #[xml(attr, default)]
     pub name: String,
     /// Attribute `hash`.
     #[xml(attr)]

@@ -4,19 +4,20 @@ use diag::ErrorCode;
 
 use super::super::Faults;
 use crate::domain::devices::disk::{
-    AuthSecret, BackingStore, Disk, DiskDevice, DiskSource, Encryption, NetworkHost,
-    NetworkTransport, SourceIdentity, StartupPolicy, StorageType,
+    AuthSecret, BackingStore, Disk, DiskAuth, DiskDevice, DiskSource, Encryption, ImageFormat,
+    NetworkHost, NetworkTransport, Reservations, SourceIdentity, StartupPolicy, StorageType,
 };
 
 pub(super) fn check(x: &Disk, out: &mut Faults) {
-    required(x, out);
+    if let Some(s) = &x.source {
+        image(x.kind, s, out);
+        secret_fits(s, s.auth.as_deref().or(x.auth.as_deref()), out);
+    }
+    there(x, out);
     for layer in x.layers() {
         backing(layer, out);
     }
     let Some(s) = &x.source else { return };
-    if x.kind == StorageType::Network {
-        network(s, out);
-    }
     if x.auth.is_some() && s.auth.is_some() {
         out.unsupported("domain.disk-auth", "an <auth> definition already found for disk source");
     }
@@ -26,13 +27,10 @@ pub(super) fn check(x: &Disk, out: &mut Faults) {
             "an <encryption> definition already found for disk source",
         );
     }
-    for auth in [&x.auth, &s.auth].into_iter().flatten() {
-        match &auth.secret {
-            Some(secret) => self::secret(s, secret, out),
-            None => out.xml("domain.disk-auth", "Missing <secret> element in auth"),
-        }
+    if let Some(auth) = &x.auth {
+        self::auth(auth, out);
     }
-    for e in [&x.encryption, &s.encryption].into_iter().flatten() {
+    if let Some(e) = &x.encryption {
         encryption(e, out);
     }
     if let Some(policy) = s.startup_policy {
@@ -52,29 +50,54 @@ pub(super) fn check(x: &Disk, out: &mut Faults) {
             );
         }
     }
-    if let Some(r) = &s.reservations
-        && r.managed == xml::YesNo::No
-    {
-        let part = |value: Option<&str>, what: &str, wanted: Option<&str>, out: &mut Faults| {
-            let words = match (value.filter(|v| !v.is_empty()), wanted) {
-                (None, _) => format!("missing {what} for <reservations/>"),
-                (Some(value), Some(wanted)) if value != wanted => {
-                    format!("unsupported {what} for <reservations/>: {value}")
-                }
-                _ => return,
-            };
-            out.xml("domain.disk-reservations", words);
-        };
-        let source = r.source.as_ref();
-        part(source.map(|s| s.kind.as_str()), "connection type", Some("unix"), out);
-        part(source.and_then(|s| s.path.as_deref()), "path", None, out);
-        part(source.and_then(|s| s.mode.as_deref()), "connection mode", Some("client"), out);
-    }
     if s.reservations.is_some() && x.device != DiskDevice::Lun {
         out.unsupported("domain.disk-reservations", "<reservations/> allowed only for lun devices");
     }
+}
+
+/// What the place of an image must say, whatever names it: a disk, an image above it, the image whose
+/// data it holds, a snapshot.
+pub(in super::super) fn image(kind: StorageType, s: &DiskSource, out: &mut Faults) {
+    required(kind, s, out);
+    if kind == StorageType::Network {
+        network(s, out);
+    }
     cookies(s, out);
+    if let Some(auth) = &s.auth {
+        self::auth(auth, out);
+    }
+    if let Some(e) = &s.encryption {
+        encryption(e, out);
+    }
+    if let Some(r) = &s.reservations {
+        reservations(r, out);
+    }
     labels(s, out);
+    let Some(data) = &s.data_store else { return };
+    format(data.format.as_ref(), "missing data file store format", "domain.disk-data-store", out);
+    if let Some(s) = &data.source {
+        image(data.kind, s, out);
+    }
+}
+
+fn reservations(r: &Reservations, out: &mut Faults) {
+    if r.managed == xml::YesNo::Yes {
+        return;
+    }
+    let mut part = |value: Option<&str>, what: &str, wanted: Option<&str>| {
+        let words = match (value.filter(|v| !v.is_empty()), wanted) {
+            (None, _) => format!("missing {what} for <reservations/>"),
+            (Some(value), Some(wanted)) if value != wanted => {
+                format!("unsupported {what} for <reservations/>: {value}")
+            }
+            _ => return,
+        };
+        out.xml("domain.disk-reservations", words);
+    };
+    let source = r.source.as_ref();
+    part(source.map(|s| s.kind.as_str()), "connection type", Some("unix"));
+    part(source.and_then(|s| s.path.as_deref()), "path", None);
+    part(source.and_then(|s| s.mode.as_deref()), "connection mode", Some("client"));
 }
 
 /// Formats of images.
@@ -86,88 +109,38 @@ pub(super) const FORMATS: [&str; 17] = [
 /// An image that another one stands on.
 fn backing(b: &BackingStore, out: &mut Faults) {
     let Some(kind) = b.kind else { return };
-    match b.format.as_ref().map(|format| format.kind.as_str()) {
-        None | Some("") => out.xml("domain.disk-backing", "missing disk backing store format"),
-        Some(format) if !FORMATS.contains(&format) => {
-            out.xml("domain.disk-backing", format!("unknown storage source format '{format}'"));
+    let missing = "missing disk backing store format";
+    format(b.format.as_ref(), missing, "domain.disk-backing", out);
+    if let Some(s) = &b.source {
+        image(kind, s, out);
+        secret_fits(s, s.auth.as_deref(), out);
+    }
+}
+
+/// The format that an image below another one, or beside it, must have.
+fn format(found: Option<&ImageFormat>, missing: &str, rule: &'static str, out: &mut Faults) {
+    match found.map(|format| format.kind.as_str()) {
+        None | Some("") => out.xml(rule, missing),
+        Some(format) if format == "none" || !FORMATS.contains(&format) => {
+            out.xml(rule, format!("unknown storage source format '{format}'"));
         }
         Some(_) => {}
     }
-    let Some(s) = &b.source else { return };
-    if kind == StorageType::Network {
-        if s.protocol.is_none() {
-            out.xml(
-                "domain.disk-source",
-                "Missing required attribute 'protocol' in element 'source'",
-            );
-        }
-        network(s, out);
-    }
-    for e in s.encryption.iter() {
-        encryption(e, out);
-    }
-    labels(s, out);
 }
 
-/// What can be wrong with an image by itself, such as one that a snapshot names.
-pub(in super::super) fn disk_image(kind: StorageType, source: &DiskSource, out: &mut Faults) {
-    let disk =
-        Disk { kind, device: DiskDevice::Lun, source: Some(source.clone()), ..Disk::default() };
-    check(&disk, out);
-}
-
-/// What each kind of storage must name.
-fn required(x: &Disk, out: &mut Faults) {
+/// Whether a disk names an image at all.
+fn there(x: &Disk, out: &mut Faults) {
     let s = x.source.as_ref();
     let missing = |name: &str| format!("Missing required attribute '{name}' in element 'source'");
+    let removable = matches!(x.device, DiskDevice::Cdrom | DiskDevice::Floppy);
+    let empty = match x.kind {
+        StorageType::File => s.is_none_or(|s| s.file.is_none()),
+        StorageType::Block => s.is_none_or(|s| s.dev.is_none()),
+        StorageType::Dir => s.is_none_or(|s| s.dir.is_none()),
+        _ => false,
+    };
     match x.kind {
-        StorageType::Network if s.is_none_or(|s| s.protocol.is_none()) => {
-            let removable = matches!(x.device, DiskDevice::Cdrom | DiskDevice::Floppy);
-            if s.is_some() || !removable {
-                out.xml("domain.disk-source", missing("protocol"));
-            }
-        }
-        StorageType::Nvme => {
-            let Some(s) = s.filter(|s| s.kind.is_some()) else {
-                out.xml("domain.disk-source", "missing 'type' attribute to disk source");
-                return;
-            };
-            if let Some(kind) = s.kind.as_deref().filter(|kind| *kind != "pci") {
-                out.xml("domain.disk-source", format!("unsupported source type '{kind}'"));
-            }
-            match s.namespace {
-                None => out.xml("domain.disk-source", missing("namespace")),
-                Some(0) => out.unsupported("domain.disk-nvme", "NVMe namespace can't be zero"),
-                _ => {}
-            }
-            if s.address.is_none() {
-                out.xml("domain.disk-source", "NVMe disk source is missing address");
-            }
-        }
-        StorageType::Vhostuser => match s.and_then(|s| s.kind.as_deref()) {
-            None => {
-                out.xml("domain.disk-source", "missing 'type' attribute for vhostuser disk source")
-            }
-            Some("unix") if s.is_some_and(|s| s.path.is_none()) => {
-                out.xml("domain.disk-source", "missing 'path' attribute for vhostuser disk source");
-            }
-            Some("unix") => {}
-            Some(_) => {
-                out.xml("domain.disk-source", "invalid 'type' attribute for vhostuser disk source")
-            }
-        },
-        StorageType::Volume if s.is_some_and(|s| s.pool.is_some() != s.volume.is_some()) => {
-            out.xml(
-                "domain.disk-source",
-                "'pool' and 'volume' must be specified together for 'pool' type source",
-            );
-        }
-        StorageType::Vhostvdpa if s.is_none_or(|s| s.dev.is_none()) => {
-            out.xml("domain.disk-source", missing("dev"));
-        }
-        StorageType::File | StorageType::Block | StorageType::Dir
-            if s.is_none() && !matches!(x.device, DiskDevice::Cdrom | DiskDevice::Floppy) =>
-        {
+        _ if empty && !removable => {
             let dev = &x.target.dev;
             out.code(
                 "domain.disk-source",
@@ -175,6 +148,56 @@ fn required(x: &Disk, out: &mut Faults) {
                 format!("missing source information for device {dev}"),
             );
         }
+        StorageType::Network if s.is_none() && !removable => {
+            out.xml("domain.disk-source", missing("protocol"));
+        }
+        StorageType::Nvme if s.is_none() => {
+            out.xml("domain.disk-source", "missing 'type' attribute to disk source");
+        }
+        StorageType::Vhostuser if s.is_none() => {
+            out.xml("domain.disk-source", "missing 'type' attribute for vhostuser disk source");
+        }
+        StorageType::Vhostvdpa if s.is_none() => out.xml("domain.disk-source", missing("dev")),
+        StorageType::Nvme if s.is_some_and(|s| s.namespace == Some(0)) => {
+            out.unsupported("domain.disk-nvme", "NVMe namespace can't be zero");
+        }
+        _ => {}
+    }
+}
+
+/// What each kind of storage must name.
+fn required(kind: StorageType, s: &DiskSource, out: &mut Faults) {
+    let missing = |name: &str| format!("Missing required attribute '{name}' in element 'source'");
+    let rule = "domain.disk-source";
+    match kind {
+        StorageType::Network if s.protocol.is_none() => out.xml(rule, missing("protocol")),
+        StorageType::Nvme => {
+            let Some(kind) = s.kind.as_deref() else {
+                out.xml(rule, "missing 'type' attribute to disk source");
+                return;
+            };
+            if kind != "pci" {
+                out.xml(rule, format!("unsupported source type '{kind}'"));
+            }
+            if s.namespace.is_none() {
+                out.xml(rule, missing("namespace"));
+            }
+            if s.address.is_none() {
+                out.xml(rule, "NVMe disk source is missing address");
+            }
+        }
+        StorageType::Vhostuser => match s.kind.as_deref() {
+            None => out.xml(rule, "missing 'type' attribute for vhostuser disk source"),
+            Some("unix") if s.path.is_none() => {
+                out.xml(rule, "missing 'path' attribute for vhostuser disk source");
+            }
+            Some("unix") => {}
+            Some(_) => out.xml(rule, "invalid 'type' attribute for vhostuser disk source"),
+        },
+        StorageType::Volume if s.pool.is_some() != s.volume.is_some() => {
+            out.xml(rule, "'pool' and 'volume' must be specified together for 'pool' type source");
+        }
+        StorageType::Vhostvdpa if s.dev.is_none() => out.xml(rule, missing("dev")),
         _ => {}
     }
 }
@@ -238,7 +261,14 @@ pub(super) fn port(h: &NetworkHost, out: &mut Faults) {
     out.code("domain.disk-host", ErrorCode::INVALID_ARG, words);
 }
 
-fn secret(s: &DiskSource, secret: &AuthSecret, out: &mut Faults) {
+fn auth(auth: &DiskAuth, out: &mut Faults) {
+    match &auth.secret {
+        Some(secret) => self::secret(secret, out),
+        None => out.xml("domain.disk-auth", "Missing <secret> element in auth"),
+    }
+}
+
+fn secret(secret: &AuthSecret, out: &mut Faults) {
     if secret.uuid.is_some() == secret.usage.is_some() {
         let neither = secret.uuid.is_none();
         let words = if neither {
@@ -251,12 +281,16 @@ fn secret(s: &DiskSource, secret: &AuthSecret, out: &mut Faults) {
     if !["ceph", "iscsi", "volume", "tls", "vtpm"].contains(&secret.kind.as_str()) {
         out.unsupported("domain.disk-auth", format!("unknown secret type '{}'", secret.kind));
     }
+}
+
+/// Whether the secret is one of the protocol; nobody asks that of what holds an image's data.
+fn secret_fits(s: &DiskSource, auth: Option<&DiskAuth>, out: &mut Faults) {
     let want = match s.protocol.as_deref() {
-        Some("iscsi") => Some("iscsi"),
-        Some("rbd") => Some("ceph"),
-        _ => None,
+        Some("iscsi") => "iscsi",
+        Some("rbd") => "ceph",
+        _ => return,
     };
-    if want.is_some_and(|w| w != secret.kind) {
+    if let Some(secret) = auth.and_then(|auth| auth.secret.as_ref()).filter(|s| s.kind != want) {
         out.unsupported("domain.disk-auth", format!("invalid secret type '{}'", secret.kind));
     }
 }
@@ -271,8 +305,17 @@ fn encryption(e: &Encryption, out: &mut Faults) {
             format!("unknown volume encryption format type {name}"),
         );
     }
-    if e.ivgen.is_some() && e.cipher.is_none() {
-        out.xml("domain.disk-encryption", "ivgen element found, but cipher is missing");
+    match (&e.cipher, &e.ivgen) {
+        (Some(cipher), _) if cipher.name.is_empty() => {
+            out.xml("domain.disk-encryption", "cipher info missing 'name' attribute");
+        }
+        (None, Some(_)) => {
+            out.xml("domain.disk-encryption", "ivgen element found, but cipher is missing");
+        }
+        (_, Some(ivgen)) if ivgen.name.is_empty() => {
+            out.xml("domain.disk-encryption", "missing ivgen info name string");
+        }
+        _ => {}
     }
     for s in &e.secrets {
         if s.kind.is_empty() {

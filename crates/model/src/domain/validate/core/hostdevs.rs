@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::super::Faults;
-use crate::domain::address::{self, Address};
+use crate::domain::address;
 use crate::domain::devices::Devices;
 use crate::domain::devices::disk::SgIo;
 use crate::domain::devices::hostdev::{Hostdev, HostdevMode, HostdevSource, HostdevType};
@@ -261,12 +261,11 @@ fn mdev(h: &Hostdev, s: &HostdevSource, out: &mut Faults) {
     if h.model.is_none() {
         out.xml("domain.hostdev-mdev", "Missing required attribute 'model' in element 'hostdev'");
     }
-    let kind = match (&h.address, model) {
-        (Some(Address::Drive(_)), _) => Some("drive"),
-        (Some(Address::Pci(_)), "vfio-ccw") => Some("pci"),
-        (Some(Address::Ccw(_)), "vfio-pci") => Some("ccw"),
-        _ => None,
-    };
+    let kind = h.address.as_ref().map(address::kind).filter(|kind| match model {
+        "vfio-pci" => *kind != "pci",
+        "vfio-ccw" => *kind != "ccw",
+        _ => *kind == "drive",
+    });
     if let Some(kind) = kind {
         out.xml(
             "domain.hostdev-address",

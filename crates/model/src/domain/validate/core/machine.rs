@@ -4,7 +4,7 @@ use xml::{OnOff, YesNo};
 
 use super::super::Faults;
 use crate::domain::Domain;
-use crate::domain::address::Address;
+use crate::domain::address::is_pci_place;
 use crate::domain::defaults::Machine;
 use crate::domain::devices::Devices;
 use crate::domain::devices::audio::AudioIo;
@@ -462,7 +462,7 @@ fn memory(m: &MemoryDevice, out: &mut Faults) {
         }
         MemoryModel::Dimm | MemoryModel::SgxEpc => {}
     }
-    if let Some(Address::Pci(_)) = &m.address
+    if m.address.as_ref().is_some_and(is_pci_place)
         && matches!(m.model, MemoryModel::Dimm | MemoryModel::Nvdimm)
     {
         out.unsupported(

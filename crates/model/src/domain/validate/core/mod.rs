@@ -15,8 +15,9 @@ mod usb;
 
 use super::Faults;
 use crate::domain::Domain;
+use crate::domain::address::Address;
 
-pub(super) use disk_source::disk_image;
+pub(super) use disk_source::image;
 
 /// Checks a domain whose type defaults are filled in.
 pub(super) fn check(d: &Domain, out: &mut Faults) {
@@ -24,6 +25,7 @@ pub(super) fn check(d: &Domain, out: &mut Faults) {
     cpu::check(d, out);
     tune::check(d, out);
     unique::check(d, out);
+    unassigned(d, out);
     if let Some(dev) = &d.devices {
         disks::check(dev, out);
         interfaces::check(dev, out);
@@ -31,6 +33,18 @@ pub(super) fn check(d: &Domain, out: &mut Faults) {
         hostdevs::check(dev, out);
         machine::check(d, dev, out);
     }
+}
+
+/// Devices that need no place have none, other than by being left without one.
+fn unassigned(d: &Domain, out: &mut Faults) {
+    crate::domain::walk::look_at_each(d, &mut |i| {
+        if matches!(i.address, Some(Address::Unassigned(_))) && i.element != "hostdev" {
+            out.unsupported(
+                "domain.unassigned-address",
+                "address of type 'unassigned' is supported only for hostdevs",
+            );
+        }
+    });
 }
 
 /// Checks what is said of a firmware that is to be chosen; one that is named may yet turn out to be

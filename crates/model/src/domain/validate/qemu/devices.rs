@@ -417,10 +417,6 @@ fn addresses(d: &Domain, m: &Machine, out: &mut Faults) {
             "domain.ccw-address",
             format!("CCW addresses are not supported by machine type '{}'", m.name),
         ),
-        Some(Address::Unassigned(_)) if i.element != "hostdev" => out.unsupported(
-            "domain.unassigned-address",
-            "address of type 'unassigned' is supported only for hostdevs",
-        ),
         Some(Address::VirtioS390(_)) => {
             out.xml("domain.address", "virtio-s390 bus doesn't have an address");
         }

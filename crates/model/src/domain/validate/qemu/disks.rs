@@ -396,19 +396,19 @@ fn throttle(x: &Disk, out: &mut Faults) {
 fn data_store(source: &DiskSource, format: &str, out: &mut Faults) {
     let Some(data) = &source.data_store else { return };
     let rule = "domain.disk-data-store";
-    match (&data.format, &data.source) {
-        (None, _) => out.xml(rule, "missing data file store format"),
-        (_, None) => out.xml(rule, "missing disk data file store source"),
-        (_, Some(source)) if source.slices.is_some() => {
-            out.xml(rule, "slices are not supported for <dataStore>");
-        }
-        (Some(kind), _) if kind.kind != "raw" => {
-            out.unsupported(rule, "only 'raw' images supported as <dataStore>");
-        }
-        _ if format != "qcow2" => {
-            out.unsupported(rule, "<dataStore> feature available only with qcow2 images");
-        }
-        _ => {}
+    let below = data.source.as_ref();
+    if below.is_some_and(|source| source.slices.is_some()) {
+        out.xml(rule, "slices are not supported for <dataStore>");
+    } else if data.format.as_ref().is_some_and(|format| format.kind != "raw") {
+        out.unsupported(rule, "only 'raw' images supported as <dataStore>");
+    } else if format != "qcow2" {
+        out.unsupported(rule, "<dataStore> feature available only with qcow2 images");
+    } else if below.is_some_and(|source| source.data_store.is_some()) {
+        out.xml(
+            rule,
+            "The <source> of <dataStore> can't have another nested <dataStore> or <backingStore> \
+             element",
+        );
     }
 }
 
