@@ -48,6 +48,48 @@ fn text_that_is_not_xml_is_refused() {
 }
 
 #[test]
+fn what_the_emulator_lacks_is_refused_before_anything_is_touched() {
+    let daemon = Daemon::start();
+    let emulator = "/usr/bin/qemu-system-s390x";
+    if daemon.is_external() || !std::path::Path::new(emulator).exists() {
+        return;
+    }
+    let define = |devices: &str| {
+        let xml = format!(
+            "<domain type='qemu'><name>lacking</name>
+             <uuid>6e9e8c52-77b6-4c39-a2bd-2cdf2d1f6b0e</uuid><memory unit='MiB'>128</memory>
+             <os><type arch='s390x' machine='s390-ccw-virtio'>hvm</type></os>
+             <devices><emulator>{emulator}</emulator>{devices}</devices></domain>"
+        );
+        daemon.define(&xml).ok();
+    };
+    // The interface has a model of the user's own: libvirt leaves it to QEMU.
+    define("<interface type='user'/><interface type='user'><model type='e1000'/></interface>");
+    let expected = format!("<interface[2]> needs the device 'e1000', which {emulator} (version ");
+    let refused = |verb: &str| {
+        let said = daemon.ironvirt(verb).failed();
+        assert!(said.contains(&expected) && said.contains(") lacks"), "{verb}: {said}");
+    };
+    refused("start lacking");
+    daemon.wait_for_state("lacking", "shut off (failed)");
+    let log = daemon.path("var/log/libvirt/qemu/lacking.log");
+    assert!(!log.exists(), "QEMU was not run, nor its log begun");
+    refused("explain lacking");
+    refused("start lacking --dry-run");
+    define("<controller type='scsi' model='virtio-scsi'/>");
+    daemon.virsh("start lacking --paused").ok();
+    let device = "<interface type='user'><model type='e1000'/></interface>";
+    let file = daemon.write("device.xml", device);
+    let before = daemon.virsh("dumpxml lacking").ok();
+    let said = daemon.virsh(&format!("attach-device lacking {}", file.display())).failed();
+    let expected = "needs the device 'e1000', which ";
+    assert!(said.contains(expected) && !said.contains("QEMU command"), "{said}");
+    assert_eq!(daemon.virsh("dumpxml lacking").ok(), before);
+    daemon.virsh("destroy lacking").ok();
+    daemon.virsh("undefine lacking").ok();
+}
+
+#[test]
 fn a_missing_disk_is_named() {
     let daemon = Daemon::start();
     let xml = domains::boot_sector(&daemon, "nodisk");

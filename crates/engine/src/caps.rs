@@ -5,7 +5,7 @@ use diag::{ErrorCode, VirError};
 use host::probe::{Account, Conversation};
 use model::capabilities::firmware::Firmware;
 use model::capabilities::qemu::{Accel, CacheKey, Exchange, ProbeKind, QemuCaps};
-use model::capabilities::qemu::{cpu_commands, probe_commands, rules_id};
+use model::capabilities::qemu::{complete, cpu_commands, probe_commands, rules_id};
 use model::domain::defaults::EmulatorDefaults;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -95,6 +95,8 @@ pub struct CapsStore {
     slots: Mutex<HashMap<String, Arc<Mutex<Slot>>>>,
     /// The emulator of which a record is used, whether it is installed or not.
     recorded: Option<String>,
+    /// How long a binary may take to answer all questions.
+    patience: Duration,
 }
 
 impl CapsStore {
@@ -105,7 +107,15 @@ impl CapsStore {
         let mut hasher = DefaultHasher::new();
         account.hash(&mut hasher);
         let host = format!("{kernel} kvm={kvm_usable} account={:016x}", hasher.finish());
-        Self { folder, account, kvm_usable, host, slots: Mutex::default(), recorded: None }
+        Self {
+            folder,
+            account,
+            kvm_usable,
+            host,
+            slots: Mutex::default(),
+            recorded: None,
+            patience: PROBE_DEADLINE,
+        }
     }
 
     /// The emulator that is used for guests of architecture `arch` when none is named.
@@ -250,6 +260,13 @@ impl CapsStore {
         let accel = if self.kvm_usable { "kvm:tcg" } else { "tcg" };
         let primary = ask(accel, ProbeKind::Primary)?;
         let tcg = if self.kvm_usable { Some(ask("tcg", ProbeKind::TcgOnly)?) } else { None };
+        // What was not answered is not known: it must not be kept as if the binary had nothing.
+        complete(ProbeKind::Primary, &primary, None)
+            .and_then(|asked| match &tcg {
+                Some(tcg) => complete(ProbeKind::TcgOnly, tcg, Some(&asked)).map(|_| ()),
+                None => Ok(()),
+            })
+            .map_err(|error| refused(&error))?;
         let caps = QemuCaps::from_replies(&key.path, &primary, tcg.as_deref())
             .map_err(|error| refused(&error))?;
         let file = self.file(key);
@@ -285,7 +302,7 @@ impl CapsStore {
             Accel::Kvm => "kvm",
             Accel::Tcg => "tcg",
         };
-        Conversation::start(emulator, accel, self.account.as_ref(), PROBE_DEADLINE)
+        Conversation::start(emulator, accel, self.account.as_ref(), self.patience)
     }
 
     fn converse(
@@ -295,17 +312,22 @@ impl CapsStore {
         kind: ProbeKind,
     ) -> std::io::Result<Vec<Exchange>> {
         let mut conversation =
-            Conversation::start(emulator, accel, self.account.as_ref(), PROBE_DEADLINE)?;
+            Conversation::start(emulator, accel, self.account.as_ref(), self.patience)?;
         let mut exchanges = Vec::new();
         let mut commands = probe_commands(kind);
         for round in 0..2 {
             let answers = conversation.ask(&commands)?;
-            exchanges.extend(
-                commands
-                    .iter()
-                    .zip(&answers)
-                    .filter_map(|(command, answer)| Exchange::new(command, answer)),
-            );
+            for (command, answer) in commands.iter().zip(&answers) {
+                let exchange = Exchange::new(command, answer).ok_or_else(|| {
+                    let name = command.get("execute").and_then(qmp::Value::as_str);
+                    let start: String = answer.to_string().chars().take(60).collect();
+                    let name = name.unwrap_or_default();
+                    std::io::Error::other(format!(
+                        "QMP command '{name}': neither a result nor an error came: {start}"
+                    ))
+                })?;
+                exchanges.push(exchange);
+            }
             if round == 0 {
                 commands = cpu_commands(&exchanges);
             }
@@ -414,6 +436,8 @@ fn arch_in(xml: &str) -> Option<&str> {
     value[1..].split_once(quote).map(|(arch, _)| arch)
 }
 
+#[cfg(test)]
+mod faults;
 #[cfg(test)]
 mod tests;
 

@@ -28,6 +28,7 @@ mod hostdev;
 pub(crate) mod hotplug;
 mod incoming;
 mod input;
+mod lacking;
 mod launch;
 mod launch_security;
 mod live;

@@ -199,7 +199,9 @@ impl Engine {
         let found = self.look_up_device(&definition, place)?;
         let plan = self.with_found(&definition.clone(), &found, |inputs| {
             let last_node = settle_device(&mut definition, place, inputs, in_use)?;
-            plug(&definition, place, inputs, InUse { last_node, ..in_use })
+            let plan = plug(&definition, place, inputs, InUse { last_node, ..in_use })?;
+            let lacking = plan.lacking(inputs.caps, place.kind.word());
+            if lacking.is_empty() { Ok(plan) } else { Err(lacking) }
         })?;
         if let Some(error) = steps::unsupported(&plan.steps) {
             return Err(error);

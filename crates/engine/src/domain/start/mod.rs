@@ -34,6 +34,7 @@ use diag::{ErrorCode, ErrorDomain, VirError};
 use lifecycle::{
     LifecycleEvent, PausedReason, Phase, Request, RunningReason, ShutoffReason, Status,
 };
+use model::capabilities::qemu::Accel;
 use model::domain::Domain as Definition;
 use plan::LaunchPlan;
 use std::sync::Arc;
@@ -207,6 +208,23 @@ impl Engine {
         id: i32,
         options: StartOptions,
     ) -> Result<LaunchPlan, VirError> {
+        let plan = self.plan_text(definition, id, options)?;
+        let emulator = plan.exec().map(|exec| exec.program.clone()).unwrap_or_default();
+        let accel = match definition.kind {
+            model::domain::VirtType::Kvm => Accel::Kvm,
+            _ => Accel::Tcg,
+        };
+        refuse(plan.lacking(&*self.caps.get(&emulator)?, accel))?;
+        Ok(plan)
+    }
+
+    /// The same for who only wants to read it: what the emulator lacks may be in it.
+    fn plan_text(
+        &self,
+        definition: &mut Definition,
+        id: i32,
+        options: StartOptions,
+    ) -> Result<LaunchPlan, VirError> {
         let emulator =
             definition.devices.as_ref().and_then(|devices| devices.emulator.clone()).ok_or_else(
                 || VirError::config("the domain names no emulator and there is no default"),
@@ -246,8 +264,7 @@ impl Engine {
             id,
             incoming: options.takes_up.then_some("defer"),
         };
-        let mut plan = plan::qemu::launch(definition, &inputs)
-            .map_err(|faults| VirError::from_diagnostics(ErrorDomain::QEMU, faults, None))?;
+        let mut plan = plan::qemu::launch(definition, &inputs).map_err(faults_of_plan)?;
         if options.reset_nvram {
             plan.reset_nvram();
         }
@@ -285,7 +302,7 @@ impl Engine {
                 model::domain::defaults::assign_places(&mut definition, context)
             })?;
             let mut definition = super::refuse_faults(Some(definition), &faults, "")?;
-            let plan = engine.plan_start(&mut definition, -1, StartOptions::default())?;
+            let plan = engine.plan_text(&mut definition, -1, StartOptions::default())?;
             crate::domain::start::steps::check_secrets(&engine, &plan.steps)?;
             Ok(super::native::text(&plan, &definition, &engine.environment))
         })
@@ -582,6 +599,16 @@ impl Engine {
         let uuid = plan.live.uuid.map_or([0; 16], |uuid| uuid.0);
         self.append_to_log(&plan.domain, uuid, &text);
     }
+}
+
+/// Faults of a plan, as one error.
+fn faults_of_plan(faults: Vec<diag::Diagnostic>) -> VirError {
+    VirError::from_diagnostics(ErrorDomain::QEMU, faults, None)
+}
+
+/// Refuses what has faults.
+fn refuse(faults: Vec<diag::Diagnostic>) -> Result<(), VirError> {
+    if faults.is_empty() { Ok(()) } else { Err(faults_of_plan(faults)) }
 }
 
 /// The command line, one argument (with its value) a line, as libvirt logs it.

@@ -2,6 +2,7 @@
 
 mod answers;
 mod cache;
+mod complete;
 mod flags;
 mod schema;
 #[cfg(test)]
@@ -9,13 +10,14 @@ mod tests;
 mod transcript;
 
 pub use cache::{CacheError, CacheKey};
+pub use complete::{Complete, complete};
 pub use flags::known as known_flag;
 pub use transcript::{Exchange, ProbeKind, cpu_commands, parse_transcript, probe_commands};
 
 use answers::Answers;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, LazyLock};
 
@@ -174,6 +176,9 @@ pub struct QemuCaps {
     pub flags: BTreeSet<String>,
     /// QOM types the binary knows.
     pub types: BTreeSet<String>,
+    /// Back ends that it was built with, by the command-line option that takes their names.
+    #[serde(default)]
+    pub backends: BTreeMap<String, BTreeSet<String>>,
     /// QMP commands it knows.
     pub commands: BTreeSet<String>,
     /// GIC versions (Arm).
@@ -190,7 +195,7 @@ pub struct QemuCaps {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProbeError {
     /// The command.
-    pub command: &'static str,
+    pub command: String,
     /// What is wrong.
     pub detail: String,
 }
@@ -385,6 +390,23 @@ fn host_model(answers: &Answers, name: &str) -> Option<HostModel> {
     Some(HostModel { deprecated, ..found? })
 }
 
+/// Options that name a back end, and where the schema lists those of the binary.
+const BACKENDS: &[(&str, &str)] = &[
+    ("-audiodev", "query-audiodevs/ret/driver"),
+    ("-blockdev", "blockdev-add/arg/driver"),
+    ("-display", "query-display-options/ret/type"),
+    ("-netdev", "netdev_add/arg/type"),
+];
+
+fn backends(answers: &Answers) -> BTreeMap<String, BTreeSet<String>> {
+    let listed = BACKENDS.iter().map(|(option, path)| {
+        let names: BTreeSet<String> = answers.schema.values(path).map(String::from).collect();
+        ((*option).to_string(), names)
+    });
+    // What the schema does not say is not known.
+    listed.filter(|(_, names)| !names.is_empty()).collect()
+}
+
 fn hyperv(answers: &Answers) -> Option<Vec<String>> {
     let props = answers.expansions().find_map(|(arguments, reply)| {
         let asked = arguments.get("model")?.get("props")?.get("hv-passthrough");
@@ -412,7 +434,10 @@ impl QemuCaps {
         tcg: Option<&[Exchange]>,
     ) -> Result<Self, ProbeError> {
         let answers = Answers::new(primary);
-        let missing = |command, detail: &str| ProbeError { command, detail: detail.to_string() };
+        let missing = |command: &str, detail: &str| ProbeError {
+            command: command.to_string(),
+            detail: detail.to_string(),
+        };
         let version = answers.reply("query-version");
         let numbers = version
             .get("qemu")
@@ -443,6 +468,7 @@ impl QemuCaps {
             tcg,
             flags: flags::derive(&answers).into_iter().map(String::from).collect(),
             types: answers.types.iter().map(|name| name.to_string()).collect(),
+            backends: backends(&answers),
             commands: answers.schema.commands().map(String::from).collect(),
             gic: list(answers.reply("query-gic-capabilities"))
                 .iter()
@@ -569,7 +595,7 @@ pub fn rules_id() -> u64 {
         for kind in [ProbeKind::Primary, ProbeKind::TcgOnly] {
             format!("{:?}", probe_commands(kind)).hash(&mut hasher);
         }
-        format!("{:?} {HYPERV:?}", flags::RULES).hash(&mut hasher);
+        format!("{:?} {HYPERV:?} {BACKENDS:?}", flags::RULES).hash(&mut hasher);
         hasher.finish()
     });
     *ID

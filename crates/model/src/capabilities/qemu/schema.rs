@@ -52,43 +52,45 @@ impl<'a> Schema<'a> {
 
     /// Whether the place named by `path` exists.
     pub(super) fn has(&self, path: &str) -> bool {
-        let mut steps = path.split('/');
-        let Some(mut entity) = steps.next().and_then(|name| self.entities.get(name).copied())
-        else {
-            return false;
+        let (place, last) = match path.rsplit_once('/') {
+            Some((place, last)) if last.starts_with(['$', '^']) => (place, last),
+            _ => (path, ""),
         };
-        // The thing that a `$feature` step refers to: an entity or one member of it.
+        let Some((entity, holder)) = self.find(place) else { return false };
+        match last.split_at_checked(1) {
+            Some(("$", feature)) => has_feature(holder, feature),
+            Some((_, value)) => items(entity, "values").iter().any(|v| v.as_str() == Some(value)),
+            None => true,
+        }
+    }
+
+    /// The values of the enumeration at `path`; none if there is no such place.
+    pub(super) fn values(&self, path: &str) -> impl Iterator<Item = &'a str> {
+        let found = self.find(path).map_or(&[][..], |(entity, _)| items(entity, "values"));
+        found.iter().filter_map(Value::as_str)
+    }
+
+    /// What is at `path`, and what has its features: itself, or the member that led to it.
+    fn find(&self, path: &str) -> Option<(&'a Value, &'a Value)> {
+        let mut steps = path.split('/');
+        let mut entity = *self.entities.get(steps.next()?)?;
         let mut holder = entity;
         let mut at_root = true;
         for step in steps {
-            if let Some(feature) = step.strip_prefix('$') {
-                return has_feature(holder, feature);
-            }
-            if let Some(value) = step.strip_prefix('^') {
-                return items(entity, "values").iter().any(|v| v.as_str() == Some(value));
-            }
-            let found = if at_root {
-                text(entity, if step == "ret" { "ret-type" } else { "arg-type" })
-                    .map(|name| (name, None))
+            let (type_name, member) = if at_root {
+                (text(entity, if step == "ret" { "ret-type" } else { "arg-type" })?, None)
             } else if let Some(case) = step.strip_prefix('+') {
-                items(entity, "variants")
-                    .iter()
-                    .find(|v| text(v, "case") == Some(case))
-                    .and_then(|v| Some((text(v, "type")?, None)))
+                let variants = items(entity, "variants");
+                let variant = variants.iter().find(|v| text(v, "case") == Some(case))?;
+                (text(variant, "type")?, None)
             } else {
-                self.member(entity, step)
+                self.member(entity, step)?
             };
             at_root = false;
-            let Some((type_name, member)) = found else {
-                return false;
-            };
-            let Some(next) = self.resolve(type_name) else {
-                return false;
-            };
-            entity = next;
-            holder = member.unwrap_or(next);
+            entity = self.resolve(type_name)?;
+            holder = member.unwrap_or(entity);
         }
-        true
+        Some((entity, holder))
     }
 
     /// A member of an object, or of any alternative of an alternate.

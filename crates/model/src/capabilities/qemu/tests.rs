@@ -63,6 +63,9 @@ fn a_conversation_is_understood() {
     ] {
         assert_eq!(caps.has(flag), expected, "{flag}");
     }
+    let drivers = caps.backends.get("-blockdev").expect("what blockdev-add takes");
+    assert!(drivers.iter().eq(["file", "nvme"]), "{drivers:?}");
+    assert_eq!(caps.backends.get("-netdev"), None, "of which nothing was said");
     let machines: Vec<_> = caps.tcg.iter().flat_map(|tcg| &tcg.machines).collect();
     let names: Vec<_> = machines.iter().map(|m| m.name.as_str()).collect();
     assert_eq!(names, ["pc-9", "isapc"], "the default comes first, 'none' is left out");
