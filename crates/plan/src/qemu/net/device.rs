@@ -32,7 +32,8 @@ impl Build<'_> {
             model.to_string()
         };
         let arm = matches!(self.arch.as_str(), "armv6l" | "armv7l" | "aarch64");
-        if arm && nic.address.is_none() {
+        let on_bus = matches!(nic.address, Some(Address::Pci(_) | Address::VirtioMmio(_)));
+        if arm && !on_bus {
             // A controller on the board, which only QEMU's older option reaches.
             let mac = nic.mac.as_ref().map_or(String::new(), |mac| mac.address.to_string());
             self.opt("-net", &format!("nic,macaddr={mac},netdev={netdev},model={name},id={alias}"));
