@@ -4,6 +4,7 @@
 //! The monitor's socket is moved aside while no daemon runs, and ours takes its place: the daemon
 //! that takes the guest over connects to us.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -53,6 +54,10 @@ struct State {
     /// It was done.
     done: bool,
     qemu: i32,
+    /// The daemon's end, for what QEMU never said.
+    daemon: Option<UnixStream>,
+    /// Answers given in QEMU's place, by command.
+    answers: BTreeMap<String, serde_json::Value>,
 }
 
 /// Who stands between.
@@ -138,6 +143,36 @@ impl Between {
         self.lock().done
     }
 
+    /// Has QEMU say that something happened, which it did not.
+    ///
+    /// # Panics
+    /// No daemon is connected.
+    #[track_caller]
+    pub fn say(&self, event: &str, data: serde_json::Value) {
+        let timestamp = serde_json::json!({"seconds": 1, "microseconds": 0});
+        let event = serde_json::json!({"event": event, "data": data, "timestamp": timestamp});
+        let state = self.lock();
+        let daemon = state.daemon.as_ref().expect("a daemon that is connected");
+        assert!(send(daemon, format!("{event}\r\n").as_bytes(), &[]), "{event}");
+    }
+
+    /// Answers a command in QEMU's place from now on.
+    pub fn answer(&self, command: &str, with: serde_json::Value) {
+        self.lock().answers.insert(command.to_owned(), with);
+    }
+
+    /// Leaves the answers to QEMU again.
+    pub fn answer_no_more(&self) {
+        self.lock().answers.clear();
+    }
+
+    /// Ends the daemon's connection, at once.
+    pub fn hang_up(&self) {
+        if let Some(daemon) = self.lock().daemon.take() {
+            let _ = daemon.shutdown(std::net::Shutdown::Both);
+        }
+    }
+
     /// Its QEMU.
     pub fn qemu(&self) -> i32 {
         self.lock().qemu
@@ -151,6 +186,7 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 /// Carries one connection, both ways, until either end is gone.
 fn relay(state: &Arc<Mutex<State>>, daemon: UnixStream, qemu: UnixStream) {
     let both = (daemon.try_clone().expect("a socket"), qemu.try_clone().expect("a socket"));
+    lock(state).daemon = daemon.try_clone().ok();
     let shared = Arc::clone(state);
     let up = std::thread::spawn(move || {
         let (daemon, qemu) = both;
@@ -193,6 +229,12 @@ fn shared_harm(
     let name = name.as_deref().unwrap_or("nothing");
     if name == "qmp_capabilities" {
         return None;
+    }
+    if let Some(answer) = state.answers.get(name) {
+        let id: Option<serde_json::Value> =
+            id.as_deref().and_then(|id| serde_json::from_str(id).ok());
+        let answer = serde_json::json!({"return": answer, "id": id});
+        return Some(!send(daemon, format!("{answer}\r\n").as_bytes(), &[]));
     }
     state.heard.push(name.to_owned());
     let heard = state.heard.len() - 1;

@@ -93,6 +93,26 @@ fn python_sees_a_guests_life_in_events() {
     python("events", &[daemon.uri().as_str(), "events", &xml.to_string_lossy()]).ok();
 }
 
+/// Screens are counted over the heads of all video devices.
+#[test]
+fn every_head_has_a_screen() {
+    let daemon = Daemon::start();
+    let videos = "<devices><graphics type='vnc' autoport='yes'/><video><model type='cirrus'/></video>\
+                  <video><model type='virtio' heads='2'/></video></devices>";
+    let xml = domains::minimal("heads").replace("<devices/>", videos);
+    daemon.define(&xml).ok();
+    daemon.virsh("start heads").ok();
+    let file = daemon.path("shot");
+    let shot = |screen: u32| {
+        daemon.virsh(&format!("screenshot heads {} --screen {screen}", file.display()))
+    };
+    for screen in 0..3 {
+        assert!(shot(screen).ok().contains("Screenshot saved"), "{screen}");
+    }
+    shot(3).fails_with(&["no such screen ID"]);
+    domains::discard(&daemon, "heads");
+}
+
 #[test]
 fn python_takes_a_screenshot_through_a_stream() {
     let daemon = Daemon::start();

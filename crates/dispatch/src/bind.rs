@@ -109,7 +109,7 @@ where
 
 /// The answer to a call that failed. Refused flags are said to be refused by the driver's function,
 /// as libvirt words it.
-fn refused<P: Procedure>(mut error: VirError) -> Outcome {
+pub fn refused<P: Procedure>(mut error: VirError) -> Outcome {
     let flags = error.verbatim && error.detail.starts_with("unsupported flags (");
     if flags && error.detail.ends_with(')') {
         let api = api_name(P::PROGRAM, P::NUMBER);

@@ -145,14 +145,46 @@ fn port_ioctl(number: libc::c_ulong, bridge: &str, port: &str) -> io::Result<()>
 /// # Errors
 /// It does not exist, or no CAP_NET_ADMIN.
 pub fn set_interface_up(name: &str, up: bool) -> io::Result<()> {
+    set_interface_flag(name, libc::IFF_UP, up)
+}
+
+/// Has an interface take frames for every address (or no longer).
+///
+/// # Errors
+/// As [`set_interface_up`].
+pub fn set_interface_promiscuous(name: &str, on: bool) -> io::Result<()> {
+    set_interface_flag(name, libc::IFF_PROMISC, on)
+}
+
+/// Has an interface take frames for groups (or no longer).
+///
+/// # Errors
+/// As [`set_interface_up`].
+pub fn set_interface_multicast(name: &str, on: bool) -> io::Result<()> {
+    set_interface_flag(name, libc::IFF_MULTICAST, on)
+}
+
+/// Has an interface take frames for every group (or no longer).
+///
+/// # Errors
+/// As [`set_interface_up`].
+pub fn set_interface_all_multicast(name: &str, on: bool) -> io::Result<()> {
+    set_interface_flag(name, libc::IFF_ALLMULTI, on)
+}
+
+fn set_interface_flag(name: &str, bit: libc::c_int, on: bool) -> io::Result<()> {
     let socket = control_socket()?;
     let mut request = request(name)?;
     // SAFETY: SIOCGIFFLAGS reads and writes one ifreq, which we own.
     check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFFLAGS, &mut request) })?;
     // SAFETY: the call above filled the flags member of the union.
     let flags = unsafe { request.ifr_ifru.ifru_flags };
-    let bit = libc::IFF_UP as libc::c_short;
-    request.ifr_ifru.ifru_flags = if up { flags | bit } else { flags & !bit };
+    let bit = bit as libc::c_short;
+    let wanted = if on { flags | bit } else { flags & !bit };
+    if wanted == flags {
+        return Ok(());
+    }
+    request.ifr_ifru.ifru_flags = wanted;
     // SAFETY: SIOCSIFFLAGS reads one ifreq.
     check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &mut request) })
 }
@@ -211,6 +243,24 @@ pub fn set_interface_mac(name: &str, mac: [u8; 6]) -> io::Result<()> {
     request.ifr_ifru.ifru_hwaddr = libc::sockaddr { sa_family: libc::ARPHRD_ETHER, sa_data: data };
     // SAFETY: SIOCSIFHWADDR reads one ifreq.
     check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFHWADDR, &mut request) })
+}
+
+/// Has an interface take frames for a group (or no longer).
+///
+/// # Errors
+/// It does not exist, its list is full, the group is not on it, or no CAP_NET_ADMIN.
+pub fn set_interface_group(name: &str, group: [u8; 6], on: bool) -> io::Result<()> {
+    let socket = control_socket()?;
+    let mut request = request(name)?;
+    let mut data = [0; 14];
+    for (slot, byte) in data.iter_mut().zip(group) {
+        *slot = byte as libc::c_char;
+    }
+    let family = libc::AF_UNSPEC as libc::sa_family_t;
+    request.ifr_ifru.ifru_hwaddr = libc::sockaddr { sa_family: family, sa_data: data };
+    let number = if on { libc::SIOCADDMULTI } else { libc::SIOCDELMULTI };
+    // SAFETY: both read one ifreq.
+    check(unsafe { libc::ioctl(socket.as_raw_fd(), number, &mut request) })
 }
 
 /// The version of KVM's interface that an open `/dev/kvm` speaks; 12 since 2007.

@@ -25,6 +25,7 @@ mod peer_call;
 pub mod probe;
 pub mod process;
 pub mod pty;
+pub mod rx_filter;
 mod scm;
 pub mod script;
 pub mod spawn;

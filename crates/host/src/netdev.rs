@@ -227,6 +227,17 @@ pub fn set_mac(name: &str, mac: [u8; 6]) -> Result<(), NetdevError> {
         .map_err(fault(format!("Cannot set interface MAC on '{name}'")))
 }
 
+/// Sets an interface's hardware address, unless that is its own already.
+///
+/// # Errors
+/// Those of [`set_mac`].
+pub fn set_mac_if_other(name: &str, mac: [u8; 6]) -> Result<(), NetdevError> {
+    match host_sys::interface_mac(name) {
+        Ok(own) if own == mac => Ok(()),
+        _ => set_mac(name, mac),
+    }
+}
+
 /// Makes an interface a port of `bridge` instead of what it was a port of.
 ///
 /// # Errors

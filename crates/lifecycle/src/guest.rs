@@ -134,10 +134,8 @@ pub fn on_guest_event(status: Status, policy: PowerPolicy, event: GuestEvent) ->
             }
             actions
         }
-        GuestEvent::Crashloaded => vec![
-            Action::Publish(Status::Running(RunningReason::Crashed)),
-            Action::Emit(LifecycleEvent::CrashedCrashloaded),
-        ],
+        // Its crash kernel runs: the guest goes on.
+        GuestEvent::Crashloaded => vec![Action::Emit(LifecycleEvent::CrashedCrashloaded)],
         GuestEvent::SuspendedToMemory => vec![
             Action::Publish(Status::PmSuspended),
             Action::Emit(LifecycleEvent::PmSuspendedMemory),

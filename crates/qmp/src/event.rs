@@ -159,7 +159,7 @@ pub enum EventKind {
     /// A dump of the guest's memory ended.
     DumpCompleted { result: Value, error: Option<String> },
     /// The guest's ACPI reported on a slot.
-    AcpiDeviceOst { info: Value },
+    AcpiDeviceOst { device: Option<String>, slot_type: String, source: i64, status: i64 },
     /// The persistent-reservation helper connected or left.
     PrManagerStatusChanged { id: String, connected: bool },
     /// A network stream backend connected.
@@ -209,6 +209,10 @@ impl Data<'_> {
     }
     fn flag(&self, name: &str) -> Option<bool> {
         self.0.get(name)?.as_bool()
+    }
+    /// A flag among others; what is not there is not set.
+    fn flag_of(&self, flags: &str, name: &str) -> bool {
+        self.0.get(flags).and_then(|flags| flags.get(name)?.as_bool()).unwrap_or(false)
     }
     fn int(&self, name: &str) -> Option<i64> {
         self.0.get(name)?.as_i64()
@@ -271,8 +275,8 @@ fn typed(name: &str, data: &Value) -> Option<EventKind> {
         "MEMORY_FAILURE" => E::MemoryFailure {
             recipient: d.text("recipient")?,
             action: d.text("action")?,
-            action_required: data.get("flags")?.get("action-required")?.as_bool()?,
-            recursive: data.get("flags")?.get("recursive")?.as_bool()?,
+            action_required: d.flag_of("flags", "action-required"),
+            recursive: d.flag_of("flags", "recursive"),
         },
         "MEMORY_DEVICE_SIZE_CHANGE" => E::MemoryDeviceSizeChange {
             id: d.text("id"),
@@ -323,7 +327,15 @@ fn typed(name: &str, data: &Value) -> Option<EventKind> {
         "MIGRATION" => E::Migration { status: d.text("status")? },
         "MIGRATION_PASS" => E::MigrationPass { pass: d.int("pass")? },
         "DUMP_COMPLETED" => E::DumpCompleted { result: d.value("result")?, error: d.text("error") },
-        "ACPI_DEVICE_OST" => E::AcpiDeviceOst { info: d.value("info")? },
+        "ACPI_DEVICE_OST" => {
+            let info = Data(data.get("info")?);
+            E::AcpiDeviceOst {
+                device: info.text("device"),
+                slot_type: info.text("slot-type")?,
+                source: info.int("source")?,
+                status: info.int("status")?,
+            }
+        }
         "PR_MANAGER_STATUS_CHANGED" => {
             E::PrManagerStatusChanged { id: d.text("id")?, connected: d.flag("connected")? }
         }

@@ -74,7 +74,11 @@ impl Message {
         let unknown = || ProtocolError::Unknown { excerpt: excerpt(line) };
         let Value::Object(mut object) = value else { return Err(unknown()) };
         if let Some(result) = reply(&mut object) {
-            let id = object.get("id").and_then(CommandId::from_value);
+            // What we could not have given is nonsense, and what it answers is not known.
+            let id = match object.get("id") {
+                Some(id) => Some(CommandId::from_value(id).ok_or_else(unknown)?),
+                None => None,
+            };
             return Ok(Self::Reply { id, result });
         }
         if object.contains_key("event") {

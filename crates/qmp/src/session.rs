@@ -86,6 +86,10 @@ impl Session {
             Message::Event(event) => Output::Event(event),
             Message::Reply { id, result } => match id {
                 Some(id) if self.waiting.remove(&id) => Output::Reply { id, result },
+                Some(CommandId(id)) if id > self.last_id => {
+                    let excerpt = format!("an answer to command {id}, which was never given");
+                    return Err(ProtocolError::Unknown { excerpt });
+                }
                 id => Output::Stray { id, result },
             },
         }))
@@ -156,12 +160,22 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_to_what_was_never_asked_is_nonsense() {
+        for line in [&b"{\"return\": {}, \"id\": \"x\"}\n"[..], b"{\"return\": {}, \"id\": 2}\n"] {
+            let mut session = Session::new();
+            session.submit(&cmd::cont());
+            session.receive(line);
+            assert!(matches!(session.poll(), Err(ProtocolError::Unknown { .. })));
+        }
+    }
+
+    #[test]
     fn forgotten_command() {
         let mut session = Session::new();
         let (id, bytes) = session.submit(&cmd::cont());
         assert_eq!(bytes, b"{\"execute\":\"cont\",\"id\":1}\n");
         session.forget(id);
-        session.receive(b"{\"return\": {}, \"id\": 1}\r\n{\"return\": {}, \"id\": \"x\"}\r\n");
+        session.receive(b"{\"return\": {}, \"id\": 1}\r\n{\"return\": {}}\r\n");
         assert!(matches!(session.poll(), Ok(Some(Output::Stray { id: Some(CommandId(1)), .. }))));
         assert!(matches!(session.poll(), Ok(Some(Output::Stray { id: None, .. }))));
         session.receive(b"SSH-2.0\r\n");

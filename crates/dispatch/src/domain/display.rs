@@ -1,6 +1,6 @@
 //! Consoles, channels, displays and keyboards of running guests.
 
-use crate::bind::{Request, arguments, later, now, payload};
+use crate::bind::{Request, arguments, later, now, payload, refused};
 use crate::domain::find;
 use crate::flags::{no_flags, only_flags};
 use crate::{Bound, Libvirt, Session};
@@ -100,7 +100,7 @@ pub(crate) fn call<'a, 'b>(
                 };
                 match taken.await {
                     Ok((reply, file)) => Outcome::stream(reply, |stream| download(file, stream)),
-                    Err(error) => Outcome::Error(error),
+                    Err(error) => refused::<procs::DomainScreenshot>(error),
                 }
             })
         }
@@ -151,7 +151,7 @@ pub(crate) fn call<'a, 'b>(
                 };
                 match opened.await {
                     Ok(ours) => Outcome::ReplyFds(Vec::new(), vec![ours.into()]),
-                    Err(error) => Outcome::Error(error),
+                    Err(error) => refused::<procs::DomainOpenGraphicsFd>(error),
                 }
             })
         }

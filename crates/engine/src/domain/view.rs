@@ -96,20 +96,23 @@ pub fn number_of_node(node: &str) -> Option<u32> {
 }
 
 /// Alias and source path of the disk that an event names by a node of one of its images or, as older
-/// QEMUs do, by the drive; empty where unknown.
+/// QEMUs do, by the drive, or by the device's path in QEMU's tree; empty where unknown.
 pub fn disk_of_drive(definition: &Definition, drive: &str) -> (String, String) {
-    let wanted = drive.trim_start_matches("drive-");
+    let wanted = match drive.strip_prefix("/machine/peripheral/") {
+        Some(path) => path.split('/').next().unwrap_or_default(),
+        None => drive.trim_start_matches("drive-"),
+    };
     let number = number_of_node(drive);
     let disks = definition.devices.iter().flat_map(|devices| &devices.disks);
     for disk in disks {
         let alias = disk.alias.as_ref().map_or("", |alias| alias.name.as_str());
         let images = || super::tuning::threshold::images(disk);
         let by_node = number.is_some_and(|n| images().iter().any(|(index, _)| *index == n));
-        if by_node || alias == wanted {
+        if by_node || (alias == wanted && !alias.is_empty()) {
             return (alias.to_owned(), source_path(disk).unwrap_or_default().to_owned());
         }
     }
-    (wanted.to_owned(), String::new())
+    (String::new(), String::new())
 }
 
 /// The path that a disk's source names, if it is one.

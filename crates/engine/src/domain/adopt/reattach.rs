@@ -6,6 +6,7 @@ use crate::domain::record::{Domain, Live};
 use crate::domain::save::{SaveNote, forget_unfinished, go_on};
 use crate::domain::start::teardown;
 use crate::domain::view::power_policy;
+use crate::domain::vm::look::{self, Look};
 use crate::domain::vm::{self, ActorParts};
 use crate::engine::Engine;
 use crate::hooks::GuestHook;
@@ -272,8 +273,7 @@ impl Engine {
             go_on(self, &domain, &vm, note);
         }
         self.check_devices(&domain, Arc::clone(&vm));
-        self.runtime().spawn(vm::memory::look(Arc::clone(&vm), Arc::clone(&domain)));
-        self.runtime().spawn(vm::renewed::look_at_ports(vm));
+        self.runtime().spawn(look::again(vm, domain, Look::Missed));
     }
 }
 

@@ -238,7 +238,7 @@ fn images(left: &Definition, with: &Definition, place: Place, plan: &PlugPlan) -
     }
 }
 
-/// Opens the drive, exchanges the medium, closes it.
+/// Opens the drive, exchanges the medium, closes it: an empty one too, as libvirt does.
 async fn swap(vm: &Vm, drive: &Disk, exchange: &Exchange, force: bool) -> Result<(), Failure> {
     let (id, tray) = (drive_id(drive).unwrap_or_default(), drive.device == DiskDevice::Cdrom);
     let told = |command: &'static str| move |error: MonitorError| Failure::of(command, &error);
@@ -249,9 +249,10 @@ async fn swap(vm: &Vm, drive: &Disk, exchange: &Exchange, force: bool) -> Result
         let remove = qmp::cmd::blockdev_remove_medium(&id);
         vm.monitor.execute(remove).await.map_err(told("blockdev-remove-medium"))?;
     }
-    let Some(node) = &exchange.new.top else { return Ok(()) };
-    let insert = qmp::cmd::blockdev_insert_medium(&id, node);
-    vm.monitor.execute(insert).await.map_err(told("blockdev-insert-medium"))?;
+    if let Some(node) = &exchange.new.top {
+        let insert = qmp::cmd::blockdev_insert_medium(&id, node);
+        vm.monitor.execute(insert).await.map_err(told("blockdev-insert-medium"))?;
+    }
     if tray {
         let close = qmp::cmd::blockdev_close_tray(&id);
         vm.monitor.execute(close).await.map_err(told("blockdev-close-tray"))?;

@@ -81,8 +81,7 @@ impl Engine {
     ) -> Result<(), VirError> {
         let live = domain.snapshot().live.clone().ok_or_else(not_running)?;
         let Some(place) = Place::of_alias(&live.definition, alias) else {
-            // None of libvirt's: what clients plugged in behind our back is still told.
-            running(domain)?.tell(DomainEvent::DeviceRemoved { alias: alias.to_owned() });
+            // None of libvirt's: nobody is told, as under libvirtd.
             return Ok(());
         };
         let plan = self.plan_unplug(domain, place).await?;

@@ -91,7 +91,7 @@ impl Engine {
             inside(drive).is_none() || drive.get("tray_open").and_then(Value::as_bool) == Some(true)
         });
         let closed = match outcome {
-            Outcome::In => medium.new.top.is_some(),
+            Outcome::In => true,
             Outcome::Out => !medium.was_open,
             Outcome::Neither => false,
         };

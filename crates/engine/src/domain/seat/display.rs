@@ -9,6 +9,7 @@ use diag::{ErrorCode, VirError};
 use host::monitor::MonitorError;
 use lifecycle::Request;
 use model::domain::devices::graphics::GraphicsType;
+use model::domain::devices::video::Video;
 use qmp::{Ack, Command, cmd};
 use rustix::fs::MemfdFlags;
 use std::fs::File;
@@ -47,18 +48,18 @@ impl Engine {
         if videos.is_empty() {
             return Err(VirError::invalid_state("no screens to take screenshot from"));
         }
-        let index = usize::try_from(screen).unwrap_or(usize::MAX);
-        let Some(video) = videos.get(index) else {
+        let Some((video, head)) = head_of(videos, screen) else {
             return Err(VirError::invalid_state("no such screen ID"));
         };
         let alias = video.alias.as_ref().map(|alias| alias.name.clone());
-        let device = alias.filter(|_| screen > 0);
+        let device = alias.filter(|_| screen > 0).map(|alias| (alias, head));
         self.detached(async move {
             let _job = job;
-            match dump(&vm, device.as_deref(), Some("png")).await {
+            let device = device.as_ref().map(|(alias, head)| (alias.as_str(), *head));
+            match dump(&vm, device, Some("png")).await {
                 Ok(file) => Ok(Screenshot { mime: "image/png", file }),
                 // A QEMU before 7.1, or built without libpng.
-                Err(Dump::Refused(_)) => match dump(&vm, device.as_deref(), None).await {
+                Err(Dump::Refused(_)) => match dump(&vm, device, None).await {
                     Ok(file) => Ok(Screenshot { mime: "image/x-portable-pixmap", file }),
                     Err(error) => Err(error.into()),
                 },
@@ -164,7 +165,21 @@ impl From<Dump> for VirError {
     }
 }
 
-async fn dump(vm: &Vm, device: Option<&str>, format: Option<&str>) -> Result<File, Dump> {
+/// The video device that a screen is of, and which of its heads: screens are counted over the heads
+/// of all devices.
+fn head_of(videos: &[Video], mut screen: u32) -> Option<(&Video, u32)> {
+    for video in videos {
+        let heads = video.model.as_ref().and_then(|model| model.heads).unwrap_or(1).max(1);
+        if screen < heads {
+            return Some((video, screen));
+        }
+        screen -= heads;
+    }
+    None
+}
+
+/// Has QEMU draw the first screen, or the head of a device.
+async fn dump(vm: &Vm, device: Option<(&str, u32)>, format: Option<&str>) -> Result<File, Dump> {
     let system = |what: &str, error: &dyn std::fmt::Display| {
         Dump::Failed(VirError::new(ErrorCode::SYSTEM_ERROR, format!("{what}: {error}")))
     };
@@ -183,12 +198,16 @@ async fn dump(vm: &Vm, device: Option<&str>, format: Option<&str>) -> Result<Fil
         .await
         .map_err(|error| Dump::Failed(monitor_error(&error)))?;
     let name = format!("/dev/fdset/{}", given.fdset_id);
-    let head = device.map(|_| 0);
-    let dumped = vm.monitor.execute(cmd::screendump(&name, device, head, format)).await;
+    let (device, head) = device.unzip();
+    let command = cmd::screendump(&name, device, head, format);
+    let dumped = vm.monitor.execute(command).await;
     // Whatever came of it; a QEMU that is gone has nothing to remove.
     let _ = vm.monitor.execute(cmd::remove_fd(given.fdset_id, None)).await;
     dumped.map_err(|error| match error {
-        MonitorError::Qmp(_) => Dump::Refused(monitor_error(&error)),
+        MonitorError::Qmp(error) => Dump::Refused(VirError::internal(format!(
+            "unable to execute QEMU command 'screendump': {}",
+            error.desc
+        ))),
         _ => Dump::Failed(monitor_error(&error)),
     })?;
     memory

@@ -76,7 +76,9 @@ fn short_name(lib_dir: &str) -> Option<&str> {
 /// A macvtap stays when its guest ends. It is removed only if it is still the guest's own.
 fn macvtap(interface: &Interface, made: &mut Made) -> Option<Undo> {
     let device = interface.target.as_ref()?.dev.as_ref()?;
-    let mac = interface.mac.as_ref()?.address.to_string();
+    // The guest may have given it another.
+    let mac = interface.mac.as_ref()?;
+    let mac = mac.current_address.unwrap_or(mac.address).to_string();
     let index = host::netdev::macvtap_with(device, &mac)?;
     let name = ResultName::new(format!("foreign.{device}"));
     links::know_macvtap(&name, device, index, made);

@@ -1,6 +1,8 @@
 //! The actor of a running VM: the one task that changes its live state, from its start to the end
 //! of QEMU and of all that was made for it.
 
+use super::look::{self, Look};
+use super::seen::{self, Seen};
 use super::{EndReason, IoError, Message, NodesWanted, Vm, memory, nic};
 use crate::domain::adopt::status::{Pending, Sidecar, StatusFile};
 use crate::domain::agent::link::AgentLink;
@@ -14,7 +16,7 @@ use crate::domain::tuning::{perf, plug, threshold};
 use crate::domain::view;
 use crate::domain::vm::guest_events::{Intent, meaning};
 use crate::domain::vm::helpers::{Ended, Helpers};
-use crate::domain::vm::ports::{PortChange, Ports};
+use crate::domain::vm::ports::PortChange;
 use crate::domain::vm::renewed;
 use crate::domain::vm::taint::Taint;
 use crate::engine::Engine;
@@ -29,7 +31,7 @@ use lifecycle::{
 use model::domain::Domain as Definition;
 use model::domain::clock::{Clock, ClockOffset};
 use model::domain::devices::watchdog::WatchdogAction;
-use model::domain::scalar::{Kib, Mac};
+use model::domain::scalar::Mac;
 use plan::Undo;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64};
@@ -45,6 +47,9 @@ const LAST_EVENTS: Duration = Duration::from_millis(200);
 
 /// How long late answers of QEMU may take to come one after the other.
 const LATE_ANSWERS: Duration = Duration::from_millis(200);
+
+/// How long after a reset QEMU is asked what it changed.
+const AFTER_RESET: Duration = Duration::from_millis(20);
 
 /// How long it takes until a status that could not be written is written again.
 const WRITE_AGAIN: Duration = Duration::from_secs(5);
@@ -114,14 +119,18 @@ pub(in crate::domain) fn spawn(parts: ActorParts) -> Arc<Vm> {
         undo: parts.undo,
         made: parts.made,
         pending: parts.pending,
-        ports: Ports::default(),
+        seen: Seen::default(),
         helpers: Helpers::default(),
         end: None,
         kill_at: None,
         write_at: None,
         check_at: None,
+        look_at: None,
     };
     let runtime = actor.engine.runtime().clone();
+    if parts.found.is_none() {
+        runtime.spawn(look::again(Arc::clone(&vm), Arc::clone(&actor.domain), Look::Fresh));
+    }
     runtime.spawn(actor.run(parts.missed, parts.events, messages));
     vm
 }
@@ -135,7 +144,7 @@ struct Actor {
     undo: Vec<Undo>,
     made: teardown::Made,
     pending: Pending,
-    ports: Ports,
+    seen: Seen,
     helpers: Helpers,
     end: Option<EndReason>,
     kill_at: Option<tokio::time::Instant>,
@@ -143,6 +152,8 @@ struct Actor {
     write_at: Option<tokio::time::Instant>,
     /// When QEMU is looked at that did late what it was told.
     check_at: Option<tokio::time::Instant>,
+    /// When QEMU is asked what a reset of the guest changed.
+    look_at: Option<tokio::time::Instant>,
 }
 
 impl Actor {
@@ -159,7 +170,8 @@ impl Actor {
         let mut monitor_open = true;
         let mut in_a_row = 0;
         loop {
-            let (kill_at, write_at, check_at) = (self.kill_at, self.write_at, self.check_at);
+            let (kill_at, write_at) = (self.kill_at, self.write_at);
+            let (check_at, look_at) = (self.check_at, self.look_at);
             tokio::select! {
                 // Guest events outrank requests: a verb's report comes after the events it caused.
                 biased;
@@ -195,6 +207,10 @@ impl Actor {
                 () = sleep_until(check_at) => {
                     self.check_at = None;
                     self.engine.check_devices(&self.domain, Arc::clone(&self.vm));
+                }
+                () = sleep_until(look_at) => {
+                    self.look_at = None;
+                    self.look(Look::Fresh);
                 }
                 () = sleep_until(write_at) => {
                     self.write_at = None;
@@ -236,7 +252,13 @@ impl Actor {
             self.happened(event, qmp::Timestamp { seconds: -1, microseconds: 0 }).await;
         }
         self.engine.check_devices(&self.domain, Arc::clone(&self.vm));
-        self.engine.runtime().spawn(renewed::look_at_ports(Arc::clone(&self.vm)));
+        self.look(Look::Missed);
+    }
+
+    /// Has QEMU asked what it may not have told.
+    fn look(&self, why: Look) {
+        let looking = look::again(Arc::clone(&self.vm), Arc::clone(&self.domain), why);
+        self.engine.runtime().spawn(looking);
     }
 
     /// What QEMU said has happened.
@@ -260,7 +282,16 @@ impl Actor {
             qmp::EventKind::Shutdown { .. }
             | qmp::EventKind::Reset { .. }
             | qmp::EventKind::Suspend
-            | qmp::EventKind::SuspendDisk => self.vm.agent.sign(),
+            | qmp::EventKind::SuspendDisk => {
+                self.vm.agent.sign();
+                if matches!(kind, qmp::EventKind::Reset { .. }) {
+                    // However often it resets itself.
+                    let soon = tokio::time::Instant::now() + AFTER_RESET;
+                    self.look_at.get_or_insert(soon);
+                }
+            }
+            // No move of memory that anybody asked for.
+            qmp::EventKind::MigrationPass { .. } if !self.moves_memory() => return,
             qmp::EventKind::Stop => self.vm.unlock_disks(),
             qmp::EventKind::NicRxFilterChanged { name: Some(alias), .. } => {
                 self.filter_changed(alias);
@@ -281,7 +312,7 @@ impl Actor {
         let fake = self.vm.lock_intent().fake_reboot;
         self.status_file.set_fake_reboot(fake);
         for told in translated.tell {
-            let told = self.complete(told);
+            let Some(told) = self.complete(told) else { continue };
             if let DomainEvent::DeviceRemoved { alias } = &told
                 && let Some(number) = plug::vcpu_of(alias)
             {
@@ -291,6 +322,9 @@ impl Actor {
             }
             if let DomainEvent::BalloonChange { actual_kib } = told {
                 self.balloon_changed(actual_kib).await;
+            }
+            if let DomainEvent::TrayChange { alias, reason } = &told {
+                self.tray_moved(alias, *reason == 0).await;
             }
             if let DomainEvent::MemoryDeviceSizeChange { alias, kib } = &told {
                 self.memory_changed(alias, *kib).await;
@@ -393,7 +427,7 @@ impl Actor {
         let agent = view::agent_channel(&definition);
         let agent = agent.and_then(|channel| channel.alias.as_ref());
         let agent = agent.is_some_and(|own| own.name == alias);
-        let change = self.ports.note(&mut definition, alias, open);
+        let change = self.seen.port(&mut definition, alias, open);
         if change != PortChange::Nothing {
             self.keep(definition).await;
         }
@@ -405,7 +439,7 @@ impl Actor {
 
     /// Makes a changed definition the live one.
     async fn keep(&mut self, mut definition: Definition) {
-        self.ports.show_in(&mut definition);
+        self.seen.show_in(&mut definition);
         self.status_file.set_definition(&definition);
         self.write(None).await;
         self.show_live(definition);
@@ -506,6 +540,16 @@ impl Actor {
                     self.tell(DomainEvent::MemoryDeviceSizeChange { alias, kib });
                 }
             }
+            Message::Balloon(kib) => {
+                if self.balloon_changed(kib).await {
+                    self.tell(DomainEvent::BalloonChange { actual_kib: kib });
+                }
+            }
+            Message::Tray { alias, open } => {
+                if self.tray_moved(&alias, open).await {
+                    self.tell(DomainEvent::TrayChange { alias, reason: i32::from(!open) });
+                }
+            }
             Message::NicMac { alias, mac } => self.mac_changed(alias, mac).await,
             Message::AgentPatience => {
                 let seconds = self.domain.agent_patience().to_seconds();
@@ -531,6 +575,10 @@ impl Actor {
         let changed = change.apply(&mut self.undo, &mut self.made, &mut self.pending);
         let sidecar = changed.then(|| self.sidecar());
         self.helpers.watch(&self.undo, self.engine.runtime(), &self.vm.inbox);
+        self.seen.show_in(&mut change.definition);
+        if change.publish {
+            self.follow_new(&change.definition);
+        }
         self.status_file.note_node(self.vm.last_node());
         self.status_file.set_definition(&change.definition);
         if over {
@@ -599,39 +647,69 @@ impl Actor {
         }
     }
 
-    /// The guest gave memory back or took some: that is its memory now.
-    async fn balloon_changed(&mut self, kib: u64) {
-        let Some(live) = self.domain.snapshot().live.clone() else { return };
-        let mut definition = live.definition.clone();
-        // What the guest took of memory devices comes on top of what the balloon leaves it.
-        let beside = memory::taken(&definition);
-        definition.current_memory = Some(Kib(kib.saturating_add(beside)));
-        self.keep(definition).await;
+    /// Whether the guest's memory is being saved or moved.
+    fn moves_memory(&self) -> bool {
+        matches!(self.vm.migration.borrow().as_str(), "setup" | "active" | "device")
     }
 
-    /// The guest has this much of a memory device now; false where that is nothing new.
-    async fn memory_changed(&mut self, alias: &str, kib: u64) -> bool {
+    /// The guest gave memory back or took some: that is its memory now. False where that was known.
+    async fn balloon_changed(&mut self, kib: u64) -> bool {
         let Some(live) = self.domain.snapshot().live.clone() else { return false };
         let mut definition = live.definition.clone();
-        let changed = memory::note(&mut definition, alias, kib);
+        let changed = self.seen.balloon(&mut definition, kib);
         if changed {
             self.keep(definition).await;
         }
         changed
     }
 
-    /// The guest changed what an interface of its lets through: QEMU is asked for its address, and
-    /// tells of the next change only after that.
+    /// A drive opened or closed; false where that was known.
+    async fn tray_moved(&mut self, alias: &str, open: bool) -> bool {
+        let Some(live) = self.domain.snapshot().live.clone() else { return false };
+        let mut definition = live.definition.clone();
+        let changed = self.seen.tray(&mut definition, alias, open);
+        if changed {
+            self.keep(definition).await;
+        }
+        changed
+    }
+
+    /// The guest has this much of a memory device now; false where that is nothing new.
+    async fn memory_changed(&mut self, alias: &str, kib: u64) -> bool {
+        let Some(live) = self.domain.snapshot().live.clone() else { return false };
+        let mut definition = live.definition.clone();
+        let changed = self.seen.size(&mut definition, alias, kib);
+        if changed {
+            self.keep(definition).await;
+        }
+        changed
+    }
+
+    /// The guest changed what an interface of its lets through: QEMU is asked what that is, and tells
+    /// of the next change only after that.
     fn filter_changed(&self, alias: &str) {
-        let snapshot = self.domain.snapshot();
-        let Some(live) = &snapshot.live else { return };
+        let Some(live) = self.domain.snapshot().live.clone() else { return };
         if !nic::is_watched(&live.definition, alias) {
             return;
         }
         let (vm, alias) = (Arc::clone(&self.vm), alias.to_owned());
+        let follow = async move { nic::follow(&vm, &live.definition, &alias).await };
+        self.engine.runtime().spawn(follow);
+    }
+
+    /// Follows the interfaces that a changed definition has and the guest had not.
+    fn follow_new(&self, definition: &Definition) {
+        let snapshot = self.domain.snapshot();
+        let known = snapshot.live.as_ref().map(|live| nic::watched(&live.definition));
+        let mut new = nic::watched(definition);
+        new.retain(|alias| !known.iter().flatten().any(|known| known == alias));
+        if new.is_empty() {
+            return;
+        }
+        let (vm, definition) = (Arc::clone(&self.vm), definition.clone());
         self.engine.runtime().spawn(async move {
-            if let Some(mac) = nic::ask(&vm, &alias).await {
-                let _ = vm.inbox.send(Message::NicMac { alias, mac });
+            for alias in new {
+                nic::follow(&vm, &definition, &alias).await;
             }
         });
     }
@@ -640,7 +718,7 @@ impl Actor {
     async fn mac_changed(&mut self, alias: String, mac: Mac) {
         let Some(live) = self.domain.snapshot().live.clone() else { return };
         let mut definition = live.definition.clone();
-        if let Some(old) = nic::note(&mut definition, &alias, mac) {
+        if let Some(old) = self.seen.mac(&mut definition, &alias, mac) {
             self.keep(definition).await;
             self.tell(DomainEvent::NicMacChange { alias, old, new: mac });
         }
@@ -653,10 +731,8 @@ impl Actor {
         let variable = |clock: &&Clock| clock.offset == ClockOffset::Variable;
         let Some(clock) = live.definition.clock.as_ref().filter(variable) else { return offset };
         let offset = offset.saturating_add(clock.adjustment0.unwrap_or(0));
-        let adjustment = Some(offset.to_string());
-        if clock.adjustment != adjustment {
-            let mut definition = live.definition.clone();
-            definition.clock.get_or_insert_default().adjustment = adjustment;
+        let mut definition = live.definition.clone();
+        if self.seen.clock(&mut definition, &offset.to_string()) {
             self.keep(definition).await;
         }
         offset
@@ -795,17 +871,28 @@ impl Actor {
         retire(&self.engine, &self.domain, self.vm.id, reason, detail);
     }
 
-    /// Fills in what QEMU's event does not say but the definition does.
-    fn complete(&self, event: DomainEvent) -> DomainEvent {
+    /// Fills in what QEMU's event does not say but the definition does; nothing where it is about a
+    /// device that the guest does not have.
+    fn complete(&self, event: DomainEvent) -> Option<DomainEvent> {
         let snapshot = self.domain.snapshot();
-        let Some(live) = &snapshot.live else { return event };
-        match event {
+        let Some(live) = &snapshot.live else { return Some(event) };
+        Some(match event {
             DomainEvent::IoError { alias, action, reason, .. } => {
                 let (alias, source) = view::disk_of_drive(&live.definition, &alias);
                 DomainEvent::IoError { source, alias, action, reason }
             }
+            DomainEvent::TrayChange { alias, reason } => {
+                let alias = seen::drive(&live.definition, &alias)?.to_owned();
+                DomainEvent::TrayChange { alias, reason }
+            }
+            DomainEvent::MemoryDeviceSizeChange { alias, kib } => {
+                if !memory::is_elastic_one(&live.definition, &alias) {
+                    return None;
+                }
+                DomainEvent::MemoryDeviceSizeChange { alias, kib }
+            }
             other => other,
-        }
+        })
     }
 
     fn tell(&self, event: DomainEvent) {

@@ -64,16 +64,24 @@ pub fn meaning(kind: EventKind, intent: &mut Intent) -> Meaning {
             }
             tell(DomainEvent::Watchdog { action: watchdog_action(&action) })
         }
-        EventKind::BlockIoError { device, node_name, action, nospace, .. } => {
+        EventKind::BlockIoError {
+            device, node_name, qom_path, action, nospace, reason, ..
+        } => {
             if action == "stop" {
                 intent.pause = Some(PausedReason::IoError);
             }
+            let named = node_name.or(Some(device)).filter(|name| !name.is_empty());
+            let reason = match (nospace, reason.is_empty()) {
+                (true, _) => "enospc",
+                (false, false) => "message",
+                (false, true) => "",
+            };
             // The actor finds the disk by the node's name, for older QEMUs by the drive's.
             tell(DomainEvent::IoError {
                 source: String::new(),
-                alias: node_name.unwrap_or(device),
+                alias: named.or(qom_path).unwrap_or_default(),
                 action: io_error_action(&action),
-                reason: if nospace { "enospc".to_owned() } else { String::new() },
+                reason: reason.to_owned(),
             })
         }
         EventKind::DeviceTrayMoved { id, device, tray_open } => tell(DomainEvent::TrayChange {
@@ -81,7 +89,7 @@ pub fn meaning(kind: EventKind, intent: &mut Intent) -> Meaning {
             reason: i32::from(!tray_open),
         }),
         EventKind::BalloonChange { actual } => {
-            tell(DomainEvent::BalloonChange { actual_kib: actual / 1024 })
+            tell(DomainEvent::BalloonChange { actual_kib: actual.div_ceil(1024) })
         }
         EventKind::DeviceDeleted { device: Some(alias), .. } => {
             tell(DomainEvent::DeviceRemoved { alias })
@@ -96,16 +104,22 @@ pub fn meaning(kind: EventKind, intent: &mut Intent) -> Meaning {
             iteration: i32::try_from(pass).unwrap_or(i32::MAX),
         }),
         EventKind::MemoryFailure { recipient, action, action_required, recursive } => {
+            let recipient = ["hypervisor", "guest"].iter().position(|name| *name == recipient);
+            let actions = ["ignore", "inject", "fatal", "reset"];
+            let action = actions.iter().position(|name| *name == action);
+            let (Some(recipient), Some(action)) = (recipient, action) else {
+                return Meaning::default();
+            };
             tell(DomainEvent::MemoryFailure {
-                recipient: i32::from(recipient == "guest"),
-                action: match action.as_str() {
-                    "inject" => 1,
-                    "fatal" => 2,
-                    "reset" => 3,
-                    _ => 0,
-                },
+                recipient: i32::try_from(recipient).unwrap_or_default(),
+                action: i32::try_from(action).unwrap_or_default(),
                 flags: u32::from(action_required) | (u32::from(recursive) << 1),
             })
+        }
+        EventKind::AcpiDeviceOst { device: Some(alias), slot_type, source, status }
+            if slot_type == "DIMM" && is_refusal(source, status) =>
+        {
+            tell(DomainEvent::DeviceRemovalFailed { alias })
         }
         EventKind::Graphics { phase, server, client, .. } => {
             let phase = match phase {
@@ -117,6 +131,12 @@ pub fn meaning(kind: EventKind, intent: &mut Intent) -> Meaning {
         }
         _ => Meaning::default(),
     }
+}
+
+/// Whether the guest's ACPI says that it does not give a device up (ACPI 6.5, 6.3.5: ejection asked
+/// for by the host or by the guest itself, and the codes of failures that are final).
+fn is_refusal(source: i64, status: i64) -> bool {
+    matches!(source, 3 | 0x103) && matches!(status, 1 | 0x80..=0x83)
 }
 
 /// Who powered off or reset: the reason tells more than the flag.
@@ -206,6 +226,51 @@ mod tests {
             meaning(EventKind::Stop, &mut intent).lifecycle,
             Some(GuestEvent::Stopped(PausedReason::Watchdog))
         );
+    }
+
+    #[test]
+    fn a_refused_ejection_is_told_and_other_reports_are_not() {
+        for (slot_type, source, status, told) in [
+            ("DIMM", 3, 1, true),
+            ("DIMM", 0x103, 0x80, true),
+            ("DIMM", 3, 0x83, true),
+            ("DIMM", 3, 0, false),
+            ("DIMM", 3, 0x84, false),
+            ("DIMM", 1, 1, false),
+            ("CPU", 3, 1, false),
+        ] {
+            let kind = EventKind::AcpiDeviceOst {
+                device: Some("dimm0".into()),
+                slot_type: slot_type.into(),
+                source,
+                status,
+            };
+            let found = meaning(kind, &mut Intent::default()).tell;
+            let failed = DomainEvent::DeviceRemovalFailed { alias: "dimm0".into() };
+            let expected = if told { vec![failed] } else { Vec::new() };
+            assert_eq!(found, expected, "{slot_type} {source} {status}");
+        }
+    }
+
+    #[test]
+    fn why_a_request_to_an_image_failed() {
+        for (nospace, reason, expected) in
+            [(true, "No space left", "enospc"), (false, "I/O", "message"), (false, "", "")]
+        {
+            let kind = EventKind::BlockIoError {
+                device: String::new(),
+                node_name: None,
+                qom_path: Some("/machine/peripheral/virtio-disk0/virtio-backend".into()),
+                operation: "read".into(),
+                action: "report".into(),
+                nospace,
+                reason: reason.into(),
+            };
+            match &meaning(kind, &mut Intent::default()).tell[..] {
+                [DomainEvent::IoError { reason, .. }] => assert_eq!(reason, expected),
+                other => panic!("{other:?}"),
+            }
+        }
     }
 
     #[test]

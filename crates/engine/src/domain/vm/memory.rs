@@ -1,14 +1,11 @@
 //! Memory devices of which a guest takes and gives back: how much it has of each.
 
-use super::Vm;
-use crate::domain::record::Domain;
 use model::domain::Domain as Definition;
 use model::domain::devices::memory::{MemoryDevice, MemoryModel};
 use model::domain::scalar::Kib;
-use std::sync::Arc;
 
 /// Of which a guest takes and gives back.
-fn is_elastic(memory: &MemoryDevice) -> bool {
+pub(super) fn is_elastic(memory: &MemoryDevice) -> bool {
     memory.model == MemoryModel::VirtioMem
 }
 
@@ -18,6 +15,14 @@ pub(in crate::domain) fn taken(definition: &Definition) -> u64 {
     let elastic = devices.filter(|memory| is_elastic(memory));
     let sizes = elastic.filter_map(|memory| memory.target.current);
     sizes.fold(0, |sum, size| sum.saturating_add(size.0))
+}
+
+/// Whether the guest takes and gives back of the device `alias`.
+pub(super) fn is_elastic_one(definition: &Definition, alias: &str) -> bool {
+    let mut devices = definition.devices.iter().flat_map(|devices| &devices.memories);
+    devices.any(|memory| {
+        is_elastic(memory) && memory.alias.as_ref().is_some_and(|own| own.name == alias)
+    })
 }
 
 /// Writes down that the guest has `kib` of the device `alias`; false where that was known, or there
@@ -37,30 +42,6 @@ pub(super) fn note(definition: &mut Definition, alias: &str, kib: u64) -> bool {
         current.0 = current.0.saturating_sub(before.unwrap_or(0)).saturating_add(kib);
     }
     true
-}
-
-/// Asks how much the guest has of its memory devices: the events that told so are over.
-pub(in crate::domain) async fn look(vm: Arc<Vm>, domain: Arc<Domain>) {
-    let snapshot = domain.snapshot();
-    let devices = snapshot.live.iter().flat_map(|live| &live.definition.devices);
-    if !devices.flat_map(|devices| &devices.memories).any(is_elastic) {
-        return;
-    }
-    let devices = match vm.monitor.execute(qmp::cmd::query_memory_devices()).await {
-        Ok(devices) => devices,
-        Err(error) => {
-            tracing::warn!(%error, "how much memory the guest took is not known");
-            return;
-        }
-    };
-    for device in devices {
-        let Some(data) = device.get("data") else { continue };
-        let alias = data.get("id").and_then(qmp::Value::as_str);
-        let size = data.get("size").and_then(qmp::Value::as_u64);
-        if let (Some(alias), Some(bytes)) = (alias, size) {
-            vm.memory_is(alias, bytes.div_ceil(1024));
-        }
-    }
 }
 
 #[cfg(test)]

@@ -10,10 +10,12 @@
 mod actor;
 pub(in crate::domain) mod guest_events;
 mod helpers;
+pub(in crate::domain) mod look;
 pub(in crate::domain) mod memory;
 mod nic;
 pub(in crate::domain) mod ports;
-pub(in crate::domain) mod renewed;
+mod renewed;
+mod seen;
 pub(in crate::domain) mod taint;
 
 use super::devices::{Change, Waiting};
@@ -122,6 +124,10 @@ enum Message {
     VcpuGone(u32),
     /// The guest has this much of a memory device, in KiB, which no event told.
     MemorySize { alias: String, kib: u64 },
+    /// What the balloon leaves the guest, in KiB, which no event told.
+    Balloon(u64),
+    /// A drive is open or closed, which no event told.
+    Tray { alias: String, open: bool },
     /// The guest gave an interface this hardware address.
     NicMac { alias: String, mac: Mac },
     /// End QEMU.
@@ -275,8 +281,8 @@ impl Vm {
         self.monitor.execute_after_events(command).await
     }
 
-    /// Has QEMU let the virtual CPUs run. An answer that is lost with its connection is asked for
-    /// again: the guest is not to stand still for it.
+    /// Has QEMU let the virtual CPUs run. An answer that is lost with its connection, or does not
+    /// come, is asked for again: the guest is not to stand still for it.
     ///
     /// # Errors
     /// Those of [`Monitor::execute`].
@@ -284,6 +290,8 @@ impl Vm {
         for _ in 0..RUN_ATTEMPTS {
             match self.carry_out(qmp::cmd::cont()).await {
                 Err(MonitorError::Lost { .. }) => {}
+                // Once more is enough: a QEMU that stands still finds both when it goes on.
+                Err(MonitorError::Timeout { .. }) => break,
                 other => return other.map(|_| ()),
             }
         }

@@ -1,8 +1,9 @@
 //! Hardware addresses that guests give their interfaces.
 
-use super::Vm;
+use super::{Message, Vm};
+use host::rx_filter::{self, RxFilter};
 use model::domain::Domain as Definition;
-use model::domain::devices::interface::{Interface, InterfaceMac};
+use model::domain::devices::interface::{Interface, InterfaceMac, InterfaceType};
 use model::domain::scalar::Mac;
 use qmp::{Command, Value};
 use xml::YesNo;
@@ -19,16 +20,67 @@ pub(super) fn is_watched(definition: &Definition, alias: &str) -> bool {
     named.is_some_and(|nic| nic.trust_guest_rx_filters == Some(YesNo::Yes))
 }
 
-/// Asks QEMU which address the guest uses; none where it does not say.
-pub(super) async fn ask(vm: &Vm, alias: &str) -> Option<Mac> {
+/// The interfaces whose changes are followed.
+pub(super) fn watched(definition: &Definition) -> Vec<String> {
+    let interfaces = definition.devices.iter().flat_map(|devices| &devices.interfaces);
+    let aliases = interfaces.filter_map(|nic| nic.alias.as_ref().map(|alias| alias.name.clone()));
+    aliases.filter(|alias| is_watched(definition, alias)).collect()
+}
+
+/// Asks QEMU which address the guest uses and which frames it wants, which is then what its macvtap
+/// takes; the guest's actor is told of the address.
+pub(super) async fn follow(vm: &Vm, definition: &Definition, alias: &str) {
+    let Some((mac, filter)) = ask(vm, alias).await else { return };
+    if let Some(device) = macvtap(definition, alias) {
+        let name = device.clone();
+        let applied = tokio::task::spawn_blocking(move || apply(&name, mac, &filter)).await;
+        if let Ok(Err(error)) = applied {
+            tracing::warn!(id = vm.id, alias, device, %error, "it does not take what the guest wants");
+        }
+    }
+    let _ = vm.inbox.send(Message::NicMac { alias: alias.to_owned(), mac });
+}
+
+/// Asks QEMU; none where it does not say. After its answer it tells of the next change.
+async fn ask(vm: &Vm, alias: &str) -> Option<(Mac, RxFilter)> {
     let command = Command::<Vec<Value>>::new("query-rx-filter").arg("name", alias);
     match vm.monitor.execute(command).await {
-        Ok(found) => found.first()?.get("main-mac")?.as_str().and_then(Mac::parse),
+        Ok(found) => wanted(found.first()?),
         Err(error) => {
             tracing::debug!(alias, %error, "what an interface lets through is not known");
             None
         }
     }
+}
+
+/// The address in QEMU's answer, and what a macvtap has to take for such a guest. It passes no tag of
+/// a VLAN by itself: a guest with VLANs gets all frames.
+fn wanted(answer: &Value) -> Option<(Mac, RxFilter)> {
+    let mac = Mac::parse(answer.get("main-mac")?.as_str()?)?;
+    let flag = |name: &str| answer.get(name).and_then(Value::as_bool).unwrap_or(false);
+    let list = |name: &str| answer.get(name).and_then(Value::as_array).into_iter().flatten();
+    let multicast = answer.get("multicast").and_then(Value::as_str).unwrap_or_default();
+    let groups = list("multicast-table").filter_map(|group| Mac::parse(group.as_str()?));
+    let filter = RxFilter {
+        promiscuous: flag("promiscuous") || list("vlan-table").next().is_some(),
+        multicast: multicast != "none",
+        all_multicast: multicast == "all" || flag("multicast-overflow"),
+        groups: groups.map(|group| group.0).collect(),
+    };
+    Some((mac, filter))
+}
+
+/// The macvtap behind an interface.
+fn macvtap(definition: &Definition, alias: &str) -> Option<String> {
+    let mut interfaces = definition.devices.iter().flat_map(|devices| &devices.interfaces);
+    let own = |nic: &&Interface| is_called(nic, alias);
+    let interface = interfaces.find(own).filter(|nic| nic.kind == InterfaceType::Direct)?;
+    interface.target.as_ref()?.dev.clone()
+}
+
+fn apply(device: &str, mac: Mac, filter: &RxFilter) -> std::io::Result<()> {
+    let addressed = host::netdev::set_mac_if_other(device, mac.0).map_err(std::io::Error::other);
+    rx_filter::apply(device, filter).and(addressed)
 }
 
 /// Writes down the address that the guest uses; the one before, if that was another.
@@ -46,6 +98,32 @@ pub(super) fn note(definition: &mut Definition, alias: &str, mac: Mac) -> Option
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_a_macvtap_takes() {
+        // For each: what QEMU says, and whether all frames, groups, all groups are taken.
+        for (said, expected) in [
+            (json!({}), (false, true, false)),
+            (json!({"promiscuous": true}), (true, true, false)),
+            (json!({"vlan-table": [0]}), (true, true, false)),
+            (json!({"multicast": "all"}), (false, true, true)),
+            (json!({"multicast-overflow": true}), (false, true, true)),
+            (json!({"multicast": "none"}), (false, false, false)),
+            (json!({"unicast": "all", "unicast-overflow": true}), (false, true, false)),
+        ] {
+            let mut answer = json!({"main-mac": "52:54:00:00:00:01", "multicast-table": ["33:33:00:00:00:01", "x", 5]});
+            for (name, value) in said.as_object().expect("an object") {
+                answer[name] = value.clone();
+            }
+            let (mac, filter) = wanted(&answer).expect("an address");
+            assert_eq!(mac, Mac([0x52, 0x54, 0, 0, 0, 1]));
+            let found = (filter.promiscuous, filter.multicast, filter.all_multicast);
+            assert_eq!(found, expected, "{said}");
+            assert_eq!(filter.groups.len(), 1);
+        }
+        assert_eq!(wanted(&json!({"main-mac": 7})), None);
+    }
 
     #[test]
     fn an_address_is_new_where_it_is_another() {

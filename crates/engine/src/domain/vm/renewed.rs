@@ -1,9 +1,7 @@
 //! QEMU's monitor was lost and is there again: what happened meanwhile.
 
-use super::Vm;
 use lifecycle::{PausedReason, Status};
 use qmp::{EventKind, ResetReason};
-use std::sync::Arc;
 
 /// The event that nobody heard, by the status that is known and QEMU's word for what the guest does
 /// now; and why its virtual CPUs stopped, if that tells.
@@ -25,22 +23,6 @@ pub(super) fn missed(status: Status, run_state: &str) -> Option<(EventKind, Opti
         _ => return None,
     };
     Some((event, None))
-}
-
-/// Asks which channels the guest holds: the events that told so are over.
-pub(in crate::domain) async fn look_at_ports(vm: Arc<Vm>) {
-    let devices = match vm.monitor.execute(qmp::cmd::query_chardev()).await {
-        Ok(devices) => devices,
-        Err(error) => {
-            tracing::warn!(%error, "which channels the guest holds is not known");
-            return;
-        }
-    };
-    for device in devices {
-        if let Some(alias) = device.label.strip_prefix("charchannel") {
-            vm.port(&format!("channel{alias}"), device.frontend_open);
-        }
-    }
 }
 
 #[cfg(test)]
