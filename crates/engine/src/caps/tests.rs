@@ -174,3 +174,14 @@ fn a_program_that_is_no_qemu_is_refused_by_name() {
     let cached = std::fs::read_dir(folder.path().join("cache")).map_or(0, Iterator::count);
     assert_eq!(cached, 0, "nothing is kept of it");
 }
+
+#[test]
+fn every_emulator_that_is_installed_can_be_asked() {
+    for (arch, emulator) in CapsStore::emulators() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = CapsStore::new(folder.path().join("cache"), None, false, "kernel");
+        let caps = store.get(&emulator).unwrap_or_else(|error| panic!("{arch}: {}", error.detail));
+        let machines = caps.tcg.as_ref().map_or(0, |tcg| tcg.machines.len());
+        assert!(machines > 0 && !caps.types.is_empty(), "{arch}: {machines} machines");
+    }
+}

@@ -8,12 +8,18 @@ use std::collections::HashSet;
 /// Questions whose failure says that the host has no such thing.
 const MAY_FAIL: &[&str] = &["query-sev-capabilities", "query-sgx-capabilities"];
 
+/// Architectures (QEMU's names) whose emulators can expand models in the way that is asked for; of
+/// others some cannot, as LoongArch's.
+const EXPANDS: &[&str] = &["x86_64", "i386", "s390x"];
+
 /// What the first conversation says of what the binary can be asked.
 #[derive(Clone, Debug, Default)]
 pub struct Complete<'a> {
     commands: HashSet<&'a str>,
     types: HashSet<&'a str>,
     models: HashSet<&'a str>,
+    /// Its models can be expanded in the way that is asked for.
+    expands: bool,
     kvm: bool,
 }
 
@@ -46,6 +52,10 @@ pub fn complete<'a>(
                 .collect(),
             types: names(reply("qom-list-types"), "name").collect(),
             models: names(reply("query-cpu-definitions"), "name").collect(),
+            expands: reply("query-target")
+                .get("arch")
+                .and_then(Value::as_str)
+                .is_some_and(|arch| EXPANDS.contains(&arch)),
             kvm: reply("query-kvm").get("enabled").and_then(Value::as_bool) == Some(true),
         },
     };
@@ -99,6 +109,7 @@ impl Complete<'_> {
         let name = model.get("name").and_then(Value::as_str).unwrap_or_default();
         // KVM of some hosts cannot tell its model; emulation knows what it emulates.
         self.kvm
+            || !self.expands
             || name == "host"
             || model.get("props").is_some_and(|props| props.get("hv-passthrough").is_some())
             || !self.models.contains(name)
