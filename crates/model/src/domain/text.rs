@@ -5,10 +5,17 @@ use xml::{WriteOptions, Writer, Xml};
 
 use super::os::OsTypeName;
 use super::seclabel::SeclabelType;
-use super::{Domain, VirtType, canonical, live, refine};
+use super::{Domain, VirtType, canonical, live, refine, walk};
 
 /// The namespace of `<qemu:commandline>` and its siblings.
 pub const QEMU_NS: &str = "http://libvirt.org/schemas/domain/qemu/1.0";
+
+/// Most devices of one guest: 256 PCI buses of 32 slots with 8 functions each. A list beyond it was
+/// never a guest, and is not worth the time that every pass over it would take.
+const MAX_DEVICES: usize = 65_536;
+
+/// The rule that a longer list breaks.
+const TOO_MANY: &str = "domain.too-many-devices";
 
 /// What is said of a guest without a kind of system.
 const NO_OS: &str = "an os <type> must be specified";
@@ -45,7 +52,7 @@ pub fn parse(text: &str, options: ParseOptions) -> Parsed {
     diagnostics.iter_mut().for_each(super::reporters::name);
     if diagnostics.iter().any(|d| d.severity == Severity::Error) {
         let read = domain.take();
-        if !options.live {
+        if !options.live && !diagnostics.iter().any(|d| d.rule == TOO_MANY) {
             super::partial::check(text, read, &mut diagnostics);
         }
         system_first(&mut diagnostics);
@@ -68,6 +75,13 @@ fn system_first(diagnostics: &mut [Diagnostic]) {
 /// What follows the reading of a domain, wherever it stood: values in one form, parts that belong
 /// to a running guest dropped.
 pub(crate) fn settle(d: &mut Domain, options: ParseOptions, diagnostics: &mut Vec<Diagnostic>) {
+    let count = walk::count(d);
+    if count > MAX_DEVICES {
+        let text = format!("too many devices: {count}, a guest has {MAX_DEVICES} at most");
+        super::defaults::fault(diagnostics, TOO_MANY, diag::ErrorCode::XML_ERROR, text);
+        d.devices = None;
+        return;
+    }
     canonical::canonicalize(d, diagnostics);
     if d.os.is_none() && d.bootloader.is_none() {
         super::defaults::fault(diagnostics, "domain.os-type", diag::ErrorCode::XML_ERROR, NO_OS);
@@ -175,4 +189,27 @@ pub(crate) fn write_domain_as(name: &str, domain: &Domain, w: &mut Writer) {
     }
     domain.write_children(w);
     w.end(name);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_of_devices_is_bounded() {
+        let of = |count: usize| {
+            let hubs = "<hub type='usb'/>".repeat(count);
+            let text = format!(
+                "<domain type='qemu'><name>x</name><os><type>hvm</type></os>\
+                 <devices>{hubs}</devices></domain>"
+            );
+            parse(&text, ParseOptions::default())
+        };
+        let most = of(MAX_DEVICES);
+        assert!(most.domain.is_some(), "{:?}", most.diagnostics);
+        let more = of(MAX_DEVICES + 1);
+        assert!(more.domain.is_none());
+        let messages: Vec<_> = more.diagnostics.iter().map(|d| d.message.as_str()).collect();
+        assert_eq!(messages, ["too many devices: 65537, a guest has 65536 at most"]);
+    }
 }

@@ -130,3 +130,10 @@ pub fn look_at_each(d: &Domain, f: &mut dyn FnMut(Look<'_>)) {
     let Some(dev) = d.devices.as_ref() else { return };
     every_device!(f, dev, Look iter);
 }
+
+/// How many there are.
+pub fn count(d: &Domain) -> usize {
+    let mut count = 0;
+    look_at_each(d, &mut |_| count += 1);
+    count
+}
