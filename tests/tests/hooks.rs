@@ -61,6 +61,41 @@ fn a_guest_is_accompanied_from_prepare_to_release() {
     );
 }
 
+/// Scripts that forward ports find them in the XML.
+#[test]
+fn scripts_are_told_the_ports_that_were_chosen() {
+    let daemon = Daemon::start();
+    if daemon.is_external() {
+        return;
+    }
+    let display = "<graphics type='vnc' autoport='yes'/><controller";
+    let xml = domains::boot_sector(&daemon, "shown").replacen("<controller", display, 1);
+    daemon.define(&xml).ok();
+    let script = format!(
+        "#!/bin/sh\necho \"$2 $(grep -o \" port='[^']*' autoport\" | head -n 1)\" >> {}\n",
+        daemon.path("heard").display()
+    );
+    let path = daemon.write("etc/libvirt/hooks/qemu", script);
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("ours");
+    daemon.virsh("start shown").ok();
+    let live = daemon.virsh("dumpxml shown").ok();
+    let chosen =
+        live.split("<graphics type='vnc' port='").nth(1).and_then(|rest| rest.split('\'').next());
+    let chosen = chosen.expect("a port").to_owned();
+    daemon.virsh("destroy shown").ok();
+    let told = |operation: &str, port: &str| format!("{operation}  port='{port}' autoport");
+    assert_eq!(
+        heard(&daemon),
+        [
+            told("prepare", "-1"),
+            told("start", &chosen),
+            told("started", &chosen),
+            told("stopped", "-1"),
+            told("release", "-1"),
+        ]
+    );
+}
+
 #[test]
 fn a_failing_script_prevents_the_start() {
     let daemon = Daemon::start();

@@ -207,6 +207,69 @@ fn a_mount_that_hangs_holds_up_nothing_but_its_own_guest() {
     daemon.assert_well();
 }
 
+/// A storage that hangs under a guest that runs.
+#[test]
+fn a_mount_that_hangs_under_a_running_guest_holds_up_no_other() {
+    let mut daemon = Daemon::start();
+    if daemon.is_external() {
+        return;
+    }
+    let place = daemon.path("share");
+    let image = daemon.write("share/disk.img", tests::guests::boot_sector());
+    let on_it = domains::from_disk("under", &image, &domains::serial_file(&daemon, "under"));
+    daemon.define(&on_it).ok();
+    saving::ticking(&daemon, "witness");
+    daemon.virsh("start under").ok();
+    daemon.virsh(&format!("pool-create-as share dir --target {}", place.display())).ok();
+    daemon.virsh("vol-info disk.img --pool share").ok();
+    let Some(mut mount) = HungMount::new(place) else {
+        eprintln!("skipped: no right to mount, or no FUSE");
+        return;
+    };
+    // More than there are threads for them.
+    let looks = ["domblkinfo under hda", "vol-info disk.img --pool share", "pool-refresh share"];
+    let mut calls: Vec<_> =
+        (0..4).flat_map(|_| looks).map(|line| (line, beside(&daemon, line))).collect();
+    for _ in 0..3 {
+        for line in [
+            "list --all",
+            "dominfo under",
+            "dumpxml under",
+            "domstats under",
+            "domstats",
+            "domblkstat under hda",
+            "domblkerror under",
+            "suspend under",
+            "resume under",
+            "domblkinfo witness hda",
+            "pool-list --all",
+            "vol-list share",
+            "suspend witness",
+            "resume witness",
+        ] {
+            daemon.virsh(line).ok();
+        }
+    }
+    for (line, call) in &mut calls {
+        assert!(call.try_wait().expect("a child").is_none(), "{line:?} did not meet the mount");
+    }
+    // The guest ends at once; that its image cannot be given back yet is said.
+    calls.push(("destroy under", beside(&daemon, "destroy under")));
+    wait::until("the end of its QEMU", || (daemon.qemus().len() == 1).then_some(()));
+    daemon.virsh("destroy under").fails_with(&["storage does not answer"]);
+    saving::assert_ticks(&daemon, "witness");
+    mount.end();
+    for (line, mut call) in calls {
+        wait::until(&format!("the end of {line:?}"), || call.try_wait().expect("a child"));
+    }
+    wait::until("all to be taken back", || {
+        daemon.virsh("domstate under").ok().starts_with("shut off").then_some(())
+    });
+    drop(mount);
+    daemon.virsh("start under").ok();
+    daemon.assert_well();
+}
+
 /// What cannot be written down is not begun; what happens all the same is written down later.
 #[test]
 fn a_full_run_folder_loses_no_guest() {

@@ -10,12 +10,14 @@ use crate::engine::Engine;
 use diag::{ErrorCode, ErrorDomain, VirError};
 use host::script::{self, Call};
 use lifecycle::ShutoffReason;
+use model::domain::seclabel::SeclabelType;
 use model::domain::{Domain as Definition, FormatFlags};
 use rustix::fs::{Access, access};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use xml::YesNo;
 
 /// How long one script may take: long enough for one that waits for storage, short of forever.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -67,7 +69,32 @@ pub enum DaemonHook {
     Reload,
 }
 
+/// A guest that is gone, as scripts see it: without its number and the ports chosen for it; when all
+/// is taken back also without the labels.
+fn ended(definition: &Definition, hook: GuestHook) -> Definition {
+    let mut ended = Definition { id: None, ..definition.clone() };
+    for graphics in ended.devices.iter_mut().flat_map(|devices| &mut devices.graphics) {
+        if graphics.auto_port == Some(YesNo::Yes) {
+            graphics.port = graphics.port.map(|_| -1);
+            graphics.tls_port = graphics.tls_port.map(|_| -1);
+        }
+    }
+    if matches!(hook, GuestHook::Release(_)) {
+        for label in &mut ended.seclabels {
+            if label.kind == SeclabelType::Dynamic {
+                (label.label, label.image_label) = (None, None);
+            }
+        }
+    }
+    ended
+}
+
 impl Engine {
+    /// Whether there are scripts for guests.
+    pub(crate) fn has_guest_hooks(&self) -> bool {
+        !scripts(&self.layout.hooks, "qemu").is_empty()
+    }
+
     /// Calls the scripts for a turning point of a guest. All are called, even after one that failed.
     ///
     /// # Errors
@@ -82,9 +109,8 @@ impl Engine {
             return Ok(());
         }
         let flags = FormatFlags { live: !hook.is_over(), secure: false, migratable: false };
-        let xml = if hook.is_over() && definition.id.is_some() {
-            let ended = Definition { id: None, ..definition.clone() };
-            model::domain::format(&ended, flags)
+        let xml = if hook.is_over() {
+            model::domain::format(&ended(definition, hook), flags)
         } else {
             model::domain::format(definition, flags)
         };

@@ -36,6 +36,23 @@ pub use layout::{Layout, RootTooLong, SOCKET_PATH_MAX};
 pub use turn::Turn;
 
 use diag::VirError;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+
+/// Runs `work` on a thread that may block, as one of few at a time: where storage hangs, those who ask
+/// again wait without a thread, or there would be none for anybody else at last.
+pub(crate) async fn blocking_in_turn<T: Send + 'static>(
+    turns: &Arc<Semaphore>,
+    work: impl FnOnce() -> Result<T, VirError> + Send + 'static,
+) -> Result<T, VirError> {
+    let turn = Arc::clone(turns).acquire_owned().await;
+    blocking(move || {
+        // Until the thread is free again, whoever has given up on it.
+        let _turn = turn;
+        work()
+    })
+    .await
+}
 
 /// Runs `work` on a thread that may block. A panic in it is an error of that one call.
 pub(crate) async fn blocking<T: Send + 'static>(

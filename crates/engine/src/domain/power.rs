@@ -254,7 +254,15 @@ impl Engine {
         if ended.is_ok() {
             return Ok(());
         }
-        let pid = domain.vm().map(|vm| vm.process.pid());
+        let vm = domain.vm();
+        if vm.as_ref().is_some_and(|vm| matches!(vm.process.try_exited(), Ok(Some(_)))) {
+            return Err(VirError::new(
+                ErrorCode::OPERATION_TIMEOUT,
+                "the guest has ended, but what was made for it cannot be taken back yet: storage does \
+                 not answer",
+            ));
+        }
+        let pid = vm.map(|vm| vm.process.pid());
         let pid = pid.map_or_else(|| "unknown".to_owned(), |pid| pid.to_string());
         if graceful {
             return Err(VirError::new(

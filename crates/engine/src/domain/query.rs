@@ -4,7 +4,7 @@ use super::record::{Domain, Snapshot};
 use crate::engine::Engine;
 use diag::{ErrorCode, VirError};
 use lifecycle::Status;
-use model::domain::FormatFlags;
+use model::domain::{Domain as Definition, FormatFlags};
 use std::sync::Arc;
 use units::Uuid;
 
@@ -141,7 +141,10 @@ impl Engine {
         let snapshot = domain.snapshot();
         let flags =
             FormatFlags { live: false, secure: options.secure, migratable: options.migratable };
-        match (&snapshot.live, &snapshot.config) {
+        // As under libvirtd, what was stored last is shown of a guest that was undefined, for as long
+        // as it runs and the daemon does.
+        let stored = snapshot.config.as_ref().or(snapshot.last_config.as_ref());
+        match (&snapshot.live, stored) {
             (Some(live), _) if !options.inactive => {
                 if options.secure || options.migratable {
                     let flags = FormatFlags { live: true, ..flags };
@@ -167,7 +170,14 @@ impl Engine {
                 }
                 Ok(model::domain::format(&self.definition_of(config)?, flags))
             }
-            (Some(live), None) => Ok(model::domain::format(&live.definition, flags)),
+            (Some(live), None) if options.migratable => {
+                Ok(model::domain::format(&live.definition, flags))
+            }
+            // A guest that never was defined is shown as it runs.
+            (Some(live), None) => {
+                let definition = Definition { id: None, ..live.definition.clone() };
+                Ok(model::domain::format(&definition, FormatFlags { live: true, ..flags }))
+            }
             (None, None) => Err(VirError::internal("a domain without any definition")),
         }
     }

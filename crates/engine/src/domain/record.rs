@@ -10,7 +10,7 @@ use lifecycle::{Phase, ShutoffReason, Status};
 use model::domain::Domain as Definition;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use units::Uuid;
 
 /// The persistent definition, in the compact form an inactive domain is kept in.
@@ -85,6 +85,8 @@ pub struct Snapshot {
     pub managed_save: bool,
     /// The persistent definition, if there is one.
     pub config: Option<Arc<Config>>,
+    /// The persistent definition that a running guest had until it was undefined.
+    pub last_config: Option<Arc<Config>>,
     /// The running definition, if it runs.
     pub live: Option<Arc<Live>>,
     /// Counts the changes.
@@ -117,6 +119,9 @@ impl Snapshot {
     }
 }
 
+/// How many may look at a domain's images at a time.
+const LOOKS: usize = 2;
+
 /// A domain. Its UUID never changes; all else is in the snapshot.
 #[derive(Debug)]
 pub struct Domain {
@@ -129,6 +134,8 @@ pub struct Domain {
     /// Held while the stored definition is changed, with its file: by jobs that change it, and by
     /// `define`, which needs no job.
     stored: Mutex<()>,
+    /// Passed by those who look at its images, a few at a time.
+    pub(super) looks: Arc<Semaphore>,
     /// Descriptors that clients handed in for its images.
     pub(in crate::domain) descriptors: Groups,
     snapshot: RwLock<Arc<Snapshot>>,
@@ -147,6 +154,7 @@ impl Domain {
             gate: JobGate::new(Phase::Inactive),
             jobs: Jobs::default(),
             stored: Mutex::default(),
+            looks: Arc::new(Semaphore::new(LOOKS)),
             descriptors: Groups::default(),
             snapshot: RwLock::new(Arc::new(Snapshot {
                 name: Arc::from(name),
@@ -156,6 +164,7 @@ impl Domain {
                 autostart_once: false,
                 managed_save: false,
                 config,
+                last_config: None,
                 live: None,
                 generation: 0,
             })),

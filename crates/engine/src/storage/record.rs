@@ -3,6 +3,7 @@
 use model::storage::{Pool as Definition, Volume};
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
+use tokio::sync::Semaphore;
 use units::Uuid;
 
 /// A pool's volumes by name.
@@ -43,8 +44,13 @@ pub struct Pool {
     pub uuid: Uuid,
     /// Passed by whoever changes it.
     pub(super) gate: Arc<tokio::sync::Mutex<()>>,
+    /// Passed by those who look at its files, a few at a time.
+    pub(super) looks: Arc<Semaphore>,
     published: RwLock<Arc<Snapshot>>,
 }
+
+/// How many may look at a pool's files at a time.
+const LOOKS: usize = 4;
 
 impl Pool {
     pub(super) fn new(uuid: Uuid, snapshot: Snapshot) -> Arc<Self> {
@@ -52,6 +58,7 @@ impl Pool {
             name: Arc::from(snapshot.definition.name.as_str()),
             uuid,
             gate: Arc::default(),
+            looks: Arc::new(Semaphore::new(LOOKS)),
             published: RwLock::new(Arc::new(snapshot)),
         })
     }

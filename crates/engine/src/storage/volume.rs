@@ -112,7 +112,7 @@ impl Pools {
         let known = self.volume(pool, name).await?;
         let folder = pool.snapshot().definition.target_path().unwrap_or_default().to_owned();
         let name = name.to_owned();
-        let seen = crate::blocking(move || {
+        let seen = crate::blocking_in_turn(&pool.looks, move || {
             let path = known.target.path.clone().unwrap_or_default();
             match dir::volume(&folder, &name) {
                 Ok(Some(volume)) => Ok(volume),

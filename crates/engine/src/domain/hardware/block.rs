@@ -258,7 +258,8 @@ impl Engine {
             })?;
             Ok((path.to_owned(), is_qcow2(disk), alias_of(disk).to_owned(), live))
         })?;
-        let mut info = crate::blocking(move || image_info(&path, qcow2)).await?;
+        let mut info =
+            crate::blocking_in_turn(&domain.looks, move || image_info(&path, qcow2)).await?;
         if let (true, Some(vm)) = (live, domain.vm()) {
             let entries = vm
                 .monitor

@@ -143,10 +143,15 @@ impl Launch {
         hook: GuestHook,
         abort: &mut watch::Receiver<bool>,
     ) -> Result<(), VirError> {
+        if !self.engine.has_guest_hooks() {
+            return Ok(());
+        }
+        // With what is known by then: the ports of its displays.
+        let observed = plan::qemu::observe(&self.plan, &self.results.observed()).domain;
         tokio::select! {
             biased;
             _ = abort.wait_for(|abort| *abort) => Err(aborted(&self.name)),
-            result = self.engine.guest_hook(&self.plan.live, hook) => result,
+            result = self.engine.guest_hook(&observed, hook) => result,
         }
     }
 

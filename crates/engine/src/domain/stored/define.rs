@@ -218,7 +218,7 @@ impl Engine {
         };
         // The file is gone, so the domain is, whatever became of its TPM.
         domain.publish(|snapshot| {
-            snapshot.config = None;
+            snapshot.last_config = snapshot.config.take().filter(|_| snapshot.is_active());
             snapshot.autostart = false;
             snapshot.autostart_once = false;
         });

@@ -932,6 +932,7 @@ pub(in crate::domain) fn retire(
         snapshot.id = -1;
         snapshot.status = Status::Shutoff(reason);
         snapshot.live = None;
+        snapshot.last_config = None;
     });
     engine.registry.remove_if_gone(domain);
     if let Some(detail) = detail {
