@@ -4,7 +4,6 @@ use model::capabilities::firmware::Firmware;
 use model::capabilities::host::{Cell, HostFacts, KvmState};
 use model::capabilities::vhost_user::VhostUserBackend;
 use model::domain::cpu::{Cpu, CpuFeature, CpuModel};
-use model::domain::defaults::HostPciAddress;
 use plan::Ids;
 use plan::qemu::Settings;
 use std::collections::BTreeMap;
@@ -23,7 +22,7 @@ pub fn random(buffer: &mut [u8]) {
 }
 
 /// PCI functions that exist: domain, bus, slot, function, IOMMU group.
-const PCI: [(u64, u64, u64, u64, u32); 23] = [
+const PCI: [(u32, u8, u8, u8, u32); 23] = [
     (0, 0, 0, 0, 0),
     (0, 0, 1, 0, 1),
     (0, 0, 2, 0, 2),
@@ -50,7 +49,7 @@ const PCI: [(u64, u64, u64, u64, u32); 23] = [
 ];
 
 /// IOMMU group of a PCI function.
-pub fn iommu_group(a: &HostPciAddress) -> Option<u32> {
+pub fn iommu_group(a: &units::PciAddress) -> Option<u32> {
     let wanted = (a.domain, a.bus, a.slot, a.function);
     PCI.iter().find(|(d, b, s, f, _)| (*d, *b, *s, *f) == wanted).map(|found| found.4)
 }

@@ -4,7 +4,7 @@ use crate::caps::Known;
 use crate::engine::Engine;
 use diag::{ErrorDomain, VirError};
 use model::capabilities::qemu::Accel;
-use model::domain::defaults::{self, DefaultsContext, EmulatorDefaults, HostPciAddress};
+use model::domain::defaults::{self, DefaultsContext, EmulatorDefaults};
 use model::domain::{
     Domain as Definition, VirtType, validate_emulator, validate_host, validate_support,
 };
@@ -136,7 +136,7 @@ struct Basis {
 }
 
 /// IOMMU group of a PCI function of this host.
-fn iommu_group(address: &HostPciAddress) -> Option<u32> {
+fn iommu_group(address: &units::PciAddress) -> Option<u32> {
     let link = std::fs::read_link(format!("/sys/bus/pci/devices/{address}/iommu_group")).ok()?;
     link.file_name()?.to_str()?.parse().ok()
 }

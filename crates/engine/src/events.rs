@@ -147,9 +147,9 @@ pub enum DomainEvent {
         /// Device alias.
         alias: String,
         /// What it was.
-        old: model::domain::scalar::Mac,
+        old: units::MacAddr,
         /// What it is.
-        new: model::domain::scalar::Mac,
+        new: units::MacAddr,
     },
     /// A save or dump came to its end.
     JobCompleted(Box<crate::domain::save::JobNumbers>),

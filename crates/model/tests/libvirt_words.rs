@@ -72,6 +72,18 @@ fn refused_in_libvirts_words() {
             "Invalid value for attribute 'dies' in element 'topology': Zero is not permitted",
         ),
         (
+            nic("<mac address=' 52:54:00:00:00:01'/>"),
+            27,
+            20,
+            "unable to parse mac address ' 52:54:00:00:00:01'",
+        ),
+        (
+            "<genid>4-dea22b3-1d52-d8f3-2516-782e98ab3fa0</genid>".to_owned(),
+            1,
+            20,
+            "malformed genid element",
+        ),
+        (
             "<controller type='sata' index='-1'/>".to_owned(),
             27,
             5,

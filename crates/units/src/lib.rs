@@ -22,6 +22,12 @@ pub use sha256::sha256_hex;
 pub use size::{ScaleError, scale, unit_factor};
 pub use uuid::Uuid;
 
+/// The two digits of a byte.
+fn hex_digits(byte: u8) -> [u8; 2] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]
+}
+
 /// A text is no value of the type.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ParseError {

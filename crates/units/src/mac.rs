@@ -27,7 +27,7 @@ impl FromStr for MacAddr {
 
     /// Six groups of one or two hexadecimal digits between colons; white space may follow.
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        let error = ParseError { expected: "a MAC address" };
+        let error = ParseError { expected: "six hexadecimal bytes, aa:bb:cc:dd:ee:ff" };
         let mut groups = text.trim_ascii_end().split(':');
         let mut bytes = [0; 6];
         for b in &mut bytes {
@@ -43,8 +43,11 @@ impl FromStr for MacAddr {
 
 impl fmt::Display for MacAddr {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, e, f] = self.0;
-        out.pad(&format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}"))
+        let mut text = [b':'; 17];
+        for (i, b) in self.0.iter().enumerate() {
+            [text[3 * i], text[3 * i + 1]] = crate::hex_digits(*b);
+        }
+        out.pad(std::str::from_utf8(&text).unwrap_or(""))
     }
 }
 

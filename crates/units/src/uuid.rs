@@ -31,15 +31,13 @@ impl Uuid {
     }
 
     fn encode(&self) -> [u8; 36] {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let mut out = [b'-'; 36];
         let mut at = 0;
         for (i, b) in self.0.iter().enumerate() {
             if matches!(i, 4 | 6 | 8 | 10) {
                 at += 1;
             }
-            out[at] = DIGITS[usize::from(b >> 4)];
-            out[at + 1] = DIGITS[usize::from(b & 15)];
+            [out[at], out[at + 1]] = crate::hex_digits(*b);
             at += 2;
         }
         out
@@ -51,7 +49,7 @@ impl FromStr for Uuid {
 
     /// Dashes and spaces may stand before any byte or be left out; white space may follow the whole.
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        let error = ParseError { expected: "a UUID" };
+        let error = ParseError { expected: "a UUID of 32 hexadecimal digits" };
         let mut rest = text.trim_ascii().bytes().peekable();
         let mut bytes = [0; 16];
         for b in &mut bytes {

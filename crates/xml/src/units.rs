@@ -10,6 +10,8 @@ macro_rules! by_text {
             fn parse(text: &str) -> Result<Self, ValueError> {
                 text.parse().map_err(|e: units::ParseError| ValueError::expected(e.expected))
             }
+            const ESCAPED: bool = false;
+
             fn write(&self, out: &mut String) {
                 use std::fmt::Write as _;
                 let _ = write!(out, "{self}");
@@ -22,8 +24,8 @@ macro_rules! by_text {
 }
 
 by_text! {
-    Uuid => "uuid"
-    MacAddr => "mac address"
+    Uuid => "UUID"
+    MacAddr => "MAC address"
     CpuSet => "cpu set"
     PciAddress => "pci address"
 }

@@ -7,7 +7,6 @@ use model::domain::devices::disk::{
     AuthSecret, DiskAuth, DiskSource, NetworkHost, StorageType, VolumeMode,
 };
 use model::domain::devices::interface::{HostAddress, Interface, InterfaceSource, InterfaceType};
-use model::domain::scalar::Uuid;
 use model::storage::{Auth, Pool, PoolType};
 use plan::qemu::{FdGroup, Found, FoundVolume, Nbdkit};
 use serde_json::Value;
@@ -138,7 +137,7 @@ fn credentials(auth: &Auth) -> DiskAuth {
     let secret = auth.secret.as_ref().map(|secret| AuthSecret {
         kind: "iscsi".to_owned(),
         usage: secret.usage.clone(),
-        uuid: secret.uuid.as_deref().and_then(Uuid::parse),
+        uuid: secret.uuid.as_deref().and_then(|uuid| uuid.parse().ok()),
     });
     DiskAuth { username: auth.username.clone().unwrap_or_default(), secret }
 }

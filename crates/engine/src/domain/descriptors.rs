@@ -160,7 +160,7 @@ impl Engine {
         name: &str,
     ) -> Option<Arc<Group>> {
         // Also of a domain that is just being made, and shown to nobody yet.
-        self.registry.any_by_uuid(&units::Uuid(definition.uuid?.0))?.descriptors.get(name)
+        self.registry.any_by_uuid(&definition.uuid?)?.descriptors.get(name)
     }
 
     /// Puts copies of the descriptors that a plan names into its results.

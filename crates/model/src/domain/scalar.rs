@@ -1,18 +1,13 @@
-//! Values of domain XML that have a text form of their own: sizes with units, CPU sets, MACs, UUIDs.
+//! Values of domain XML that have a text form of their own: sizes with units, CPU sets.
 
 use std::fmt;
 
 use diag::ErrorCode;
+pub use units::{MacAddr, Uuid};
 use xml::{Element, Reader, Schema, ValueError, ValueKind, Writer, Xml, XmlValue};
 
 /// A number written in hexadecimal with at least `W` digits.
 pub type Hex<const W: usize> = xml::Hex<u64, W>;
-
-/// The two digits of a byte.
-fn hex_digits(byte: u8) -> [u8; 2] {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]
-}
 
 /// A number that may also be written in hexadecimal (`0x2`) or octal (`02`); written in decimal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -34,129 +29,6 @@ impl XmlValue for AnyBase {
     }
     fn kind() -> ValueKind {
         ValueKind::Integer { min: 0, max: u32::MAX.into() }
-    }
-}
-
-/// A UUID, read with or without hyphens, written in lower case with them.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
-pub struct Uuid(pub [u8; 16]);
-
-impl fmt::Display for Uuid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = [b'-'; 36];
-        let mut at = 0;
-        for (i, b) in self.0.iter().enumerate() {
-            at += usize::from(matches!(i, 4 | 6 | 8 | 10));
-            [text[at], text[at + 1]] = hex_digits(*b);
-            at += 2;
-        }
-        f.write_str(str::from_utf8(&text).unwrap_or_default())
-    }
-}
-
-impl fmt::Debug for Uuid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl Uuid {
-    /// Reads a UUID: 32 hexadecimal digits, hyphens and white space between bytes ignored.
-    pub fn parse(text: &str) -> Option<Self> {
-        let mut out = [0u8; 16];
-        let mut n = 0;
-        for c in text.trim_ascii().bytes() {
-            if c == b'-' || c.is_ascii_whitespace() {
-                continue;
-            }
-            let digit = (c as char).to_digit(16)? as u8;
-            let byte = out.get_mut(n / 2)?;
-            *byte = *byte << 4 | digit;
-            n += 1;
-        }
-        (n == 32).then_some(Self(out))
-    }
-
-    /// A random (version 4) UUID from 16 random bytes.
-    pub fn from_random(mut bytes: [u8; 16]) -> Self {
-        bytes[6] = bytes[6] & 0x0f | 0x40;
-        bytes[8] = bytes[8] & 0x3f | 0x80;
-        Self(bytes)
-    }
-
-    /// Whether every byte is the same: libvirt refuses such a UUID of a host, not of a guest.
-    pub fn is_nil(&self) -> bool {
-        self.0 == [0; 16]
-    }
-}
-
-impl XmlValue for Uuid {
-    const ESCAPED: bool = false;
-
-    fn parse(text: &str) -> Result<Self, ValueError> {
-        Self::parse(text).ok_or_else(|| ValueError::expected("a UUID of 32 hexadecimal digits"))
-    }
-    fn write(&self, out: &mut String) {
-        out.push_str(&self.to_string());
-    }
-    fn kind() -> ValueKind {
-        ValueKind::Named("UUID")
-    }
-}
-
-/// A hardware address, written in lower case with colons.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
-pub struct Mac(pub [u8; 6]);
-
-impl fmt::Display for Mac {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = [b':'; 17];
-        for (i, b) in self.0.iter().enumerate() {
-            [text[3 * i], text[3 * i + 1]] = hex_digits(*b);
-        }
-        f.write_str(str::from_utf8(&text).unwrap_or_default())
-    }
-}
-
-impl fmt::Debug for Mac {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl Mac {
-    /// Reads six bytes of one or two hexadecimal digits, joined by colons.
-    pub fn parse(text: &str) -> Option<Self> {
-        let mut out = [0u8; 6];
-        let mut parts = text.trim_ascii().split(':');
-        for byte in &mut out {
-            let part = parts.next()?;
-            if part.is_empty() || part.len() > 2 || !part.bytes().all(|c| c.is_ascii_hexdigit()) {
-                return None;
-            }
-            *byte = u8::from_str_radix(part, 16).ok()?;
-        }
-        parts.next().is_none().then_some(Self(out))
-    }
-
-    /// Whether it names a group of stations, which no interface may have as its own.
-    pub fn is_multicast(&self) -> bool {
-        self.0[0] & 1 == 1
-    }
-}
-
-impl XmlValue for Mac {
-    const ESCAPED: bool = false;
-
-    fn parse(text: &str) -> Result<Self, ValueError> {
-        Self::parse(text)
-            .ok_or_else(|| ValueError::expected("six hexadecimal bytes, aa:bb:cc:dd:ee:ff"))
-    }
-    fn write(&self, out: &mut String) {
-        out.push_str(&self.to_string());
-    }
-    fn kind() -> ValueKind {
-        ValueKind::Named("MAC address")
     }
 }
 
@@ -485,14 +357,5 @@ mod tests {
         }
         assert_eq!(unit_bytes("x"), None);
         assert_eq!(unit_bytes(""), None);
-    }
-
-    #[test]
-    fn uuids_and_macs() {
-        let u = Uuid::parse("4DEA22B31D52D8F32516782E98AB3FA0").expect("uuid");
-        assert_eq!(u.to_string(), "4dea22b3-1d52-d8f3-2516-782e98ab3fa0");
-        assert_eq!(Uuid::parse("4dea"), None);
-        assert_eq!(Mac::parse("52:54:0:AB:c:1").expect("mac").to_string(), "52:54:00:ab:0c:01");
-        assert_eq!(Mac::parse("52:54:00:00:00"), None);
     }
 }

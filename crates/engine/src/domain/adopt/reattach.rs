@@ -22,7 +22,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
-use units::Uuid;
 
 /// How long a QEMU may take to answer before the daemon goes on without it for now.
 const MONITOR_DEADLINE: Duration = Duration::from_secs(5);
@@ -124,7 +123,7 @@ impl Engine {
         pending: Pending,
     ) {
         let content = status.content().clone();
-        let Some(uuid) = content.definition.uuid.map(|uuid| Uuid(uuid.0)) else {
+        let Some(uuid) = content.definition.uuid else {
             tracing::error!(domain = content.name, "its status file has no uuid");
             return;
         };

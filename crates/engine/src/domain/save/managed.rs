@@ -13,7 +13,6 @@ use model::domain::Domain as Definition;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
-use units::Uuid;
 
 impl Engine {
     /// Where the managed save image of a domain is, if it has one.
@@ -123,7 +122,7 @@ impl Engine {
         };
         let definition = self.definition_in(&image, None).await?;
         let snapshot = domain.snapshot();
-        let uuid = definition.uuid.map(|uuid| Uuid(uuid.0));
+        let uuid = definition.uuid;
         if definition.name != *snapshot.name || uuid != Some(domain.uuid) {
             return Err(VirError::failed(format!(
                 "cannot restore domain '{}' uuid {} from a file which belongs to domain '{}' uuid {}",

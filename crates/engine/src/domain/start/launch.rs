@@ -163,7 +163,7 @@ impl Launch {
         results.lock_owner = self.engine.lock_owner(&self.plan.live);
         results.uuid = self.plan.live.uuid.map_or([0; 16], |uuid| uuid.0);
         if let (Some(exec), Some(uuid)) = (self.plan.exec(), self.plan.live.uuid)
-            && let Some(domain) = self.engine.registry.any_by_uuid(&units::Uuid(uuid.0))
+            && let Some(domain) = self.engine.registry.any_by_uuid(&uuid)
         {
             let wanted = exec.args.iter().flat_map(plan::Arg::fds);
             self.engine.hand_over_descriptors(&domain, wanted, &mut results)?;

@@ -470,8 +470,7 @@ impl Engine {
 
 /// The UUID that the defaults have given every definition.
 pub(in crate::domain) fn uuid_of(definition: &Definition) -> Result<Uuid, VirError> {
-    let uuid = definition.uuid.ok_or_else(|| VirError::internal("a definition without uuid"))?;
-    Ok(Uuid(uuid.0))
+    definition.uuid.ok_or_else(|| VirError::internal("a definition without uuid"))
 }
 
 /// The definition, or the error of its faults.

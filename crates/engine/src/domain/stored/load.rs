@@ -7,7 +7,6 @@ use diag::VirError;
 use model::domain::ParseOptions;
 use std::sync::Arc;
 use std::thread;
-use units::Uuid;
 
 impl Engine {
     /// Reads the persistent definitions. One that cannot be read is reported and left alone.
@@ -51,10 +50,8 @@ impl Engine {
                 definition.name
             )));
         }
-        let uuid = definition
-            .uuid
-            .map(|uuid| Uuid(uuid.0))
-            .ok_or_else(|| VirError::internal("the stored domain has no uuid"))?;
+        let uuid =
+            definition.uuid.ok_or_else(|| VirError::internal("the stored domain has no uuid"))?;
         let config = Arc::new(Config::of(&definition));
         let (domain, new) = self.registry.claim(&file.name, &uuid, || {
             Domain::inactive(uuid, &file.name, Some(Arc::clone(&config)))

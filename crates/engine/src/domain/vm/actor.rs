@@ -31,7 +31,6 @@ use lifecycle::{
 use model::domain::Domain as Definition;
 use model::domain::clock::{Clock, ClockOffset};
 use model::domain::devices::watchdog::WatchdogAction;
-use model::domain::scalar::Mac;
 use plan::Undo;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64};
@@ -715,7 +714,7 @@ impl Actor {
     }
 
     /// The guest gave an interface this hardware address.
-    async fn mac_changed(&mut self, alias: String, mac: Mac) {
+    async fn mac_changed(&mut self, alias: String, mac: units::MacAddr) {
         let Some(live) = self.domain.snapshot().live.clone() else { return };
         let mut definition = live.definition.clone();
         if let Some(old) = self.seen.mac(&mut definition, &alias, mac) {

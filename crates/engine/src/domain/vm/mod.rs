@@ -34,7 +34,6 @@ use host::monitor::{Monitor, MonitorError};
 use host::process::Process;
 use lifecycle::{PausedReason, RunningReason, ShutoffReason, Status, StoppedDetail};
 use model::domain::Domain as Definition;
-use model::domain::scalar::Mac;
 use plan::Undo;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
@@ -129,7 +128,7 @@ enum Message {
     /// A drive is open or closed, which no event told.
     Tray { alias: String, open: bool },
     /// The guest gave an interface this hardware address.
-    NicMac { alias: String, mac: Mac },
+    NicMac { alias: String, mac: units::MacAddr },
     /// End QEMU.
     End { why: EndReason, graceful: bool },
 }

@@ -4,8 +4,8 @@ use super::{Message, Vm};
 use host::rx_filter::{self, RxFilter};
 use model::domain::Domain as Definition;
 use model::domain::devices::interface::{Interface, InterfaceMac, InterfaceType};
-use model::domain::scalar::Mac;
 use qmp::{Command, Value};
+use units::MacAddr;
 use xml::YesNo;
 
 fn is_called(nic: &Interface, alias: &str) -> bool {
@@ -42,7 +42,7 @@ pub(super) async fn follow(vm: &Vm, definition: &Definition, alias: &str) {
 }
 
 /// Asks QEMU; none where it does not say. After its answer it tells of the next change.
-async fn ask(vm: &Vm, alias: &str) -> Option<(Mac, RxFilter)> {
+async fn ask(vm: &Vm, alias: &str) -> Option<(MacAddr, RxFilter)> {
     let command = Command::<Vec<Value>>::new("query-rx-filter").arg("name", alias);
     match vm.monitor.execute(command).await {
         Ok(found) => wanted(found.first()?),
@@ -55,12 +55,13 @@ async fn ask(vm: &Vm, alias: &str) -> Option<(Mac, RxFilter)> {
 
 /// The address in QEMU's answer, and what a macvtap has to take for such a guest. It passes no tag of
 /// a VLAN by itself: a guest with VLANs gets all frames.
-fn wanted(answer: &Value) -> Option<(Mac, RxFilter)> {
-    let mac = Mac::parse(answer.get("main-mac")?.as_str()?)?;
+fn wanted(answer: &Value) -> Option<(MacAddr, RxFilter)> {
+    let mac = answer.get("main-mac")?.as_str()?.parse::<MacAddr>().ok()?;
     let flag = |name: &str| answer.get(name).and_then(Value::as_bool).unwrap_or(false);
     let list = |name: &str| answer.get(name).and_then(Value::as_array).into_iter().flatten();
     let multicast = answer.get("multicast").and_then(Value::as_str).unwrap_or_default();
-    let groups = list("multicast-table").filter_map(|group| Mac::parse(group.as_str()?));
+    let groups =
+        list("multicast-table").filter_map(|group| group.as_str()?.parse::<MacAddr>().ok());
     let filter = RxFilter {
         promiscuous: flag("promiscuous") || list("vlan-table").next().is_some(),
         multicast: multicast != "none",
@@ -78,13 +79,13 @@ fn macvtap(definition: &Definition, alias: &str) -> Option<String> {
     interface.target.as_ref()?.dev.clone()
 }
 
-fn apply(device: &str, mac: Mac, filter: &RxFilter) -> std::io::Result<()> {
+fn apply(device: &str, mac: MacAddr, filter: &RxFilter) -> std::io::Result<()> {
     let addressed = host::netdev::set_mac_if_other(device, mac.0).map_err(std::io::Error::other);
     rx_filter::apply(device, filter).and(addressed)
 }
 
 /// Writes down the address that the guest uses; the one before, if that was another.
-pub(super) fn note(definition: &mut Definition, alias: &str, mac: Mac) -> Option<Mac> {
+pub(super) fn note(definition: &mut Definition, alias: &str, mac: MacAddr) -> Option<MacAddr> {
     let mut interfaces = definition.devices.iter_mut().flat_map(|devices| &mut devices.interfaces);
     let own: &mut InterfaceMac = interfaces.find(|nic| is_called(nic, alias))?.mac.as_mut()?;
     let before = own.current_address.unwrap_or(own.address);
@@ -117,7 +118,7 @@ mod tests {
                 answer[name] = value.clone();
             }
             let (mac, filter) = wanted(&answer).expect("an address");
-            assert_eq!(mac, Mac([0x52, 0x54, 0, 0, 0, 1]));
+            assert_eq!(mac, MacAddr([0x52, 0x54, 0, 0, 0, 1]));
             let found = (filter.promiscuous, filter.multicast, filter.all_multicast);
             assert_eq!(found, expected, "{said}");
             assert_eq!(filter.groups.len(), 1);
@@ -132,7 +133,7 @@ mod tests {
             <alias name='net0'/></interface></devices></domain>";
         let options = model::domain::ParseOptions { live: true };
         let mut definition = model::domain::parse(text, options).domain.expect("a definition");
-        let mac = |text: &str| Mac::parse(text).expect("an address");
+        let mac = |text: &str| text.parse::<MacAddr>().expect("an address");
         let (first, second) = (mac("52:54:00:00:00:01"), mac("52:54:00:00:00:02"));
         for (alias, address, before, shown) in [
             ("net0", first, None, None),

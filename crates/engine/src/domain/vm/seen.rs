@@ -7,8 +7,9 @@ use crate::domain::view;
 use model::domain::Domain as Definition;
 use model::domain::clock::ClockOffset;
 use model::domain::devices::disk::{Disk, DiskDevice, TrayState};
-use model::domain::scalar::{Kib, Mac};
+use model::domain::scalar::Kib;
 use std::collections::BTreeMap;
+use units::MacAddr;
 
 /// By the aliases of devices, what was said last.
 #[derive(Clone, Debug, Default)]
@@ -19,7 +20,7 @@ pub(in crate::domain) struct Seen {
     /// How much the guest has of memory devices, in KiB.
     sizes: BTreeMap<String, u64>,
     /// Hardware addresses that the guest gave its interfaces.
-    macs: BTreeMap<String, Mac>,
+    macs: BTreeMap<String, MacAddr>,
     /// What the balloon leaves the guest, and of how much, in KiB.
     balloon: Option<(u64, u64)>,
     /// How far a variable clock is from the host's.
@@ -45,7 +46,12 @@ impl Seen {
     }
 
     /// The guest gave an interface this address; the one before, if that was another.
-    pub fn mac(&mut self, definition: &mut Definition, alias: &str, mac: Mac) -> Option<Mac> {
+    pub fn mac(
+        &mut self,
+        definition: &mut Definition,
+        alias: &str,
+        mac: MacAddr,
+    ) -> Option<MacAddr> {
         self.macs.insert(alias.to_owned(), mac);
         nic::note(definition, alias, mac)
     }
@@ -165,7 +171,7 @@ mod tests {
         let old = definition(1000, DEVICES);
         let mut now = old.clone();
         let mut seen = Seen::default();
-        let mac = Mac([0x52, 0x54, 0, 0, 0, 2]);
+        let mac = MacAddr([0x52, 0x54, 0, 0, 0, 2]);
         assert!(seen.tray(&mut now, "sata0-0-0", true));
         assert!(!seen.tray(&mut now, "sata0-0-0", true));
         assert!(!seen.tray(&mut now, "virtio-disk0", true), "no drive");
@@ -173,7 +179,7 @@ mod tests {
         assert!(seen.balloon(&mut now, 300));
         assert!(!seen.balloon(&mut now, 300));
         assert!(seen.clock(&mut now, "7"));
-        assert_eq!(seen.mac(&mut now, "net0", mac), Some(Mac([0x52, 0x54, 0, 0, 0, 1])));
+        assert_eq!(seen.mac(&mut now, "net0", mac), Some(MacAddr([0x52, 0x54, 0, 0, 0, 1])));
         assert_eq!(now.current_memory, Some(Kib(400)));
         let mut stale = old;
         seen.show_in(&mut stale);

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
+use units::{MacAddr, PciAddress, Uuid};
+
 /// What an emulator offers, by the names libvirt gives its capability flags (`virtio-rng`,
 /// `pcie-root-port`, `qemu-xhci`, …).
 #[derive(Clone, Debug, Default)]
@@ -91,25 +93,6 @@ impl Default for Settings {
     }
 }
 
-/// A PCI function of the host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct HostPciAddress {
-    /// Domain.
-    pub domain: u64,
-    /// Bus.
-    pub bus: u64,
-    /// Slot.
-    pub slot: u64,
-    /// Function.
-    pub function: u64,
-}
-
-impl std::fmt::Display for HostPciAddress {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:04x}:{:02x}:{:02x}.{:x}", self.domain, self.bus, self.slot, self.function)
-    }
-}
-
 /// What the defaults depend on beside the document.
 pub struct DefaultsContext<'a> {
     /// Architecture of a guest that names none.
@@ -125,7 +108,7 @@ pub struct DefaultsContext<'a> {
     /// Fills a buffer with random bytes: for UUIDs and MACs.
     pub random: &'a mut dyn FnMut(&mut [u8]),
     /// IOMMU group of a PCI function of the host, where it has one.
-    pub iommu_group: &'a dyn Fn(&HostPciAddress) -> Option<u32>,
+    pub iommu_group: &'a dyn Fn(&PciAddress) -> Option<u32>,
     /// The document is new: today's better defaults may be chosen, USB addresses are assigned. Off
     /// when a stored document is read again.
     pub abi_update: bool,
@@ -165,16 +148,16 @@ impl<'a> DefaultsContext<'a> {
 
 impl DefaultsContext<'_> {
     /// A random UUID.
-    pub fn uuid(&mut self) -> crate::domain::scalar::Uuid {
+    pub fn uuid(&mut self) -> Uuid {
         let mut bytes = [0; 16];
         (self.random)(&mut bytes);
-        crate::domain::scalar::Uuid::from_random(bytes)
+        Uuid::from_random_bytes(bytes)
     }
 
     /// A random MAC in QEMU's range, 52:54:00.
-    pub fn mac(&mut self) -> crate::domain::scalar::Mac {
-        let mut b = [0; 3];
-        (self.random)(&mut b);
-        crate::domain::scalar::Mac([0x52, 0x54, 0x00, b[0], b[1], b[2]])
+    pub fn mac(&mut self) -> MacAddr {
+        let mut last = [0; 3];
+        (self.random)(&mut last);
+        MacAddr::generate([0x52, 0x54, 0x00], last)
     }
 }

@@ -177,10 +177,10 @@ fn virtual_port(i: &mut Interface, ctx: &mut DefaultsContext<'_>) {
     }
     let p = port.parameters.get_or_insert_default();
     if instance {
-        p.instance_id.get_or_insert_with(|| units::Uuid(ctx.uuid().0));
+        p.instance_id.get_or_insert_with(|| ctx.uuid());
     }
     if interface {
-        p.interface_id.get_or_insert_with(|| units::Uuid(ctx.uuid().0));
+        p.interface_id.get_or_insert_with(|| ctx.uuid());
     }
 }
 

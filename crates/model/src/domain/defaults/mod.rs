@@ -26,7 +26,7 @@ mod serial_addresses;
 mod simple_addresses;
 mod usb;
 
-pub use context::{DefaultsContext, DeviceSupport, HostPciAddress, MachineInfo, Settings};
+pub use context::{DefaultsContext, DeviceSupport, MachineInfo, Settings};
 pub use disks::target_index;
 pub use emulator::{EmulatorDefaults, has_default_cpu};
 pub(crate) use implied::insert_controller;

@@ -227,7 +227,7 @@ impl Interface {
 pub struct InterfaceMac {
     /// Attribute `address`; without it the element is dropped.
     #[xml(attr, default)]
-    pub address: Mac,
+    pub address: MacAddr,
     /// Attribute `type`.
     #[xml(attr, name = "type")]
     pub kind: Option<MacType>,
@@ -236,7 +236,7 @@ pub struct InterfaceMac {
     pub check: Option<YesNo>,
     /// Attribute `currentAddress`.
     #[xml(attr, name = "currentAddress", live_only)]
-    pub current_address: Option<Mac>,
+    pub current_address: Option<MacAddr>,
 }
 
 /// Local end of a UDP tunnel.

@@ -330,12 +330,14 @@ fn sysinfo(d: &Domain, out: &mut Faults) {
             }
         }
         for e in s.system.iter().flat_map(|b| &b.entries) {
-            if e.name == "uuid" && crate::domain::scalar::Uuid::parse(&e.value).is_none() {
-                out.detail("domain.sysinfo-uuid", "malformed <sysinfo> uuid element");
+            if e.name != "uuid" {
                 continue;
             }
-            let other = e.name == "uuid" && crate::domain::scalar::Uuid::parse(&e.value) != d.uuid;
-            if other {
+            let Ok(uuid) = e.value.parse::<units::Uuid>() else {
+                out.detail("domain.sysinfo-uuid", "malformed <sysinfo> uuid element");
+                continue;
+            };
+            if Some(uuid) != d.uuid {
                 out.detail("domain.sysinfo-uuid", "UUID mismatch between <uuid> and <sysinfo>");
             }
         }
