@@ -63,12 +63,14 @@ fn survives(make: &[&str]) {
         eprintln!("skipped: {make:?} cannot be made and mounted here");
         return;
     };
-    let mut told: Vec<Option<String>> = vec![None; 3];
-    for round in 0..9 {
-        // Each file is new once and replaced twice.
-        let number = round % told.len();
+    // Names so long that the folder grows by more than one block.
+    let names: Vec<String> = (0..24).map(|n| format!("{n}{}", "x".repeat(240))).collect();
+    let mut told: Vec<Option<String>> = vec![None; names.len()];
+    for round in 0..names.len() + 6 {
+        // Each file is new once, some are replaced twice.
+        let number = if round < names.len() { round } else { round % 3 };
         let content = format!("{round} ").repeat(2000);
-        write_atomic(&at.join(number.to_string()), content.as_bytes(), WriteMode::PRIVATE)
+        write_atomic(&at.join(&names[number]), content.as_bytes(), WriteMode::PRIVATE)
             .expect("written");
         told[number] = Some(content);
 
@@ -76,7 +78,7 @@ fn survives(make: &[&str]) {
         std::fs::write(&copy, as_it_is(&image)).expect("a copy of the device");
         let _found = Mounted::new(&copy, &after).expect("the copy is a file system");
         for (number, content) in told.iter().enumerate() {
-            let found = std::fs::read_to_string(after.join(number.to_string())).ok();
+            let found = std::fs::read_to_string(after.join(&names[number])).ok();
             assert!(found == *content, "{make:?}, round {round}, file {number}");
         }
     }
