@@ -7,7 +7,6 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::journal::Promise;
 use crate::{folder_sync, journal};
 
 /// A failed file operation, with what it was done to.
@@ -72,22 +71,18 @@ pub fn write_atomic(path: &Path, content: &[u8], how: WriteMode) -> Result<(), F
             Some(file) => (file, true),
             None => (write_new(&temporary, content, how)?, false),
         };
-        let mut promise = ahead(&file)?;
+        let mut is_ahead = ahead(&file)?;
         if nameless && link_new_name(&file, path) {
-            return sync_new(&file, path, promise);
+            return sync_new(&file, path, is_ahead);
         }
         if nameless && !link_new_name(&file, &temporary) {
             file = write_new(&temporary, content, how)?;
-            promise = ahead(&file)?;
-        }
-        if promise == Promise::NameWithFile {
-            // That was its first name.
-            promise = Promise::None;
+            is_ahead = ahead(&file)?;
         }
         if take_new_name(&temporary, path) {
-            return sync_new(&file, path, promise);
+            return sync_new(&file, path, is_ahead);
         }
-        if promise != Promise::FileWithFolder {
+        if !is_ahead {
             file.sync_all().map_err(FileError::at("sync", path))?;
         }
         rename().and_then(|()| sync_folder(path))
@@ -143,12 +138,8 @@ fn take_new_name(temporary: &Path, path: &Path) -> bool {
 }
 
 /// Makes a file that has just got a new name durable, and the name.
-fn sync_new(file: &File, path: &Path, promise: Promise) -> Result<(), FileError> {
-    let synced = match promise {
-        Promise::FileWithFolder => sync_folder(path),
-        Promise::NameWithFile => file.sync_all().map_err(FileError::at("sync", path)),
-        Promise::None => sync_both(file, path),
-    };
+fn sync_new(file: &File, path: &Path, is_ahead: bool) -> Result<(), FileError> {
+    let synced = if is_ahead { sync_folder(path) } else { sync_both(file, path) };
     synced.inspect_err(|_| {
         let _ = std::fs::remove_file(path);
     })

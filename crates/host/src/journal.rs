@@ -1,4 +1,4 @@
-//! What a file system promises of a file and its name.
+//! File systems whose journal takes a file and its name in one commit.
 //!
 //! A file is replaced safely by writing the new one out, waiting, giving it the name, and waiting
 //! again. With an ordered journal the first wait need only be for the content: the file's metadata
@@ -6,10 +6,6 @@
 //! metadata durable too, and is itself preceded by a flush of the device's cache. (ext4: the
 //! kernel's Documentation/filesystems/ext4/journal.rst; `fsync` of a folder commits the journal up
 //! to the folder's last change.) That is one commit where there were two.
-//!
-//! An ext4 without journal writes the folder out with the `fsync` of a file that has just got a name
-//! in it, so that a new file is not lost with its name. Syncing the folder again would only flush
-//! the device's cache once more.
 
 use std::fs::File;
 use std::io;
@@ -20,59 +16,44 @@ use std::sync::{Mutex, PoisonError};
 /// A file system: its device's number and its own (the latter made of its UUID).
 type Id = (u64, u64);
 
-/// What comes with what.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Promise {
-    /// Once the content is written out, syncing the folder makes the file durable with its name.
-    FileWithFolder,
-    /// Syncing a file that has just got its first name makes that name durable too.
-    NameWithFile,
-    /// Each must be synced.
-    None,
-}
-
-/// Writes a file's content out where syncing the folder in which it gets its name next is all that
-/// is left to make it durable. Tells what else the file system promises; nothing was done then.
+/// Writes a file's content out so that syncing a folder in which it gets its name next is all that
+/// is left to make it durable. False where the file system gives no such promise; nothing was done
+/// then.
 ///
 /// # Errors
 /// The content could not be written.
-pub fn write_ahead(file: &File) -> io::Result<Promise> {
-    let promise = promise_of(file);
-    if promise == Promise::FileWithFolder {
-        host_sys::write_out(file.as_fd())?;
+pub fn write_ahead(file: &File) -> io::Result<bool> {
+    if !orders_names(file) {
+        return Ok(false);
     }
-    Ok(promise)
+    host_sys::write_out(file.as_fd()).map(|()| true)
 }
 
-/// What this file's file system promises.
-fn promise_of(file: &File) -> Promise {
-    static KNOWN: Mutex<Vec<(Id, Promise)>> = Mutex::new(Vec::new());
+/// Whether names come after the files they name in this file's file system.
+fn orders_names(file: &File) -> bool {
+    static KNOWN: Mutex<Vec<(Id, bool)>> = Mutex::new(Vec::new());
     let (Ok(found), Ok(system)) = (rustix::fs::fstat(file), rustix::fs::fstatvfs(file)) else {
-        return Promise::None;
+        return false;
     };
     let id = (found.st_dev, system.f_fsid);
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((_, answer)) = known.iter().find(|(other, _)| *other == id) {
         return *answer;
     }
-    let answer = promise_on(Path::new("/sys"), found.st_dev);
+    let answer = has_journal(Path::new("/sys"), found.st_dev);
     known.push((id, answer));
     answer
 }
 
-/// What the file system on the block device promises. Of an ext4 `journal_task` holds the number of
-/// the thread that writes its journal, `<none>` without one.
-fn promise_on(sys: &Path, device: u64) -> Promise {
+/// Whether the file system on the block device is an ext4 with a journal: `journal_task` holds the
+/// number of the thread that writes it, `<none>` without one.
+fn has_journal(sys: &Path, device: u64) -> bool {
     let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
     let link = sys.join(format!("dev/block/{major}:{minor}"));
-    let Ok(place) = std::fs::read_link(link) else { return Promise::None };
-    let Some(name) = place.file_name() else { return Promise::None };
+    let Ok(place) = std::fs::read_link(link) else { return false };
+    let Some(name) = place.file_name() else { return false };
     let task = std::fs::read_to_string(sys.join("fs/ext4").join(name).join("journal_task"));
-    match task.as_deref().map(str::trim) {
-        Ok("<none>") => Promise::NameWithFile,
-        Ok(task) if task.parse::<u32>().is_ok() => Promise::FileWithFolder,
-        _ => Promise::None,
-    }
+    task.is_ok_and(|task| task.trim().parse::<u32>().is_ok())
 }
 
 #[cfg(test)]
@@ -81,12 +62,11 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     #[test]
-    fn a_journal_is_known_by_its_writer() {
+    fn only_a_journal_with_a_writer_counts() {
         let sys = tempfile::tempdir().expect("a folder");
         let device = |minor| rustix::fs::makedev(254, minor);
         std::fs::create_dir_all(sys.path().join("dev/block")).expect("made");
-        let tasks = [(0, "vda", "77\n"), (1, "vdb", "<none>\n"), (4, "vdd", "what\n")];
-        for (minor, name, task) in tasks {
+        for (minor, name, task) in [(0, "vda", "77\n"), (1, "vdb", "<none>\n")] {
             let link = sys.path().join(format!("dev/block/254:{minor}"));
             symlink(format!("../../devices/virtio1/block/{name}"), link).expect("linked");
             let folder = sys.path().join("fs/ext4").join(name);
@@ -95,12 +75,10 @@ mod tests {
         }
         let link = sys.path().join("dev/block/254:2");
         symlink("../../devices/virtio1/block/vdc", link).expect("linked");
-        let told = |minor| promise_on(sys.path(), device(minor));
-        assert_eq!(told(0), Promise::FileWithFolder);
-        assert_eq!(told(1), Promise::NameWithFile);
-        assert_eq!(told(2), Promise::None, "another kind of file system");
-        assert_eq!(told(3), Promise::None, "no block device");
-        assert_eq!(told(4), Promise::None, "words that nobody knows");
+        assert!(has_journal(sys.path(), device(0)));
+        assert!(!has_journal(sys.path(), device(1)), "no journal");
+        assert!(!has_journal(sys.path(), device(2)), "another kind of file system");
+        assert!(!has_journal(sys.path(), device(3)), "no block device");
     }
 
     #[test]
