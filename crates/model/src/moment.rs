@@ -68,6 +68,19 @@ pub(crate) mod domain_inside {
     }
 }
 
+/// Whether what was there before can follow on its parent.
+///
+/// # Errors
+/// It names itself; libvirt's code and words.
+pub(crate) fn check_parent(name: Option<&str>, parent: Option<&Parent>) -> Result<(), VirError> {
+    match parent.and_then(|parent| parent.name.as_deref()) {
+        Some(parent) if Some(parent) == name => {
+            Err(VirError::invalid_arg(format!("cannot set moment {parent} as its own parent")))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The path of a disk's image, or what stands in its place for an image on the network.
 pub(crate) fn source_path(disk: &Disk) -> Option<&str> {
     let source = disk.source.as_ref()?;

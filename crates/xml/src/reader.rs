@@ -167,6 +167,17 @@ impl Reader {
         self.errors > 0
     }
 
+    /// Whether another error would be kept. For one that is only counted nobody needs to look for
+    /// hints, which takes longer than all the rest of reading.
+    pub fn keeps_errors(&self) -> bool {
+        self.errors < MAX_SHOWN
+    }
+
+    /// The same for a warning.
+    pub fn keeps_warnings(&self) -> bool {
+        self.warnings < MAX_SHOWN
+    }
+
     /// Records a finding. Of errors and of warnings the first [`MAX_SHOWN`] are kept, the others
     /// counted, so that hostile input costs neither memory nor time.
     pub fn push(&mut self, d: Diagnostic) {
@@ -372,7 +383,7 @@ impl Reader {
             if self.used_attrs.set(a.id) {
                 continue;
             }
-            if self.warnings >= MAX_SHOWN {
+            if !self.keeps_warnings() {
                 self.warnings += 1;
                 continue;
             }
@@ -386,7 +397,7 @@ impl Reader {
             if self.used_nodes.set(c.id) {
                 continue;
             }
-            if self.warnings >= MAX_SHOWN {
+            if !self.keeps_warnings() {
                 self.warnings += 1;
                 continue;
             }
@@ -400,6 +411,9 @@ impl Reader {
     }
 
     fn bad_value(&mut self, what: &str, span: Span, text: &str, e: &ValueError) {
+        if !self.keeps_errors() {
+            return self.error("xml.invalid-value", ErrorCode::XML_ERROR, span, "", Vec::new());
+        }
         let mut message = format!("Invalid value for {what}: '{}'.", quoted(text));
         if !e.expected.is_empty() {
             message.push_str(" Expected ");
@@ -421,7 +435,10 @@ impl Reader {
         let message = format!(
             "Value '{value}' of attribute '{name}' in element '{element}' counts for nothing"
         );
-        let hints = did_you_mean(attr.value(), e.alternatives.to_vec());
+        let hints = match self.keeps_warnings() {
+            true => did_you_mean(attr.value(), e.alternatives.to_vec()),
+            false => Vec::new(),
+        };
         self.warning("xml.ignored-value", attr.value_span(), message, hints);
     }
 
@@ -502,6 +519,10 @@ impl Reader {
         words: Option<(ErrorCode, &'static str)>,
     ) -> bool {
         let Some((code, words)) = words else { return false };
+        if !self.keeps_errors() {
+            self.error("xml.invalid-value", code, span, "", Vec::new());
+            return true;
+        }
         let mut hints = value_hints(text, e);
         if !e.expected.is_empty() {
             hints.push(format!("Expected {}.", e.expected));

@@ -14,7 +14,7 @@ use std::net::Ipv6Addr;
 use diag::ErrorCode;
 use xml::{Element, Parsed, Reader, WriteOptions, Xml, XmlEnum, YesNo};
 
-use crate::domain::devices::disk::Encryption;
+use crate::domain::devices::disk::{Encryption, EncryptionSecret};
 use crate::domain::opaque::Opaque;
 use crate::domain::seclabel::DeviceSeclabel;
 use crate::object::{self, fault};
@@ -209,7 +209,9 @@ const REST: object::Rest =
 
 fn read(text: &str, parsing: Parsing) -> Parsed<Backup> {
     let refine = |_: Element<'_>, d: &mut diag::Diagnostic| {
-        if !parsing.internal {
+        // The schema lets a security label have several labels, of which one counts.
+        let labels = d.rule == "xml.repeated-element" && d.message.contains("'label'");
+        if !parsing.internal && !labels {
             object::against_schema(d);
         }
     };
@@ -372,7 +374,21 @@ impl BackupDisk {
         if !path.as_ref().is_some_and(|path| object::is_absolute_path(path)) {
             return Some(format!("attribute '{attr}' of <{name}> is an absolute path"));
         }
+        for label in &store.seclabels {
+            let lone = label.relabel == Some(YesNo::No) || label.label_skip == Some(YesNo::Yes);
+            if lone == label.label.is_some() {
+                return Some("a <seclabel> has a <label>, or turns labelling off".to_owned());
+            }
+        }
         if let Some(encryption) = &store.encryption {
+            let bad = |secret: &&EncryptionSecret| {
+                secret.kind != "passphrase" || secret.uuid.is_some() == secret.usage.is_some()
+            };
+            if encryption.secrets.iter().any(|secret| bad(&secret)) {
+                return Some(
+                    "a <secret> has type='passphrase', and either a UUID or a usage".to_owned(),
+                );
+            }
             if encryption.format != "luks" {
                 return Some(format!("a <{name}> is encrypted with format 'luks' or not at all"));
             }

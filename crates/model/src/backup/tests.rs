@@ -72,6 +72,20 @@ fn disks_that_do_not_fit_are_refused() {
 #[test]
 fn what_the_schema_does_not_allow_is_refused() {
     let pull = "<server name='a'/>";
+    let target = |inner: &str| {
+        format!(
+            "<disks><disk name='vda' type='file'><target file='/a'>{inner}</target></disk></disks>"
+        )
+    };
+    for inner in [
+        "<seclabel relabel='no'/>",
+        "<seclabel><label>a</label><label>b</label></seclabel>",
+        "<encryption format='luks'><secret type='passphrase' usage='a'/></encryption>",
+    ] {
+        let text = format!("<domainbackup>{}</domainbackup>", target(inner));
+        let parsed = parse(&text, Parsing::default());
+        assert!(parsed.value.is_some(), "{text}: {:?}", parsed.diagnostics);
+    }
     for (mode, inner) in [
         ("foo", ""),
         ("pull", ""),
@@ -99,6 +113,10 @@ fn what_the_schema_does_not_allow_is_refused() {
             "<disks><disk name='vda' type='file'><target file='/a'><encryption format='luks'/>\
              </target></disk></disks>",
         ),
+        ("push", &target("<seclabel/>")),
+        ("push", &target("<seclabel relabel='no'><label>a</label></seclabel>")),
+        ("push", &target("<encryption format='luks'><secret type='x' usage='a'/></encryption>")),
+        ("push", &target("<encryption format='luks'><secret type='passphrase'/></encryption>")),
         ("pull", "<server name='a b'/>"),
         ("pull", "<server name='a'/><disks><disk name='vda' type='block'/></disks>"),
         ("pull", "<server name='a'/><disks><disk name='vda' backup='yes'/></disks>"),

@@ -212,6 +212,7 @@ impl Checkpoint {
     /// # Errors
     /// As for [`Checkpoint::align`].
     pub fn align_redefined(&mut self) -> Result<(), VirError> {
+        moment::check_parent(self.name.as_deref(), self.parent.as_ref())?;
         let Some(domain) = self.domain.full() else {
             self.name_bitmaps();
             return Ok(());

@@ -109,6 +109,15 @@ fn what_was_there_before_is_brought_in_line_with_the_domain_of_then() {
 }
 
 #[test]
+fn nothing_is_its_own_parent() {
+    let text = "<domaincheckpoint><name>c</name><creationTime>5</creationTime><parent><name>c</name>\
+                </parent></domaincheckpoint>";
+    let mut checkpoint = parse(text, OLD).value.expect("readable");
+    let refused = checkpoint.align_redefined().expect_err("refused");
+    assert_eq!(refused.detail, "cannot set moment c as its own parent");
+}
+
+#[test]
 fn the_schema_is_asked_first() {
     for (inner, code) in [
         ("<foo/>", ErrorCode::XML_INVALID_SCHEMA),

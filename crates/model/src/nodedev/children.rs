@@ -33,7 +33,10 @@ pub(super) fn read<T: Xml>(el: Element<'_>, cx: &mut Reader, stray: Stray) -> Op
             if kind.is_some() || stray != Stray::Skipped {
                 let message = format!("Unknown capability '{}'", kind.unwrap_or_default());
                 let words: Vec<&'static str> = variants.iter().map(|v| v.value).collect();
-                let hints = crate::object::hints(kind.unwrap_or_default(), &words);
+                let hints = match cx.keeps_warnings() {
+                    true => crate::object::hints(kind.unwrap_or_default(), &words),
+                    false => Vec::new(),
+                };
                 cx.warning("nodedev.capability", child.span(), message, hints);
             } else {
                 let (code, span) = (ErrorCode::XML_ERROR, child.span());

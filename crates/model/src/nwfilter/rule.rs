@@ -156,8 +156,10 @@ impl Rule {
                 None => {
                     let message = format!("{} has illegal value {text}", attribute.name);
                     let (code, span) = (ErrorCode::INTERNAL_ERROR, attr.value_span());
-                    let names: Vec<_> =
-                        attribute.kind.names().iter().map(|(_, name)| *name).collect();
+                    let names: Vec<_> = match cx.keeps_errors() {
+                        true => attribute.kind.names().iter().map(|(_, name)| *name).collect(),
+                        false => Vec::new(),
+                    };
                     let hints = match xml::closest(text, names) {
                         Some(name) => vec![format!("Did you mean '{name}'?")],
                         None => Vec::new(),
@@ -168,10 +170,9 @@ impl Rule {
         }
         for attr in el.attrs().filter(|attr| attr.name() != "match") {
             if !protocol.attributes().any(|attribute| attribute.name == attr.name()) {
-                let names: Vec<_> = match cx.diagnostics().len() {
-                    // Hostile input shall not pay for hints that nobody sees.
-                    found if found > xml::MAX_SHOWN => Vec::new(),
-                    _ => protocol.attributes().map(|attribute| attribute.name).collect(),
+                let names: Vec<_> = match cx.keeps_warnings() {
+                    true => protocol.attributes().map(|attribute| attribute.name).collect(),
+                    false => Vec::new(),
                 };
                 let message = format!(
                     "Unknown attribute '{}' in element '{protocol}'",

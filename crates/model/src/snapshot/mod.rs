@@ -310,6 +310,7 @@ impl Snapshot {
             }
             Some(_) => {}
         }
+        moment::check_parent(self.name.as_deref(), self.parent.as_ref())?;
         let Some(domain) = self.domain.full() else {
             return Err(VirError::internal("missing domain in snapshot"));
         };

@@ -15,13 +15,17 @@ const LONGEST: usize = 256 * 1024;
 /// Bytes checked again at most: some thousand times a usual domain.
 const MOST: usize = 16 * 1024 * 1024;
 
+/// So many children are tried one by one.
+const FEW: usize = 32;
+
 /// Gives faults without a place one. `check` finds the faults of another text.
 pub fn find(text: &str, found: &mut [Diagnostic], check: &dyn Fn(&str) -> Vec<Diagnostic>) {
     if found.iter().all(|d| d.span.is_some()) {
         return;
     }
     let Ok(doc) = Document::parse(text) else { return };
-    let mut trials = Trials { text, check, known: HashMap::new(), left: MOST };
+    let whole = found.iter().map(Fault::of).collect();
+    let mut trials = Trials { text, check, whole, known: HashMap::new(), left: MOST };
     for d in found.iter_mut().filter(|d| d.span.is_none()) {
         d.span = trials.place(doc.root(), &Fault::of(d));
         if d.span.is_none() {
@@ -47,6 +51,8 @@ impl Fault {
 struct Trials<'a> {
     text: &'a str,
     check: &'a dyn Fn(&str) -> Vec<Diagnostic>,
+    /// The faults of the whole.
+    whole: HashSet<Fault>,
     /// The faults without each part that was taken out.
     known: HashMap<(usize, usize), HashSet<Fault>>,
     /// How many bytes may still be checked.
@@ -54,79 +60,101 @@ struct Trials<'a> {
 }
 
 impl Trials<'_> {
-    /// Whether the fault is there without a part; none where that is not looked at any more.
+    /// The faults without a part; none where that is not looked at any more.
+    fn without(&mut self, part: Span) -> Option<&HashSet<Fault>> {
+        let key = (part.start, part.end);
+        if !self.known.contains_key(&key) {
+            if self.text.len() > LONGEST {
+                return None;
+            }
+            self.left = self.left.checked_sub(self.text.len())?;
+            let (before, after) = (self.text.get(..part.start)?, self.text.get(part.end..)?);
+            let faults = (self.check)(&format!("{before}{after}")).iter().map(Fault::of).collect();
+            self.known.insert(key, faults);
+        }
+        self.known.get(&key)
+    }
+
     fn has(&mut self, fault: &Fault, without: Span) -> Option<bool> {
-        let key = (without.start, without.end);
-        if let Some(faults) = self.known.get(&key) {
-            return Some(faults.contains(fault));
+        Some(self.without(without)?.contains(fault))
+    }
+
+    /// The first of some parts without which the fault is gone. One that is missed then, so that
+    /// there is another fault, is the second choice. `Some(None)` where no part alone will do.
+    fn cure<T: Copy>(
+        &mut self,
+        fault: &Fault,
+        parts: impl Iterator<Item = (T, Span)>,
+    ) -> Option<Option<T>> {
+        let mut second = None;
+        for (part, span) in parts {
+            if self.has(fault, span)? {
+                continue;
+            }
+            let faults = self.known.get(&(span.start, span.end))?;
+            if faults.is_subset(&self.whole) {
+                return Some(Some(part));
+            }
+            second = second.or(Some(part));
         }
-        if self.text.len() > LONGEST {
-            return None;
-        }
-        self.left = self.left.checked_sub(self.text.len())?;
-        let (before, after) = (self.text.get(..without.start)?, self.text.get(without.end..)?);
-        let faults: HashSet<_> =
-            (self.check)(&format!("{before}{after}")).iter().map(Fault::of).collect();
-        let has = faults.contains(fault);
-        self.known.insert(key, faults);
-        Some(has)
+        Some(second)
     }
 
     /// The innermost element or value at fault; none where there is too much to look at.
     fn place(&mut self, root: Element<'_>, fault: &Fault) -> Option<Span> {
-        let mut el = self.child_of_root(root, fault)?.unwrap_or(root);
-        while let Some(child) = self.last_needed(el, fault)? {
+        let mut el = root;
+        while let Some(child) = self.child_at_fault(el, fault)? {
             el = child;
         }
         // Something is missing, or the values do not go together: one that is named is the best place.
         if let Some(span) = only_quoted(el, &fault.message) {
             return Some(span);
         }
-        let mut cures = Vec::new();
-        for attr in el.attrs() {
-            // The value is between quotes.
+        // The value is between quotes.
+        let attrs = el.attrs().rev().map(|attr| {
             let end = attr.value_span().end.saturating_add(1);
-            if !self.has(fault, Span { start: attr.name_span().start, end })? {
-                cures.push(attr);
-            }
-        }
-        match cures.as_slice() {
-            [attr] => Some(attr.value_span()),
-            _ if el.children().next().is_none() && !el.text().trim().is_empty() => {
+            (attr.value_span(), Span { start: attr.name_span().start, end })
+        });
+        match self.cure(fault, attrs)? {
+            Some(value) => Some(value),
+            None if el.children().next().is_none() && !el.text().trim().is_empty() => {
                 Some(el.text_span())
             }
-            _ => Some(el.name_span()),
+            None => Some(el.name_span()),
         }
     }
 
-    /// The part of the document without which there is no fault: devices first, as much about them
-    /// depends on machine and architecture; then the last one. `Some(None)` where no part alone is.
-    fn child_of_root<'d>(
+    /// The child that an element's fault lies in: the last without which it is gone. Of the parts of a
+    /// whole document devices are asked first, as much about them depends on machine and architecture.
+    fn child_at_fault<'d>(
         &mut self,
-        root: Element<'d>,
+        el: Element<'d>,
         fault: &Fault,
     ) -> Option<Option<Element<'d>>> {
-        let mut children: Vec<_> = root.children().collect();
-        children.reverse();
-        children.sort_by_key(|el| !el.is("devices", None));
-        for el in children {
-            if !self.has(fault, el.full_span())? {
-                return Some(Some(el));
+        let mut children: Vec<_> = el.children().collect();
+        if children.len() <= FEW {
+            children.reverse();
+            children.sort_by_key(|child| !child.is("devices", None));
+            let parts = children.into_iter().map(|child| (child, child.full_span()));
+            if let Some(child) = self.cure(fault, parts)? {
+                return Some(Some(child));
             }
         }
-        Some(None)
+        self.last_needed(el, fault)
     }
 
-    /// The last child that the fault needs, of those that stand before the first that it does not;
-    /// `Some(None)` where it needs none.
+    /// The child with which the fault comes, one after the other being added.
     fn last_needed<'d>(&mut self, el: Element<'d>, fault: &Fault) -> Option<Option<Element<'d>>> {
         let children: Vec<_> = el.children().collect();
-        let Some(end) = children.last().map(|last| last.full_span().end) else { return Some(None) };
-        // With the first `without` of them the fault is not there, with the first `with` it is.
-        let (mut without, mut with) = (0, children.len());
-        if self.has(fault, Span { start: children.first()?.full_span().start, end })? {
+        let (Some(first), Some(last)) = (children.first(), children.last()) else {
+            return Some(None);
+        };
+        let end = last.full_span().end;
+        if self.has(fault, Span { start: first.full_span().start, end })? {
             return Some(None);
         }
+        // With so many of them the fault is not there, with so many it is.
+        let (mut without, mut with) = (0, children.len());
         while without + 1 < with {
             let middle = without.midpoint(with);
             let start = children.get(middle)?.full_span().start;
@@ -219,8 +247,9 @@ mod tests {
             (&["e='y'"][..], "y"),
             (&["f g"], "z"),
             (&["g='z'"], "z"),
-            (&["g='z'", "h='i'"], "t"),
+            (&["g='z'", "h='i'"], "i"),
             (&["<o", "e='y'"], "y"),
+            (&["e='z'", "e='y'"], "y"),
             (&["<o"], "o"),
             (&["<o", "<p"], "p"),
             (&["<devices"], "devices"),
@@ -235,6 +264,20 @@ mod tests {
             let place = found[0].span.map(|s| &text[s.start..s.end]);
             assert_eq!(place, Some(expected), "{needs:?}");
         }
+    }
+
+    #[test]
+    fn what_is_missed_when_it_is_gone_is_not_at_fault() {
+        let text = "<a><devices><d><s/><t/></d></devices></a>";
+        let check = |text: &str| match (text.contains("<t/>"), text.contains("<s/>")) {
+            (true, true) => vec![fault("s is wrong")],
+            (false, _) if text.contains("<d>") => vec![fault("t is missing")],
+            _ => Vec::new(),
+        };
+        let mut found = check(text);
+        find(text, &mut found, &check);
+        let place = found[0].span.map(|s| &text[s.start..s.end]);
+        assert_eq!(place, Some("s"));
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub(super) fn check(d: &Domain, out: &mut Faults) {
     cpu::check(d, out);
     tune::check(d, out);
     unique::check(d, out);
-    unassigned(d, out);
+    unassigned(d, false, out);
     if let Some(dev) = &d.devices {
         disks::check(dev, out);
         interfaces::check(dev, out);
@@ -35,10 +35,14 @@ pub(super) fn check(d: &Domain, out: &mut Faults) {
     }
 }
 
-/// Devices that need no place have none, other than by being left without one.
-fn unassigned(d: &Domain, out: &mut Faults) {
+/// Devices whose own rules about addresses are asked first.
+const OWN_RULES: &[&str] = &["disk", "input", "panic", "redirdev"];
+
+/// Only a device of the host may be left without a place.
+pub(super) fn unassigned(d: &Domain, own_rules: bool, out: &mut Faults) {
     crate::domain::walk::look_at_each(d, &mut |i| {
-        if matches!(i.address, Some(Address::Unassigned(_))) && i.element != "hostdev" {
+        let asked = i.element != "hostdev" && OWN_RULES.contains(&i.element) == own_rules;
+        if asked && matches!(i.address, Some(Address::Unassigned(_))) {
             out.unsupported(
                 "domain.unassigned-address",
                 "address of type 'unassigned' is supported only for hostdevs",

@@ -2,7 +2,7 @@
 
 use xml::{OnOff, YesNo};
 
-use super::super::Faults;
+use super::super::{Faults, core};
 use super::shares_memory;
 use crate::domain::Domain;
 use crate::domain::address::{self, Address};
@@ -412,6 +412,7 @@ fn filesystem(shared: bool, f: &Filesystem, m: &Machine, out: &mut Faults) {
 
 /// Address kinds that only some machines or devices have.
 fn addresses(d: &Domain, m: &Machine, out: &mut Faults) {
+    core::unassigned(d, true, out);
     crate::domain::walk::look_at_each(d, &mut |i| match i.address {
         Some(Address::Ccw(_)) if !m.is_ccw() => out.unsupported(
             "domain.ccw-address",
