@@ -164,3 +164,31 @@ fn json_has_an_element_for_each_of_several() {
     assert_eq!(data("iothreadinfo"), serde_json::json!([]));
     domains::discard(&daemon, "three");
 }
+
+#[test]
+fn processors_that_may_go_come_as_devices_at_a_start() {
+    let daemon = Daemon::start();
+    let name = "plugged";
+    let list = "<vcpu current='2'>3</vcpu><vcpus>\
+        <vcpu id='0' enabled='yes' hotpluggable='no'/><vcpu id='1' enabled='no' hotpluggable='yes'/>\
+        <vcpu id='2' enabled='yes' hotpluggable='yes'/></vcpus>\
+        <cputune><vcpupin vcpu='2' cpuset='0'/></cputune>";
+    let xml = guest(&daemon, name).replacen("<vcpu current='2'>3</vcpu>", list, 1);
+    daemon.define(&xml).ok();
+    daemon.virsh("start plugged --paused").ok();
+    let places = r#"{"execute":"query-hotpluggable-cpus"}"#;
+    let said = daemon.virsh_words(&["qemu-monitor-command", name, places]).ok();
+    assert!(said.contains("/machine/peripheral/vcpu2") && !said.contains("vcpu1\""), "{said}");
+    let live = daemon.virsh("dumpxml plugged").ok();
+    let shown = "<vcpu id='2' enabled='yes' hotpluggable='yes' order='2'/>";
+    assert!(live.contains(shown), "{live}");
+    daemon.virsh("setvcpus plugged 3 --live").ok();
+    let said = daemon.virsh_words(&["qemu-monitor-command", name, places]).ok();
+    assert!(said.contains("/machine/peripheral/vcpu1"), "{said}");
+    domains::discard(&daemon, name);
+    let fixed = xml.replacen("enabled='yes' hotpluggable='yes'", "enabled='yes'", 1);
+    daemon.define(&fixed).ok();
+    let words = "online non-hotpluggable vcpus need to be ordered prior to hotpluggable vcpus";
+    daemon.virsh("start plugged").fails_with(&[words]);
+    daemon.virsh("undefine plugged").ok();
+}

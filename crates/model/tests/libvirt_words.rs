@@ -344,6 +344,15 @@ fn limits_and_places_in_libvirts_words() {
             67,
             "NUMA cells 1 and 0 have overlapping vCPU ids",
         ),
+        (
+            numa(
+                "<cell id='0' cpus='0' memory='1'/><cell id='1' memory='1'/><interconnects>\
+                 <latency initiator='0' target='1' type='read' value='5'/>\
+                 <bandwidth initiator='1' target='0' type='access' value='5'/></interconnects>",
+            ),
+            27,
+            "Link already defined",
+        ),
         (numa("<cell id='0' cpus='0' memory='1'><distances/></cell>"), 27, "NUMA distances defined without siblings"),
         (
             "<memoryBacking><hugepages><page size='4' nodeset='0'/><page size='8' nodeset='0'/></hugepages></memoryBacking>".to_owned(),

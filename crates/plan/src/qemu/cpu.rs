@@ -81,7 +81,7 @@ impl Build<'_> {
             Some(CpuMode::HostModel) if is_power(&self.arch) => out.push_str("host"),
             Some(CpuMode::Maximum) => {
                 out.push_str("max");
-                if let Some(migratable) = cpu.migratable {
+                if let Some(migratable) = cpu.migratable.filter(|_| self.has("cpu.migratable")) {
                     out.push_str(&format!(",migratable={}", migratable.word()));
                 }
             }
@@ -116,6 +116,8 @@ impl Build<'_> {
                 Some(CpuFeaturePolicy::Disable | CpuFeaturePolicy::Forbid) => {
                     out.push_str(&format!(",{name}=off"));
                 }
+                // Decided on x86 only: elsewhere it is not asked for.
+                Some(CpuFeaturePolicy::Optional) if !x86 => {}
                 Some(CpuFeaturePolicy::Optional) => {
                     let word = if self.host_has(name) { "on" } else { "off" };
                     out.push_str(&format!(",{name}={word}"));

@@ -64,11 +64,6 @@ fn decide(
     let arch = arch.unwrap_or_else(|| caps.arch.clone());
     let kind = if domain.kind == VirtType::Kvm { "kvm" } else { "qemu" };
     let Some(cpu) = domain.cpu.as_mut() else { return Ok(()) };
-    if cpu.deprecated_features.is_some() && !caps.has("query-cpu-model-expansion.deprecated-props")
-    {
-        let text = "toggling deprecated features for CPU model is unsupported";
-        return Err(fault("qemu.cpu-deprecated", ErrorCode::CONFIG_UNSUPPORTED, text.to_owned()));
-    }
     if cpu.mode == Some(CpuMode::Maximum) && !caps.has("cpu-max") {
         let text = "maximum CPU is not supported by QEMU binary";
         return Err(fault("qemu.cpu-mode", ErrorCode::CONFIG_UNSUPPORTED, text.to_owned()));
@@ -77,10 +72,16 @@ fn decide(
         let text = format!("'{arch}' architecture is not supported by CPU driver");
         return Err(fault("qemu.cpu-arch", ErrorCode::NO_SUPPORT, text));
     }
-    if cpu.mode == Some(CpuMode::HostModel) && !runs_natively(&facts.arch, &arch) {
+    known_features(&arch, cpu)?;
+    let native = runs_natively(&facts.arch, &arch);
+    if cpu.mode == Some(CpuMode::HostModel) && !native {
         return Err(no_host_model(&arch, kind, &facts.arch));
     }
-    known_features(&arch, cpu)?;
+    if cpu.deprecated_features.is_some() && !caps.has("query-cpu-model-expansion.deprecated-props")
+    {
+        let text = "toggling deprecated features for CPU model is unsupported";
+        return Err(fault("qemu.cpu-deprecated", ErrorCode::CONFIG_UNSUPPORTED, text.to_owned()));
+    }
     let named = cpu.model.as_ref().is_some_and(|model| model.name.is_some());
     match cpu.mode {
         Some(CpuMode::HostModel) => {}
@@ -88,6 +89,11 @@ fn decide(
         _ => return Ok(()),
     }
     let accel_caps = caps.accel(accel);
+    let compared = cpu.check == Some(CpuCheck::Partial) && !usable_as_named(cpu, accel_caps);
+    if compared && !native {
+        let text = "unknown host CPU".to_owned();
+        return Err(fault("qemu.cpu-incompatible", ErrorCode::CPU_INCOMPATIBLE, text));
+    }
     let host = described(facts, &arch).or_else(|| emulated(accel_caps, &arch));
     let Some(host) = host else {
         // A custom CPU of a named model needs no host.
@@ -103,7 +109,7 @@ fn decide(
             _ => Ok(()),
         };
     }
-    if cpu.check == Some(CpuCheck::Partial) && !usable_as_named(cpu, accel_caps) {
+    if compared {
         match blockers(&arch, cpu, accel_caps) {
             Some(blockers) => fits(&arch, x86::compare_unusable(&host, cpu, blockers))?,
             None => suits(&arch, &host, cpu)?,
@@ -114,10 +120,11 @@ fn decide(
     let known = |name: &str| {
         models.iter().find(|model| model.name == name).map(|model| model.blockers.as_slice())
     };
-    if !models.is_empty() {
-        cpu::translate(&arch, cpu, &known).map_err(|error| unanswered(&error))?;
-    }
     if matches!(arch.as_str(), "x86_64" | "i686") {
+        // Elsewhere no model can stand for another one.
+        if !models.is_empty() {
+            cpu::translate(&arch, cpu, &known).map_err(|error| unanswered(&error))?;
+        }
         unsure_features(cpu);
         nameable_features(cpu, accel_caps.and_then(|caps| caps.host_model.as_ref()));
     }
@@ -177,6 +184,15 @@ fn known_features(arch: &str, cpu: &Cpu) -> Result<(), Diagnostic> {
         "aarch64" | "armv7l" | "armv6l" => ArmMap::get().features.contains(&name),
         _ => true,
     };
+    let unsure = |feature: &&CpuFeature| feature.policy == Some(CpuFeaturePolicy::Optional);
+    if arch == "s390x"
+        && let Some(other) = cpu.features.iter().find(unsure)
+    {
+        let name = &other.name;
+        let text =
+            format!("only cpu feature policies 'require' and 'disable' are supported for {name}");
+        return Err(fault("qemu.cpu-feature", ErrorCode::CONFIG_UNSUPPORTED, text));
+    }
     match cpu.features.iter().find(|feature| !known(&feature.name)) {
         None => Ok(()),
         Some(feature) => Err(fault(
@@ -357,5 +373,36 @@ mod tests {
         check("aarch64", "sve", true);
         check("aarch64", "vmx", false);
         check("s390x", "anything", true);
+        let optional = cpu("x", &[("te", CpuFeaturePolicy::Optional)]);
+        let fault = known_features("s390x", &optional).unwrap_err();
+        assert!(fault.message.ends_with("are supported for te"), "{}", fault.message);
+    }
+
+    #[test]
+    fn a_host_of_another_kind_cannot_be_compared_with() {
+        let facts = HostFacts { arch: "x86_64".into(), ..HostFacts::default() };
+        let text = include_str!("../../tests/data/qemu-10.0-x86_64.json");
+        let key = model::capabilities::qemu::CacheKey {
+            path: "/usr/bin/qemu-system-x86_64".into(),
+            ..Default::default()
+        };
+        let caps = QemuCaps::from_cache(text, &key).unwrap();
+        let check = |arch: &str, check: CpuCheck, expected: &str| {
+            let xml = format!(
+                "<domain type='qemu'><name>a</name><memory>1</memory><os><type arch='{arch}'>hvm\
+                 </type></os></domain>"
+            );
+            let mut domain = model::domain::parse(&xml, Default::default()).domain.unwrap();
+            domain.cpu = Some(Cpu { check: Some(check), ..cpu("some", &[]) });
+            let found = decide(&mut domain, &caps, &facts, Accel::Tcg);
+            let said = found.err().map_or(String::new(), |fault| fault.message);
+            assert_eq!(said, expected, "{arch}");
+        };
+        let unknown = "unknown host CPU";
+        check("s390x", CpuCheck::Partial, unknown);
+        check("aarch64", CpuCheck::Partial, unknown);
+        check("ppc64", CpuCheck::Partial, unknown);
+        check("ppc64", CpuCheck::Full, "");
+        check("aarch64", CpuCheck::None, "");
     }
 }

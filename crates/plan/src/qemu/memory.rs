@@ -4,7 +4,7 @@ use super::build::{Build, Props, Switch};
 use super::words::YesNo;
 use model::domain::devices::memory::MemoryDevice;
 use model::domain::memory::{AllocationMode, MemoryAccess, MemorySourceType};
-use model::domain::tune::{NumaMode, VcpuPlacement};
+use model::domain::tune::{NumaMode, VcpuEntry, VcpuPlacement};
 
 impl Build<'_> {
     /// Refuses huge pages of `size` KiB (0: of any size) that no mounted hugetlbfs has.
@@ -288,7 +288,14 @@ impl Build<'_> {
     pub(super) fn smp(&mut self) {
         let vcpu = self.d.vcpu.clone().unwrap_or_default();
         let max = vcpu.maximum.max(1);
-        let current = vcpu.current.unwrap_or(max);
+        // Those that may be given back come as devices once QEMU is there.
+        let stays =
+            |cpu: &&VcpuEntry| cpu.enabled == YesNo::Yes && cpu.hotpluggable != Some(YesNo::Yes);
+        let listed = self.d.vcpus.as_ref().map_or(&[][..], |vcpus| &vcpus.list);
+        let current = match listed {
+            [] => vcpu.current.unwrap_or(max),
+            listed => u32::try_from(listed.iter().filter(stays).count()).unwrap_or(max).max(1),
+        };
         let mut out = current.to_string();
         if current != max {
             out.push_str(&format!(",maxcpus={max}"));

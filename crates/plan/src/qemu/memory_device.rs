@@ -57,7 +57,9 @@ impl Build<'_> {
                 props.0.shift_remove("prealloc");
                 props.0.shift_remove("prealloc-threads");
                 if self.has("memory-backend-file.reserve") {
-                    props = props.set("reserve", false);
+                    // Before the size, as libvirt writes it.
+                    let size = props.0.shift_remove("size").unwrap_or_default();
+                    props = props.set("reserve", false).set("size", size);
                 }
             }
             self.backend(props);

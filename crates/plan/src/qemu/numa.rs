@@ -17,10 +17,15 @@ fn distance(numa: &Numa, from: u32, to: u32) -> u32 {
     said(from, to).or_else(|| said(to, from)).unwrap_or(if from == to { LOCAL } else { REMOTE })
 }
 
-/// A backend that QEMU would make by itself: ordinary memory of a size.
-fn is_ordinary(props: &Props) -> bool {
+/// A backend that QEMU would make by itself: ordinary memory of a size, on nodes of the host that
+/// all cells share unless `placed`.
+fn is_ordinary(props: &Props, placed: bool) -> bool {
+    let nodes = |key: &str| !placed && matches!(key, "host-nodes" | "policy");
     props.0.get("qom-type").and_then(|kind| kind.as_str()) == Some("memory-backend-ram")
-        && props.0.keys().all(|key| matches!(key.as_str(), "qom-type" | "id" | "size"))
+        && props
+            .0
+            .keys()
+            .all(|key| matches!(key.as_str(), "qom-type" | "id" | "size") || nodes(key))
 }
 
 impl Build<'_> {
@@ -42,8 +47,14 @@ impl Build<'_> {
         // Old machine types take sizes, and keep to them where nothing else is asked for: a guest
         // that migrates must not see its memory named in another way.
         let machine = self.caps.machine(self.accel, &self.machine);
+        // What `<memory>` of `<numatune>` says of all memory holds for the whole process.
+        let tuned = |id: u32| {
+            let tune = self.d.numa_tune.iter().flat_map(|tune| &tune.nodes);
+            tune.into_iter().any(|node| node.cell_id == id)
+        };
         let sized = machine.is_some_and(|machine| machine.numa_mem_supported)
-            && backends.iter().all(is_ordinary);
+            && !self.has_hmat()
+            && cells.iter().zip(&backends).all(|((id, _), props)| is_ordinary(props, tuned(*id)));
         for (((id, kib), backend), cell) in cells.iter().zip(backends).zip(&numa.cells) {
             let mut out = format!("node,nodeid={id}");
             for (first, last) in cell.cpus.iter().flat_map(|cpus| cpus.ranges()) {
@@ -98,8 +109,11 @@ mod tests {
     #[test]
     fn only_memory_without_wishes_is_ordinary() {
         let plain = Props::object("memory-backend-ram", "ram-node0").set("size", 1);
-        assert!(is_ordinary(&plain));
-        assert!(!is_ordinary(&plain.set("prealloc", true)));
-        assert!(!is_ordinary(&Props::object("memory-backend-memfd", "ram-node0").set("size", 1)));
+        assert!(is_ordinary(&plain, true));
+        assert!(!is_ordinary(&plain.clone().set("prealloc", true), false));
+        let placed = plain.set("policy", "bind");
+        assert!(is_ordinary(&placed, false) && !is_ordinary(&placed, true));
+        let file = Props::object("memory-backend-memfd", "ram-node0").set("size", 1);
+        assert!(!is_ordinary(&file, false));
     }
 }

@@ -84,7 +84,10 @@ pub(super) fn threads(domain: &Domain) -> Vec<ThreadSetting> {
     let states = domain.vcpus.as_ref().map_or(&[][..], |vcpus| vcpus.list.as_slice());
     // One that is plugged later has no thread yet.
     let online = |number: u32| match states.iter().find(|state| state.id == number) {
-        Some(state) => state.enabled == super::words::YesNo::Yes,
+        Some(state) => {
+            state.enabled == super::words::YesNo::Yes
+                && state.hotpluggable != Some(super::words::YesNo::Yes)
+        }
         None => number < vcpu.current.unwrap_or(vcpu.maximum),
     };
     if let Some(cpus) = &vcpu.cpuset {

@@ -28,6 +28,7 @@ use super::vm::{self, ActorParts, EndReason};
 use crate::domain::adopt::status::{Pending, Sidecar, StatusFile};
 use crate::domain::start::launch::{Launch, Launched, NotLaunched, WriteDown};
 use crate::domain::stored::define::uuid_of;
+use crate::domain::tuning::boot_cpus::boot_cpus_come_first;
 use crate::engine::Engine;
 use crate::events::{DomainEvent, DomainRef};
 use diag::{ErrorCode, ErrorDomain, VirError};
@@ -208,6 +209,7 @@ impl Engine {
         id: i32,
         options: StartOptions,
     ) -> Result<LaunchPlan, VirError> {
+        boot_cpus_come_first(definition)?;
         let plan = self.plan_text(definition, id, options)?;
         let emulator = plan.exec().map(|exec| exec.program.clone()).unwrap_or_default();
         let accel = match definition.kind {
@@ -387,6 +389,13 @@ impl Engine {
         };
         let loads = incoming.is_some();
         self.take_charge(domain, &plan, status, undo, launched, loads).await?;
+        if let Err(error) = self.plug_boot_cpus(domain).await {
+            if let Some(vm) = domain.vm() {
+                vm.end(EndReason::Failed, false);
+                domain.gate.wait_phase(|phase| phase == Phase::Inactive).await;
+            }
+            return Err(error);
+        }
         if let Some(incoming) = incoming {
             return self.take_up(domain, options, incoming).await;
         }

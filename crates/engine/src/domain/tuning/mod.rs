@@ -7,6 +7,7 @@
 
 mod bandwidth;
 mod blkio;
+pub(super) mod boot_cpus;
 mod dirty_rate;
 mod disk_limits;
 mod found;

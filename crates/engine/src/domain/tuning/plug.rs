@@ -190,13 +190,7 @@ impl Engine {
         let place = place_of(places, number).ok_or_else(|| {
             VirError::config(format!("vcpu '{number}' has no place on this machine"))
         })?;
-        let mut properties = match &place.props {
-            Value::Object(properties) => properties.clone(),
-            _ => serde_json::Map::new(),
-        };
-        properties.insert("driver".to_owned(), place.kind.clone().into());
-        properties.insert("id".to_owned(), format!("vcpu{number}").into());
-        execute(vm, cmd::device_add(properties)).await?;
+        execute(vm, cmd::device_add(described(place, number))).await?;
         self.modify_live(domain, |definition| {
             set_live(definition, number, true);
             Ok(())
@@ -345,7 +339,7 @@ impl Engine {
     }
 }
 
-fn live_definition(domain: &Domain) -> Result<Definition, VirError> {
+pub(super) fn live_definition(domain: &Domain) -> Result<Definition, VirError> {
     let snapshot = domain.snapshot();
     snapshot.live.as_ref().map(|live| live.definition.clone()).ok_or_else(super::not_running)
 }
@@ -379,6 +373,17 @@ async fn let_go(domain: &Domain, vm: &Vm, number: u32) {
             Err(_) => return,
         }
     }
+}
+
+/// The device that is a virtual CPU at `place`.
+pub(super) fn described(place: &HotpluggableCpu, number: u32) -> serde_json::Map<String, Value> {
+    let mut properties = match &place.props {
+        Value::Object(properties) => properties.clone(),
+        _ => serde_json::Map::new(),
+    };
+    properties.insert("driver".to_owned(), place.kind.clone().into());
+    properties.insert("id".to_owned(), format!("vcpu{number}").into());
+    properties
 }
 
 /// Where a virtual CPU goes. QEMU lists the last one first, and one place may hold several.

@@ -223,8 +223,13 @@ fn interconnects(n: &Numa, out: &mut Faults) {
             out.xml("domain.numa-interconnect", "Duplicate info for NUMA latencies");
         }
     }
-    let all = n.interconnects.iter().flat_map(|i| i.latencies.iter().chain(&i.bandwidths));
-    for x in all {
+    let all = || n.interconnects.iter().flat_map(|i| i.latencies.iter().chain(&i.bandwidths));
+    // A link is described from one of its ends, whatever is said of it.
+    let ends: BTreeSet<(u32, u32)> = all().map(|x| (x.initiator, x.target)).collect();
+    if ends.iter().any(|(from, to)| from != to && ends.contains(&(*to, *from))) {
+        out.xml("domain.numa-interconnect", "Link already defined");
+    }
+    for x in all() {
         for (name, id) in [("initiator", x.initiator), ("target", x.target)] {
             if !known(id) {
                 out.xml(
