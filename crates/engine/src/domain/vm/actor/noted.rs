@@ -1,0 +1,101 @@
+//! What a guest did with its devices, as QEMU said or was asked: written into its definition.
+
+use super::Actor;
+use crate::domain::vm::nic;
+use crate::events::DomainEvent;
+use model::domain::Domain as Definition;
+use model::domain::clock::{Clock, ClockOffset};
+use std::sync::Arc;
+
+impl Actor {
+    /// Whether the guest's memory is being saved or moved.
+    pub(super) fn moves_memory(&self) -> bool {
+        matches!(self.vm.migration.borrow().as_str(), "setup" | "active" | "device")
+    }
+
+    /// The guest gave memory back or took some: that is its memory now. False where that was known.
+    pub(super) async fn balloon_changed(&mut self, kib: u64) -> bool {
+        let Some(live) = self.domain.snapshot().live.clone() else { return false };
+        let mut definition = live.definition.clone();
+        let changed = self.seen.balloon(&mut definition, kib);
+        if changed {
+            self.keep(definition).await;
+        }
+        changed
+    }
+
+    /// A drive opened or closed; false where that was known.
+    pub(super) async fn tray_moved(&mut self, alias: &str, open: bool) -> bool {
+        let Some(live) = self.domain.snapshot().live.clone() else { return false };
+        let mut definition = live.definition.clone();
+        let changed = self.seen.tray(&mut definition, alias, open);
+        if changed {
+            self.keep(definition).await;
+        }
+        changed
+    }
+
+    /// The guest has this much of a memory device now; false where that is nothing new.
+    pub(super) async fn memory_changed(&mut self, alias: &str, kib: u64) -> bool {
+        let Some(live) = self.domain.snapshot().live.clone() else { return false };
+        let mut definition = live.definition.clone();
+        let changed = self.seen.size(&mut definition, alias, kib);
+        if changed {
+            self.keep(definition).await;
+        }
+        changed
+    }
+
+    /// The guest changed what an interface of its lets through: QEMU is asked what that is, and tells
+    /// of the next change only after that.
+    pub(super) fn filter_changed(&self, alias: &str) {
+        let Some(live) = self.domain.snapshot().live.clone() else { return };
+        if !nic::is_watched(&live.definition, alias) {
+            return;
+        }
+        let (vm, alias) = (Arc::clone(&self.vm), alias.to_owned());
+        let follow = async move { nic::follow(&vm, &live.definition, &alias).await };
+        self.engine.runtime().spawn(follow);
+    }
+
+    /// Follows the interfaces that a changed definition has and the guest had not.
+    pub(super) fn follow_new(&self, definition: &Definition) {
+        let snapshot = self.domain.snapshot();
+        let known = snapshot.live.as_ref().map(|live| nic::watched(&live.definition));
+        let mut new = nic::watched(definition);
+        new.retain(|alias| !known.iter().flatten().any(|known| known == alias));
+        if new.is_empty() {
+            return;
+        }
+        let (vm, definition) = (Arc::clone(&self.vm), definition.clone());
+        self.engine.runtime().spawn(async move {
+            for alias in new {
+                nic::follow(&vm, &definition, &alias).await;
+            }
+        });
+    }
+
+    /// The guest gave an interface this hardware address.
+    pub(super) async fn mac_changed(&mut self, alias: String, mac: units::MacAddr) {
+        let Some(live) = self.domain.snapshot().live.clone() else { return };
+        let mut definition = live.definition.clone();
+        if let Some(old) = self.seen.mac(&mut definition, &alias, mac) {
+            self.keep(definition).await;
+            self.tell(DomainEvent::NicMacChange { alias, old, new: mac });
+        }
+    }
+
+    /// The guest set its clock, `offset` seconds ahead of what QEMU was started with; a variable
+    /// clock is told and kept against UTC, so that it goes on with it after a save or a move.
+    pub(super) async fn clock_set(&mut self, offset: i64) -> i64 {
+        let Some(live) = self.domain.snapshot().live.clone() else { return offset };
+        let variable = |clock: &&Clock| clock.offset == ClockOffset::Variable;
+        let Some(clock) = live.definition.clock.as_ref().filter(variable) else { return offset };
+        let offset = offset.saturating_add(clock.adjustment0.unwrap_or(0));
+        let mut definition = live.definition.clone();
+        if self.seen.clock(&mut definition, &offset.to_string()) {
+            self.keep(definition).await;
+        }
+        offset
+    }
+}
