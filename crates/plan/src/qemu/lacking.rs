@@ -132,11 +132,12 @@ impl LaunchPlan {
                 continue;
             }
             let option = option.render(|_| String::new());
-            let Some(need) = need(&option, value) else { continue };
+            let missing = need(&option, value).filter(|need| !has(caps, Some(accel), need));
+            let Some(need) = missing else { continue };
             // What every guest has is of no element.
             let element = if place.element.is_empty() { "domain".into() } else { shown(place) };
             let fault = fault(caps, &element, &need);
-            if !has(caps, Some(accel), &need) && !faults.contains(&fault) {
+            if !faults.contains(&fault) {
                 faults.push(fault);
             }
         }
