@@ -220,6 +220,19 @@ fn agree(text: &str) -> Result<(), TestCaseError> {
 }
 
 #[test]
+fn whatever_encoding_is_declared_the_text_is_utf8() {
+    for name in ["utf-8", "UTF8", "utf-16", "ISO-8859-1", "iso-8859-16", "windows-1252", "ASCII"] {
+        let text = format!("<?xml version='1.0' encoding='{name}'?><a b='é'/>");
+        assert!(Document::parse(&text).is_ok(), "{name}");
+    }
+    for name in ["bogus", "iso-8859-", "iso-8859-12", "iso-8859-17", "windows-9", "utf-"] {
+        let text = format!("<?xml version='1.0' encoding='{name}'?><a/>");
+        let errors = Document::parse(&text).expect_err(name);
+        assert!(format!("{errors:?}").contains(&format!("Unsupported encoding {name}")), "{name}");
+    }
+}
+
+#[test]
 fn the_other_parser_agrees_on_odd_documents() {
     for text in [
         "\u{FEFF}<a/>",

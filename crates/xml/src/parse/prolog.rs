@@ -72,12 +72,12 @@ impl<'s> Parser<'s> {
                 1 => value
                     .strip_prefix("1.")
                     .is_some_and(|r| !r.is_empty() && r.bytes().all(|c| c.is_ascii_digit())),
-                2 => ["utf-8", "us-ascii", "ascii"].iter().any(|n| value.eq_ignore_ascii_case(n)),
+                2 => is_encoding(value),
                 _ => matches!(value, "yes" | "no"),
             };
             if !good {
                 let hint =
-                    if rank == 2 { "Only UTF-8 is read; convert the text first." } else { "" };
+                    if rank == 2 { "Say UTF-8, or nothing: texts arrive in UTF-8." } else { "" };
                 let quote = if rank == 2 { "" } else { "'" };
                 let message = format!("Unsupported {name} {quote}{value}{quote}");
                 self.soft(from, from + len + 1, &message, hint)?;
@@ -116,4 +116,44 @@ impl<'s> Parser<'s> {
             "Remove the <!DOCTYPE …> and write out what its entities stand for.",
         )
     }
+}
+
+/// Whether `name` is the name of an encoding. Which one is declared changes nothing: texts come as
+/// UTF-8, and what made them (.NET's writer says "utf-16" of every string) often declares another.
+/// Libvirt reads them in the same way.
+fn is_encoding(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let number = |prefix, known: std::ops::RangeInclusive<u32>| {
+        name.strip_prefix(prefix)
+            .filter(|rest| rest.bytes().all(|c| c.is_ascii_digit()))
+            .and_then(|rest| rest.parse().ok())
+            .is_some_and(|n| known.contains(&n))
+    };
+    // There is no part 12.
+    (number("iso-8859-", 1..=16) && name != "iso-8859-12")
+        || number("windows-", 1250..=1258)
+        || [
+            "utf-8",
+            "utf8",
+            "us-ascii",
+            "ascii",
+            "utf-16",
+            "utf-16le",
+            "utf-16be",
+            "utf16",
+            "ucs-4",
+            "ucs-2",
+            "utf-32",
+            "koi8-r",
+            "koi8-u",
+            "gb2312",
+            "gbk",
+            "gb18030",
+            "big5",
+            "euc-jp",
+            "euc-kr",
+            "shift_jis",
+            "iso-2022-jp",
+        ]
+        .contains(&name.as_str())
 }
