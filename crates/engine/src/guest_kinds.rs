@@ -116,6 +116,10 @@ impl Engine {
 
     /// The kind of guest that is asked about. May probe its emulator.
     pub(crate) fn guest_kind(&self, query: &DomainCapsQuery) -> Result<GuestKind, VirError> {
+        if let Some(unknown) = query.virt_type.as_deref().filter(|t| t.parse::<VirtType>().is_err())
+        {
+            return Err(VirError::invalid_arg(format!("unknown virttype: {unknown}")));
+        }
         let arch = query.arch.clone();
         if let Some(arch) = &arch
             && !ARCHITECTURES.contains(&arch.as_str())
@@ -150,15 +154,12 @@ impl Engine {
             Some("qemu") => Accel::Tcg,
             Some("kvm") if caps.accel(Accel::Kvm).is_some() => Accel::Kvm,
             // What no emulator does is told later, after what is wrong with the machine.
-            Some(other) if other.parse::<VirtType>().is_ok() => {
+            Some(other) => {
                 let hvf = other == "hvf" && caps.accel(Accel::Kvm).is_none();
                 if other == "kvm" || hvf {
                     return Err(self.no_accel(other, &emulator));
                 }
                 Accel::Tcg
-            }
-            Some(other) => {
-                return Err(VirError::invalid_arg(format!("unknown virttype: {other}")));
             }
         };
         let machine = query.machine.clone();

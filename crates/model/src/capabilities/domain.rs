@@ -202,7 +202,7 @@ fn write_cpu(out: &mut Out, host: &HostFacts, request: &Request) {
     });
     let listed = offered_models(accel, request.arch);
     // Architectures that one company makes.
-    let maker = matches!(request.arch, "s390x" | "ppc64").then_some("IBM");
+    let maker = matches!(request.arch, "s390x" | "ppc64" | "ppc64le").then_some("IBM");
     mode(out, "custom", !listed.is_empty(), &mut |out| {
         for cpu in &listed {
             write_model(out, cpu, x86, maker);
