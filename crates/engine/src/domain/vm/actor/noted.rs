@@ -2,6 +2,7 @@
 
 use super::Actor;
 use crate::domain::vm::nic;
+use crate::domain::vm::seen::Seen;
 use crate::events::DomainEvent;
 use model::domain::Domain as Definition;
 use model::domain::clock::{Clock, ClockOffset};
@@ -13,37 +14,30 @@ impl Actor {
         matches!(self.vm.migration.borrow().as_str(), "setup" | "active" | "device")
     }
 
-    /// The guest gave memory back or took some: that is its memory now. False where that was known.
-    pub(super) async fn balloon_changed(&mut self, kib: u64) -> bool {
+    /// Writes down what a guest did and keeps it; false where that was known.
+    async fn note(&mut self, write: impl FnOnce(&mut Seen, &mut Definition) -> bool) -> bool {
         let Some(live) = self.domain.snapshot().live.clone() else { return false };
         let mut definition = live.definition.clone();
-        let changed = self.seen.balloon(&mut definition, kib);
+        let changed = write(&mut self.seen, &mut definition);
         if changed {
             self.keep(definition).await;
         }
         changed
+    }
+
+    /// The guest gave memory back or took some: that is its memory now. False where that was known.
+    pub(super) async fn balloon_changed(&mut self, kib: u64) -> bool {
+        self.note(|seen, definition| seen.balloon(definition, kib)).await
     }
 
     /// A drive opened or closed; false where that was known.
     pub(super) async fn tray_moved(&mut self, alias: &str, open: bool) -> bool {
-        let Some(live) = self.domain.snapshot().live.clone() else { return false };
-        let mut definition = live.definition.clone();
-        let changed = self.seen.tray(&mut definition, alias, open);
-        if changed {
-            self.keep(definition).await;
-        }
-        changed
+        self.note(|seen, definition| seen.tray(definition, alias, open)).await
     }
 
     /// The guest has this much of a memory device now; false where that is nothing new.
     pub(super) async fn memory_changed(&mut self, alias: &str, kib: u64) -> bool {
-        let Some(live) = self.domain.snapshot().live.clone() else { return false };
-        let mut definition = live.definition.clone();
-        let changed = self.seen.size(&mut definition, alias, kib);
-        if changed {
-            self.keep(definition).await;
-        }
-        changed
+        self.note(|seen, definition| seen.size(definition, alias, kib)).await
     }
 
     /// The guest changed what an interface of its lets through: QEMU is asked what that is, and tells
@@ -77,10 +71,13 @@ impl Actor {
 
     /// The guest gave an interface this hardware address.
     pub(super) async fn mac_changed(&mut self, alias: String, mac: units::MacAddr) {
-        let Some(live) = self.domain.snapshot().live.clone() else { return };
-        let mut definition = live.definition.clone();
-        if let Some(old) = self.seen.mac(&mut definition, &alias, mac) {
-            self.keep(definition).await;
+        let mut before = None;
+        let write = |seen: &mut Seen, definition: &mut Definition| {
+            before = seen.mac(definition, &alias, mac);
+            before.is_some()
+        };
+        self.note(write).await;
+        if let Some(old) = before {
             self.tell(DomainEvent::NicMacChange { alias, old, new: mac });
         }
     }
@@ -92,10 +89,7 @@ impl Actor {
         let variable = |clock: &&Clock| clock.offset == ClockOffset::Variable;
         let Some(clock) = live.definition.clock.as_ref().filter(variable) else { return offset };
         let offset = offset.saturating_add(clock.adjustment0.unwrap_or(0));
-        let mut definition = live.definition.clone();
-        if self.seen.clock(&mut definition, &offset.to_string()) {
-            self.keep(definition).await;
-        }
+        self.note(|seen, definition| seen.clock(definition, &offset.to_string())).await;
         offset
     }
 }
