@@ -3,7 +3,7 @@
 
 use super::super::power::execute;
 use super::super::record::Domain;
-use super::plug::{described, live_definition};
+use super::plug::{described, live_definition, numbered};
 use crate::engine::Engine;
 use diag::VirError;
 use model::domain::Domain as Definition;
@@ -35,15 +35,9 @@ pub(in crate::domain) fn boot_cpus_come_first(definition: &Definition) -> Result
     }
 }
 
-/// The places of virtual CPUs by the number of the first one in each. QEMU lists the last first.
+/// The places of virtual CPUs by the number of the first one in each.
 fn by_number(places: &[HotpluggableCpu]) -> BTreeMap<u32, &HotpluggableCpu> {
-    let mut next = 0;
-    let numbered = places.iter().rev().map(|place| {
-        let number = next;
-        next += u32::try_from(place.vcpus_count).unwrap_or(1).max(1);
-        (number, place)
-    });
-    numbered.collect()
+    numbered(places).map(|(numbers, place)| (numbers.start, place)).collect()
 }
 
 /// The numbers of the places to be plugged, in order: those of the first CPU in each.

@@ -104,12 +104,9 @@ fn limit(disk: &mut Disk, drives: &[Value]) {
 fn plugged(places: &[HotpluggableCpu], definition: &mut Definition) -> Vec<u32> {
     let told = online_vcpus(definition);
     let mut new = Vec::new();
-    let mut first = 0_u32;
-    // QEMU lists the last one first, and one place may hold several.
-    for place in places.iter().rev() {
-        let count = u32::try_from(place.vcpus_count).unwrap_or(1).max(1);
+    for (numbers, place) in plug::numbered(places) {
         let there = place.qom_path.is_some();
-        for number in first..first.saturating_add(count) {
+        for number in numbers {
             if told.contains(&number) != there {
                 plug::set_live(definition, number, there);
                 if there {
@@ -117,7 +114,6 @@ fn plugged(places: &[HotpluggableCpu], definition: &mut Definition) -> Vec<u32> 
                 }
             }
         }
-        first = first.saturating_add(count);
     }
     new
 }

@@ -19,6 +19,7 @@ use model::domain::Domain as Definition;
 use model::domain::tune::{VcpuEntry, VcpuList};
 use qmp::reply::HotpluggableCpu;
 use qmp::{Value, cmd};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -386,14 +387,22 @@ pub(super) fn described(place: &HotpluggableCpu, number: u32) -> serde_json::Map
     properties
 }
 
-/// Where a virtual CPU goes. QEMU lists the last one first, and one place may hold several.
-fn place_of(places: &[HotpluggableCpu], number: u32) -> Option<&HotpluggableCpu> {
-    let mut first = 0;
-    places.iter().rev().find(|place| {
-        let here = first == number;
-        first += u32::try_from(place.vcpus_count).unwrap_or(1).max(1);
-        here && place.qom_path.is_none()
+/// The places of virtual CPUs with the numbers of those in each. QEMU lists the last one first, and
+/// one place may hold several.
+pub(super) fn numbered(
+    places: &[HotpluggableCpu],
+) -> impl Iterator<Item = (Range<u32>, &HotpluggableCpu)> {
+    places.iter().rev().scan(0_u32, |next, place| {
+        let count = u32::try_from(place.vcpus_count).unwrap_or(1).max(1);
+        let first = std::mem::replace(next, next.saturating_add(count));
+        Some((first..*next, place))
     })
+}
+
+/// Where a virtual CPU goes.
+fn place_of(places: &[HotpluggableCpu], number: u32) -> Option<&HotpluggableCpu> {
+    let mut free = numbered(places).filter(|(_, place)| place.qom_path.is_none());
+    free.find(|(numbers, _)| numbers.start == number).map(|(_, place)| place)
 }
 
 fn entry(definition: &Definition, number: u32) -> Option<&VcpuEntry> {
