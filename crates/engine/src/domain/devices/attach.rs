@@ -8,7 +8,6 @@ use crate::events::DomainEvent;
 use diag::VirError;
 use lifecycle::LifecycleEvent;
 use model::domain::Domain as Definition;
-use model::domain::devices::disk::DiskDevice;
 use model::domain::devices::interface::{InterfaceMac, MacType};
 use model::domain::hotplug::update::{self, Updated};
 use model::domain::hotplug::{self, Device, support};
@@ -161,10 +160,9 @@ impl Engine {
 /// Whether what is attached is a medium for a drive that is there: clients of old change media so.
 fn is_medium(definition: &Definition, device: &Device) -> bool {
     let Device::Disk(wanted) = device else { return false };
-    let removable = |kind| matches!(kind, DiskDevice::Cdrom | DiskDevice::Floppy);
     let disks = definition.devices.iter().flat_map(|devices| &devices.disks);
-    removable(wanted.device)
+    wanted.device.is_removable()
         && disks
             .into_iter()
-            .any(|there| there.target.dev == wanted.target.dev && removable(there.device))
+            .any(|there| there.target.dev == wanted.target.dev && there.device.is_removable())
 }

@@ -7,7 +7,7 @@ use crate::domain::view::source_path;
 use crate::engine::Engine;
 use crate::events::DomainEvent;
 use model::domain::Domain as Definition;
-use model::domain::devices::disk::{Disk, DiskDevice, StartupPolicy, StorageType};
+use model::domain::devices::disk::{Disk, StartupPolicy, StorageType};
 
 /// `VIR_DOMAIN_EVENT_DISK_CHANGE_MISSING_ON_START`: the drive is empty.
 const EMPTIED: i32 = 0;
@@ -28,7 +28,7 @@ impl Engine {
             if !may_miss(disk, takes_up) || !self.is_missing(disk) {
                 return true;
             }
-            let removable = matches!(disk.device, DiskDevice::Cdrom | DiskDevice::Floppy);
+            let removable = disk.device.is_removable();
             told.push(DomainEvent::DiskChange {
                 alias: disk.alias.as_ref().map_or_else(String::new, |alias| alias.name.clone()),
                 old: source_path(disk).map(str::to_owned),

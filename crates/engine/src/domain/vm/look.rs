@@ -1,7 +1,6 @@
 //! What QEMU is asked where events that would have told it were missed, or where a reset changed it.
 
 use super::memory::is_elastic;
-use super::seen::is_removable;
 use super::{Message, Vm, nic};
 use crate::domain::hardware::block::{alias_of, entry_of};
 use crate::domain::hardware::memory::balloon;
@@ -78,7 +77,7 @@ async fn sizes(vm: &Vm, definition: &Definition) -> Result<(), MonitorError> {
 
 async fn trays(vm: &Vm, definition: &Definition) -> Result<(), MonitorError> {
     let disks = definition.devices.iter().flat_map(|devices| &devices.disks);
-    let drives: Vec<_> = disks.filter(|disk| is_removable(disk)).map(alias_of).collect();
+    let drives: Vec<_> = disks.filter(|disk| disk.device.is_removable()).map(alias_of).collect();
     if drives.is_empty() {
         return Ok(());
     }

@@ -6,7 +6,7 @@ use super::{memory, nic};
 use crate::domain::view;
 use model::domain::Domain as Definition;
 use model::domain::clock::ClockOffset;
-use model::domain::devices::disk::{Disk, DiskDevice, TrayState};
+use model::domain::devices::disk::{Disk, TrayState};
 use model::domain::scalar::Kib;
 use std::collections::BTreeMap;
 use units::MacAddr;
@@ -123,20 +123,15 @@ fn whole(definition: &Definition) -> u64 {
 pub(super) fn drive<'a>(definition: &'a Definition, named: &str) -> Option<&'a str> {
     let wanted = named.strip_prefix("drive-").unwrap_or(named);
     let disks = definition.devices.iter().flat_map(|devices| &devices.disks);
-    let mut drives = disks.filter(|disk| is_removable(disk));
+    let mut drives = disks.filter(|disk| disk.device.is_removable());
     drives.find_map(|disk| {
         disk.alias.as_ref().map(|alias| alias.name.as_str()).filter(|alias| *alias == wanted)
     })
 }
 
-/// Whether a medium can be taken out.
-pub(super) fn is_removable(disk: &Disk) -> bool {
-    matches!(disk.device, DiskDevice::Cdrom | DiskDevice::Floppy)
-}
-
 fn show_tray(definition: &mut Definition, alias: &str, open: bool) -> bool {
     let disks = definition.devices.iter_mut().flat_map(|devices| &mut devices.disks);
-    let mut drives = disks.filter(|disk| is_removable(disk));
+    let mut drives = disks.filter(|disk| disk.device.is_removable());
     let named = |disk: &&mut Disk| disk.alias.as_ref().is_some_and(|own| own.name == alias);
     let Some(disk) = drives.find(named) else { return false };
     let state = open.then_some(TrayState::Open);

@@ -61,7 +61,7 @@ fn complete(disk: &mut Disk) {
     if disk.snapshot == Some(SnapshotMode::No) && disk.readonly {
         disk.snapshot = None;
     }
-    if matches!(disk.device, DiskDevice::Cdrom | DiskDevice::Floppy)
+    if disk.device.is_removable()
         && disk.target.tray == Some(crate::domain::devices::disk::TrayState::Closed)
     {
         disk.target.tray = None;

@@ -24,6 +24,13 @@ pub enum DiskDevice {
     Lun,
 }
 
+impl DiskDevice {
+    /// Whether it is a drive whose medium can be taken out.
+    pub fn is_removable(self) -> bool {
+        matches!(self, Self::Cdrom | Self::Floppy)
+    }
+}
+
 /// Where an image lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, XmlEnum)]
 pub enum StorageType {

@@ -165,7 +165,7 @@ pub(in crate::qemu) fn resolve_volumes(
             return true;
         }
         if source.startup_policy == Some(StartupPolicy::Optional) {
-            if matches!(disk.device, DiskDevice::Cdrom | DiskDevice::Floppy) {
+            if disk.device.is_removable() {
                 disk.source = None;
                 disk.kind = StorageType::File;
                 return true;

@@ -2,7 +2,7 @@
 
 use super::{Change, Updated, place, unsupported};
 use crate::domain::devices::Devices;
-use crate::domain::devices::disk::{Disk, DiskDevice, DiskSource};
+use crate::domain::devices::disk::{Disk, DiskSource};
 use crate::domain::hotplug::device::{Device, DeviceKind};
 use crate::domain::hotplug::error;
 use diag::{ErrorCode, VirError};
@@ -24,7 +24,7 @@ pub(super) fn running(devices: &Devices, wanted: &Disk) -> Result<Updated, VirEr
     let mut device = old.clone();
     let mut changes = Vec::new();
     if !same_source(old, wanted) {
-        if !matches!(old.device, DiskDevice::Cdrom | DiskDevice::Floppy) {
+        if !old.device.is_removable() {
             return Err(error(
                 ErrorCode::CONFIG_UNSUPPORTED,
                 "disk source can be changed only in removable drives",

@@ -41,9 +41,7 @@ pub(super) fn check(x: &Disk, out: &mut Faults) {
                 "domain.disk-startup",
                 format!("disk startupPolicy '{name}' is not allowed for disk of '{kind}' type"),
             );
-        } else if policy == StartupPolicy::Requisite
-            && !matches!(x.device, DiskDevice::Cdrom | DiskDevice::Floppy)
-        {
+        } else if policy == StartupPolicy::Requisite && !x.device.is_removable() {
             out.xml(
                 "domain.disk-startup",
                 format!("disk startupPolicy '{name}' is allowed only for cdrom or floppy"),
@@ -132,7 +130,7 @@ fn format(found: Option<&ImageFormat>, missing: &str, rule: &'static str, out: &
 fn there(x: &Disk, out: &mut Faults) {
     let s = x.source.as_ref();
     let missing = |name: &str| format!("Missing required attribute '{name}' in element 'source'");
-    let removable = matches!(x.device, DiskDevice::Cdrom | DiskDevice::Floppy);
+    let removable = x.device.is_removable();
     let empty = match x.kind {
         StorageType::File => s.is_none_or(|s| s.file.is_none()),
         StorageType::Block => s.is_none_or(|s| s.dev.is_none()),

@@ -95,7 +95,7 @@ fn one(x: &Disk, out: &mut Faults) {
         }
         _ => {}
     }
-    let removable = matches!(x.device, DiskDevice::Cdrom | DiskDevice::Floppy);
+    let removable = x.device.is_removable();
     if x.target.tray == Some(TrayState::Open) && !removable {
         out.unsupported("domain.disk-tray", "tray is only valid for cdrom and floppy");
     }

@@ -59,7 +59,7 @@ pub(super) fn check(x: &Disk, bus: DiskBus, out: &mut Faults) {
 
 fn options(x: &Disk, bus: DiskBus, driver: &DiskDriver, out: &mut Faults) {
     let dev = &x.target.dev;
-    let removable = matches!(x.device, DiskDevice::Cdrom | DiskDevice::Floppy);
+    let removable = x.device.is_removable();
     if removable && driver.copy_on_read == Some(OnOff::On) {
         let text = format!("copy_on_read is not supported with removable disk '{dev}'");
         out.unsupported("domain.disk-copy-on-read", text);
