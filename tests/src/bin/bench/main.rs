@@ -3,12 +3,13 @@
 //! Each daemon runs in a mount namespace with private, empty folders in the place of libvirt's own
 //! (so root is needed), and is asked over its socket by a client of our own that adds next to
 //! nothing. The two are measured in turn, never at once. `--only plug`: devices that come and go,
-//! also by hand; `--only calls`: all the rest. What is printed are medians where many
+//! also by hand; `--only save`: readers beside a save; `--only calls`: all the rest. What is printed are medians where many
 //! are taken; the ratio counts, not the number.
 
 mod daemon;
 mod measures;
 mod plug;
+mod save;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -32,14 +33,16 @@ fn arguments() -> Result<Arguments, String> {
             "--ours" => found.ours = value.into(),
             "--libvirtd" => found.libvirtd = Some(value.into()),
             "--domains" => found.domains = value.parse().map_err(|_| "--domains takes a number")?,
-            "--only" if ["plug", "calls"].contains(&value.as_str()) => found.only = Some(value),
-            "--only" => return Err("--only takes plug or calls".into()),
+            "--only" if ["plug", "save", "calls"].contains(&value.as_str()) => {
+                found.only = Some(value)
+            }
+            "--only" => return Err("--only takes plug, save or calls".into()),
             _ => return Err(format!("unknown option {word}")),
         }
     }
     if found.ours.as_os_str().is_empty() {
         return Err(
-            "usage: bench --ours PROGRAM [--libvirtd PROGRAM] [--domains N] [--only plug|calls]"
+            "usage: bench --ours PROGRAM [--libvirtd PROGRAM] [--domains N] [--only plug|save|calls]"
                 .into(),
         );
     }
@@ -68,6 +71,9 @@ fn measured(arguments: &Arguments, program: &Path, args: &[&str]) -> Vec<Measure
     }
     if wanted("plug") {
         found.extend(plug::all(&Boxed::start(program, args)));
+    }
+    if wanted("save") {
+        found.extend(save::all(&Boxed::start(program, args)));
     }
     found
 }

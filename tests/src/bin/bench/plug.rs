@@ -11,10 +11,9 @@ use serde_json::{Value, json};
 use tests::{guests, wire};
 
 use crate::daemon::Boxed;
-use crate::measures::{Measure, domain, median, ok, string};
+use crate::measures::{DESTROY, Measure, domain, median, ok, string};
 
 const CREATE_XML: u32 = 10;
-const DESTROY: u32 = 12;
 const ATTACH_DEVICE: u32 = 160;
 const DETACH_DEVICE: u32 = 161;
 
