@@ -295,6 +295,11 @@ pub struct MachineGroup {
 }
 
 impl MachineGroup {
+    /// The hierarchies that it is in.
+    pub fn cgroups(&self) -> &Cgroups {
+        &self.cgroups
+    }
+
     /// The path below each hierarchy's mount.
     pub fn relative(&self) -> &Path {
         &self.relative

@@ -58,10 +58,7 @@ impl Engine {
     }
 
     fn weight_of(&self, pid: u32) -> Result<u32, VirError> {
-        let lacking = || VirError::invalid_state(NOT_MOUNTED);
-        let cgroups = self.cgroups.as_ref().ok_or_else(lacking)?;
-        cgroups.is_v2(Controller::Blkio).ok_or_else(lacking)?;
-        let group = cgroups.machine_of(pid).ok_or_else(lacking)?;
+        let (group, _) = self.group_of(pid, Controller::Blkio, NOT_MOUNTED)?;
         let files = ["blkio.weight", "blkio.bfq.weight", "io.bfq.weight", "io.weight"];
         let text = files
             .iter()

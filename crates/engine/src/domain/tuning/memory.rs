@@ -35,12 +35,7 @@ impl Engine {
         let pid = domain.snapshot().live.as_ref().map(|live| live.pid);
         self.with_side(domain, flags, |definition, live| {
             let kernel = match pid {
-                Some(pid) if live => {
-                    let lacking = || VirError::invalid_state(NOT_MOUNTED);
-                    let cgroups = self.cgroups.as_ref().ok_or_else(lacking)?;
-                    let v2 = cgroups.is_v2(Controller::Memory).ok_or_else(lacking)?;
-                    Some((cgroups.machine_of(pid).ok_or_else(lacking)?, v2))
-                }
+                Some(pid) if live => Some(self.group_of(pid, Controller::Memory, NOT_MOUNTED)?),
                 _ => None,
             };
             let value = |what| match &kernel {

@@ -50,7 +50,7 @@ impl Engine {
     pub fn scheduler_parameter_count(&self, domain: &Domain) -> Result<usize, VirError> {
         self.privileged("CPU tuning")?;
         if let Some(live) = &domain.snapshot().live {
-            self.cpu_group(live.pid)?;
+            self.group_of(live.pid, Controller::Cpu, NOT_MOUNTED)?;
         }
         Ok(KEYS.len())
     }
@@ -69,15 +69,8 @@ impl Engine {
         })
     }
 
-    fn cpu_group(&self, pid: u32) -> Result<(host::cgroup::MachineGroup, bool), VirError> {
-        let lacking = || VirError::invalid_state(NOT_MOUNTED);
-        let cgroups = self.cgroups.as_ref().ok_or_else(lacking)?;
-        let v2 = cgroups.is_v2(Controller::Cpu).ok_or_else(lacking)?;
-        Ok((cgroups.machine_of(pid).ok_or_else(lacking)?, v2))
-    }
-
     fn live_parameters(&self, pid: u32, definition: &Definition) -> Result<Params, VirError> {
-        let (group, v2) = self.cpu_group(pid)?;
+        let (group, v2) = self.group_of(pid, Controller::Cpu, NOT_MOUNTED)?;
         let get = |part, file: &str| group.get(part, Controller::Cpu, file).ok();
         let shares = if v2 { "cpu.weight" } else { "cpu.shares" };
         let shares = get(Part::Machine, shares).and_then(|text| text.parse::<u64>().ok());

@@ -5,6 +5,7 @@ use crate::domain::start::limits::{device_number, kernels, refused};
 use crate::engine::Engine;
 use diag::VirError;
 use host::cgroup::{CgroupError, Cgroups, Controller, MachineGroup, Part};
+use host::process;
 use plan::limits::Limit;
 
 /// What was written and what was there before.
@@ -12,6 +13,31 @@ pub(super) struct Writes {
     pub cgroups: Cgroups,
     pub group: MachineGroup,
     done: Vec<Written>,
+}
+
+impl Engine {
+    /// The control groups of a running guest, and whether the controller is one of version 2.
+    ///
+    /// # Errors
+    /// `missing`, libvirt's word for a controller that this host lacks, and a guest that ended.
+    pub(super) fn group_of(
+        &self,
+        pid: u32,
+        controller: Controller,
+        missing: &str,
+    ) -> Result<(MachineGroup, bool), VirError> {
+        let lacking = || VirError::invalid_state(missing.to_owned());
+        let cgroups = self.cgroups.as_ref().ok_or_else(lacking)?;
+        let v2 = cgroups.is_v2(controller).ok_or_else(lacking)?;
+        match cgroups.machine_of(pid) {
+            Some(group) => Ok((group, v2)),
+            // A guest that ended a moment ago is in no group any more.
+            None => Err(match process::start_time(pid) {
+                Ok(start) if process::is_alive(pid, start) => lacking(),
+                _ => VirError::failed("domain is no longer running"),
+            }),
+        }
+    }
 }
 
 struct Written {
@@ -30,13 +56,9 @@ impl Writes {
         controller: Controller,
         missing: &str,
     ) -> Result<Self, VirError> {
-        let lacking = || VirError::invalid_state(missing.to_owned());
-        let cgroups = engine.cgroups.as_ref().ok_or_else(lacking)?;
-        let group = cgroups.machine_of(live.pid()).ok_or_else(lacking)?;
-        if cgroups.is_v2(controller).is_none() {
-            return Err(lacking());
-        }
-        Ok(Self { cgroups: cgroups.clone(), group, done: Vec::new() })
+        let (group, _) = engine.group_of(live.pid(), controller, missing)?;
+        let cgroups = group.cgroups().clone();
+        Ok(Self { cgroups, group, done: Vec::new() })
     }
 
     /// Whether the controller's files are those of version 2.
