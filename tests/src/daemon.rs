@@ -16,7 +16,7 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::client::{self, Outcome};
-use crate::{paths, processes, wait};
+use crate::{groups, paths, processes, wait};
 
 /// How to start a daemon.
 #[derive(Clone, Debug, Default)]
@@ -275,5 +275,6 @@ impl Drop for Daemon {
             left.into_iter().for_each(|pid| processes::signal(pid, Signal::KILL));
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
+        groups::remove(self.root.path());
     }
 }

@@ -19,6 +19,7 @@ pub mod client;
 pub mod daemon;
 pub mod domains;
 pub mod golden;
+pub mod groups;
 pub mod guests;
 pub mod killing;
 pub mod mutate;

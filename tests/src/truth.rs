@@ -8,11 +8,21 @@ use std::path::Path;
 use roxmltree::{Document, Node};
 
 use crate::plugging::{devices, is_mine, lends, qmp};
-use crate::{Daemon, domains, saving, wait};
+use crate::{Daemon, domains, groups, saving, wait};
 
 /// The parts of a domain that are changed while it runs, as text.
 fn parts(domain: Node<'_, '_>) -> BTreeMap<String, String> {
-    let tuned = ["vcpu", "iothreads", "iothreadids", "cputune", "currentMemory", "vcpus"];
+    let tuned = [
+        "vcpu",
+        "iothreads",
+        "iothreadids",
+        "cputune",
+        "currentMemory",
+        "vcpus",
+        "memtune",
+        "blkiotune",
+        "numatune",
+    ];
     let tuned = domain.children().filter(|node| tuned.contains(&node.tag_name().name()));
     let mut parts: BTreeMap<_, _> =
         tuned.map(|node| (node.tag_name().name().to_owned(), text(node))).collect();
@@ -86,6 +96,7 @@ pub fn disagreements(daemon: &Daemon, name: &str, qemu: i32, images: &[&Path]) -
     wrong.extend(of_devices(daemon, name, domain));
     wrong.extend(of_disks(daemon, name, domain));
     wrong.extend(of_threads(daemon, name, qemu, domain));
+    wrong.extend(groups::disagreements(qemu, domain));
     let state = qmp(daemon, name, r#"{"execute":"query-status"}"#);
     let runs = daemon.virsh_words(&["domstate", name]).ok().starts_with("running");
     if state["return"]["running"].as_bool() != Some(runs) {
@@ -190,6 +201,14 @@ fn of_threads(daemon: &Daemon, name: &str, qemu: i32, domain: Node<'_, '_>) -> V
         pinned(pin.attribute("cpuset"), Some(qemu.into()), "the emulator");
     }
     wrong
+}
+
+/// What the XML of a running guest says of its limits, and the kernel does not hold; one that has
+/// ended meanwhile disagrees in nothing.
+pub fn limits(daemon: &Daemon, name: &str, qemu: i32) -> Vec<String> {
+    let told = daemon.virsh_words(&["dumpxml", name]).stdout;
+    let Ok(document) = Document::parse(&told) else { return Vec::new() };
+    groups::disagreements(qemu, document.root_element())
 }
 
 /// Waits until nothing disagrees.

@@ -5,10 +5,11 @@
 //!
 //! `KILLS=N` changes the number, `KILL_SEED=N` the moments.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tests::killing::Kills;
-use tests::{Daemon, domains, processes, wait};
+use tests::{Daemon, domains, groups, processes, truth, wait};
 
 /// The commands of one round, as one virsh call; it prints a line for each that was acknowledged.
 fn round(name: &str, xml: &str) -> String {
@@ -40,6 +41,46 @@ fn assert_no_orphans(daemon: &Daemon, kills: u64) {
     }
 }
 
+/// What control groups limit, where this host has them.
+fn limits(daemon: &Daemon) -> &'static str {
+    if daemon.session() || !Path::new("/sys/fs/cgroup/cpu/cpu.shares").exists() {
+        return "";
+    }
+    "<memtune><soft_limit unit='MiB'>500</soft_limit></memtune>\
+     <cputune><shares>1536</shares><period>50000</period><quota>40000</quota>\
+     <global_period>100000</global_period><global_quota>200000</global_quota>\
+     <emulator_period>20000</emulator_period><emulator_quota>19000</emulator_quota></cputune>"
+}
+
+/// Panics unless the guests that run have control groups and no others have, and the kernel holds
+/// their limits.
+fn assert_limited(daemon: &Daemon, what: &str) {
+    if limits(daemon).is_empty() {
+        return;
+    }
+    let mut seen = Vec::new();
+    let found = wait::until_some(wait::PATIENCE, || {
+        let qemus = daemon.qemus();
+        let names: Vec<_> = qemus.iter().map(|&pid| guest_name(pid)).collect();
+        let groups = groups::guests(daemon.root());
+        let mut named: Vec<_> =
+            groups.iter().filter_map(|group| Some(group.split_once('-')?.1)).collect();
+        named.sort_unstable();
+        let mut expected: Vec<_> = names.iter().map(String::as_str).collect();
+        expected.sort_unstable();
+        seen = qemus
+            .iter()
+            .zip(&names)
+            .flat_map(|(&pid, name)| truth::limits(daemon, name, pid))
+            .collect();
+        if named != expected {
+            seen.push(format!("groups {groups:?}, guests {expected:?}"));
+        }
+        seen.is_empty().then_some(())
+    });
+    assert!(found.is_some(), "{what}: {}\n{}", seen.join("\n"), daemon.log());
+}
+
 /// The name in QEMU's `-name guest=NAME,…`.
 fn guest_name(pid: i32) -> String {
     let words = processes::command_line(pid);
@@ -66,7 +107,8 @@ fn a_kill_at_any_moment_loses_nothing() {
     // Two guests take turns, so that one is often left running by the round before.
     let names = ["odd", "even"];
     let files = names.map(|name| {
-        let xml = domains::boot_sector(&daemon, name);
+        let tuned = format!("{}<os>", limits(&daemon));
+        let xml = domains::boot_sector(&daemon, name).replacen("<os>", &tuned, 1);
         daemon.write(&format!("{name}.xml"), xml).to_string_lossy().into_owned()
     });
     let said = kills.measure(&daemon, &round(names[0], &files[0]));
@@ -84,6 +126,7 @@ fn a_kill_at_any_moment_loses_nothing() {
             assert!(known.contains(name), "kill {kill} (seed {seed}) lost {name}; {known:?}");
         }
         assert_no_orphans(&daemon, kill);
+        assert_limited(&daemon, &format!("after kill {kill} (seed {seed})"));
         assert!(witness.iter().all(|&pid| processes::is_running(pid)), "kill {kill}: the witness");
         // What the next round does with a guest in any state must work too.
         if kills.random.below(3) == 0 && listed(&daemon, "").iter().any(|name| name == names[turn])

@@ -1,6 +1,6 @@
 //! Questions and changes of running guests, and bulk statistics of many that do not run.
 
-use tests::{Daemon, domains, python};
+use tests::{Daemon, domains, groups, python};
 
 /// A guest whose boot sector runs, with room for one more virtual CPU and a console.
 fn guest(daemon: &Daemon, name: &str) -> String {
@@ -57,19 +57,6 @@ fn statistics_of_guests_that_do_not_run_come_from_their_definitions() {
     }
 }
 
-/// A file of a guest's control group, `None` where this host lacks the file; `part` is empty for the
-/// guest as a whole.
-fn limit(pid: i32, controller: &str, part: &str, file: &str) -> Option<String> {
-    let own = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
-    let group = own.lines().find_map(|line| {
-        let path = line.splitn(3, ':').nth(2)?;
-        let end = path.find(".libvirt-qemu")? + ".libvirt-qemu".len();
-        path.get(..end)
-    })?;
-    let path = format!("/sys/fs/cgroup/{controller}{group}{part}/{file}");
-    std::fs::read_to_string(path).ok().map(|text| text.trim_end().to_owned())
-}
-
 #[test]
 fn limits_of_a_definition_are_the_guests_limits() {
     let daemon = Daemon::start();
@@ -101,7 +88,7 @@ fn limits_of_a_definition_are_the_guests_limits() {
     daemon.virsh("start limited").ok();
     let pid = daemon.qemus()[0];
     let check = |controller, part, file, expected: &str| {
-        let found = limit(pid, controller, part, file);
+        let found = groups::read(pid, controller, part, file);
         assert_eq!(found.as_deref(), Some(expected), "{controller}{part} {file}");
     };
     if hard {
@@ -116,7 +103,7 @@ fn limits_of_a_definition_are_the_guests_limits() {
     for part in ["/vcpu0", "/vcpu1"] {
         check("cpu", part, "cpu.cfs_period_us", "50000");
         check("cpu", part, "cpu.cfs_quota_us", "40000");
-        threads.push(limit(pid, "cpu", part, "tasks").unwrap());
+        threads.push(groups::read(pid, "cpu", part, "tasks").unwrap());
         assert!(threads.last().unwrap().parse::<i32>().is_ok(), "one thread: {threads:?}");
     }
     // The 41st field of stat(5), the policy: 3 is SCHED_BATCH.
@@ -129,7 +116,7 @@ fn limits_of_a_definition_are_the_guests_limits() {
     // One that comes later is limited like the others.
     daemon.virsh("setvcpus limited 3 --live").ok();
     check("cpu", "/vcpu2", "cpu.cfs_quota_us", "40000");
-    assert!(limit(pid, "cpu", "/vcpu2", "tasks").unwrap().parse::<i32>().is_ok());
+    assert!(groups::read(pid, "cpu", "/vcpu2", "tasks").unwrap().parse::<i32>().is_ok());
     daemon.virsh("destroy limited").ok();
     daemon.virsh("undefine limited").ok();
 

@@ -1,6 +1,10 @@
 //! The daemon goes and comes back: by SIGTERM, by SIGKILL; guests stay and are found again.
 
-use tests::{Daemon, domains, guests, python, wait};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use tests::{Daemon, domains, groups, guests, python, wait};
 
 /// How much the boot sector has written so far; grows while the guest runs.
 fn written(daemon: &Daemon, name: &str) -> u64 {
@@ -214,7 +218,7 @@ fn control_groups_of_a_partition_go_with_the_guest() {
     };
     let guests = || {
         let inside = groups().into_iter().filter_map(|group| std::fs::read_dir(group).ok());
-        let named = |name: &str| name.ends_with("-grouped.libvirt-qemu");
+        let named = |name: &str| name.starts_with("qemu-1-grouped.");
         inside.flatten().flatten().filter(|e| named(&e.file_name().to_string_lossy())).count()
     };
     let made = guests();
@@ -226,4 +230,79 @@ fn control_groups_of_a_partition_go_with_the_guest() {
     for group in groups() {
         let _ = std::fs::remove_dir(group);
     }
+}
+
+/// Two daemons with roots of their own number their guests alike, and may call them alike.
+#[test]
+fn guests_of_two_roots_have_groups_of_their_own() {
+    let daemons = [Daemon::start(), Daemon::start()];
+    if daemons[0].is_external() || daemons[0].session() {
+        return;
+    }
+    for daemon in &daemons {
+        daemon.define(&domains::boot_sector(daemon, "alike")).ok();
+        daemon.virsh("start alike").ok();
+    }
+    let [one, two] = daemons.each_ref().map(|daemon| daemon.qemus()[0]);
+    let Some(held) = groups::read(one, "cpu", "", "cpu.shares") else {
+        eprintln!("skipped: no cpu controller of version 1");
+        return;
+    };
+    assert_eq!(held, "1024");
+    daemons[1].virsh("schedinfo alike --live cpu_shares=300").ok();
+    assert_eq!(groups::read(one, "cpu", "", "cpu.shares").as_deref(), Some("1024"));
+    assert_eq!(groups::read(two, "cpu", "", "cpu.shares").as_deref(), Some("300"));
+    daemons[1].virsh("destroy alike").ok();
+    assert!(groups::guests(daemons[1].root()).is_empty());
+    assert_eq!(groups::guests(daemons[0].root()), ["1-alike".to_owned()].into());
+    daemons[0].virsh("schedinfo alike --live cpu_shares=400").ok();
+    assert_eq!(groups::read(one, "cpu", "", "cpu.shares").as_deref(), Some("400"));
+}
+
+/// Somebody else's processes are in the group that a guest would have.
+#[test]
+fn a_group_that_others_are_in_is_left_to_them() {
+    let mut daemon = Daemon::start();
+    if daemon.is_external() || daemon.session() {
+        return;
+    }
+    let xml = domains::boot_sector(&daemon, "late");
+    let limited = "<cputune><shares>500</shares></cputune><os>";
+    daemon.define(&xml.replacen("<os>", limited, 1)).ok();
+    daemon.virsh("start late").ok();
+    let Some(first) = groups::file(daemon.qemus()[0], "cpu", "", "cpu.shares") else { return };
+    if !first.exists() {
+        eprintln!("skipped: no cpu controller of version 1");
+        return;
+    }
+    daemon.virsh("destroy late").ok();
+    // The next one is number 2.
+    let group = first.parent().unwrap().to_string_lossy().replace("/qemu-1-", "/qemu-2-");
+    let group = Path::new(&group);
+    fs::create_dir_all(group.join("inner")).expect("a group of our own");
+    let mut other = Command::new("sleep").arg("300").spawn().expect("a process");
+    fs::write(group.join("cgroup.procs"), other.id().to_string()).expect("it moves");
+    fs::write(group.join("cpu.shares"), "77").expect("its own limit");
+
+    daemon.virsh("start late").ok();
+    let own = || groups::read(daemon.qemus()[0], "cpu", "", "cpu.shares");
+    assert_eq!(own().as_deref(), Some("500"));
+    let held = || fs::read_to_string(group.join("cpu.shares")).unwrap_or_default();
+    assert_eq!(held(), "77\n");
+    daemon.virsh("schedinfo late --live cpu_shares=600").ok();
+    assert_eq!(own().as_deref(), Some("600"));
+    assert_eq!(held(), "77\n");
+    // The daemon that comes next finds the right one, and takes it away in the end.
+    daemon.restart();
+    assert!(daemon.virsh("schedinfo late").ok().contains("cpu_shares     : 600"));
+    daemon.virsh("destroy late").ok();
+    let left = groups::of(daemon.root());
+    assert!(left.iter().all(|left| left == group), "{left:?}");
+    assert!(group.join("inner").exists(), "it was emptied");
+    assert_eq!(
+        fs::read_to_string(group.join("cgroup.procs")).unwrap().trim(),
+        other.id().to_string()
+    );
+    let _ = other.kill();
+    let _ = other.wait();
 }

@@ -10,7 +10,7 @@ use crate::secrets::Secrets;
 use crate::settings::{EngineSettings, KvmPolicy};
 use crate::storage::Pools;
 use diag::{ErrorCode, VirError};
-use host::cgroup::{Cgroups, Part};
+use host::cgroup::{CgroupError, Cgroups, MachineGroup, Part};
 use host::files;
 use host::lock::{LockError, PidFile};
 use host::spawn::Helper;
@@ -18,6 +18,7 @@ use host::users::Users;
 use model::capabilities::host::{HostFacts, KvmState};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use tokio::runtime::Handle;
@@ -242,6 +243,9 @@ impl Engine {
     }
 }
 
+/// How many names are tried for a guest's control groups.
+const CGROUPS_MAX: u32 = 50;
+
 impl Engine {
     /// The user QEMU runs as, whose links are followed nowhere; 0 where that is the daemon's own.
     pub(crate) fn guest_uid(&self) -> u32 {
@@ -256,13 +260,9 @@ impl Engine {
         cgroup: &plan::Cgroup,
     ) -> Result<Option<(String, Vec<PathBuf>)>, VirError> {
         let Some(cgroups) = &self.cgroups else { return Ok(None) };
-        let name = format!("{}{}", cgroup.name, host::cgroup::SUFFIX);
-        let group = cgroups.machine(&cgroup.partition, &name);
-        // What a guest of this name left behind would limit this one.
-        let _ = group.remove(Part::Machine);
-        for part in [Part::Machine, Part::Emulator] {
-            if let Err(error) = group.create(part) {
-                let _ = group.remove(Part::Machine);
+        let group = match self.claim_cgroup(cgroups, domain, cgroup) {
+            Ok(group) => group,
+            Err(error) => {
                 if cgroup.settings.iter().any(|(name, _)| name != "cpuset_mems") {
                     return Err(VirError::new(ErrorCode::SYSTEM_ERROR, error.to_string())
                         .hint("the guest's definition has limits that need its control group"));
@@ -271,7 +271,7 @@ impl Engine {
                 tracing::warn!(domain, %error, "control group not made");
                 return Ok(None);
             }
-        }
+        };
         if let Err(error) =
             crate::domain::start::limits::limit_guest(cgroups, &group, &cgroup.settings)
         {
@@ -282,15 +282,49 @@ impl Engine {
         Ok(Some((group.relative().display().to_string(), group.join_files(Part::Emulator))))
     }
 
+    /// Groups for a guest that nobody else is in. A group of that name with processes in it is
+    /// somebody else's (a guest that another daemon lost sight of), and is left alone.
+    fn claim_cgroup(
+        &self,
+        cgroups: &Cgroups,
+        domain: &str,
+        cgroup: &plan::Cgroup,
+    ) -> Result<MachineGroup, CgroupError> {
+        let mut group = cgroups.machine(&cgroup.partition, &self.cgroup_name(&cgroup.name));
+        for attempt in 1..=CGROUPS_MAX {
+            if group.claim()? {
+                if let Err(error) = group.create(Part::Emulator) {
+                    let _ = group.remove(Part::Machine);
+                    return Err(error);
+                }
+                return Ok(group);
+            }
+            let path = group.relative().display();
+            tracing::warn!(domain, %path, "a control group is in use; the guest gets another");
+            let name = self.cgroup_name(&format!("{}-{attempt}", cgroup.name));
+            group = cgroups.machine(&cgroup.partition, &name);
+        }
+        let (path, source) = (group.relative().to_owned(), ErrorKind::AlreadyExists.into());
+        Err(CgroupError { action: "create", path, source })
+    }
+
+    /// What the control group of a guest is called that libvirt calls `qemu-ID-NAME`.
+    fn cgroup_name(&self, name: &str) -> String {
+        format!("{name}{}{}", self.layout.cgroup_mark(), host::cgroup::SUFFIX)
+    }
+
     /// Removes a guest's control groups: those at `made`, or, where nobody wrote down where they
-    /// are, those of this name in the partition that guests have by default.
+    /// are, all of this name.
     pub(crate) fn remove_cgroup(&self, name: &str, made: Option<&str>) -> Result<(), String> {
         let Some(cgroups) = &self.cgroups else { return Ok(()) };
-        let group = match made {
-            Some(path) => cgroups.at(Path::new(path)).ok_or_else(|| format!("no group: {path}"))?,
-            None => cgroups.machine("/machine", &format!("{name}{}", host::cgroup::SUFFIX)),
+        let groups = match made {
+            Some(path) => {
+                vec![cgroups.at(Path::new(path)).ok_or_else(|| format!("no group: {path}"))?]
+            }
+            None => cgroups.named(&self.cgroup_name(name)),
         };
-        group.remove(Part::Machine).map_err(|error| error.to_string())
+        let removed = groups.iter().map(|group| group.remove(Part::Machine));
+        removed.fold(Ok(()), Result::and).map_err(|error| error.to_string())
     }
 
     /// Where a running guest's control groups are.

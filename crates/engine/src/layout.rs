@@ -106,6 +106,20 @@ impl Layout {
         Ok(self)
     }
 
+    /// What tells this daemon's guests from those of other roots, where names belong to the whole
+    /// machine; nothing for the machine's own tree, whose names are libvirt's.
+    pub fn cgroup_mark(&self) -> String {
+        if self.root.as_os_str().is_empty() {
+            return String::new();
+        }
+        // FNV-1a, 64 bits: the same in every build.
+        let bytes = self.root.as_os_str().as_encoded_bytes().iter();
+        let hash = bytes.fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        format!(".{hash:016x}")
+    }
+
     /// Persistent definitions: `NAME.xml`.
     pub fn domain_config(&self) -> PathBuf {
         self.etc.join("qemu")
@@ -192,6 +206,15 @@ mod tests {
         assert_eq!(layout.domain_config(), Path::new("/etc/libvirt/qemu"));
         assert_eq!(layout.socket(), Path::new("/run/libvirt/libvirt-sock"));
         assert_eq!(layout.pid_file, Path::new("/run/libvirtd.pid"));
+    }
+
+    #[test]
+    fn groups_of_roots_have_names_of_their_own() {
+        let mark = |root: &str| Layout::system(Path::new(root)).expect("short").cgroup_mark();
+        assert_eq!(mark("/"), "");
+        // What FNV-1a is defined to be of "/a".
+        assert_eq!(mark("/a"), ".07d66707b49cd92d");
+        assert_ne!(mark("/a"), mark("/b"));
     }
 
     #[test]

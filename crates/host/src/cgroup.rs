@@ -5,6 +5,9 @@
 //! and version 2 (as *threaded* groups). Observed of libvirtd 11.3 on a host that has version 1
 //! controllers and an empty version 2 hierarchy beside them.
 //!
+//! Other daemons of the host have guests of the same number and name: the group of a guest is one that
+//! nobody else is in ([`MachineGroup::claim`]).
+//!
 //! A controller that is not there is no fault: whatever needs it says so itself.
 
 use std::collections::BTreeMap;
@@ -14,6 +17,9 @@ use std::path::{Component, Path, PathBuf};
 
 /// How the names of guests' groups end.
 pub const SUFFIX: &str = ".libvirt-qemu";
+
+/// How many groups of a hierarchy are looked at for one of a name.
+const GROUPS_MAX: usize = 20_000;
 
 /// A resource controller that guests are placed under.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,6 +48,11 @@ impl Controller {
         Self::NetCls,
         Self::PerfEvent,
     ];
+
+    /// The controller that version 1 calls so.
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|controller| controller.name() == name)
+    }
 
     /// The name in version 1.
     pub fn name(self) -> &'static str {
@@ -89,13 +100,28 @@ pub enum Part {
 }
 
 impl Part {
-    fn folder(self) -> Option<String> {
+    /// The name of its group below the machine's; that has none.
+    pub fn word(self) -> String {
         match self {
-            Self::Machine => None,
-            Self::Emulator => Some("emulator".to_owned()),
-            Self::Vcpu(n) => Some(format!("vcpu{n}")),
-            Self::IoThread(n) => Some(format!("iothread{n}")),
+            Self::Machine => String::new(),
+            Self::Emulator => "emulator".to_owned(),
+            Self::Vcpu(n) => format!("vcpu{n}"),
+            Self::IoThread(n) => format!("iothread{n}"),
         }
+    }
+
+    /// The part whose group is called so.
+    pub fn of_word(word: &str) -> Option<Self> {
+        let number = |prefix: &str| word.strip_prefix(prefix)?.parse().ok();
+        match word {
+            "" => Some(Self::Machine),
+            "emulator" => Some(Self::Emulator),
+            _ => number("vcpu").map(Self::Vcpu).or_else(|| number("iothread").map(Self::IoThread)),
+        }
+    }
+
+    fn folder(self) -> Option<String> {
+        Some(self.word()).filter(|word| !word.is_empty())
     }
 }
 
@@ -239,6 +265,33 @@ impl Cgroups {
             .then(|| MachineGroup { cgroups: self.clone(), relative: relative.to_owned() })
     }
 
+    /// The groups of guests with this name, wherever they are.
+    pub fn named(&self, name: &str) -> Vec<MachineGroup> {
+        let mut found = Vec::new();
+        for hierarchy in &self.hierarchies {
+            let mut folders = children(&hierarchy.mount);
+            let mut looked_at = 0;
+            while let Some(folder) = folders.pop() {
+                looked_at += 1;
+                if looked_at > GROUPS_MAX {
+                    break;
+                }
+                let own = folder.file_name().unwrap_or_default().to_string_lossy();
+                if !own.ends_with(SUFFIX) {
+                    folders.extend(children(&folder));
+                } else if own == name
+                    && let Ok(relative) = folder.strip_prefix(&hierarchy.mount)
+                {
+                    let relative = relative.to_owned();
+                    found.push(MachineGroup { cgroups: self.clone(), relative });
+                }
+            }
+        }
+        found.sort_by(|a, b| a.relative.cmp(&b.relative));
+        found.dedup();
+        found
+    }
+
     /// The groups that a running process is in, from its `/proc/PID/cgroup`; to find a guest's
     /// groups again. `None` when it is in no group of a guest.
     pub fn machine_of(&self, pid: u32) -> Option<MachineGroup> {
@@ -319,11 +372,39 @@ impl MachineGroup {
         })
     }
 
+    /// Makes the guest's own groups, where no hierarchy has one of that name that is in use: what
+    /// nobody is in goes first, as it would limit the guest. False, and nothing is changed: somebody
+    /// else's processes are in one.
+    ///
+    /// # Errors
+    /// Those of [`MachineGroup::create`]; nothing is left then.
+    pub fn claim(&self) -> Result<bool, CgroupError> {
+        if !self.processes().is_empty() {
+            return Ok(false);
+        }
+        let _ = self.remove(Part::Machine);
+        let mut made = Vec::new();
+        let claimed = self.make(Part::Machine, Some(&mut made));
+        let Err(error) = claimed else { return Ok(true) };
+        for folder in made {
+            let _ = fs::remove_dir(folder);
+        }
+        match error.source.kind() {
+            io::ErrorKind::AlreadyExists => Ok(false),
+            _ => Err(error),
+        }
+    }
+
     /// Makes the groups of a part, with the groups above it. What is there already stays.
     ///
     /// # Errors
     /// A folder cannot be made (no right to, or a hierarchy that is mounted read-only).
     pub fn create(&self, part: Part) -> Result<(), CgroupError> {
+        self.make(part, None)
+    }
+
+    /// The same; where `new` is given, the machine's group may not be there yet, and is added to it.
+    fn make(&self, part: Part, mut new: Option<&mut Vec<PathBuf>>) -> Result<(), CgroupError> {
         for (hierarchy, path) in self.of(part) {
             let below = path.strip_prefix(&hierarchy.mount).unwrap_or(&path);
             let machine = hierarchy.mount.join(&self.relative);
@@ -339,9 +420,10 @@ impl MachineGroup {
                 }
                 let parent = folder.clone();
                 folder.push(name);
+                let new = new.as_deref_mut().filter(|_| folder == machine);
                 match fs::create_dir(&folder) {
-                    Ok(()) => {}
-                    Err(e) if e.kind() == io::ErrorKind::AlreadyExists => continue,
+                    Ok(()) => new.into_iter().for_each(|made| made.push(folder.clone())),
+                    Err(e) if e.kind() == io::ErrorKind::AlreadyExists && new.is_none() => continue,
                     Err(e) => return Err(fault("create", &folder)(e)),
                 }
                 if !hierarchy.v2 && hierarchy.controllers.contains(&Controller::Cpuset) {
@@ -428,6 +510,16 @@ impl MachineGroup {
         })
     }
 
+    /// Whether a thread of the guest is in a part's own groups.
+    pub fn holds(&self, part: Part, thread: u32) -> bool {
+        let thread = thread.to_string();
+        self.of(part).all(|(hierarchy, path)| {
+            let file = if hierarchy.v2 { "cgroup.threads" } else { "tasks" };
+            let text = fs::read_to_string(path.join(file)).unwrap_or_default();
+            text.lines().any(|line| line == thread)
+        })
+    }
+
     /// The processes in the guest's group and below, ascending, from the first hierarchy that knows.
     pub fn processes(&self) -> Vec<u32> {
         fn collect(folder: &Path, out: &mut Vec<u32>) {
@@ -457,8 +549,13 @@ impl MachineGroup {
     /// Removes a part's groups with those below. What is not there is no fault.
     ///
     /// # Errors
-    /// A group still has processes (`ResourceBusy`). The others are removed nevertheless.
+    /// A group still has processes (`ResourceBusy`): of a guest's own groups none is removed then.
+    /// Of other groups the rest is.
     pub fn remove(&self, part: Part) -> Result<(), CgroupError> {
+        if part == Part::Machine && !self.processes().is_empty() {
+            let path = self.of(part).next().map(|(_, path)| path).unwrap_or_default();
+            return Err(fault("remove", &path)(io::ErrorKind::ResourceBusy.into()));
+        }
         let mut result = Ok(());
         for (_, path) in self.of(part) {
             if let Err(error) = remove_tree(&path) {

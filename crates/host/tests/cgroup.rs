@@ -12,6 +12,9 @@ async fn life_of_a_group() {
     if group.create(Part::Machine).is_err() || !group.exists() {
         return;
     }
+    // What nobody is in is nobody's.
+    assert!(group.claim().unwrap());
+    assert!(group.claim().unwrap());
     group.create(Part::Emulator).unwrap();
     group.create(Part::Vcpu(0)).unwrap();
     group.create(Part::Vcpu(0)).unwrap();
@@ -41,6 +44,7 @@ async fn life_of_a_group() {
         group.move_thread(Part::Vcpu(0), pid).unwrap();
         let own = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
         assert!(own.contains("/vcpu0"), "{own}");
+        assert!(group.holds(Part::Vcpu(0), pid) && !group.holds(Part::Emulator, pid));
     }
     if cgroups.is_v2(Controller::Cpu) == Some(false) {
         group.set(Part::Machine, Controller::Cpu, "cpu.shares", "512").unwrap();
@@ -48,7 +52,10 @@ async fn life_of_a_group() {
         assert!(group.set(Part::Machine, Controller::Cpu, "cpu.shares", "many").is_err());
         assert!(group.set(Part::Machine, Controller::Cpu, "cpu.nothing", "1").is_err());
     }
+    assert_eq!(cgroups.named(&name), std::slice::from_ref(&group));
     assert!(group.remove(Part::Machine).is_err(), "a process is in it");
+    assert!(!group.claim().unwrap(), "a process is in it");
+    assert_eq!(group.processes(), [pid]);
     process.kill().unwrap();
     assert_eq!(process.exited().await.unwrap(), Exit::Signal(9));
     group.remove(Part::Vcpu(0)).unwrap();

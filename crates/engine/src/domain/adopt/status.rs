@@ -6,6 +6,7 @@ use crate::domain::devices::{Held, UpdateNote};
 use crate::domain::save::SaveNote;
 use crate::domain::start::teardown::Made;
 use crate::domain::stored::store::os_words;
+use crate::domain::tuning::LimitsNote;
 use crate::domain::view::aliases;
 use crate::domain::vm::taint::Taint;
 use crate::layout::Layout;
@@ -95,6 +96,8 @@ pub(in crate::domain) struct Pending {
     pub update: Option<UpdateNote>,
     /// What QEMU has open still of devices that left.
     pub held: Vec<Held>,
+    /// The change of limits under way.
+    pub limits: Option<LimitsNote>,
 }
 
 impl StatusFile {
@@ -438,6 +441,7 @@ impl Sidecar {
             "cgroup": self.made.cgroup,
             "save": self.pending.note.as_ref().map(SaveNote::to_json),
             "update": self.pending.update.as_ref().map(UpdateNote::to_json),
+            "limits": self.pending.limits.as_ref().map(LimitsNote::to_json),
             "held": self.pending.held.iter().map(Held::to_json).collect::<Vec<_>>(),
         })
         .to_string()
@@ -475,6 +479,7 @@ impl Sidecar {
             pending: Pending {
                 note: value.get("save").and_then(SaveNote::from_json),
                 update: value.get("update").and_then(UpdateNote::from_json),
+                limits: value.get("limits").and_then(LimitsNote::from_json),
                 held: held.into_iter().flatten().filter_map(Held::from_json).collect(),
             },
         })
@@ -552,7 +557,7 @@ mod tests {
         ];
         let note = Some(SaveNote::Restored { path: "/s".into(), file: (1, 2) });
         let held = Held { nodes: vec!["libvirt-2-storage".into()], undo: undo.clone() };
-        let pending = Pending { note, update: None, held: vec![held] };
+        let pending = Pending { note, held: vec![held], ..Pending::default() };
         let sidecar = Sidecar {
             start_time: 42,
             undo: undo.clone(),

@@ -78,6 +78,9 @@ impl Engine {
         domain: &Arc<Domain>,
         vm: &Arc<Vm>,
     ) -> Result<bool, VirError> {
+        if let Some(note) = vm.pending().await.limits {
+            self.settle_limits(domain, vm, note).await;
+        }
         if let Some(note) = vm.pending().await.update {
             self.finish_update(domain, vm, note).await?;
         }

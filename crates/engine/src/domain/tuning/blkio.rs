@@ -98,17 +98,10 @@ impl Engine {
             if let Some(config) = &mut sides.config {
                 change(config, &params)?;
             }
-            if let Some(done) = &mut writes
-                && let Err(error) = apply(done, &params)
-            {
-                writes.into_iter().for_each(Writes::take_back);
-                return Err(error);
+            if let Some(writes) = &mut writes {
+                plan(writes, &params)?;
             }
-            if let Err(error) = engine.keep(&domain, sides).await {
-                writes.into_iter().for_each(Writes::take_back);
-                return Err(error);
-            }
-            Ok(())
+            engine.keep_limits(&domain, sides, writes).await
         })
         .await
     }
@@ -190,8 +183,8 @@ fn set(tune: &mut BlkioTune, name: &str, path: String, number: u64) {
     }
 }
 
-/// Has the kernel do what the parameters say.
-fn apply(writes: &mut Writes, params: &[(String, Value)]) -> Result<(), VirError> {
+/// Plans what the kernel is to do.
+fn plan(writes: &mut Writes, params: &[(String, Value)]) -> Result<(), VirError> {
     let v2 = writes.v2(Controller::Blkio);
     let mut settings: Vec<(String, String)> = Vec::new();
     let mut lifted: Vec<(String, String)> = Vec::new();
@@ -209,37 +202,39 @@ fn apply(writes: &mut Writes, params: &[(String, Value)]) -> Result<(), VirError
         }
     }
     for limit in Settings(&settings).block(v2) {
-        writes.set_block(&limit)?;
+        writes.plan_block(&limit)?;
     }
     for mut limit in Settings(&lifted).block(v2) {
         limit.value = match limit.value.split_once('=') {
             Some((name, _)) => format!("{name}=max"),
             None => "0".to_owned(),
         };
-        writes.set_block(&limit)?;
+        writes.plan_block(&limit)?;
     }
     Ok(())
 }
 
 impl Writes {
-    /// Writes a limit of block devices; weights of single devices are there with some schedulers
+    /// Plans a limit of block devices; weights of single devices are there with some schedulers
     /// only.
-    fn set_block(&mut self, limit: &plan::limits::Limit) -> Result<(), VirError> {
+    fn plan_block(&mut self, limit: &plan::limits::Limit) -> Result<(), VirError> {
         let weight = limit.files.iter().any(|file| file.contains("weight"));
         if !(weight && limit.device.is_some()) {
-            return self.set(Part::Machine, limit);
+            return self.plan(Part::Machine, limit);
         }
-        let unknown =
-            || VirError::invalid_state("blkio device weight is valid only for cfq scheduler");
         if !self.has(Part::Machine, Controller::Blkio, limit.files) {
-            return Err(unknown());
+            return Err(no_weights());
         }
-        self.try_set(Part::Machine, limit)?.map_err(|error| {
+        self.plan_or(Part::Machine, limit, |error, _| match error.source.kind() {
             // The device has a scheduler without weights.
-            let unsupported = error.source.kind() == std::io::ErrorKind::Unsupported;
-            if unsupported { unknown() } else { fault(&error) }
+            std::io::ErrorKind::Unsupported => no_weights(),
+            _ => fault(error),
         })
     }
+}
+
+fn no_weights() -> VirError {
+    VirError::invalid_state("blkio device weight is valid only for cfq scheduler")
 }
 
 #[cfg(test)]

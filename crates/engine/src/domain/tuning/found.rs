@@ -5,15 +5,19 @@ use super::io_threads;
 use super::{LiveSide, plug};
 use crate::domain::affect::running;
 use crate::domain::hardware::block::{alias_of, entry_of};
-use crate::domain::hardware::vcpus::online_vcpus;
+use crate::domain::hardware::vcpus::{
+    io_thread_ids, io_thread_thread, online_vcpus, thread_names, vcpu_thread,
+};
 use crate::domain::power::monitor_error;
 use crate::domain::record::Domain;
 use crate::engine::Engine;
 use diag::VirError;
+use host::cgroup::Part;
 use host::monitor::MonitorError;
 use model::domain::Domain as Definition;
 use model::domain::devices::disk::Disk;
 use plan::io_limits::IoLimits;
+use plan::limits::Settings;
 use qmp::reply::HotpluggableCpu;
 use qmp::{Value, cmd};
 use std::sync::Arc;
@@ -49,7 +53,7 @@ impl Engine {
             Err(error) => return Err(asked(error)),
         };
         if side.definition == live.definition {
-            super::pins::bind_as_defined(&side.definition, side.pid());
+            self.place_others(&side);
             return Ok(());
         }
         let name = &domain.snapshot().name;
@@ -65,8 +69,37 @@ impl Engine {
                 tracing::warn!(domain = %name, number, error = %error.message(), "not placed");
             }
         }
-        super::pins::bind_as_defined(&side.definition, side.pid());
+        self.place_others(&side);
         Ok(())
+    }
+
+    /// Gives threads that the definition tells of what it says about them: a daemon that died had
+    /// made them and written them down, and no more.
+    fn place_others(&self, side: &LiveSide) {
+        let (definition, pid) = (&side.definition, side.pid());
+        let settings = plan::qemu::cgroup_settings(definition);
+        let limited = Settings(&settings).of_threads();
+        let group = self.cgroups.as_ref().and_then(|cgroups| cgroups.machine_of(pid));
+        if let (Some(group), true) = (group, limited) {
+            let names = thread_names(pid);
+            let strays =
+                |part, thread: Option<u32>| thread.is_some_and(|thread| !group.holds(part, thread));
+            for number in online_vcpus(definition) {
+                if strays(Part::Vcpu(number), vcpu_thread(&names, number))
+                    && let Err(error) = self.place_vcpu(definition, pid, number)
+                {
+                    tracing::warn!(pid, number, error = %error.message(), "not placed");
+                }
+            }
+            for id in io_thread_ids(definition) {
+                if strays(Part::IoThread(id), io_thread_thread(&names, id))
+                    && let Err(error) = self.place(side, id)
+                {
+                    tracing::warn!(pid, id, error = %error.message(), "not placed");
+                }
+            }
+        }
+        super::pins::bind_as_defined(definition, pid);
     }
 }
 

@@ -65,7 +65,7 @@ impl Engine {
         self.detached(async move {
             let _job = job;
             let mut sides = engine.sides(&domain, affect)?;
-            let writes = match &sides.live {
+            let mut writes = match &sides.live {
                 Some(live) => Some(Writes::of(&engine, live, Controller::Memory, NOT_MOUNTED)?),
                 None => None,
             };
@@ -75,17 +75,12 @@ impl Engine {
             if let Some(config) = &mut sides.config {
                 change(config, &params)?;
             }
-            let mut done = None;
-            if let (Some(writes), Some(live)) = (writes, &sides.live) {
-                let limits = ordered(live, &writes, &params);
-                // The kernel swaps out first what is above a new limit, which takes its time.
-                done = Some(crate::blocking(move || write(writes, &limits)).await?);
+            if let (Some(writes), Some(live)) = (&mut writes, &sides.live) {
+                for limit in ordered(live, writes, &params) {
+                    writes.plan(Part::Machine, &limit)?;
+                }
             }
-            if let Err(error) = engine.keep(&domain, sides).await {
-                done.into_iter().for_each(Writes::take_back);
-                return Err(error);
-            }
-            Ok(())
+            engine.keep_limits(&domain, sides, writes).await
         })
         .await
     }
@@ -148,16 +143,6 @@ fn ordered(
         [Memory::Hard, Memory::Soft, Memory::SwapHard]
     };
     order.into_iter().filter_map(|what| Some(what.limit(given(params, what)?, hard, v2))).collect()
-}
-
-fn write(mut writes: Writes, limits: &[plan::limits::Limit]) -> Result<Writes, VirError> {
-    match limits.iter().try_for_each(|limit| writes.set(Part::Machine, limit)) {
-        Ok(()) => Ok(writes),
-        Err(error) => {
-            writes.take_back();
-            Err(error)
-        }
-    }
 }
 
 /// What the kernel holds, in KiB. A kernel that does not count swap does not limit it.

@@ -23,6 +23,8 @@ mod throttle_groups;
 mod time;
 mod writes;
 
+pub(super) use writes::LimitsNote;
+
 use super::affect::{Affect, not_running, running};
 use super::record::Domain;
 use super::vm::Vm;

@@ -72,24 +72,16 @@ impl Engine {
             let mut writes = None;
             if let Some(live) = &mut sides.live {
                 engine.privileged("NUMA tuning")?;
-                let groups = Writes::of(&engine, live, Controller::Cpuset, NOT_MOUNTED)?;
+                let mut groups = Writes::of(&engine, live, Controller::Cpuset, NOT_MOUNTED)?;
                 if engine.change_live_nodes(&wanted, &mut live.definition)? {
-                    writes = Some((groups, placed(live)));
+                    plan(&mut groups, live)?;
+                    writes = Some(groups);
                 }
             }
             if let Some(config) = &mut sides.config {
                 set(config, &wanted)?;
             }
-            let done = match writes {
-                // Pages move, which takes its time.
-                Some((groups, parts)) => Some(crate::blocking(move || write(groups, parts)).await?),
-                None => None,
-            };
-            if let Err(error) = engine.keep(&domain, sides).await {
-                done.into_iter().for_each(Writes::take_back);
-                return Err(error);
-            }
-            Ok(())
+            engine.keep_limits(&domain, sides, writes).await
         })
         .await
     }
@@ -196,30 +188,18 @@ fn set(definition: &mut Definition, wanted: &Wanted) -> Result<(), VirError> {
     Ok(())
 }
 
-/// The parts that have groups of their own, and the nodes for them.
-fn placed(live: &LiveSide) -> (Vec<Part>, Option<plan::limits::Limit>) {
+/// Plans the nodes of the parts that have groups of their own.
+fn plan(writes: &mut Writes, live: &LiveSide) -> Result<(), VirError> {
     let settings = plan::qemu::cgroup_settings(&live.definition);
-    let mut parts = vec![Part::Emulator];
-    parts.extend(online_vcpus(&live.definition).into_iter().map(Part::Vcpu));
-    parts.extend(io_thread_ids(&live.definition).into_iter().map(Part::IoThread));
-    (parts, Settings(&settings).nodes())
-}
-
-fn write(
-    mut writes: Writes,
-    (parts, limit): (Vec<Part>, Option<plan::limits::Limit>),
-) -> Result<Writes, VirError> {
-    let Some(limit) = limit else { return Ok(writes) };
-    for part in parts {
-        if !writes.has(part, Controller::Cpuset, limit.files) {
-            continue;
-        }
-        if let Err(error) = writes.set(part, &limit) {
-            writes.take_back();
-            return Err(error);
+    let Some(limit) = Settings(&settings).nodes() else { return Ok(()) };
+    let vcpus = online_vcpus(&live.definition).into_iter().map(Part::Vcpu);
+    let threads = io_thread_ids(&live.definition).into_iter().map(Part::IoThread);
+    for part in [Part::Emulator].into_iter().chain(vcpus).chain(threads) {
+        if writes.has(part, Controller::Cpuset, limit.files) {
+            writes.plan(part, &limit)?;
         }
     }
-    Ok(writes)
+    Ok(())
 }
 
 #[cfg(test)]

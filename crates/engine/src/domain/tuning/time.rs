@@ -125,18 +125,16 @@ impl Engine {
             check(&params, sides.live.is_some(), v2 == Some(true))?;
             let mut writes = None;
             if let Some(live) = &mut sides.live {
-                let made = Writes::of(&engine, live, Controller::Cpu, NOT_MOUNTED)?;
+                let mut made = Writes::of(&engine, live, Controller::Cpu, NOT_MOUNTED)?;
                 change(&mut live.definition, &params);
-                writes = Some(apply(made, live, &params, &engine)?);
+                plan(&mut made, live, &params, &engine)?;
+                writes = Some(made);
             }
             if let Some(config) = &mut sides.config {
                 change(config, &params);
             }
             let is_live = sides.live.is_some();
-            if let Err(error) = engine.keep(&domain, sides).await {
-                writes.into_iter().for_each(Writes::take_back);
-                return Err(error);
-            }
+            engine.keep_limits(&domain, sides, writes).await?;
             if is_live {
                 engine.tell(&domain, DomainEvent::Tunable { params: told("cputune", &params) });
             }
@@ -224,13 +222,13 @@ fn stored(definition: &Definition) -> Params {
     KEYS.iter().map(|(name, _)| (*name).to_owned()).zip(shares.chain(values)).collect()
 }
 
-/// Writes what the changed live definition says about the parts that `params` name.
-fn apply(
-    mut writes: Writes,
+/// Plans what the changed live definition says about the parts that `params` name.
+fn plan(
+    writes: &mut Writes,
     live: &LiveSide,
     params: &[(String, Value)],
     engine: &Engine,
-) -> Result<Writes, VirError> {
+) -> Result<(), VirError> {
     let set = |name: &str| {
         params
             .iter()
@@ -239,15 +237,14 @@ fn apply(
     let settings = plan::qemu::cgroup_settings(&live.definition);
     let settings = Settings(&settings);
     let v2 = writes.v2(Controller::Cpu);
-    let mut outcome = Ok(());
     if set("cpu_shares") {
         let limits = settings.shares(v2);
-        outcome = limits.iter().try_for_each(|limit| writes.set(Part::Machine, limit));
+        limits.iter().try_for_each(|limit| writes.plan(Part::Machine, limit))?;
     }
     for time in PARTS {
         let prefix = time.prefix();
         let (period, quota) = (format!("{prefix}_period"), format!("{prefix}_quota"));
-        if outcome.is_err() || !(set(&period) || set(&quota)) {
+        if !(set(&period) || set(&quota)) {
             continue;
         }
         let wanted = |limit: &&plan::limits::Limit| {
@@ -258,25 +255,17 @@ fn apply(
         let limits = settings.bandwidth(time, v2);
         let limits: Vec<_> = limits.iter().filter(wanted).collect();
         let parts = match time {
-            TimeOf::Global => Ok(vec![Part::Machine]),
-            TimeOf::Emulator => Ok(vec![Part::Emulator]),
+            TimeOf::Global => vec![Part::Machine],
+            TimeOf::Emulator => vec![Part::Emulator],
             TimeOf::Vcpu | TimeOf::IoThread => {
-                limits::parts_of_threads(engine, &writes.group, live, time)
+                limits::parts_of_threads(engine, &writes.group, live, time)?
             }
         };
-        outcome = parts.and_then(|parts| {
-            parts
-                .into_iter()
-                .try_for_each(|part| limits.iter().try_for_each(|limit| writes.set(part, limit)))
-        });
-    }
-    match outcome {
-        Ok(()) => Ok(writes),
-        Err(error) => {
-            writes.take_back();
-            Err(error)
+        for part in parts {
+            limits.iter().try_for_each(|limit| writes.plan(part, limit))?;
         }
     }
+    Ok(())
 }
 
 /// Period and quota of a `cpu.max`: `max 100000`.

@@ -503,11 +503,15 @@ impl Actor {
             }
             Message::Note(note, done) => {
                 self.pending.note = note;
-                let (status, sidecar) = (self.status_file.clone(), self.sidecar());
-                let written =
-                    tokio::task::spawn_blocking(move || status.write_sidecar(&sidecar)).await;
-                let panicked = |error| Err(diag::VirError::failed(format!("{error}")));
-                let _ = done.send(written.unwrap_or_else(panicked));
+                let _ = done.send(self.write_sidecar().await);
+            }
+            Message::Limits(note, done) => {
+                let before = std::mem::replace(&mut self.pending.limits, note);
+                let written = self.write_sidecar().await;
+                if written.is_err() && self.pending.limits.is_some() {
+                    self.pending.limits = before;
+                }
+                let _ = done.send(written);
             }
             Message::HelperEnded(ended) => self.helper_ended(ended).await,
             Message::Settle(status, done) => {
@@ -558,6 +562,12 @@ impl Actor {
             }
             Message::End { why, graceful } => self.begin_end(why, graceful),
         }
+    }
+
+    async fn write_sidecar(&self) -> Result<(), diag::VirError> {
+        let (status, sidecar) = (self.status_file.clone(), self.sidecar());
+        let written = tokio::task::spawn_blocking(move || status.write_sidecar(&sidecar)).await;
+        written.unwrap_or_else(|error| Err(diag::VirError::failed(format!("{error}"))))
     }
 
     /// The guest's devices are others now: what is to be taken back first, then the definition.

@@ -21,7 +21,7 @@ pub(in crate::domain) mod taint;
 use super::devices::{Change, Waiting};
 use super::disk_locks::DiskLocks;
 use super::save::SaveNote;
-use super::tuning::perf;
+use super::tuning::{LimitsNote, perf};
 use crate::domain::adopt::status::Pending;
 use crate::domain::agent::link::AgentLink;
 use crate::domain::start::teardown;
@@ -111,6 +111,8 @@ enum Message {
     FakeReboot(oneshot::Sender<()>),
     /// Write down what a save, dump or restore is about to do.
     Note(Option<SaveNote>, oneshot::Sender<Result<(), VirError>>),
+    /// Write down which limits are being changed.
+    Limits(Option<LimitsNote>, oneshot::Sender<Result<(), VirError>>),
     /// A helper of the guest ended.
     HelperEnded(Ended),
     /// Tell subscribers something about this domain, in order with its other events.
@@ -332,6 +334,19 @@ impl Vm {
         match (sent, wait.await) {
             (true, Ok(written)) => written,
             _ => Err(VirError::failed("domain is no longer running")),
+        }
+    }
+
+    /// Writes down which limits are being changed (nothing: they were), as [`Vm::note`] does.
+    ///
+    /// # Errors
+    /// Those of writing, and a QEMU that ended.
+    pub(super) async fn note_limits(&self, note: Option<LimitsNote>) -> Result<(), VirError> {
+        let (done, wait) = oneshot::channel();
+        let sent = self.inbox.send(Message::Limits(note, done)).is_ok();
+        match (sent, wait.await) {
+            (true, Ok(written)) => written,
+            _ => Err(super::affect::not_running()),
         }
     }
 
