@@ -64,6 +64,11 @@ impl Conn {
         self.inner.is_alive()
     }
 
+    /// The same connection once more, for a thread of its own.
+    pub fn share(&self) -> Self {
+        Self { inner: self.inner.clone() }
+    }
+
     /// The URI as given.
     pub fn uri(&self) -> &str {
         self.inner.uri()

@@ -36,7 +36,8 @@ pub fn cmd_desc(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     let words = cmd.argv("new-desc");
     let given = cmd.has("new-desc");
     if !given && !cmd.has("edit") {
-        let text = get(ctl, &dom, kind, None, flags)?.unwrap_or_default();
+        // Without `--config` it is what is current, also with `--live`.
+        let text = get(ctl, &dom, kind, None, flags & AFFECT_CONFIG)?.unwrap_or_default();
         if !text.is_empty() {
             put!(ctl, "{text}");
         } else if title {
@@ -59,6 +60,11 @@ pub fn cmd_desc(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
             return Ok(());
         }
         text = edited;
+    }
+    if title && text.contains('\n') {
+        // The library refuses it before it calls.
+        return Err(Fail::new("metadata title can't contain newlines")
+            .before("Failed to set new domain title"));
     }
     call!(
         ctl,

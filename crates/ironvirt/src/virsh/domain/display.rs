@@ -173,6 +173,8 @@ pub fn cmd_send_key(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     let dom = domain(ctl, cmd)?;
     let set = cmd.str("codeset")?.unwrap_or("linux");
     let holdtime = cmd.uint("holdtime")?.unwrap_or(0);
+    // What was called `rfb` once is `qnum` today.
+    let set = if set == "rfb" { "qnum" } else { set };
     let Some(codeset) = keycodes::CODESETS.iter().position(|c| *c == set) else {
         fail!("unknown codeset: '{set}'");
     };

@@ -295,7 +295,11 @@ pub fn cmd_domjobinfo(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     use protocol::TypedParams;
     let p = r.params;
     if cmd.has("rawstats") {
-        ctl.pair_width("Job type:", 17, r.r#type);
+        if ctl.json() {
+            ctl.member("Job type", r.r#type);
+        } else {
+            put!(ctl, "Job type: {}\n\n", r.r#type);
+        }
         for item in &p {
             put!(ctl, "{}: {}\n", item.field, item.value);
         }
@@ -334,7 +338,8 @@ pub fn cmd_domjobinfo(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
         ("Memory remaining:", "memory_remaining"),
         ("Memory total:", "memory_total"),
     ] {
-        if u(f).is_some_and(|v| v != 0) || label.starts_with("Memory") {
+        let group = if label.starts_with("Data") { "data_total" } else { "memory_total" };
+        if u(group).is_some_and(|v| v != 0) {
             size(ctl, label, f);
         }
     }
@@ -347,8 +352,13 @@ pub fn cmd_domjobinfo(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
             job_line(ctl, label, &format!("{v:<12}"));
         }
     };
-    count(ctl, "Dirty rate:", "memory_dirty_rate");
-    size(ctl, "Page size:", "memory_page_size");
+    let unit = |ctl: &mut Ctl, label: &str, f: &str, unit: &str| {
+        if let Some(v) = u(f) {
+            job_line(ctl, label, &format!("{v:<12} {unit}"));
+        }
+    };
+    unit(ctl, "Dirty rate:", "memory_dirty_rate", "pages/s");
+    unit(ctl, "Page size:", "memory_page_size", "bytes");
     count(ctl, "Iteration:", "memory_iteration");
     count(ctl, "Postcopy requests:", "memory_postcopy_requests");
     for (label, f) in [
@@ -363,8 +373,8 @@ pub fn cmd_domjobinfo(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     count(ctl, "Constant pages:", "memory_constant");
     count(ctl, "Normal pages:", "memory_normal");
     size(ctl, "Normal data:", "memory_normal_bytes");
-    time(ctl, "Total downtime:", "downtime");
-    time(ctl, "Expected downtime:", "downtime");
+    let ended = r.r#type == 3;
+    time(ctl, if ended { "Total downtime:" } else { "Expected downtime:" }, "downtime");
     time(ctl, "Setup time:", "setup_time");
     size(ctl, "Compression cache:", "compression_cache");
     size(ctl, "Compressed data:", "compression_bytes");

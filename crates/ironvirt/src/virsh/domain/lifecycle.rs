@@ -119,8 +119,9 @@ pub fn cmd_destroy(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     Ok(())
 }
 
-/// Modes of `shutdown` and `reboot`: acpi 1, agent 2, initctl 4, signal 8, paravirt 16.
-fn modes(cmd: &Cmd) -> Outcome<u32> {
+/// Modes of `shutdown` and `reboot`: acpi 1, agent 2, initctl 4, signal 8, paravirt 16. The two
+/// verbs end the list of them differently, with `last`.
+fn modes(cmd: &Cmd, last: &str) -> Outcome<u32> {
     let Some(text) = cmd.str("mode")? else {
         return Ok(0);
     };
@@ -130,7 +131,7 @@ fn modes(cmd: &Cmd) -> Outcome<u32> {
         match words.iter().position(|w| *w == mode) {
             Some(i) => flags |= 1 << i,
             None => fail!(
-                "Unknown mode {mode} value, expecting 'acpi', 'agent', 'initctl', 'signal', or 'paravirt'"
+                "Unknown mode {mode} value, expecting 'acpi', 'agent', 'initctl', 'signal'{last} 'paravirt'"
             ),
         }
     }
@@ -139,7 +140,7 @@ fn modes(cmd: &Cmd) -> Outcome<u32> {
 
 /// `shutdown`
 pub fn cmd_shutdown(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
-    let flags = modes(cmd)?;
+    let flags = modes(cmd, ", or")?;
     let dom = domain(ctl, cmd)?;
     let name = dom.name.clone();
     let done = if flags == 0 {
@@ -154,7 +155,7 @@ pub fn cmd_shutdown(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
 
 /// `reboot`
 pub fn cmd_reboot(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
-    let flags = modes(cmd)?;
+    let flags = modes(cmd, " or")?;
     let dom = domain(ctl, cmd)?;
     let name = dom.name.clone();
     call!(ctl, DomainReboot { dom, flags }).ctx(format!("Failed to reboot domain '{name}'"))?;
@@ -229,13 +230,21 @@ pub fn cmd_undefine(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
         ("tpm", 32),
         ("keep-tpm", 64),
     ]);
+    cmd.requires("delete-storage-volume-snapshots", "remove-all-storage")?;
     if cmd.has("storage") && cmd.has("remove-all-storage") {
         fail!("Specified both --storage and --remove-all-storage");
+    }
+    if cmd.has("wipe-storage") && !cmd.has("storage") && !cmd.has("remove-all-storage") {
+        fail!("'--wipe-storage' requires '--storage <string>' or '--remove-all-storage'");
     }
     let dom = domain(ctl, cmd)?;
     let name = dom.name.clone();
     if dry::told(ctl, cmd, &dom, "undefine", "", flags)? {
         return Ok(());
+    }
+    let saved = call!(ctl, DomainHasManagedSaveImage { dom: dom.clone(), flags: 0 });
+    if !cmd.has("managed-save") && saved.is_ok_and(|r| r.result > 0) {
+        fail!("Refusing to undefine while domain managed save image exists");
     }
     let volumes = storage_of(ctl, cmd, &dom)?;
     // As clients do, the call with flags is tried first and the old one where it is not known.
@@ -260,12 +269,7 @@ fn storage_of(ctl: &mut Ctl, cmd: &Cmd, dom: &Dom) -> Outcome<Vec<Disk>> {
     let wanted: Vec<String> = match cmd.str("storage")? {
         Some(s) => s.split(',').map(str::to_owned).collect(),
         None if all => Vec::new(),
-        None => {
-            if cmd.has("wipe-storage") {
-                fail!("'--wipe-storage' requires '--storage <string>' or '--remove-all-storage'");
-            }
-            return Ok(Vec::new());
-        }
+        None => return Ok(Vec::new()),
     };
     if is_active(ctl, dom)? {
         fail!("Storage volume deletion is supported only on stopped domains");

@@ -1,12 +1,13 @@
 //! Network interfaces of a domain.
 
 use super::block::elements;
+use super::rates::Rates;
 use super::*;
 use crate::virsh::ctl::{put, say};
 use crate::virsh::fail::{Context, fail};
 use crate::virsh::table::Table;
 use crate::virsh::util::parse_xml;
-use protocol::{TypedParam, TypedParamValue};
+use protocol::TypedParamValue;
 
 /// `domiflist`
 pub fn cmd_domiflist(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
@@ -220,27 +221,21 @@ fn with_link(i: xml::Element<'_>, state: &str) -> String {
 pub fn cmd_domiftune(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     let flags = cmd.affect()?;
     let device = cmd.req("interface")?.to_owned();
-    let mut params = Vec::new();
-    for dir in ["inbound", "outbound"] {
-        let Some(text) = cmd.str(dir)? else { continue };
-        let mut parts = text.split(',');
-        let Some(average) = parts.next().and_then(|v| v.parse::<u32>().ok()) else {
-            fail!("{dir} format is incorrect");
-        };
-        if average == 0 && parts.clone().next().is_some() {
-            fail!("{dir} average is mandatory");
-        }
-        params.push(TypedParam::new(format!("{dir}.average"), average));
-        for field in ["peak", "burst", "floor"] {
-            if let Some(v) = parts.next().filter(|v| !v.is_empty()) {
-                let Ok(v) = v.parse::<u32>() else {
-                    fail!("{dir} format is incorrect");
-                };
-                params.push(TypedParam::new(format!("{dir}.{field}"), v));
-            }
-        }
-    }
     let dom = domain(ctl, cmd)?;
+    let mut params = Vec::new();
+    if let Some(rates) = Rates::of(cmd, "inbound")? {
+        if rates.average == 0 && rates.floor == 0 && (rates.peak != 0 || rates.burst != 0) {
+            fail!("either inbound average or floor is mandatory");
+        }
+        params.extend(rates.params("inbound")?);
+    }
+    if let Some(rates) = Rates::of(cmd, "outbound")? {
+        rates.no_floor()?;
+        if rates.average == 0 && (rates.peak != 0 || rates.burst != 0) {
+            fail!("outbound average is mandatory");
+        }
+        params.extend(rates.params("outbound")?);
+    }
     if !params.is_empty() {
         return call!(ctl, DomainSetInterfaceParameters { dom, device, params, flags })
             .ctx("Unable to set interface parameters");

@@ -10,21 +10,78 @@ fn joined(cmd: &Cmd) -> String {
     cmd.argv("cmd").join(" ")
 }
 
+/// The command as JSON: what is no object is a command's name, and what follows it its arguments.
+fn as_qmp(words: &[&str]) -> Outcome<String> {
+    let whole = words.join(" ");
+    let object =
+        |text: &str| serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text).ok();
+    let Some((name, arguments)) = words.split_first() else { return Ok(whole) };
+    if object(&whole).is_some() {
+        return Ok(whole);
+    }
+    let mut command = serde_json::Map::new();
+    command.insert("execute".into(), (*name).into());
+    if !arguments.is_empty() {
+        let said = arguments.join(" ");
+        let members = format!("{{{}}}", arguments.join(","));
+        let Some(given) = object(&said).or_else(|| object(&members)) else {
+            let expected = if said.starts_with('"') {
+                "unexpected character"
+            } else {
+                "quoted object property name expected"
+            };
+            return Err(Fail::new(format!("internal error: failed to parse JSON: {expected}"))
+                .before(format!("failed to wrap arguments '{said}' into a QMP command wrapper")));
+        };
+        command.insert("arguments".into(), given.into());
+    }
+    Ok(serde_json::Value::Object(command).to_string())
+}
+
 fn pretty_json(text: &str) -> Outcome<String> {
     let value: serde_json::Value = serde_json::from_str(text)
         .map_err(|e| Fail::new(format!("internal error: cannot parse json {text}: {e}")))?;
-    serde_json::to_string_pretty(&value).map_err(|e| Fail::new(e.to_string()))
+    Ok(pretty(&value))
+}
+
+/// A value over several lines, as libvirt writes it: what is empty takes two.
+fn pretty(value: &serde_json::Value) -> String {
+    fn write(out: &mut String, value: &serde_json::Value, depth: usize) {
+        let (open, close, items): (_, _, Vec<_>) = match value {
+            serde_json::Value::Array(list) => ('[', ']', list.iter().map(|v| (None, v)).collect()),
+            serde_json::Value::Object(map) => {
+                ('{', '}', map.iter().map(|(name, v)| (Some(name), v)).collect())
+            }
+            other => return out.push_str(&other.to_string()),
+        };
+        out.push(open);
+        for (n, (name, value)) in items.into_iter().enumerate() {
+            out.push_str(if n == 0 { "\n" } else { ",\n" });
+            out.push_str(&"  ".repeat(depth + 1));
+            if let Some(name) = name {
+                out.push_str(&serde_json::Value::from(name.as_str()).to_string());
+                out.push_str(": ");
+            }
+            write(out, value, depth + 1);
+        }
+        out.push('\n');
+        out.push_str(&"  ".repeat(depth));
+        out.push(close);
+    }
+    let mut out = String::new();
+    write(&mut out, value, 0);
+    out
 }
 
 /// `qemu-monitor-command`
 pub fn cmd_qemu_monitor_command(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
-    for (a, b) in [("hmp", "pretty"), ("hmp", "return-value"), ("pretty", "return-value")] {
+    for (a, b) in [("hmp", "pretty"), ("hmp", "return-value")] {
         cmd.exclusive(a, b)?;
     }
     let dom = domain(ctl, cmd)?;
     let fds = fds::numbers(cmd)?;
     let hmp = cmd.has("hmp");
-    let (text, flags) = (joined(cmd), u32::from(hmp));
+    let (text, flags) = (if hmp { joined(cmd) } else { as_qmp(&cmd.argv("cmd"))? }, u32::from(hmp));
     let result = if fds.is_empty() {
         let args = qemu::DomainMonitorCommandArgs { dom, cmd: text, flags };
         ctl.call::<qemu::procs::DomainMonitorCommand>(&args)?.result
@@ -46,7 +103,7 @@ pub fn cmd_qemu_monitor_command(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
             serde_json::from_str(&result).map_err(|_| Fail::new("failed to parse QMP reply"))?;
         match value.get("return") {
             Some(v) => {
-                let text = v.to_string();
+                let text = if cmd.has("pretty") { pretty(v) } else { v.to_string() };
                 put!(ctl, "{text}");
             }
             None => fail!("'return' member missing"),
@@ -144,4 +201,36 @@ pub fn cmd_qemu_monitor_event(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     let args = qemu::ConnectDomainMonitorEventDeregisterArgs { callback_id };
     let _ = ctl.call::<qemu::procs::ConnectDomainMonitorEventDeregister>(&args);
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_become_a_command() {
+        let check = |words: &[&str], expected: &str| {
+            let said = as_qmp(words).unwrap_or_else(|f| f.lines.join("|"));
+            assert_eq!(said, expected, "{words:?}");
+        };
+        check(&["query-kvm"], r#"{"execute":"query-kvm"}"#);
+        check(&["{\"execute\":", "\"stop\"}"], r#"{"execute": "stop"}"#);
+        check(&["[1]"], r#"{"execute":"[1]"}"#);
+        let named = r#"{"execute":"device_del","arguments":{"id":"x"}}"#;
+        check(&["device_del", r#""id":"x""#], named);
+        check(&["device_del", r#"{"id":"x"}"#], named);
+        check(&["c", r#""a":1"#, r#""b":[2]"#], r#"{"execute":"c","arguments":{"a":1,"b":[2]}}"#);
+        check(
+            &["device_del", "id=x"],
+            "failed to wrap arguments 'id=x' into a QMP command wrapper|\
+             internal error: failed to parse JSON: quoted object property name expected",
+        );
+    }
+
+    #[test]
+    fn empty_values_take_two_lines() {
+        let value = serde_json::json!({ "a": [], "b": { "c": [1, "x"] }, "d": {} });
+        let expected = "{\n  \"a\": [\n  ],\n  \"b\": {\n    \"c\": [\n      1,\n      \"x\"\n    ]\n  },\n  \"d\": {\n  }\n}";
+        assert_eq!(pretty(&value), expected);
+    }
 }

@@ -1,17 +1,41 @@
 //! Saving, restoring and dumping a domain's memory.
 
+use super::progress::watched;
 use super::xmlcmds::print_xml;
 use super::*;
 use crate::virsh::ctl::say;
 use crate::virsh::edit;
 use crate::virsh::fail::{Context, fail};
 use crate::virsh::util::{os_error, read_file};
-use protocol::TypedParam;
+use protocol::{TypedParam, remote};
 
 /// `--running` and `--paused` as flags of the save calls.
-pub fn run_state(cmd: &Cmd) -> Outcome<u32> {
-    cmd.exclusive("running", "paused")?;
-    Ok(cmd.flags(&[("running", 2), ("paused", 4)]))
+pub fn run_state(cmd: &Cmd) -> u32 {
+    cmd.flags(&[("running", 2), ("paused", 4)])
+}
+
+/// Flags that exclude each other, with their bits, as the library refuses them before it calls.
+type Exclusive<'a> = &'a [((u32, &'a str), (u32, &'a str))];
+
+/// Those of the save calls.
+const RUN_STATES: Exclusive<'_> =
+    &[((2, "VIR_DOMAIN_SAVE_RUNNING"), (4, "VIR_DOMAIN_SAVE_PAUSED"))];
+
+/// Those of the dump calls.
+const DUMP_ENDS: Exclusive<'_> = &[
+    ((1, "VIR_DUMP_CRASH"), (2, "VIR_DUMP_LIVE")),
+    ((1, "VIR_DUMP_CRASH"), (8, "VIR_DUMP_RESET")),
+    ((2, "VIR_DUMP_LIVE"), (8, "VIR_DUMP_RESET")),
+];
+
+/// Refuses two flags of a pair together.
+fn no_two(flags: u32, pairs: Exclusive<'_>) -> Outcome {
+    for ((a, first), (b, second)) in pairs {
+        if flags & a != 0 && flags & b != 0 {
+            fail!("Flags '{first}' and '{second}' are mutually exclusive");
+        }
+    }
+    Ok(())
 }
 
 /// The daemon resolves a relative path in its own folder: send an absolute one.
@@ -23,31 +47,37 @@ fn absolute(path: &str) -> Outcome<String> {
 
 /// `save`
 pub fn cmd_save(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
-    let flags = run_state(cmd)? | cmd.flags(&[("bypass-cache", 1)]);
-    let to = absolute(cmd.req("file")?)?;
+    let flags = run_state(cmd) | cmd.flags(&[("bypass-cache", 1)]);
+    let dom = domain(ctl, cmd)?;
     let shown = cmd.req("file")?.to_owned();
+    let to = absolute(&shown)?;
     let dxml = cmd.str("xml")?.map(read_file).transpose()?;
     let channels = cmd.int("parallel-channels")?;
     let format = cmd.str("image-format")?.map(str::to_owned);
-    let dom = domain(ctl, cmd)?;
     let name = dom.name.clone();
-    let done = if channels.is_some() || format.is_some() {
-        let mut params = vec![TypedParam::new("file", to)];
-        if let Some(x) = dxml {
-            params.push(TypedParam::new("dxml", x));
+    let done = no_two(flags, RUN_STATES).and_then(|()| {
+        let of = dom.clone();
+        if channels.is_some() || format.is_some() {
+            let mut params = vec![TypedParam::new("file", to)];
+            if let Some(x) = dxml {
+                params.push(TypedParam::new("dxml", x));
+            }
+            if let Some(n) = channels {
+                params.push(TypedParam::new("parallel.channels", n));
+            }
+            if let Some(f) = format {
+                params.push(TypedParam::new("image_format", f));
+            }
+            let args = remote::DomainSaveParamsArgs { dom, params, flags };
+            watched::<remote::procs::DomainSaveParams>(ctl, cmd, &of, "Save", &args)
+        } else if flags != 0 || dxml.is_some() {
+            let args = remote::DomainSaveFlagsArgs { dom, to, dxml, flags };
+            watched::<remote::procs::DomainSaveFlags>(ctl, cmd, &of, "Save", &args)
+        } else {
+            let args = remote::DomainSaveArgs { dom, to };
+            watched::<remote::procs::DomainSave>(ctl, cmd, &of, "Save", &args)
         }
-        if let Some(n) = channels {
-            params.push(TypedParam::new("parallel.channels", n));
-        }
-        if let Some(f) = format {
-            params.push(TypedParam::new("image_format", f));
-        }
-        call!(ctl, DomainSaveParams { dom, params, flags })
-    } else if flags != 0 || dxml.is_some() {
-        call!(ctl, DomainSaveFlags { dom, to, dxml, flags })
-    } else {
-        call!(ctl, DomainSave { dom, to })
-    };
+    });
     done.ctx(format!("Failed to save domain '{name}' to {shown}"))?;
     say!(ctl, "\nDomain '{name}' saved to {shown}\n");
     Ok(())
@@ -55,12 +85,14 @@ pub fn cmd_save(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
 
 /// `restore`
 pub fn cmd_restore(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
-    let mut flags = run_state(cmd)? | cmd.flags(&[("bypass-cache", 1), ("reset-nvram", 8)]);
+    let flags = run_state(cmd) | cmd.flags(&[("bypass-cache", 1), ("reset-nvram", 8)]);
     let shown = cmd.req("file")?.to_owned();
     let from = absolute(&shown)?;
     let dxml = cmd.str("xml")?.map(read_file).transpose()?;
     let channels = cmd.int("parallel-channels")?;
-    let done = if let Some(n) = channels {
+    let done = if let Err(refused) = no_two(flags, RUN_STATES) {
+        Err(refused)
+    } else if let Some(n) = channels {
         let mut params = vec![TypedParam::new("file", from)];
         if let Some(x) = dxml {
             params.push(TypedParam::new("dxml", x));
@@ -68,7 +100,6 @@ pub fn cmd_restore(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
         params.push(TypedParam::new("parallel.channels", n));
         call!(ctl, DomainRestoreParams { params, flags })
     } else if flags != 0 || dxml.is_some() {
-        flags &= 0xf;
         call!(ctl, DomainRestoreFlags { from, dxml, flags })
     } else {
         call!(ctl, DomainRestore { from })
@@ -80,10 +111,15 @@ pub fn cmd_restore(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
 
 /// `managedsave`
 pub fn cmd_managedsave(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
-    let flags = run_state(cmd)? | cmd.flags(&[("bypass-cache", 1)]);
+    let flags = run_state(cmd) | cmd.flags(&[("bypass-cache", 1)]);
     let dom = domain(ctl, cmd)?;
     let name = dom.name.clone();
-    call!(ctl, DomainManagedSave { dom, flags })
+    let args = remote::DomainManagedSaveArgs { dom: dom.clone(), flags };
+    no_two(flags, RUN_STATES)
+        .and_then(|()| {
+            type P = remote::procs::DomainManagedSave;
+            watched::<P>(ctl, cmd, &dom, "Managedsave", &args)
+        })
         .ctx(format!("Failed to save domain '{name}' state"))?;
     say!(ctl, "\nDomain '{name}' state saved by libvirt\n");
     Ok(())
@@ -108,9 +144,6 @@ pub fn cmd_managedsave_remove(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
 
 /// `dump`
 pub fn cmd_dump(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
-    cmd.exclusive("live", "crash")?;
-    cmd.exclusive("live", "reset")?;
-    cmd.exclusive("crash", "reset")?;
     let flags = cmd.flags(&[
         ("crash", 1),
         ("live", 2),
@@ -136,11 +169,16 @@ pub fn cmd_dump(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
         ),
     };
     let name = dom.name.clone();
-    let done = if dumpformat != 0 {
-        call!(ctl, DomainCoreDumpWithFormat { dom, to, dumpformat, flags })
-    } else {
-        call!(ctl, DomainCoreDump { dom, to, flags })
-    };
+    let of = dom.clone();
+    let done = no_two(flags, DUMP_ENDS).and_then(|()| {
+        if dumpformat != 0 {
+            let args = remote::DomainCoreDumpWithFormatArgs { dom, to, dumpformat, flags };
+            watched::<remote::procs::DomainCoreDumpWithFormat>(ctl, cmd, &of, "Dump", &args)
+        } else {
+            let args = remote::DomainCoreDumpArgs { dom, to, flags };
+            watched::<remote::procs::DomainCoreDump>(ctl, cmd, &of, "Dump", &args)
+        }
+    });
     done.ctx(format!("Failed to core dump domain '{name}' to {shown}"))?;
     say!(ctl, "\nDomain '{name}' dumped to {shown}\n");
     Ok(())
@@ -156,10 +194,11 @@ pub fn cmd_save_image_dumpxml(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
 
 /// `save-image-define`
 pub fn cmd_save_image_define(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
-    let flags = run_state(cmd)?;
+    let flags = run_state(cmd);
     let file = cmd.req("file")?.to_owned();
     let dxml = read_file(cmd.req("xml")?)?;
-    call!(ctl, DomainSaveImageDefineXml { file: file.clone(), dxml, flags })
+    no_two(flags, RUN_STATES)
+        .and_then(|()| call!(ctl, DomainSaveImageDefineXml { file: file.clone(), dxml, flags }))
         .ctx(format!("Failed to update {file}"))?;
     say!(ctl, "State file {file} updated.\n");
     Ok(())
@@ -167,7 +206,8 @@ pub fn cmd_save_image_define(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
 
 /// `save-image-edit`
 pub fn cmd_save_image_edit(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
-    let flags = run_state(cmd)?;
+    cmd.exclusive("running", "paused")?;
+    let flags = run_state(cmd);
     let file = cmd.req("file")?.to_owned();
     let read = |ctl: &mut Ctl| {
         Ok(call!(ctl, DomainSaveImageGetXmlDesc { file: file.clone(), flags: 1 })?.xml)

@@ -41,15 +41,18 @@ pub fn cmd_schedinfo(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     };
     let params = get(ctl)?;
     let mut wanted: Vec<(String, String)> = Vec::new();
-    for (option, field) in [("weight", "weight"), ("cap", "cap")] {
+    for option in ["weight", "cap"] {
+        if cmd.has(option) && !params.iter().any(|p| p.field == option) {
+            fail!("invalid scheduler option: {option}");
+        }
         if let Some(v) = cmd.int(option)? {
-            wanted.push((field.to_owned(), v.to_string()));
+            wanted.push((option.to_owned(), v.to_string()));
         }
     }
     for set in cmd.argv("set") {
         match set.split_once('=') {
             Some((k, v)) => wanted.push((k.to_owned(), v.to_owned())),
-            None => fail!("invalid syntax for --set, expecting name=value"),
+            None => fail!("Invalid syntax for --set, expecting name=value"),
         }
     }
     let mut changes = Vec::new();
@@ -57,7 +60,18 @@ pub fn cmd_schedinfo(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
         let Some(p) = params.iter().find(|p| p.field == *k) else {
             fail!("invalid scheduler option: {k}");
         };
-        let bad = || Fail::new(format!("invalid value of parameter '{k}'"));
+        let kind = match p.value {
+            TypedParamValue::Int(_) => "int",
+            TypedParamValue::UInt(_) => "unsigned int",
+            TypedParamValue::LLong(_) => "long long",
+            TypedParamValue::ULLong(_) => "unsigned long long",
+            TypedParamValue::Double(_) => "double",
+            TypedParamValue::Boolean(_) => "boolean",
+            TypedParamValue::String(_) => "string",
+        };
+        let bad = || {
+            Fail::new(format!("invalid argument: Invalid value for field '{k}': expected {kind}"))
+        };
         let value = match p.value {
             TypedParamValue::Int(_) => TypedParamValue::Int(v.parse().map_err(|_| bad())?),
             TypedParamValue::UInt(_) => TypedParamValue::UInt(v.parse().map_err(|_| bad())?),
@@ -122,7 +136,11 @@ pub fn cmd_memtune(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
         } else {
             match crate::virsh::cmd::scaled_int(text, 1024, u64::MAX) {
                 Ok(v) => v / 1024,
-                Err(_) => fail!("Unable to parse integer parameter {option}"),
+                Err(detail) => {
+                    let mut f = Fail::new(format!("Unable to parse integer parameter {option}"));
+                    f.lines.extend(detail);
+                    return Err(f);
+                }
             }
         };
         params.push(TypedParam::new(field, kib));
@@ -257,10 +275,15 @@ fn throttle(cmd: &Cmd) -> Outcome<Vec<TypedParam>> {
     let mut params = Vec::new();
     for option in THROTTLE {
         let v = if option.contains("bytes-sec") && !option.ends_with("length") {
-            cmd.scaled(option, 1, u64::MAX)?
+            cmd.scaled(option, 1, u64::MAX)
         } else {
-            cmd.ull(option)?
+            cmd.ull(option)
         };
+        let v = v.map_err(|mut f| {
+            // virsh's own two lines come before the library's.
+            f.lines.insert(1.min(f.lines.len()), "Unable to parse integer parameter".into());
+            f
+        })?;
         if let Some(v) = v {
             params.push(TypedParam::new(option.replace('-', "_"), v));
         }

@@ -97,7 +97,8 @@ pub fn cmd_managedsave_dumpxml(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
 
 /// `managedsave-define`
 pub fn cmd_managedsave_define(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
-    let flags = super::save::run_state(cmd)?;
+    cmd.exclusive("running", "paused")?;
+    let flags = super::save::run_state(cmd);
     let from = cmd.req("xml")?.to_owned();
     let dom = domain(ctl, cmd)?;
     let name = dom.name.clone();
@@ -110,7 +111,8 @@ pub fn cmd_managedsave_define(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
 
 /// `managedsave-edit`
 pub fn cmd_managedsave_edit(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
-    let flags = super::save::run_state(cmd)?;
+    cmd.exclusive("running", "paused")?;
+    let flags = super::save::run_state(cmd);
     let dom = domain(ctl, cmd)?;
     let name = dom.name.clone();
     let read = |ctl: &mut Ctl| {

@@ -29,7 +29,7 @@ static COMMANDS: &[Command] = &[
         desc: Some("Attach new disk device."),
         opts: &[
             Opt::str("domain", "domain name, id or uuid").required().positional().complete(Complete::Domain(0)),
-            Opt::str("source", "source of disk device or name of network disk").required().positional(),
+            Opt::str("source", "source of disk device or name of network disk").required().positional().empty_ok(),
             Opt::str("target", "target of disk device").required().positional().complete(Complete::Nothing),
             Opt::str("targetbus", "target bus of disk device"),
             Opt::str("driver", "driver of disk device"),
@@ -1049,7 +1049,7 @@ static COMMANDS: &[Command] = &[
             Opt::flag("current", "modify/get current state configuration"),
             Opt::flag("edit", "use an editor to change the metadata"),
             Opt::str("key", "key to be used as a namespace identifier").loose(),
-            Opt::str("set", "new metadata to set").loose().empty_ok().complete(Complete::Nothing),
+            Opt::str("set", "new metadata to set").loose().complete(Complete::Nothing),
             Opt::flag("remove", "remove the metadata corresponding to an uri"),
         ],
         run: cmd_metadata,
@@ -1622,7 +1622,7 @@ static COMMANDS: &[Command] = &[
         opts: &[
             Opt::str("domain", "domain name, id or uuid").required().positional().complete(Complete::Domain(0)),
             Opt::int("vcpu", "vcpu number").loose().complete(Complete::Vcpu),
-            Opt::str("cpulist", "host cpu number(s) to set, or omit option to query").loose().complete(Complete::HostCpu),
+            Opt::str("cpulist", "host cpu number(s) to set, or omit option to query").loose().empty_ok().complete(Complete::HostCpu),
             Opt::flag("config", "affect next boot"),
             Opt::flag("live", "affect running domain"),
             Opt::flag("current", "affect current domain"),
@@ -1636,7 +1636,7 @@ static COMMANDS: &[Command] = &[
         desc: Some("Pin domain emulator threads to host physical CPUs."),
         opts: &[
             Opt::str("domain", "domain name, id or uuid").required().positional().complete(Complete::Domain(0)),
-            Opt::str("cpulist", "host cpu number(s) to set, or omit option to query").loose().complete(Complete::HostCpu),
+            Opt::str("cpulist", "host cpu number(s) to set, or omit option to query").loose().empty_ok().complete(Complete::HostCpu),
             Opt::flag("config", "affect next boot"),
             Opt::flag("live", "affect running domain"),
             Opt::flag("current", "affect current domain"),
