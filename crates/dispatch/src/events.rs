@@ -487,6 +487,27 @@ fn domain_message(
                 params: crate::params::to_wire(params.clone()),
             })
         }
+        (8, DomainEvent::BlockJob { path, kind, status, .. }) => {
+            let (path, kind) = (path.clone(), *kind);
+            let msg = remote::DomainEventBlockJobMsg { dom, path, r#type: kind, status: *status };
+            either!(
+                legacy,
+                id,
+                msg,
+                DomainEventBlockJob,
+                DomainEventCallbackBlockJob,
+                DomainEventCallbackBlockJobMsg
+            )
+        }
+        (16, DomainEvent::BlockJob { device, kind, status, .. }) => {
+            message::<events::DomainEventBlockJob2>(&remote::DomainEventBlockJob2Msg {
+                callback_id: id,
+                dom,
+                dst: device.clone(),
+                r#type: *kind,
+                status: *status,
+            })
+        }
         (24, DomainEvent::BlockThreshold { device, path, threshold, excess }) => {
             message::<events::DomainEventBlockThreshold>(&remote::DomainEventBlockThresholdMsg {
                 callback_id: id,

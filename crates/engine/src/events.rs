@@ -108,6 +108,17 @@ pub enum DomainEvent {
         /// Which, and to what.
         params: crate::typed::Params,
     },
+    /// A job of a disk's images came to another state.
+    BlockJob {
+        /// The disk's target.
+        device: String,
+        /// Where the disk's image is.
+        path: String,
+        /// `virDomainBlockJobType`.
+        kind: i32,
+        /// `virConnectDomainEventBlockJobStatus`.
+        status: i32,
+    },
     /// More of an image was written than a client wanted to be told of.
     BlockThreshold {
         /// The disk's target, or `TARGET[INDEX]` of an image in its chain.

@@ -1,16 +1,16 @@
 //! Looking into a guest's disks and memory, resizing its disks, and the jobs of its images.
 
-use crate::bind::{Request, later, now, rpc_error};
+use crate::bind::{Request, later, rpc_error};
 use crate::domain::find;
 use crate::flags::{no_flags, only_flags};
 use crate::{Bound, Libvirt, Session};
 use diag::{ErrorCode, VirError};
 use engine::Engine;
-use engine::domain::Domain;
-use engine::domain::affect::not_running;
-use engine::domain::hardware::block::named_disk;
+use engine::domain::devices::blockjobs::flags::{self, PULL_BYTES};
+use engine::domain::devices::blockjobs::{CommitRange, CopyLimits, CopyTo};
 use engine::domain::hardware::peek::Addresses;
 use engine::domain::hardware::resize::NewSize;
+use engine::typed::{Kind, Value};
 use protocol::remote::{self, Procedure, procs};
 use std::sync::Arc;
 
@@ -22,14 +22,20 @@ const RESIZE_CAPACITY: u32 = 1 << 1;
 const MEMORY_VIRTUAL: u32 = 1;
 const MEMORY_PHYSICAL: u32 = 1 << 1;
 
-/// `virDomainBlockJobAbortFlags`: do not wait, end on the copy.
-const ABORT_FLAGS: u32 = 1 | 1 << 1;
+/// Flags of a commit and of a copy.
+const COMMIT_FLAGS: u32 = (1 << 5) - 1;
+const COPY_FLAGS: u32 = (1 << 4) - 1;
+
+/// `virDomainBlockRebaseFlags`: those that only a copy has, and all.
+const REBASE_SHALLOW: u32 = 1;
+const REBASE_REUSE: u32 = 1 << 1;
+const REBASE_RAW: u32 = 1 << 2;
+const REBASE_COPY: u32 = 1 << 3;
+const REBASE_DEVICE: u32 = 1 << 5;
+const REBASE_FLAGS: u32 = (1 << 7) - 1;
 
 /// `VIR_DOMAIN_BLOCK_JOB_SPEED_BANDWIDTH_BYTES`, also of the question.
 const BANDWIDTH_BYTES: u32 = 1;
-
-/// Most MiB a second that a number of bytes can tell.
-const BANDWIDTH_MAX: u64 = (1 << 43) - 1;
 
 /// How many kinds `virDomainGraphicsReloadType` has.
 const RELOAD_TYPES: u32 = 2;
@@ -91,25 +97,70 @@ pub(crate) fn call<'a, 'b>(
                 engine.reload_graphics(&domain, args.r#type, &client).await
             })
         }
-        Procedure::DomainBlockJobAbort => now::<procs::DomainBlockJobAbort>(request, |args| {
-            only_flags(args.flags, ABORT_FLAGS)?;
-            Err(no_job(&*find(&engine, &args.dom)?, &args.path))
-        }),
-        Procedure::DomainBlockJobSetSpeed => {
-            now::<procs::DomainBlockJobSetSpeed>(request, |args| {
-                only_flags(args.flags, BANDWIDTH_BYTES)?;
-                if args.flags & BANDWIDTH_BYTES == 0 && args.bandwidth > BANDWIDTH_MAX {
-                    let text = format!("bandwidth must be less than {BANDWIDTH_MAX}");
-                    return Err(VirError::new(ErrorCode::OVERFLOW, text));
-                }
-                Err(no_job(&*find(&engine, &args.dom)?, &args.path))
+        Procedure::DomainBlockPull => {
+            later::<procs::DomainBlockPull, _>(request, |args| async move {
+                only_flags(args.flags, PULL_BYTES)?;
+                let domain = find(&engine, &args.dom)?;
+                let (path, speed) = (&args.path, args.bandwidth);
+                engine.block_pull(&domain, path, None, speed, args.flags, &client).await
             })
         }
-        Procedure::DomainGetBlockJobInfo => now::<procs::DomainGetBlockJobInfo>(request, |args| {
-            only_flags(args.flags, BANDWIDTH_BYTES)?;
-            disk_of(&engine, &args.dom, &args.path)?;
-            Ok(remote::DomainGetBlockJobInfoRet::default())
-        }),
+        Procedure::DomainBlockRebase => {
+            later::<procs::DomainBlockRebase, _>(request, |args| async move {
+                rebase(&engine, args, &client).await
+            })
+        }
+        Procedure::DomainBlockCommit => {
+            later::<procs::DomainBlockCommit, _>(request, |args| async move {
+                only_flags(args.flags, COMMIT_FLAGS)?;
+                let domain = find(&engine, &args.dom)?;
+                let range = CommitRange { top: args.top, base: args.base };
+                let (disk, speed) = (&args.disk, args.bandwidth);
+                engine.block_commit(&domain, disk, range, speed, args.flags, &client).await
+            })
+        }
+        Procedure::DomainBlockCopy => {
+            later::<procs::DomainBlockCopy, _>(request, |args| async move {
+                only_flags(args.flags, COPY_FLAGS)?;
+                let limits = copy_limits(args.params)?;
+                let domain = find(&engine, &args.dom)?;
+                let (path, to) = (&args.path, CopyTo::Document(args.destxml));
+                engine.block_copy(&domain, path, to, limits, args.flags, &client).await
+            })
+        }
+        Procedure::DomainBlockJobAbort => {
+            later::<procs::DomainBlockJobAbort, _>(request, |args| async move {
+                only_flags(args.flags, flags::ABORT_ASYNC | flags::ABORT_PIVOT)?;
+                let domain = find(&engine, &args.dom)?;
+                engine.block_job_abort(&domain, &args.path, args.flags, &client).await
+            })
+        }
+        Procedure::DomainBlockJobSetSpeed => {
+            later::<procs::DomainBlockJobSetSpeed, _>(request, |args| async move {
+                only_flags(args.flags, BANDWIDTH_BYTES)?;
+                let domain = find(&engine, &args.dom)?;
+                let (speed, bytes) = (args.bandwidth, args.flags & BANDWIDTH_BYTES != 0);
+                engine.block_job_speed(&domain, &args.path, speed, bytes, &client).await
+            })
+        }
+        Procedure::DomainGetBlockJobInfo => {
+            later::<procs::DomainGetBlockJobInfo, _>(request, |args| async move {
+                only_flags(args.flags, BANDWIDTH_BYTES)?;
+                let domain = find(&engine, &args.dom)?;
+                let info = engine.block_job_info(&domain, &args.path).await?;
+                let Some(info) = info else {
+                    return Ok(remote::DomainGetBlockJobInfoRet::default());
+                };
+                let unit = if args.flags & BANDWIDTH_BYTES != 0 { 1 } else { 1 << 20 };
+                Ok(remote::DomainGetBlockJobInfoRet {
+                    found: 1,
+                    r#type: info.kind,
+                    bandwidth: info.bandwidth.div_ceil(unit),
+                    cur: info.cur,
+                    end: info.end,
+                })
+            })
+        }
         _ => return Bound::NotMine(request),
     })
 }
@@ -133,25 +184,52 @@ fn new_size(size: u64, flags: u32) -> Result<NewSize, VirError> {
     Ok(if capacity { NewSize::Capacity(bytes) } else { NewSize::Bytes(bytes) })
 }
 
-/// The target of a running guest's disk.
-fn disk_of(engine: &Engine, dom: &remote::NonnullDomain, name: &str) -> Result<String, VirError> {
-    target_of(&*find(engine, dom)?, name)
-}
-
-fn target_of(domain: &Domain, name: &str) -> Result<String, VirError> {
-    let snapshot = domain.snapshot();
-    let live = snapshot.live.as_ref().ok_or_else(not_running)?;
-    Ok(named_disk(&live.definition, name)?.target.dev.clone())
-}
-
-/// Why a job of a disk's images cannot be changed: there is none, as nothing here starts one.
-fn no_job(domain: &Domain, name: &str) -> VirError {
-    match target_of(domain, name) {
-        Ok(target) => {
-            VirError::invalid_arg(format!("disk {target} does not have an active block job"))
+/// What a copy's parameters say.
+fn copy_limits(params: Vec<protocol::TypedParam>) -> Result<CopyLimits, VirError> {
+    let params = crate::params::from_wire(params);
+    let known =
+        [("bandwidth", Kind::ULLong), ("granularity", Kind::UInt), ("buf-size", Kind::ULLong)];
+    engine::typed::validate(&params, &known)?;
+    let mut limits = CopyLimits::default();
+    for (name, value) in params {
+        match (name.as_str(), value) {
+            ("bandwidth", Value::ULLong(value)) => limits.bandwidth = value,
+            ("granularity", Value::UInt(value)) => limits.granularity = value,
+            ("buf-size", Value::ULLong(value)) => limits.buf_size = value,
+            _ => {}
         }
-        Err(error) => error,
     }
+    Ok(limits)
+}
+
+/// The call that pulls, and of old copies.
+async fn rebase(
+    engine: &Arc<Engine>,
+    args: remote::DomainBlockRebaseArgs,
+    client: &Arc<str>,
+) -> Result<(), VirError> {
+    only_flags(args.flags, REBASE_FLAGS)?;
+    let domain = find(engine, &args.dom)?;
+    let (path, speed) = (&args.path, args.bandwidth);
+    let has = |flag: u32| args.flags & flag != 0;
+    if !has(REBASE_COPY) {
+        if has(REBASE_SHALLOW | REBASE_REUSE | REBASE_RAW | REBASE_DEVICE) {
+            return Err(VirError::invalid_arg("use of flags requires a copy job"));
+        }
+        return engine.block_pull(&domain, path, args.base, speed, args.flags, client).await;
+    }
+    let Some(base) = args.base else {
+        return Err(VirError::invalid_arg("base in virDomainBlockRebase must not be NULL"));
+    };
+    if has(flags::PULL_RELATIVE) {
+        let text = "Relative backing during copy not supported yet";
+        return Err(VirError::new(ErrorCode::ARGUMENT_UNSUPPORTED, text));
+    }
+    let limits = CopyLimits::of_bandwidth(speed, has(PULL_BYTES))?;
+    let to = CopyTo::Path { path: base, device: has(REBASE_DEVICE), raw: has(REBASE_RAW) };
+    let copy = [(REBASE_SHALLOW, flags::COPY_SHALLOW), (REBASE_REUSE, flags::COPY_REUSE)];
+    let copy = copy.iter().filter(|(flag, _)| has(*flag)).fold(0, |all, (_, flag)| all | flag);
+    engine.block_copy(&domain, path, to, limits, copy, client).await
 }
 
 #[cfg(test)]

@@ -156,10 +156,12 @@ pub(super) struct Build<'a> {
 }
 
 /// What the description of a single device needs to know of the guest that runs.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Hot {
     /// The first number that no image has.
     pub(super) first_node: u32,
+    /// The node that the lowest image of the disk stands on; none: what its chain says.
+    pub(super) below: Option<String>,
 }
 
 impl<'a> Build<'a> {

@@ -51,7 +51,7 @@ impl Build<'_> {
 
     /// The greatest number of an image.
     fn images(&self) -> u32 {
-        if let Some(hot) = self.hot {
+        if let Some(hot) = &self.hot {
             return hot.first_node.saturating_sub(1);
         }
         let numbers = self.dev.disks.iter().flat_map(Disk::images).filter_map(|image| image.number);

@@ -88,7 +88,7 @@ pub fn plug(
     inputs: &Inputs,
     in_use: InUse,
 ) -> Result<PlugPlan, Vec<Diagnostic>> {
-    let (mut plan, faults) = describe(domain, place, inputs, in_use)?;
+    let (mut plan, faults) = describe(domain, place, inputs, in_use, None)?;
     if !faults.is_empty() {
         return Err(faults);
     }
@@ -113,7 +113,22 @@ pub fn medium(
     inputs: &Inputs,
     in_use: InUse,
 ) -> Result<PlugPlan, Vec<Diagnostic>> {
-    let (mut plan, faults) = describe(domain, place, inputs, in_use)?;
+    images(domain, place, inputs, in_use, None)
+}
+
+/// Plans opening the images of the disk at `place` beside those that the guest has of it, as a job
+/// needs them; `below`: the node that the lowest of them stands on.
+///
+/// # Errors
+/// Everything that stands in the way; nothing was touched.
+pub fn images(
+    domain: &Domain,
+    place: Place,
+    inputs: &Inputs,
+    in_use: InUse,
+    below: Option<&str>,
+) -> Result<PlugPlan, Vec<Diagnostic>> {
+    let (mut plan, faults) = describe(domain, place, inputs, in_use, below)?;
     if !faults.is_empty() {
         return Err(faults);
     }
@@ -156,7 +171,7 @@ pub fn unplug(
     inputs: &Inputs,
 ) -> Result<UnplugPlan, Vec<Diagnostic>> {
     // What this host could not do again was done once, and is taken back all the same.
-    let (plan, _) = describe(domain, place, inputs, InUse::default())?;
+    let (plan, _) = describe(domain, place, inputs, InUse::default(), None)?;
     let mut out = UnplugPlan {
         undo: plan.teardown().into_iter().cloned().collect(),
         ..UnplugPlan::default()
@@ -209,6 +224,7 @@ fn describe(
     place: Place,
     inputs: &Inputs,
     in_use: InUse,
+    below: Option<&str>,
 ) -> Result<(PlugPlan, Vec<Diagnostic>), Vec<Diagnostic>> {
     let caps = &*flags::adjusted(inputs.caps, domain)?;
     // It runs, so it could start.
@@ -245,7 +261,7 @@ fn describe(
         disk_sets: std::collections::BTreeMap::new(),
         nodes: std::collections::BTreeSet::new(),
         found: inputs.found,
-        hot: Some(Hot { first_node: in_use.last_node }),
+        hot: Some(Hot { first_node: in_use.last_node, below: below.map(str::to_owned) }),
     };
     build.single(all, place);
     let mut faults = build.faults;

@@ -69,7 +69,7 @@ pub(crate) use disk::private::note_nodes;
 pub use found::{FdGroup, Found, FoundVolume, Nbdkit};
 pub use guest_cpu::resolve as expand_host_model;
 pub use hotplug::{
-    InUse, images_of_descriptors, last_node, medium, medium_inside, plug, settle_device,
+    InUse, images, images_of_descriptors, last_node, medium, medium_inside, plug, settle_device,
     show_volumes, unplug,
 };
 pub use launch::{Inputs, launch, short_name};

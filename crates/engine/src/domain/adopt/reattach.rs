@@ -2,6 +2,7 @@
 
 use crate::domain::adopt::status::{Pending, Sidecar, StatusFile};
 use crate::domain::agent::link::AgentPatience;
+use crate::domain::devices::blockjobs::BlockJob;
 use crate::domain::record::{Domain, Live};
 use crate::domain::save::{SaveNote, forget_unfinished, go_on};
 use crate::domain::start::teardown;
@@ -223,6 +224,7 @@ impl Engine {
     async fn welcome_back(self: &Arc<Self>, guest: Guest, connected: Connected, run_state: String) {
         let definition = &guest.status.content().definition;
         if self.guest_hook(definition, GuestHook::Reconnect).await.is_ok() {
+            dismiss_pulls(&guest.status, &connected.monitor).await;
             return self.resume_control(guest, connected, run_state);
         }
         tracing::error!(domain = definition.name, "ended, as the reconnect hook asks by failing");
@@ -304,6 +306,23 @@ fn find_process(status: &StatusFile, sidecar: Option<&Sidecar>) -> Option<Proces
                 .split(|byte| *byte == 0)
                 .any(|argument| String::from_utf8_lossy(argument).starts_with(&wanted));
             if named { Process::open(pid).ok() } else { None }
+        }
+    }
+}
+
+/// Has QEMU forget jobs that ended while no daemon listened, before anybody asks it for its nodes:
+/// QEMU 10 crashes over those of a pull otherwise. What became of them its nodes tell.
+async fn dismiss_pulls(status: &StatusFile, monitor: &Monitor) {
+    let jobs = status.block_jobs();
+    if !jobs.iter().any(BlockJob::is_pull) {
+        return;
+    }
+    for job in monitor.execute(qmp::cmd::query_jobs()).await.unwrap_or_default() {
+        let text = |key: &str| job.get(key).and_then(qmp::Value::as_str).unwrap_or_default();
+        let ours = jobs.iter().any(|known| known.is_pull() && known.name == text("id"));
+        if ours && text("status") == "concluded" {
+            let dismiss = qmp::Command::<qmp::Ack>::new("job-dismiss").arg("id", text("id"));
+            let _ = monitor.execute(dismiss).await;
         }
     }
 }

@@ -2,6 +2,7 @@
 //! guest over. `NAME.xml` has libvirt's format; what we keep beyond it lies beside, in
 //! `NAME.ivirt`.
 
+use crate::domain::devices::blockjobs::BlockJob;
 use crate::domain::devices::{Held, UpdateNote};
 use crate::domain::save::SaveNote;
 use crate::domain::start::teardown::Made;
@@ -198,6 +199,23 @@ impl StatusFile {
         let rest = Arc::make_mut(&mut content.rest);
         let noted = rest.nodename.get_or_insert(StatusIndex { index: 0 });
         noted.index = noted.index.max(number.into());
+    }
+
+    /// The jobs of the guest's images.
+    pub fn block_jobs(&self) -> Vec<BlockJob> {
+        let jobs = self.content.rest.block_jobs.iter().flat_map(|jobs| &jobs.jobs);
+        jobs.filter_map(BlockJob::from_status).collect()
+    }
+
+    /// Sets them; what libvirtd noted of others stays.
+    pub fn set_block_jobs(&mut self, jobs: &[BlockJob]) {
+        let rest = Arc::make_mut(&mut self.edit().rest);
+        let noted = rest.block_jobs.take().map(|noted| noted.jobs).unwrap_or_default();
+        let mut all: Vec<_> =
+            noted.into_iter().filter(|job| BlockJob::from_status(job).is_none()).collect();
+        all.extend(jobs.iter().filter_map(BlockJob::to_status));
+        let active = if all.is_empty() { xml::YesNo::No } else { xml::YesNo::Yes };
+        rest.block_jobs = Some(BlockJobs { active, jobs: all });
     }
 
     /// How long answers of the guest's agent are waited for, as the wire has it.

@@ -1,5 +1,6 @@
 //! What the actor is told when the devices of its guest change.
 
+use super::blockjobs::BlockJob;
 use super::note::{Held, UpdateNote};
 use crate::domain::adopt::status::Pending;
 use crate::domain::start::teardown::Made;
@@ -21,6 +22,8 @@ pub(in crate::domain) struct Change {
     pub drop: Vec<Undo>,
     /// A change of a device begins, or (with nothing in it) is over.
     pub update: Option<Option<Box<UpdateNote>>>,
+    /// The jobs of its images, all of them, where these change.
+    pub jobs: Option<Vec<BlockJob>>,
     /// What QEMU has still open of a device that left.
     pub hold: Vec<Held>,
     /// What it has let go of.
@@ -30,7 +33,8 @@ pub(in crate::domain) struct Change {
 impl Change {
     /// Whether something is about to be done that is not done yet.
     pub(in crate::domain) fn begins(&self) -> bool {
-        matches!(self.update, Some(Some(_))) || (!self.add.is_empty() && !self.publish)
+        let adds = !self.add.is_empty() || self.jobs.is_some();
+        matches!(self.update, Some(Some(_))) || (adds && !self.publish)
     }
 
     /// Brings what is to be taken back when the guest stops, and what is under way, up to date;

@@ -1,5 +1,6 @@
 //! A device is asked to leave.
 
+use super::blockjobs::refuse_working;
 use super::converse::refusal;
 use super::waiting::Answer;
 use crate::domain::affect::{self, Affect, running};
@@ -133,6 +134,9 @@ impl Engine {
             let there = definition.devices.as_ref().and_then(|devices| place.get(devices));
             let there = there.ok_or_else(affect::not_running)?;
             support::can_unplug(definition, &there)?;
+            if let hotplug::Device::Disk(disk) = &there {
+                refuse_working(&running(domain)?.block_jobs(), disk)?;
+            }
             prepared.live = Some((place, self.plan_unplug_now(definition, place)?));
         }
         Ok(prepared)

@@ -171,7 +171,7 @@ fn image_number(name: &str) -> Option<u32> {
 }
 
 /// The number of the image that a secret or a credential is for.
-fn object_of_image(name: &str) -> Option<u32> {
+pub(super) fn object_of_image(name: &str) -> Option<u32> {
     let (_, rest) = name.strip_prefix("libvirt-")?.split_once('-')?;
     let ours = ["storage", "format"].iter().any(|layer| rest.starts_with(layer));
     image_number(name).filter(|_| ours)

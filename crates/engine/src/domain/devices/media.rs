@@ -1,6 +1,7 @@
 //! Another medium for a drive, or none.
 
 use super::Change;
+use super::blockjobs::refuse_working;
 use super::converse::{Failure, converse};
 use super::note::{Images, MediumNote, UpdateNote};
 use super::plug::{free_fdset, lends};
@@ -63,6 +64,11 @@ impl Engine {
         let live = domain.snapshot().live.clone().ok_or_else(not_running)?;
         let place = updated.place;
         let before = live.definition.clone();
+        let working = |disk: Disk| refuse_working(&vm.block_jobs(), &disk).is_err();
+        if disk(&before, place).is_some_and(working) {
+            let text = "can't change media while a block job is running on the device";
+            return Err(VirError::new(ErrorCode::OPERATION_UNSUPPORTED, text));
+        }
         let mut definition = before.clone();
         let format = match &updated.device {
             Device::Disk(disk) => disk.driver.as_ref().and_then(|driver| driver.kind.clone()),

@@ -6,6 +6,7 @@
 //! of it, so that a daemon that was killed asks QEMU whether it came ([`recover`]).
 
 mod attach;
+pub mod blockjobs;
 mod change;
 mod converse;
 mod detach;

@@ -84,6 +84,7 @@ impl Engine {
         if let Some(note) = vm.pending().await.update {
             self.finish_update(domain, vm, note).await?;
         }
+        self.settle_jobs(domain, vm).await?;
         let asked = |error: MonitorError| crate::domain::power::monitor_error(&error);
         let mut found = Inventory::of(vm).await.map_err(asked)?;
         let name = Arc::clone(&domain.snapshot().name);

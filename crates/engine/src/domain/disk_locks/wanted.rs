@@ -34,7 +34,8 @@ pub(super) fn locks(
         locks.push(lease(each)?);
     }
     let mut unguarded = false;
-    for image in devices.disks.iter().filter_map(|disk| image(disk, &volume)) {
+    let of_disk = |disk| image(disk, &volume).into_iter().chain(mirror(disk));
+    for image in devices.disks.iter().flat_map(of_disk) {
         if settings.every_disk {
             locks.push(guard(image, settings, &identity));
         } else {
@@ -79,6 +80,18 @@ fn image(
     let path = match kind {
         StorageType::File => source.file?,
         StorageType::Block => source.dev?,
+        _ => return None,
+    };
+    Some(Image { path, shared: disk.shareable })
+}
+
+/// The other image of a job, which the guest writes to as well.
+fn mirror(disk: &Disk) -> Option<Image> {
+    let mirror = disk.mirror.as_ref()?;
+    let source = mirror.source.as_ref()?;
+    let path = match mirror.kind? {
+        StorageType::File => source.file.clone()?,
+        StorageType::Block => source.dev.clone()?,
         _ => return None,
     };
     Some(Image { path, shared: disk.shareable })

@@ -116,6 +116,9 @@ impl Engine {
         order: Order,
     ) -> Result<(), VirError> {
         let vm = running(domain)?;
+        if !vm.block_jobs().is_empty() {
+            return Err(VirError::invalid_state("domain has active block job"));
+        }
         let job = domain.jobs.begin(Operation::Save);
         let saved = self.write_image(domain, &vm, &job, order).await;
         let numbers = domain.jobs.end(saved.is_ok());

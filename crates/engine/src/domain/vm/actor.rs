@@ -8,6 +8,7 @@ use super::seen::{self, Seen};
 use super::{EndReason, IoError, Message, NodesWanted, Vm, memory};
 use crate::domain::adopt::status::{Pending, Sidecar, StatusFile};
 use crate::domain::agent::link::AgentLink;
+use crate::domain::devices::blockjobs::BlockJob;
 use crate::domain::devices::{Answer, Change, Waiting};
 use crate::domain::disk_locks::DiskLocks;
 use crate::domain::record::{Domain, Live};
@@ -103,6 +104,7 @@ pub(in crate::domain) fn spawn(parts: ActorParts) -> Arc<Vm> {
         agent: AgentLink::default(),
         taints: Mutex::new(parts.status_file.taints()),
         io_errors: Mutex::default(),
+        block_jobs: Mutex::new(parts.status_file.block_jobs()),
         helpers_ended: Mutex::default(),
         inbox,
     });
@@ -273,6 +275,13 @@ impl Actor {
             qmp::EventKind::BlockIoError { node_name: Some(node), reason, .. } => {
                 self.image_failed(node, reason.clone(), at);
             }
+            qmp::EventKind::JobStatusChange { id, status } => self.job_changed(id, status),
+            qmp::EventKind::BlockJobCompleted { device, error: Some(error), .. } => {
+                let mut jobs = self.vm.block_jobs.lock().unwrap_or_else(PoisonError::into_inner);
+                for job in jobs.iter_mut().filter(|job| job.name == *device) {
+                    job.error = Some(error.clone());
+                }
+            }
             // Our own doing, of a guest whose end was told already.
             qmp::EventKind::Shutdown { .. } if self.end == Some(EndReason::Shutdown) => return,
             qmp::EventKind::BlockWriteThreshold { node_name, amount_exceeded, write_threshold } => {
@@ -366,6 +375,25 @@ impl Actor {
         let indexed = self.vm.indexed.lock().unwrap_or_else(PoisonError::into_inner).remove(node);
         for event in threshold::passed(&live.definition, node, threshold, excess, indexed) {
             self.tell(event);
+        }
+    }
+
+    /// A job of an image has another state: whoever waits for its end deals with that, else it is
+    /// dealt with once the domain's job is to be had.
+    fn job_changed(&self, id: &str, status: &str) {
+        let over = status == "concluded";
+        let is_pull = |job: &BlockJob| job.name == id && job.is_pull();
+        if over && self.vm.block_jobs().iter().any(is_pull) {
+            // Libvirtd began it: QEMU 10 crashes when it is asked for its nodes before this.
+            let dismiss = qmp::Command::new("job-dismiss").arg("id", id);
+            drop(self.vm.monitor.submit(dismiss, Vec::new()));
+        }
+        if over && self.vm.waiting.answer(&format!("job:{id}"), Answer::Done) {
+            return;
+        }
+        let known = || self.vm.block_jobs().iter().any(|job| job.name == id);
+        if (over || status == "ready") && known() {
+            self.engine.job_news(&self.domain, &self.vm, id.to_owned());
         }
     }
 
@@ -591,6 +619,9 @@ impl Actor {
         }
         self.status_file.note_node(self.vm.last_node());
         self.status_file.set_definition(&change.definition);
+        if let Some(jobs) = &change.jobs {
+            self.status_file.set_block_jobs(jobs);
+        }
         if over {
             self.write(None).await;
         }
@@ -603,6 +634,9 @@ impl Actor {
         }
         if let Err(error) = written {
             self.unwritten(&error);
+        }
+        if let Some(jobs) = change.jobs {
+            *self.vm.block_jobs.lock().unwrap_or_else(PoisonError::into_inner) = jobs;
         }
         if change.publish {
             self.show_live(change.definition);

@@ -18,6 +18,7 @@ mod renewed;
 mod seen;
 pub(in crate::domain) mod taint;
 
+use super::devices::blockjobs::BlockJob;
 use super::devices::{Change, Waiting};
 use super::disk_locks::DiskLocks;
 use super::save::SaveNote;
@@ -83,6 +84,8 @@ pub struct Vm {
     taints: Mutex<BTreeSet<Taint>>,
     /// The last error of each image, by its number.
     io_errors: Mutex<BTreeMap<u32, IoError>>,
+    /// The jobs of its images.
+    block_jobs: Mutex<Vec<BlockJob>>,
     /// Helpers that ended while the guest runs.
     helpers_ended: Mutex<Vec<Ended>>,
     inbox: mpsc::UnboundedSender<Message>,
@@ -258,6 +261,11 @@ impl Vm {
     /// Helpers that ended while the guest runs.
     pub(super) fn helpers_ended(&self) -> Vec<Ended> {
         self.helpers_ended.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The jobs of its images.
+    pub(super) fn block_jobs(&self) -> Vec<BlockJob> {
+        self.block_jobs.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The last error of each image, by its number.

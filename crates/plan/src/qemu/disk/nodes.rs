@@ -46,7 +46,8 @@ impl Build<'_> {
             return Some(None);
         }
         // From the bottom up, each naming the one below.
-        let mut backing: Option<Value> = chain.ends.then_some(Value::Null);
+        let below = self.hot.as_ref().and_then(|hot| hot.below.clone()).map(Value::from);
+        let mut backing: Option<Value> = below.or_else(|| chain.ends.then_some(Value::Null));
         let mut top = String::new();
         for (depth, image) in chain.images.iter_mut().enumerate().rev() {
             self.reach(disk, image, depth == 0, element);

@@ -1,0 +1,467 @@
+//! What QEMU says of its jobs, and what follows from it.
+
+use super::super::Change;
+use super::super::release::{close_nodes, node_names, not_needed};
+use super::super::removal::remove_image_fdsets;
+use super::ending::{self, Ending};
+use super::job::{BlockJob, Kind, State};
+use super::start::effective;
+use crate::domain::affect::{acquire, not_running};
+use crate::domain::hardware::block::{alias_of, disks, entry_of};
+use crate::domain::power::monitor_error;
+use crate::domain::record::Domain;
+use crate::domain::start::teardown::{self, Made};
+use crate::domain::view::{number_of_node, source_path};
+use crate::domain::vm::Vm;
+use crate::engine::Engine;
+use crate::events::DomainEvent;
+use diag::VirError;
+use lifecycle::Request;
+use model::domain::Domain as Definition;
+use model::domain::devices::disk::Disk;
+use plan::Undo;
+use plan::block::bitmap;
+use qmp::{Ack, Command, Value, cmd};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long it takes until news of a job are looked at again where QEMU did not answer.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The longest of these pauses.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// By which the end of a job is waited for.
+pub(super) fn concluded(name: &str) -> String {
+    format!("job:{name}")
+}
+
+/// What QEMU says of a job.
+enum Told {
+    /// It works.
+    Works,
+    /// Both images are alike.
+    Ready,
+    /// It is over: well, or with this error.
+    Over(Option<String>),
+    /// It knows of none.
+    Unknown,
+}
+
+fn told(jobs: &[Value], name: &str) -> Told {
+    let text = |job: &Value, key: &str| job.get(key).and_then(Value::as_str).map(str::to_owned);
+    let Some(job) = jobs.iter().find(|job| text(job, "id").as_deref() == Some(name)) else {
+        return Told::Unknown;
+    };
+    match text(job, "status").as_deref() {
+        Some("concluded") => Told::Over(text(job, "error")),
+        Some("ready" | "standby") => Told::Ready,
+        _ => Told::Works,
+    }
+}
+
+impl Engine {
+    /// Something happened to a job: looks at it once the domain's job is to be had.
+    pub(in crate::domain) fn job_news(
+        self: &Arc<Self>,
+        domain: &Arc<Domain>,
+        vm: &Arc<Vm>,
+        name: String,
+    ) {
+        let (engine, domain, vm) = (Arc::clone(self), Arc::clone(domain), Arc::clone(vm));
+        self.runtime().spawn(async move {
+            let client: Arc<str> = Arc::from("QEMU");
+            let mut pause = PAUSE;
+            loop {
+                let ours = |now: Arc<Vm>| Arc::ptr_eq(&now, &vm);
+                if !domain.vm().is_some_and(ours) || vm.monitor.is_closed() {
+                    return;
+                }
+                let held = acquire(&domain, Request::ModifyLive, "block-job-news", &client).await;
+                if let Ok(_held) = held {
+                    match engine.settle_job(&domain, &vm, &name).await {
+                        Ok(_) => return,
+                        Err(error) => {
+                            let domain = &domain.snapshot().name;
+                            let error = error.message();
+                            tracing::warn!(domain = %domain, name, error, "not dealt with yet");
+                        }
+                    }
+                }
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        });
+    }
+
+    /// Looks at all jobs, also at those that QEMU has of a daemon that died. The job is held.
+    ///
+    /// # Errors
+    /// QEMU does not answer.
+    pub(in crate::domain::devices) async fn settle_jobs(
+        self: &Arc<Self>,
+        domain: &Arc<Domain>,
+        vm: &Arc<Vm>,
+    ) -> Result<(), VirError> {
+        for job in vm.block_jobs() {
+            self.settle_job(domain, vm, &job.name).await?;
+        }
+        let jobs = vm.monitor.execute(cmd::query_jobs()).await;
+        for job in jobs.map_err(|error| monitor_error(&error))? {
+            let text = |key: &str| job.get(key).and_then(Value::as_str).unwrap_or_default();
+            // An image was being made.
+            if text("id").starts_with("create-libvirt-") && text("status") == "concluded" {
+                let command = Command::<Ack>::new("job-dismiss").arg("id", text("id"));
+                let _ = vm.monitor.execute(command).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at a job, and does what follows; its outcome, where it is over. The job is held.
+    ///
+    /// # Errors
+    /// QEMU does not answer; all is as before then, or is found half done by the next look.
+    pub(super) async fn settle_job(
+        self: &Arc<Self>,
+        domain: &Arc<Domain>,
+        vm: &Arc<Vm>,
+        name: &str,
+    ) -> Result<Option<(State, Option<String>)>, VirError> {
+        let Some(job) = vm.block_jobs().into_iter().find(|job| job.name == name) else {
+            return Ok(None);
+        };
+        let jobs = vm.monitor.execute(cmd::query_jobs()).await;
+        let jobs = jobs.map_err(|error| monitor_error(&error))?;
+        let error = match told(&jobs, name) {
+            Told::Works => {
+                if job.state == State::New {
+                    self.job_is(domain, vm, name, State::Running, None).await;
+                }
+                return Ok(None);
+            }
+            Told::Ready => {
+                if matches!(job.state, State::New | State::Running) && job.kind.can_pivot() {
+                    self.job_is(domain, vm, name, State::Ready, Some("yes")).await;
+                    self.tell_job_event(domain, vm, &job, State::Ready);
+                }
+                return Ok(None);
+            }
+            Told::Over(error) => error,
+            Told::Unknown => None,
+        };
+        let known = !matches!(told(&jobs, name), Told::Unknown);
+        let live = domain.snapshot().live.clone().ok_or_else(not_running)?;
+        let definition = live.definition.clone();
+        let Some(disk) = disks(&definition).iter().find(|disk| disk.target.dev == job.disk) else {
+            // It left with its disk.
+            self.forget_job(vm, definition, &job, known).await;
+            return Ok(None);
+        };
+        // At once: see the pull.
+        if known {
+            let command = Command::<Ack>::new("job-dismiss").arg("id", name);
+            if let Err(error) = vm.monitor.execute(command).await
+                && error.is_unanswered()
+            {
+                return Err(monitor_error(&error));
+            }
+        }
+        let error = error.or(job.error.clone());
+        let done = match known && !job.kind.can_pivot() {
+            true => error.is_none(),
+            false => self.is_done(vm, disk, &job).await?,
+        };
+        let outcome = outcome(&job, known, error.is_some(), done);
+        // Of a job that is over well, or that only says that it was ended.
+        let pivoted = done && job.kind.can_pivot();
+        let job = BlockJob { outcome: Some(outcome), error, ..job };
+        self.note_outcome(vm, &definition, &job).await;
+        self.bitmaps_follow(vm, disk, &job, pivoted).await;
+        let ending = ending::ending(&definition, &job, outcome, pivoted);
+        if pivoted {
+            self.config_follows(domain, &definition, &ending.definition, &job.disk).await;
+        }
+        self.images_go(domain, vm, &definition, ending, &job, true).await;
+        self.tell_job_event(domain, vm, &job, outcome);
+        Ok(Some((outcome, job.error)))
+    }
+
+    /// A job is over that concerns no disk any more.
+    async fn forget_job(&self, vm: &Arc<Vm>, definition: Definition, job: &BlockJob, known: bool) {
+        if known {
+            let command = Command::<Ack>::new("job-dismiss").arg("id", &*job.name);
+            let _ = vm.monitor.execute(command).await;
+        }
+        let jobs = without(vm.block_jobs(), job);
+        vm.change(Change { definition, publish: true, jobs: Some(jobs), ..Change::default() })
+            .await;
+    }
+
+    async fn note_outcome(&self, vm: &Arc<Vm>, definition: &Definition, job: &BlockJob) {
+        let mut jobs = vm.block_jobs();
+        for known in jobs.iter_mut().filter(|known| known.name == job.name) {
+            known.clone_from(job);
+        }
+        let definition = definition.clone();
+        vm.change(Change { definition, publish: true, jobs: Some(jobs), ..Change::default() })
+            .await;
+    }
+
+    /// Whether QEMU's nodes are as they are when the job did its work: those in the drive for one
+    /// with another image, else those below.
+    async fn is_done(&self, vm: &Arc<Vm>, disk: &Disk, job: &BlockJob) -> Result<bool, VirError> {
+        let asked = |error: host::monitor::MonitorError| monitor_error(&error);
+        if job.kind.can_pivot() {
+            let mirror = disk.mirror.as_ref().and_then(|mirror| mirror.source.as_ref()?.index);
+            let drives = vm.monitor.execute(cmd::query_block()).await.map_err(asked)?;
+            let inside = entry_of(&drives, alias_of(disk))
+                .and_then(|drive| drive.get("inserted")?.get("node-name")?.as_str());
+            return Ok(match inside.map(number_of_node) {
+                Some(Some(number)) => mirror == Some(number),
+                // A filter is above it.
+                _ => job.state == State::Pivoting && job.outcome != Some(State::Failed),
+            });
+        }
+        let (upper, lower) = match job.kind {
+            Kind::Pull { base } => (super::chain::numbers(disk).first().copied(), base),
+            Kind::Commit { parent, base, .. } => (Some(parent), Some(base)),
+            _ => return Ok(false),
+        };
+        // Flat: with all that is below each, QEMU 10 crashes when it is asked at the end of a job.
+        let nodes = vm.monitor.execute(cmd::query_named_block_nodes(true)).await.map_err(asked)?;
+        let names: BTreeSet<String> = nodes
+            .iter()
+            .filter_map(|node| Some(node.get("node-name")?.as_str()?.to_owned()))
+            .collect();
+        let file = |number: Option<u32>, key: &str| {
+            let name = effective(&names, number?)?;
+            let named =
+                |node: &&Value| node.get("node-name").and_then(Value::as_str) == Some(&name);
+            nodes.iter().find(named)?.get(key)?.as_str().map(str::to_owned)
+        };
+        Ok(file(upper, "backing_file") == file(lower, "file"))
+    }
+
+    /// Has a copy that the guest goes on with have the bitmaps of what it is a copy of.
+    async fn bitmaps_follow(&self, vm: &Arc<Vm>, disk: &Disk, job: &BlockJob, pivoted: bool) {
+        let Kind::Copy { shallow } = job.kind else { return };
+        let mirror = disk.mirror.as_ref().and_then(|mirror| mirror.source.as_ref()?.index);
+        let (true, Some(mirror)) = (pivoted, mirror) else { return };
+        let Ok(nodes) = vm.monitor.execute(cmd::query_named_block_nodes(true)).await else {
+            return;
+        };
+        let names: BTreeSet<String> = nodes
+            .iter()
+            .filter_map(|node| Some(node.get("node-name")?.as_str()?.to_owned()))
+            .collect();
+        let Some(target) = effective(&names, mirror) else { return };
+        let reply = Value::Array(nodes);
+        let marked = |node: &&Value| {
+            let bitmaps = node.get("dirty-bitmaps").and_then(Value::as_array);
+            node.get("node-name").and_then(Value::as_str) == Some(&target)
+                && bitmaps.is_some_and(|all| {
+                    let name =
+                        |bitmap: &Value| bitmap.get("name") == Some(&bitmap::ACTIVE_WRITE.into());
+                    all.iter().any(name)
+                })
+        };
+        if !reply.as_array().is_some_and(|nodes| nodes.iter().any(|node| marked(&node))) {
+            return;
+        }
+        let chain: Vec<String> = super::chain::numbers(disk)
+            .into_iter()
+            .filter_map(|number| effective(&names, number))
+            .collect();
+        let nodes = bitmap::Nodes::from_reply(&reply);
+        let actions = bitmap::blockcopy(&nodes, &chain, shallow, &target).actions;
+        let command = Command::<Ack>::new("transaction").arg("actions", actions);
+        if let Err(error) = vm.monitor.execute(command).await {
+            tracing::warn!(id = vm.id, job = job.name, %error, "bitmaps did not follow");
+        }
+    }
+
+    /// Closes the images that a job leaves behind, gives them back on the host, and has the guest's
+    /// definition say what there is now. `over`: the job worked.
+    pub(super) async fn images_go(
+        self: &Arc<Self>,
+        domain: &Arc<Domain>,
+        vm: &Arc<Vm>,
+        before: &Definition,
+        ending: Ending,
+        job: &BlockJob,
+        over: bool,
+    ) {
+        let name = Arc::clone(&domain.snapshot().name);
+        let there = node_names(vm).await.unwrap_or_default();
+        let nodes = ending::nodes(&ending.gone, &there);
+        let kept = if nodes.is_empty() { nodes } else { close_nodes(vm, &nodes).await };
+        self.objects_go(vm, &ending.gone).await;
+        remove_image_fdsets(vm, before, &ending.definition).await;
+        let undo = ending::given_back(&ending, &vm.undo().await);
+        let undo = not_needed(&ending.definition, undo);
+        let made = if undo.is_empty() { Made::default() } else { vm.made().await };
+        let change = self.give_back(&name, made, kept, undo).await;
+        let held = !change.hold.is_empty();
+        if over && !ending.delete.is_empty() {
+            let files = ending.delete.iter().cloned().map(Undo::RemoveFile).collect();
+            teardown::take_all_back(self, &name, files, Made::default()).await;
+        }
+        let (definition, jobs) = (ending.definition, Some(without(vm.block_jobs(), job)));
+        vm.change(Change { definition, publish: true, jobs, ..change }).await;
+        match held {
+            // What QEMU has open stays locked.
+            true => self.release_later(domain),
+            false => vm.unlock_change(before).await,
+        }
+    }
+
+    /// Removes secrets and credentials of images that are closed.
+    async fn objects_go(&self, vm: &Arc<Vm>, gone: &[u32]) {
+        if gone.is_empty() {
+            return;
+        }
+        let Ok(objects) = vm.monitor.execute(cmd::qom_list("/objects")).await else { return };
+        for object in objects {
+            let image = object.name.strip_prefix("obj").unwrap_or(&object.name);
+            let ours = super::super::inventory::object_of_image(image);
+            if ours.is_some_and(|number| gone.contains(&number)) {
+                let command = Command::<Ack>::new("object-del").arg("id", object.name);
+                let _ = vm.monitor.execute(command).await;
+            }
+        }
+    }
+
+    /// The stored definition goes on with the other image too, where it has the disk with the image
+    /// that the guest had.
+    async fn config_follows(
+        self: &Arc<Self>,
+        domain: &Arc<Domain>,
+        before: &Definition,
+        after: &Definition,
+        target: &str,
+    ) {
+        if !domain.snapshot().is_persistent() {
+            return;
+        }
+        let find = |definition: &Definition| {
+            disks(definition).iter().find(|disk| disk.target.dev == target).cloned()
+        };
+        let (Some(before), Some(after)) = (find(before), find(after)) else { return };
+        let changed = self.modify_config_later(domain, move |stored| {
+            let disks = stored.devices.iter_mut().flat_map(|devices| &mut devices.disks);
+            for disk in disks.into_iter().filter(|disk| is_same(disk, &before)) {
+                follow(disk, &after);
+            }
+            Ok(())
+        });
+        if let Err(error) = changed.await {
+            let name = &domain.snapshot().name;
+            tracing::error!(domain = %name, error = %error.message(),
+                "its stored definition has the old image still");
+        }
+    }
+
+    fn tell_job_event(&self, domain: &Arc<Domain>, vm: &Arc<Vm>, job: &BlockJob, state: State) {
+        let Some(status) = state.event() else { return };
+        let live = domain.snapshot().live.clone();
+        let disk = live.as_ref().and_then(|live| {
+            disks(&live.definition).iter().find(|disk| disk.target.dev == job.disk)
+        });
+        let path = disk.and_then(source_path).unwrap_or_default().to_owned();
+        let (device, kind) = (job.disk.clone(), job.kind.number());
+        vm.tell(DomainEvent::BlockJob { device, path, kind, status });
+    }
+}
+
+/// What became of a job that is over; `known`: QEMU says so; `done`: its nodes say so.
+fn outcome(job: &BlockJob, known: bool, failed: bool, done: bool) -> State {
+    match (job.outcome, job.state) {
+        (Some(outcome), _) => outcome,
+        (None, State::Aborting) if !done || known => State::Cancelled,
+        (None, State::New) if !known => State::Failed,
+        _ if known && !failed && !job.kind.can_pivot() => State::Completed,
+        _ if failed => State::Failed,
+        _ if done => State::Completed,
+        // Somebody else ended it.
+        _ if known => State::Cancelled,
+        _ => State::Failed,
+    }
+}
+
+fn without(mut jobs: Vec<BlockJob>, job: &BlockJob) -> Vec<BlockJob> {
+    jobs.retain(|known| known.name != job.name);
+    jobs
+}
+
+/// Whether a stored disk has the image that the guest's had.
+fn is_same(stored: &Disk, live: &Disk) -> bool {
+    let (Some(ours), Some(theirs)) = (&stored.source, &live.source) else { return false };
+    stored.target.dev == live.target.dev
+        && stored.kind == live.kind
+        && (&ours.file, &ours.dev, &ours.name, &ours.pool, &ours.volume)
+            == (&theirs.file, &theirs.dev, &theirs.name, &theirs.pool, &theirs.volume)
+}
+
+/// Gives a stored disk the image that the guest has.
+fn follow(disk: &mut Disk, after: &Disk) {
+    let Some(mut source) = after.source.clone() else { return };
+    source.index = None;
+    source.private_data = None;
+    source.tls_from_config = None;
+    source.data_store = None;
+    source.startup_policy = disk.source.as_ref().and_then(|source| source.startup_policy);
+    disk.kind = after.kind;
+    disk.source = Some(source);
+    disk.backing_store = None;
+    let format = after.driver.as_ref().and_then(|driver| driver.kind.clone());
+    disk.driver.get_or_insert_default().kind = format;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_became_of_a_job() {
+        let (pull, copy) = (Kind::Pull { base: None }, Kind::Copy { shallow: false });
+        use State::*;
+        // Kind, state, known outcome, QEMU knows it, with an error, its nodes are as at the end.
+        for (kind, state, noted, known, failed, done, expected) in [
+            (pull, Running, None, true, false, true, Completed),
+            (pull, Running, None, true, true, false, Failed),
+            (pull, Aborting, None, true, true, false, Cancelled),
+            (pull, Running, None, false, false, true, Completed),
+            (pull, Running, None, false, false, false, Failed),
+            (pull, New, None, false, false, false, Failed),
+            (pull, New, None, true, false, true, Completed),
+            (pull, Running, Some(Completed), false, false, true, Completed),
+            (copy, Ready, None, true, false, false, Cancelled),
+            (copy, Aborting, None, true, false, false, Cancelled),
+            (copy, Aborting, None, false, false, false, Cancelled),
+            (copy, Pivoting, None, true, false, true, Completed),
+            (copy, Pivoting, None, true, true, false, Failed),
+            (copy, Pivoting, None, false, false, true, Completed),
+            (copy, Running, None, true, true, false, Failed),
+            (copy, Running, None, false, false, false, Failed),
+        ] {
+            let job = BlockJob::new("j".to_owned(), "vda", kind, 0);
+            let job = BlockJob { state, outcome: noted, ..job };
+            let what = format!("{kind:?} {state:?} {noted:?} {known} {failed} {done}");
+            assert_eq!(outcome(&job, known, failed, done), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn what_qemu_says() {
+        let job = |status: &str| vec![json!({"id": "j", "status": status, "error": "no room"})];
+        assert!(matches!(told(&job("running"), "j"), Told::Works));
+        assert!(matches!(told(&job("ready"), "j"), Told::Ready));
+        assert!(
+            matches!(told(&job("concluded"), "j"), Told::Over(Some(error)) if error == "no room")
+        );
+        assert!(matches!(told(&job("running"), "k"), Told::Unknown));
+    }
+}
