@@ -43,6 +43,84 @@ fn is_socket(path: &Path) -> bool {
     path.symlink_metadata().is_ok_and(|found| found.file_type().is_socket())
 }
 
+/// passt comes again: by QEMU's word while the daemon runs, and where it ended meanwhile.
+#[test]
+fn passt_is_started_anew_when_it_ends() {
+    // Outside of the daemon's folder, whose processes are the guests'; open to QEMU's user.
+    let place = tempfile::Builder::new().prefix("iv-passt-").tempdir_in("/var/tmp");
+    let place = place.expect("a folder");
+    set_mode(place.path(), 0o755);
+    let (bin, broken) = (place.path().join("bin"), place.path().join("broken"));
+    std::fs::create_dir(&bin).expect("a folder");
+    set_mode(&bin, 0o755);
+    let script = "#!/bin/bash\n[ -e BROKEN ] && { echo it is broken >&2; exit 3; }\n\
+                  exec /usr/bin/passt \"$@\"\n";
+    let stand_in = bin.join("passt");
+    std::fs::write(&stand_in, script.replace("BROKEN", &broken.display().to_string()))
+        .expect("written");
+    set_mode(&stand_in, 0o755);
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").expect("a path"));
+    let env = vec![("PATH".into(), path.into())];
+    let mut daemon = Daemon::prepare(tests::Options { env, ..tests::Options::default() });
+    if daemon.is_external() {
+        return;
+    }
+    daemon.launch();
+    daemon.define(&guest(&daemon, "net")).ok();
+    daemon.virsh("start net").ok();
+    let of = |daemon: &Daemon| of_guests(daemon, "passt");
+    let why = |daemon: &Daemon| daemon.ironvirt("why net").ok();
+    // Not the one that only starts the other.
+    let written = |daemon: &Daemon| {
+        let folder = std::fs::read_dir(daemon.path("run/libvirt/qemu/passt")).ok()?;
+        let pid_file = folder
+            .flatten()
+            .find(|entry| entry.file_name().to_string_lossy().ends_with("-passt.pid"))?;
+        let pid = std::fs::read_to_string(pid_file.path()).ok()?.trim().parse::<i32>().ok()?;
+        of(daemon).contains(&pid).then_some(pid)
+    };
+    let another = |daemon: &Daemon, old: i32| {
+        wait::until("another passt", || written(daemon).filter(|new| *new != old))
+    };
+    let connected = |daemon: &Daemon| {
+        // A listening socket has one line of its own, a connection has two more.
+        wait::until("QEMU to connect", || {
+            let table = std::fs::read_to_string("/proc/net/unix").expect("a list");
+            let socket = daemon.path("run/libvirt/qemu/passt").display().to_string();
+            let here = table.lines().filter(|line| line.contains(&socket));
+            (here.filter(|line| line.contains(" 03 ")).count() > 0).then_some(())
+        });
+    };
+    connected(&daemon);
+    let first = written(&daemon).expect("a passt");
+    processes::signal(first, Signal::KILL);
+    let second = another(&daemon, first);
+    connected(&daemon);
+    assert!(!why(&daemon).contains("helper"), "{}", why(&daemon));
+    let log = std::fs::read_to_string(daemon.path("var/log/libvirt/qemu/net.log")).expect("a log");
+    assert!(log.contains("Starting external device: passt"), "{log}");
+    // QEMU's word of this one reaches nobody.
+    daemon.kill();
+    processes::signal(second, Signal::KILL);
+    wait::until("its end", || of(&daemon).is_empty().then_some(()));
+    daemon.launch();
+    let third = another(&daemon, second);
+    // What does not come again is told of, with the reason.
+    std::fs::write(&broken, "").expect("written");
+    processes::signal(third, Signal::KILL);
+    let told = wait::until("word of it", || {
+        Some(why(&daemon)).filter(|told| told.contains("its helper 'passt"))
+    });
+    assert!(told.contains(&format!("(process {third})")), "{told}");
+    assert!(told.contains("not started anew") && told.contains("it is broken"), "{told}");
+    let log = std::fs::read_to_string(daemon.path("var/log/libvirt/qemu/net.log")).expect("a log");
+    assert!(log.contains("was not started anew"), "{log}");
+    domains::discard(&daemon, "net");
+    wait::until("everything's end", || of(&daemon).is_empty().then_some(()));
+    assert_eq!(files(&daemon), Vec::<String>::new());
+}
+
+/// A helper whose state nothing gives back is only told of: an emulated TPM.
 #[test]
 fn a_helper_that_ends_before_its_guest_is_told_of() {
     let mut daemon = Daemon::start();
@@ -55,13 +133,15 @@ fn a_helper_that_ends_before_its_guest_is_told_of() {
     daemon.virsh("start alone").ok();
     let why = |daemon: &Daemon| daemon.ironvirt("why alone").ok();
     assert!(!why(&daemon).contains("helper"), "{}", why(&daemon));
-    let passt = of_guests(&daemon, "passt");
-    assert_eq!(passt.len(), 1);
-    processes::signal(passt[0], Signal::KILL);
+    let [swtpm] = of_guests(&daemon, "swtpm")[..] else {
+        eprintln!("skipped: there is no swtpm here");
+        return domains::discard(&daemon, "alone");
+    };
+    processes::signal(swtpm, Signal::KILL);
     let told = wait::until("word of the helper", || {
-        Some(why(&daemon)).filter(|told| told.contains("its helper 'passt"))
+        Some(why(&daemon)).filter(|told| told.contains("its helper 'swtpm"))
     });
-    assert!(told.contains(&format!("(process {})", passt[0])), "{told}");
+    assert!(told.contains(&format!("(process {swtpm})")), "{told}");
     let log = daemon.path("var/log/libvirt/qemu/alone.log");
     let log = std::fs::read_to_string(log).expect("the guest's log");
     assert!(log.contains("ended before the guest"), "{log}");
@@ -201,10 +281,17 @@ fn nbdkit_serves_images_and_goes_with_them() {
     daemon.virsh("start web").ok();
     let again = of(&daemon);
     assert_eq!(again.len(), 1);
+    // It is started anew when it ends, and the guest reads on.
     processes::signal(again[0], Signal::KILL);
-    wait::until("word of it", || {
-        daemon.ironvirt("why web").ok().contains("its helper 'qemu-nbd'").then_some(())
+    wait::until("another one", || of(&daemon).first().filter(|pid| **pid != again[0]).map(drop));
+    wait::until("the image to be read", || {
+        // QEMU prints it to its log.
+        let read = "qemu-io -d sata0-0-0 \"read -v 0 16\"";
+        daemon.virsh_words(&["qemu-monitor-command", "web", "--hmp", read]);
+        let log = std::fs::read_to_string(daemon.path("var/log/libvirt/qemu/web.log"));
+        log.expect("a log").contains("07 07 07").then_some(())
     });
+    assert!(!daemon.ironvirt("why web").ok().contains("its helper"));
     daemon.virsh("destroy web").ok();
     daemon.virsh("start web").ok();
     daemon.virsh("destroy web").ok();

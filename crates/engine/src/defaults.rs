@@ -6,7 +6,8 @@ use diag::{ErrorDomain, VirError};
 use model::capabilities::qemu::Accel;
 use model::domain::defaults::{self, DefaultsContext, EmulatorDefaults};
 use model::domain::{
-    Domain as Definition, VirtType, validate_emulator, validate_host, validate_support,
+    Domain as Definition, VirtType, validate_emulator, validate_host, validate_settings,
+    validate_support,
 };
 use std::sync::Arc;
 
@@ -31,6 +32,8 @@ impl Engine {
             same.or_else(|| self.caps.look(emulator))
         });
         diagnostics.extend(validate_host(&written, &self.facts));
+        let spice_tls = self.settings.qemu.spice.tls_dir.is_some();
+        diagnostics.extend(validate_settings(&written, spice_tls));
         let caps = known.as_ref().map(|known| &*known.caps);
         diagnostics.extend(validate_emulator(&written, caps, basis.accel));
         if let Some(shared) = &basis.shared {

@@ -85,6 +85,7 @@ const DOMAIN: &[&str] = &[
     "/reservations/source/@mode=client",
     "/os/init",
     "/graphics/@passwd",
+    "/graphics/channel/@mode=secure",
     "/channel/target",
     "/stimer/@state",
     "/tlbflush/@state",

@@ -6,7 +6,8 @@ use model::domain::defaults::{self, DefaultsContext, EmulatorDefaults};
 use model::domain::hotplug::{self, Attached};
 use model::domain::{Domain, ParseOptions, assign_aliases, parse};
 use plan::Ids;
-use plan::qemu::{Found, InUse, Inputs, Settings, plug, settle_device, unplug};
+use plan::qemu::{Found, InUse, Inputs, Nbdkit, Settings, helper_again};
+use plan::qemu::{plug, settle_device, unplug};
 
 /// A q35 guest with three free root ports, as it runs.
 const GUEST: &str = "<domain type='qemu' id='7'><name>g</name>
@@ -192,5 +193,59 @@ fn what_has_no_place_or_no_way_is_refused_in_libvirts_words() {
         ("<video/>", "live attach of device 'video' is not supported"),
     ] {
         assert_eq!(bench.attach(device).expect_err(device), expected);
+    }
+}
+
+/// Those that keep nothing of the guest's are the same again.
+#[test]
+fn helpers_that_end_are_described_again() {
+    let devices = "<interface type='user'><mac address='52:54:00:00:00:01'/><backend type='passt'/>\
+        <model type='virtio'/><alias name='net0'/></interface>\
+        <interface type='user'><mac address='52:54:00:00:00:02'/><backend type='passt'/>\
+        <model type='virtio'/><alias name='net1'/><portForward proto='tcp'><range start='22'/>\
+        </portForward></interface>\
+        <disk type='network' device='cdrom'><driver name='qemu' type='raw'/>\
+        <source protocol='https' name='a.iso' index='3'><host name='h'/></source>\
+        <target dev='sda' bus='sata'/><readonly/><alias name='sata0-0-0'/></disk>\
+        <disk type='block' device='lun'><driver name='qemu' type='raw'/>\
+        <source dev='/dev/sdx' index='2'><reservations managed='yes'/></source>\
+        <target dev='sdb' bus='scsi'/><alias name='scsi0-0-1'/></disk>\
+        <disk type='block' device='lun'><driver name='qemu' type='raw'/>\
+        <source dev='/dev/sdy' index='1'><reservations managed='yes'/></source>\
+        <target dev='sdc' bus='scsi'/><alias name='scsi0-0-2'/></disk>\
+        <tpm model='tpm-tis'><backend type='emulator' version='2.0'/></tpm><memballoon";
+    let bench = Bench::of(&GUEST.replacen("<memballoon", devices, 1));
+    let nbdkit = Nbdkit { program: "/usr/bin/nbdkit".into(), plugins: vec!["curl".into()] };
+    let found = Found { nbdkit: Some(nbdkit), ..Found::default() };
+    let settings = Settings::session("/lib", "/run", "/log");
+    let host = HostFacts { arch: "x86_64".into(), ..HostFacts::default() };
+    let inputs = Inputs {
+        caps: &bench.caps,
+        host: &host,
+        firmware: &[],
+        settings: &settings,
+        found: &found,
+        id: 7,
+        incoming: None,
+    };
+    let again = |pid_file: &str| {
+        let helper = helper_again(&bench.domain, &inputs, pid_file).expect("described");
+        helper.map(|helper| {
+            let words = helper.args.iter().map(|arg| arg.render(|_| String::new()));
+            format!("{} {}", helper.program, words.collect::<Vec<_>>().join(" "))
+        })
+    };
+    let run = &settings.run_dir;
+    let first = again(&format!("{run}/passt/7-g-net0-passt.pid")).expect("the first");
+    assert!(first.starts_with("passt ") && !first.contains("--tcp-ports"), "{first}");
+    let second = again(&format!("{run}/passt/7-g-net1-passt.pid")).expect("the second");
+    assert!(second.contains("--tcp-ports 22"), "{second}");
+    let lib = format!("{}/domain-7-g", settings.lib_dir);
+    let web = again(&format!("{lib}/nbdkit-libvirt-3-storage.pid")).expect("the image's");
+    assert!(web.contains("curl") && web.contains("https://h:443/a.iso"), "{web}");
+    let manager = again(&format!("{lib}/pr-helper0.pid")).expect("the manager");
+    assert!(manager.contains("-k"), "{manager}");
+    for other in ["/swtpm/7-g-swtpm.pid", "/passt/7-g-net2-passt.pid"] {
+        assert_eq!(again(&format!("{run}{other}")), None, "{other}");
     }
 }

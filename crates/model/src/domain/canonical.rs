@@ -14,7 +14,7 @@ use super::devices::disk::{
     SourceIdentity, StorageType,
 };
 use super::devices::filesystem::FilesystemDriver;
-use super::devices::graphics::GraphicsType;
+use super::devices::graphics::{GraphicsType, SpiceMode};
 use super::devices::hostdev::HostdevType;
 use super::devices::rng::RngBackendModel;
 use super::devices::tpm::{Tpm, TpmBackendType};
@@ -309,6 +309,14 @@ pub fn canonicalize(d: &mut Domain, out: &mut Vec<Diagnostic>) {
             GraphicsType::EglHeadless => gl.rendernode.is_some(),
             _ => false,
         });
+        // Others have sound of their own.
+        g.audio =
+            g.audio.take().filter(|_| matches!(g.kind, GraphicsType::Vnc | GraphicsType::Dbus));
+        if g.kind == GraphicsType::Spice {
+            // What leaves the choice to QEMU says nothing.
+            g.default_mode = g.default_mode.filter(|mode| *mode != SpiceMode::Any);
+            g.channels.retain(|channel| channel.mode != SpiceMode::Any);
+        }
     }
     for s in &mut dev.shmems {
         s.size = s.size.take().filter(|size| size.size != 0);

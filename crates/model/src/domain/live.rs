@@ -34,7 +34,9 @@ pub(super) fn has_private(d: &Domain) -> bool {
         || [&dev.serials, &dev.parallels, &dev.consoles, &dev.channels]
             .into_iter()
             .flatten()
-            .any(|c| c.source.sources.iter().any(|e| e.tls_from_config.is_some()))
+            .map(|c| &c.source)
+            .chain(dev.redirdevs.iter().map(|r| &r.source))
+            .any(|s| s.sources.iter().any(|e| e.tls_from_config.is_some()))
         || dev.hostdevs.iter().any(|x| {
             x.source.as_ref().is_some_and(|s| s.private_data.is_some() || s.orig_states.is_some())
         })
@@ -74,11 +76,10 @@ pub(super) fn strip_private(d: &mut Domain) {
             l.auto_generated = None;
         }
     }
-    for c in [&mut dev.serials, &mut dev.parallels, &mut dev.consoles, &mut dev.channels]
-        .into_iter()
-        .flatten()
-    {
-        for e in &mut c.source.sources {
+    let chardevs = [&mut dev.serials, &mut dev.parallels, &mut dev.consoles, &mut dev.channels];
+    let chardevs = chardevs.into_iter().flatten().map(|c| &mut c.source);
+    for source in chardevs.chain(dev.redirdevs.iter_mut().map(|r| &mut r.source)) {
+        for e in &mut source.sources {
             e.tls_from_config = None;
         }
     }

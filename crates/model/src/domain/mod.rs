@@ -52,7 +52,7 @@ pub use text::{FormatFlags, ParseOptions, Parsed, QEMU_NS, format, parse, write_
 pub(crate) use validate::MOST_FAULTS;
 pub use validate::{
     validate, validate_core, validate_emulator, validate_firmware, validate_host, validate_machine,
-    validate_start, validate_support,
+    validate_settings, validate_start, validate_support,
 };
 
 impl Domain {

@@ -50,7 +50,7 @@ const OF_THEIR_OWN: &[(&str, &[&str])] = &[
     ("domain.char-", &["spicevmc", "source", "reconnect", "protocol"]),
     ("domain.hostdev-", &["type", "source", "rawio", "sgio", "model", "teaming", "address"]),
     ("domain.hostdev-", &["usb", "iscsi", "scsi", "vhost", "boot", "mdev", "mode"]),
-    ("domain.graphics-", &["password", "connected", "dbus", "listen", "type"]),
+    ("domain.graphics-", &["audio", "password", "connected", "dbus", "listen", "type"]),
     ("domain.shmem-", &["name", "msi", "size", "model", "server"]),
     ("domain.filesystem-", &["driver", "target", "source", "type", "limit", "access", "mode"]),
     ("domain.video-", &["resolution", "memory", "heads", "vram"]),

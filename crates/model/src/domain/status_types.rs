@@ -22,6 +22,9 @@ pub struct DomStatus {
     /// Element `<monitor>`.
     #[xml(child)]
     pub monitor: Option<Monitor>,
+    /// Presence of `<dbusDaemon/>`: the guest has a bus of its own.
+    #[xml(flag, name = "dbusDaemon")]
+    pub dbus_daemon: bool,
     /// Element `<namespaces>`.
     #[xml(child)]
     pub namespaces: Option<Namespaces>,

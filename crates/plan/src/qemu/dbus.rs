@@ -1,10 +1,12 @@
 //! The D-Bus display, and the private bus it talks on.
 
 use super::build::{Build, comma};
+use super::settings::Settings;
 use super::words::YesNo;
 use crate::step::{Action, Content, Helper, Step, Undo};
 use diag::ErrorCode;
-use model::domain::devices::graphics::Graphics;
+use model::domain::devices::Devices;
+use model::domain::devices::graphics::{Graphics, GraphicsType};
 
 impl Build<'_> {
     /// `-display dbus`: peer to peer through the monitor, at a bus the domain names, or on a bus
@@ -49,7 +51,7 @@ impl Build<'_> {
     /// Starts a bus for this guest alone; its address.
     fn private_bus(&mut self) -> String {
         let dir = format!("{}/dbus", self.set.run_dir);
-        let base = format!("{dir}/{}-dbus", self.short_name);
+        let base = base(self.set, &self.short_name);
         let (socket, conf, pid_file) =
             (format!("{base}.sock"), format!("{base}.conf"), format!("{base}.pid"));
         let address = format!("unix:path={socket}");
@@ -78,6 +80,19 @@ impl Build<'_> {
             self.steps.extend(programs);
         }
         address
+    }
+}
+
+/// What the paths of a guest's own bus begin with.
+fn base(set: &Settings, short_name: &str) -> String {
+    format!("{}/dbus/{short_name}-dbus", set.run_dir)
+}
+
+/// Tells in a started guest where its own bus is.
+pub(super) fn show_bus(devices: &mut Devices, set: &Settings, short_name: &str) {
+    let own = |g: &&mut Graphics| g.kind == GraphicsType::Dbus && g.p2p != Some(YesNo::Yes);
+    for graphics in devices.graphics.iter_mut().filter(own) {
+        graphics.address.get_or_insert_with(|| format!("unix:path={}.sock", base(set, short_name)));
     }
 }
 

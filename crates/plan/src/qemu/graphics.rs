@@ -62,7 +62,8 @@ pub(super) fn choose_listens(
             graphics.listen = listen.address.clone();
         }
         let first = graphics.listens.first();
-        if let Some(listen) = first.filter(|listen| listen.kind == ListenType::Socket) {
+        let vnc = graphics.kind == GraphicsType::Vnc;
+        if let Some(listen) = first.filter(|listen| vnc && listen.kind == ListenType::Socket) {
             graphics.socket.clone_from(&listen.socket);
         }
     }
@@ -299,7 +300,8 @@ impl Build<'_> {
     fn spice(&mut self, graphics: &Graphics, index: usize) {
         self.need("spice", "<graphics type='spice'>");
         let listen = graphics.listens.first().cloned().unwrap_or_default();
-        let automatic = graphics.auto_port == Some(YesNo::Yes);
+        let tls = self.set.spice.tls_dir.clone();
+        let (plain, secure) = spice_ports(graphics, tls.is_some());
         let mut out = String::new();
         let add = |out: &mut String, text: &str| {
             if !out.is_empty() {
@@ -307,44 +309,29 @@ impl Build<'_> {
             }
             out.push_str(text);
         };
-        let tls = self.set.spice.tls_dir.clone();
-        let mut tls_used = false;
+        let chosen = listen.kind == ListenType::Address || listen.kind == ListenType::Network;
+        if chosen && secure.is_some() && tls.is_none() {
+            self.fail_with(
+                "qemu.spice-tls",
+                ErrorCode::CONFIG_UNSUPPORTED,
+                "Auto allocation of spice TLS port requested but spice TLS is disabled in qemu.conf",
+            );
+            return;
+        }
         match listen.kind {
             ListenType::Address | ListenType::Network => {
                 let address =
                     listen.address.clone().unwrap_or_else(|| self.set.spice.listen.clone());
                 let range = self.set.spice.ports;
                 let suffix = if index == 0 { String::new() } else { index.to_string() };
-                if automatic || graphics.port.is_some_and(|port| port != 0) {
-                    let auto = automatic && graphics.port.is_none_or(|p| p <= 0)
-                        || graphics.port == Some(-1);
-                    let port = self.port(
-                        "spice",
-                        &format!("spice{suffix}.port"),
-                        &address,
-                        graphics.port,
-                        auto,
-                        range,
-                    );
-                    add(&mut out, &format!("port={port}"));
-                }
-                if tls.is_some() && (automatic || graphics.tls_port.is_some_and(|port| port != 0)) {
-                    let auto = graphics.tls_port.is_none_or(|p| p <= 0);
-                    let port = self.port(
-                        "spice-tls",
-                        &format!("spice{suffix}.tls-port"),
-                        &address,
-                        graphics.tls_port,
-                        auto,
-                        range,
-                    );
-                    add(&mut out, &format!("tls-port={port}"));
-                    tls_used = true;
-                } else if graphics.tls_port.is_some_and(|port| port > 0) {
-                    self.fail(
-                        "qemu.spice-tls",
-                        "spice TLS port set in XML configuration, but TLS is disabled in qemu.conf",
-                    );
+                for (purpose, option, wanted) in
+                    [("spice", "port", plain), ("spice-tls", "tls-port", secure)]
+                {
+                    let Some(wanted) = wanted else { continue };
+                    let name = format!("spice{suffix}.{option}");
+                    let (auto, fixed) = (wanted == ANY_PORT, Some(wanted));
+                    let port = self.port(purpose, &name, &address, fixed, auto, range);
+                    add(&mut out, &format!("{option}={port}"));
                 }
                 add(&mut out, &format!("addr={}", comma(&address)));
             }
@@ -356,6 +343,10 @@ impl Build<'_> {
         }
         if self.set.spice.sasl_dir.is_some() {
             add(&mut out, "sasl=on");
+        }
+        if let Some(mouse) = &graphics.mouse {
+            let word = if mouse.mode == "client" { "on" } else { "off" };
+            add(&mut out, &format!("agent-mouse={word}"));
         }
         match graphics.passwd.clone().or_else(|| self.set.spice.password.clone()) {
             Some(password) => {
@@ -369,8 +360,13 @@ impl Build<'_> {
             None if self.set.spice.sasl_dir.is_none() => add(&mut out, "disable-ticketing=on"),
             None => {}
         }
-        if let Some(dir) = tls.as_ref().filter(|_| tls_used) {
+        // Nothing is encrypted on a socket, or on a descriptor that a client brings.
+        let offers = (!chosen || plain.is_some(), chosen && secure.is_some());
+        if let Some(dir) = tls.as_ref().filter(|_| offers.1) {
             add(&mut out, &format!("x509-dir={}", comma(dir)));
+        }
+        if let Some(text) = spice_lacks(graphics, offers) {
+            self.fail_with("qemu.spice-channels", ErrorCode::CONFIG_UNSUPPORTED, text);
         }
         match graphics.default_mode {
             Some(SpiceMode::Secure) => add(&mut out, "tls-channel=default"),
@@ -401,10 +397,6 @@ impl Build<'_> {
         if let Some(streaming) = &graphics.streaming {
             add(&mut out, &format!("streaming-video={}", streaming.mode));
         }
-        if let Some(mouse) = &graphics.mouse {
-            let word = if mouse.mode == "client" { "on" } else { "off" };
-            add(&mut out, &format!("agent-mouse={word}"));
-        }
         if graphics.clipboard.as_ref().is_some_and(|clipboard| clipboard.copypaste == YesNo::No) {
             add(&mut out, "disable-copy-paste=on");
         }
@@ -425,6 +417,53 @@ impl Build<'_> {
     }
 }
 
+/// A port that the daemon chooses.
+const ANY_PORT: i32 = -1;
+
+/// The ports that a SPICE display is to have, plain and encrypted: its own, or [`ANY_PORT`].
+fn spice_ports(graphics: &Graphics, tls: bool) -> (Option<i32>, Option<i32>) {
+    if graphics.auto_port != Some(YesNo::Yes) {
+        return (graphics.port.filter(|p| *p != 0), graphics.tls_port.filter(|p| *p != 0));
+    }
+    // As many as its channels need.
+    let modes =
+        || graphics.channels.iter().map(|channel| channel.mode).chain(graphics.default_mode);
+    let any = graphics.default_mode.is_none_or(|mode| mode == SpiceMode::Any);
+    let needs = |mode| any || modes().any(|own| own == mode);
+    let plain = needs(SpiceMode::Insecure);
+    let secure = modes().any(|mode| mode == SpiceMode::Secure) || any && tls;
+    (plain.then_some(ANY_PORT), secure.then_some(ANY_PORT))
+}
+
+/// What channels are to be and the display does not offer: plain connections, encrypted ones.
+fn spice_lacks(graphics: &Graphics, offers: (bool, bool)) -> Option<&'static str> {
+    let lacks = |mode| match mode {
+        SpiceMode::Any => false,
+        SpiceMode::Insecure => !offers.0,
+        SpiceMode::Secure => !offers.1,
+    };
+    let mut channels = graphics.channels.iter().map(|channel| channel.mode);
+    match graphics.default_mode.filter(|mode| lacks(*mode)) {
+        Some(SpiceMode::Secure) => Some(
+            "spice defaultMode secure requested in XML configuration, but TLS connection is not \
+             available",
+        ),
+        Some(_) => Some(
+            "spice defaultMode insecure requested in XML configuration, but plaintext connection \
+             is not available",
+        ),
+        None => channels.find(|mode| lacks(*mode)).map(|mode| match mode {
+            SpiceMode::Secure => {
+                "spice secure channels set in XML configuration, but TLS connection is not available"
+            }
+            _ => {
+                "spice insecure channels set in XML configuration, but plaintext connection is not \
+                 available"
+            }
+        }),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -441,5 +480,51 @@ mod tests {
         let vnc = &domain.devices.expect("devices").graphics[0];
         assert_eq!(vnc.socket.as_deref(), Some("/p/vnc.sock"));
         assert_eq!((vnc.port, vnc.auto_port), (None, None));
+    }
+
+    fn spice(attributes: &str, inside: &str) -> Graphics {
+        let text = format!(
+            "<domain type='qemu'><name>x</name><memory>1</memory><os><type>hvm</type></os>\
+             <devices><graphics type='spice' {attributes}>{inside}</graphics></devices></domain>"
+        );
+        let domain = model::domain::parse(&text, model::domain::ParseOptions::default()).domain;
+        domain.expect("a definition").devices.expect("devices").graphics.remove(0)
+    }
+
+    #[test]
+    fn a_display_has_the_ports_that_its_channels_need() {
+        let any = Some(ANY_PORT);
+        let channel = |mode: &str| format!("<channel name='main' mode='{mode}'/>");
+        for (attributes, inside, tls, expected) in [
+            ("autoport='yes'", String::new(), false, (any, None)),
+            ("autoport='yes'", String::new(), true, (any, any)),
+            ("autoport='yes' defaultMode='secure'", String::new(), true, (None, any)),
+            ("autoport='yes' defaultMode='insecure'", String::new(), true, (any, None)),
+            ("autoport='yes' defaultMode='secure'", channel("insecure"), true, (any, any)),
+            ("autoport='yes'", channel("secure"), false, (any, any)),
+            ("autoport='no' port='5901' tlsPort='-1'", String::new(), true, (Some(5901), any)),
+            ("autoport='no' tlsPort='5901'", String::new(), true, (None, Some(5901))),
+        ] {
+            let found = spice_ports(&spice(attributes, &inside), tls);
+            assert_eq!(found, expected, "{attributes} {inside} {tls}");
+        }
+    }
+
+    #[test]
+    fn channels_are_refused_what_the_display_does_not_offer() {
+        let channel = |mode: &str| format!("<channel name='main' mode='{mode}'/>");
+        for (attributes, inside, offers, expected) in [
+            ("", String::new(), (false, false), None),
+            ("defaultMode='secure'", String::new(), (true, false), Some("defaultMode secure")),
+            ("defaultMode='insecure'", String::new(), (false, true), Some("defaultMode insecure")),
+            ("", channel("secure"), (true, false), Some("secure channels")),
+            ("", channel("insecure"), (false, true), Some("insecure channels")),
+            ("defaultMode='secure'", channel("insecure"), (true, true), None),
+        ] {
+            let found = spice_lacks(&spice(attributes, &inside), offers);
+            let same = found.is_some() == expected.is_some();
+            let said = found.is_some_and(|text| expected.is_some_and(|part| text.contains(part)));
+            assert!(same && (said || found.is_none()), "{attributes} {inside}: {found:?}");
+        }
     }
 }

@@ -219,7 +219,7 @@ fn command(result: Option<&str>, name: &str, arguments: Value) -> QmpCommand {
 }
 
 /// The options of one device as commands, and what stands in the way.
-fn describe(
+pub(super) fn describe(
     domain: &Domain,
     place: Place,
     inputs: &Inputs,

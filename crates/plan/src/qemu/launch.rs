@@ -219,6 +219,9 @@ pub fn launch(domain: &Domain, inputs: &Inputs) -> Result<LaunchPlan, Vec<Diagno
     let (steps, reasons) = assemble(&live, inputs, &private_dir, &short, parts);
     disk::restore_volumes(&mut live);
     super::live::complete(&mut live, domain, set, &private_dir);
+    if let Some(devices) = live.devices.as_mut() {
+        super::dbus::show_bus(devices, set, &short);
+    }
     disk::private::note_nodes(&mut live, &nodes);
     super::clock::note_start(&mut live, inputs.host.utc_offset);
     Ok(LaunchPlan {

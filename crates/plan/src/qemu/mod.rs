@@ -5,6 +5,7 @@
 //! a device, each a block of methods of `build::Build`.
 
 mod accel;
+mod again;
 mod balloon;
 mod boot;
 mod build;
@@ -64,6 +65,7 @@ mod watchdog;
 mod words;
 mod zpci;
 
+pub use again::helper_again;
 pub use disk::drive_id;
 pub(crate) use disk::private::note_nodes;
 pub use found::{FdGroup, Found, FoundVolume, Nbdkit};

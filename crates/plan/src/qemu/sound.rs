@@ -64,6 +64,11 @@ impl Build<'_> {
         let wanted = sound.audio.as_ref().map(|audio| audio.id);
         let first = self.dev.audios.first().and_then(|audio| audio.id);
         let audiodev = wanted.or(first).map(|id| format!("audio{id}"));
+        if audiodev.is_none() && sound.model != SoundModel::Pcspk {
+            let text = "unable to find audio backend for sound device";
+            self.fail_with("qemu.sound-audio", diag::ErrorCode::INTERNAL_ERROR, text);
+            return;
+        }
         let place = self.place(&sound.address, "<sound>");
         let plain = |driver: &str| Props::device(driver).set("id", id.clone());
         let props = match sound.model {

@@ -135,7 +135,10 @@ impl StatusFile {
                 configured_cpu: plan.configured_cpu.clone(),
                 fake_reboot: false,
                 definition: definition.clone(),
-                rest: Arc::new(nothing_else(plan::qemu::last_node(definition))),
+                rest: Arc::new(DomStatus {
+                    dbus_daemon: has_bus(plan),
+                    ..nothing_else(plan::qemu::last_node(definition))
+                }),
                 around: OnceLock::new(),
             }),
             written: Arc::default(),
@@ -425,6 +428,13 @@ impl StatusContent {
             around: OnceLock::new(),
         })
     }
+}
+
+/// Whether the guest gets a bus of its own, which libvirtd ends where its status says so.
+fn has_bus(plan: &LaunchPlan) -> bool {
+    plan.steps.iter().any(|step| {
+        matches!(&step.action, plan::Action::Helper(helper) if helper.program == "dbus-daemon")
+    })
 }
 
 /// What a status of our own says besides the guest: no block job, no agent timeout of its own.

@@ -90,7 +90,7 @@ impl Engine {
     ///
     /// # Errors
     /// The emulator is not known, and those of `plan`.
-    pub(super) fn with_inputs<T>(
+    pub(in crate::domain) fn with_inputs<T>(
         &self,
         definition: &Definition,
         plan: impl FnOnce(&Inputs<'_>) -> Result<T, Vec<Diagnostic>>,

@@ -66,6 +66,16 @@ pub(in crate::domain) fn undo(
     if devices.tpms.iter().any(|tpm| emulated(tpm.backend.kind)) {
         undo.push(Undo::EndHelper { pid_file: file("swtpm", format!("{short}-swtpm.pid")) });
     }
+    let bus = file("dbus", format!("{short}-dbus.pid"));
+    if Path::new(&bus).exists() {
+        undo.push(Undo::RemoveFile(file("dbus", format!("{short}-dbus.conf"))));
+        undo.push(Undo::EndHelper { pid_file: bus });
+    }
+    // Reservation manager, shared folders, nbdkit.
+    let inside = std::fs::read_dir(&content.lib_dir).into_iter().flatten().flatten();
+    let names = inside.filter_map(|entry| entry.path().to_str().map(str::to_owned));
+    let pid_files = names.filter(|name| name.ends_with(".pid"));
+    undo.extend(pid_files.map(|pid_file| Undo::EndHelper { pid_file }));
     (undo, made)
 }
 

@@ -123,7 +123,7 @@ fn take_back(engine: &Engine, step: &Undo, made: &Made) -> Result<(), String> {
 }
 
 /// Ends the process a pid file names, if it is (still) that process.
-async fn end_helper(domain: &str, pid_file: &str) {
+pub(in crate::domain) async fn end_helper(domain: &str, pid_file: &str) {
     let path = Path::new(pid_file);
     let Some(pid) = host::lock::written_pid(path) else { return };
     // One that ended together with QEMU leaves its files all the same.

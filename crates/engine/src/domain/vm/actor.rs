@@ -2,6 +2,7 @@
 //! of QEMU and of all that was made for it.
 
 mod noted;
+mod outlived;
 
 use super::look::{self, Look};
 use super::seen::{self, Seen};
@@ -18,7 +19,7 @@ use crate::domain::start::tpm;
 use crate::domain::tuning::{perf, plug, threshold};
 use crate::domain::view;
 use crate::domain::vm::guest_events::{Intent, meaning};
-use crate::domain::vm::helpers::{Ended, Helpers};
+use crate::domain::vm::helpers::Helpers;
 use crate::domain::vm::ports::PortChange;
 use crate::domain::vm::renewed;
 use crate::domain::vm::taint::Taint;
@@ -302,6 +303,13 @@ impl Actor {
             // No move of memory that anybody asked for.
             qmp::EventKind::MigrationPass { .. } if !self.moves_memory() => return,
             qmp::EventKind::Stop => self.vm.unlock_disks(),
+            qmp::EventKind::NetdevStreamDisconnected { netdev_id } => {
+                let alias = netdev_id.strip_prefix("host").unwrap_or(netdev_id);
+                self.helper_lost(&format!("-{alias}-passt.pid"));
+            }
+            qmp::EventKind::PrManagerStatusChanged { connected: false, .. } => {
+                self.helper_lost("/pr-helper0.pid");
+            }
             qmp::EventKind::NicRxFilterChanged { name: Some(alias), .. } => {
                 self.filter_changed(alias);
             }
@@ -541,7 +549,8 @@ impl Actor {
                 }
                 let _ = done.send(written);
             }
-            Message::HelperEnded(ended) => self.helper_ended(ended).await,
+            Message::HelperEnded(ended) => self.helper_ended(ended),
+            Message::HelperAgain(ended, done) => self.helper_again(ended, done).await,
             Message::Settle(status, done) => {
                 self.publish(status).await;
                 let _ = done.send(());
@@ -642,21 +651,6 @@ impl Actor {
             self.show_live(change.definition);
         }
         Ok(())
-    }
-
-    /// A helper ended: what it served is not to be had any more, and the guest goes on without.
-    async fn helper_ended(&mut self, ended: Ended) {
-        if self.end.is_some() || !self.helpers.has(&ended) {
-            return;
-        }
-        let snapshot = self.domain.snapshot();
-        let Ended { name, pid, .. } = &ended;
-        let words = format!("its helper '{name}' (process {pid}) ended before the guest");
-        tracing::warn!(domain = %snapshot.name, "{words}");
-        self.vm.helpers_ended.lock().unwrap_or_else(PoisonError::into_inner).push(ended);
-        let (engine, uuid) = (Arc::clone(&self.engine), *self.domain.uuid.as_bytes());
-        let note = move || engine.note_in_log(&snapshot.name, uuid, &words);
-        let _ = tokio::task::spawn_blocking(note).await;
     }
 
     /// What only we keep, as it is now.
@@ -800,6 +794,7 @@ impl Actor {
             None => EndReason::Vanished,
         };
         self.domain.gate.set_phase(Phase::Stopping);
+        self.helpers.settle().await;
         if why == EndReason::Vanished {
             tracing::warn!(
                 domain = %self.domain.snapshot().name,

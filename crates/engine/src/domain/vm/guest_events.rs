@@ -186,7 +186,9 @@ fn graphics(phase: i32, server: &Value, client: &Value) -> GraphicsEvent {
             "unix" => 2,
             _ => 0,
         };
-        (family, text(value, "host"), text(value, "service"))
+        // VNC calls the port a service.
+        let service = value.get("service").and(Some("service")).unwrap_or("port");
+        (family, text(value, "host"), text(value, service))
     };
     let mut subject = Vec::new();
     for (name, kind) in [("x509_dname", "x509dname"), ("sasl_username", "saslUsername")] {
@@ -270,6 +272,21 @@ mod tests {
                 [DomainEvent::IoError { reason, .. }] => assert_eq!(reason, expected),
                 other => panic!("{other:?}"),
             }
+        }
+    }
+
+    #[test]
+    fn a_client_of_either_protocol_comes_from_a_port() {
+        let client = |name: &str| {
+            qmp::Value::from_iter([
+                ("family".to_owned(), Value::from("ipv6")),
+                ("host".to_owned(), Value::from("::1")),
+                (name.to_owned(), Value::from("40000")),
+            ])
+        };
+        for name in ["service", "port"] {
+            let told = graphics(0, &Value::Null, &client(name));
+            assert_eq!(told.remote, (1, "::1".to_owned(), "40000".to_owned()), "{name}");
         }
     }
 

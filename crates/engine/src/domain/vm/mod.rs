@@ -118,6 +118,8 @@ enum Message {
     Limits(Option<LimitsNote>, oneshot::Sender<Result<(), VirError>>),
     /// A helper of the guest ended.
     HelperEnded(Ended),
+    /// It was started anew (true), or is none of those; or that failed.
+    HelperAgain(Ended, Result<bool, VirError>),
     /// Tell subscribers something about this domain, in order with its other events.
     Tell(DomainEvent),
     /// The guest opened or closed its end of a channel.

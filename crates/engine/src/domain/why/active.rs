@@ -69,8 +69,11 @@ impl Engine {
             Status::Running(_) | Status::Shutoff(_) => {}
         }
         for ended in vm.helpers_ended() {
+            let again =
+                ended.not_again.iter().map(|why| format!(" and was not started anew: {why}"));
+            let (name, pid, again) = (&ended.name, ended.pid, again.collect::<String>());
             found.push(Finding::blocks(
-                format!("its helper '{}' (process {}) ended before it", ended.name, ended.pid),
+                format!("its helper '{name}' (process {pid}) ended before it{again}"),
                 "the device it served is dead: detach and attach that, or start the guest anew",
             ));
         }

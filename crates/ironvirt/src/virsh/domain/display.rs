@@ -51,7 +51,11 @@ fn uri_of(g: xml::Element<'_>, kind: &str, password: bool) -> Option<String> {
     let listen = g.child("listen");
     let port = attr("port").filter(|p| *p != "0" && *p != "-1");
     let tls = attr("tlsPort").filter(|p| *p != "0" && *p != "-1");
-    let socket = attr("socket").or_else(|| listen.and_then(|l| l.attr("socket")));
+    let bus = || attr("address").and_then(|address| address.strip_prefix("unix:path="));
+    let socket = match kind {
+        "dbus" => bus(),
+        _ => attr("socket").or_else(|| listen.and_then(|l| l.attr("socket"))),
+    };
     if port.is_none() && tls.is_none() && socket.is_none() {
         return None;
     }

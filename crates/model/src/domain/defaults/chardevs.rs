@@ -110,15 +110,6 @@ pub(super) fn apply(d: &mut Domain, m: &Machine, ctx: &DefaultsContext<'_>) {
         };
         drop_default_channel(c, &name, ctx);
     }
-    for c in &mut dev.channels {
-        if c.source.kind == CharType::Spicevmc
-            && let Some(t) = c.target.as_mut()
-            && t.name.is_none()
-            && t.kind == Some(CharTargetType::Virtio)
-        {
-            t.name = Some("com.redhat.spice.0".to_owned());
-        }
-    }
 }
 
 /// The part that needs no machine.

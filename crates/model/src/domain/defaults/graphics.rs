@@ -59,11 +59,16 @@ pub(super) fn apply_core(d: &mut Domain, ctx: &DefaultsContext<'_>) {
     primary(dev);
 }
 
-/// A VNC socket in the daemon's own folder was made for an earlier run.
+/// A VNC socket in the daemon's own folder was made for an earlier run, and so was a bus.
 fn drop_generated_sockets(g: &mut Graphics, ctx: &DefaultsContext<'_>) {
     let own = |p: &String| {
         p.strip_prefix(ctx.settings.lib_dir.as_str()).is_some_and(|r| r.starts_with('/'))
     };
+    if g.kind == GraphicsType::Dbus {
+        let run_dir = ctx.settings.channel_dir.strip_suffix("channel").unwrap_or_default();
+        let buses = format!("unix:path={run_dir}dbus/");
+        g.address = g.address.take().filter(|a| run_dir.is_empty() || !a.starts_with(&buses));
+    }
     if g.kind != GraphicsType::Vnc {
         return;
     }
@@ -285,25 +290,22 @@ fn audio_of_environment(ctx: &DefaultsContext<'_>) -> Option<AudioType> {
 fn audio(d: &mut Domain, ctx: &DefaultsContext<'_>) {
     let dev = d.devices_mut();
     if dev.audios.is_empty() {
-        let mut kinds: Vec<AudioType> = Vec::new();
+        // The last display that has to do with sound decides.
+        let mut kind = None;
         for g in &dev.graphics {
-            let kind = match g.kind {
-                GraphicsType::Vnc if ctx.settings.vnc_allow_host_audio => continue,
-                GraphicsType::Vnc | GraphicsType::Rdp => AudioType::None,
-                GraphicsType::Spice => AudioType::Spice,
-                _ => continue,
-            };
-            kinds.push(kind);
+            match g.kind {
+                GraphicsType::Vnc if ctx.settings.vnc_allow_host_audio => kind = None,
+                GraphicsType::Vnc | GraphicsType::Rdp => kind = Some(AudioType::None),
+                GraphicsType::Spice => kind = Some(AudioType::Spice),
+                // The desktop's own.
+                GraphicsType::Sdl | GraphicsType::Desktop => kind = None,
+                GraphicsType::EglHeadless | GraphicsType::Dbus => {}
+            }
         }
         if dev.graphics.is_empty() && !ctx.settings.nographics_allow_host_audio {
-            kinds.push(AudioType::None);
+            kind = Some(AudioType::None);
         }
-        if kinds.is_empty() {
-            kinds.extend(audio_of_environment(ctx));
-        }
-        kinds.sort_by_key(|k| *k != AudioType::Spice);
-        kinds.truncate(1);
-        for kind in kinds {
+        if let Some(kind) = kind.or_else(|| audio_of_environment(ctx)) {
             let driver =
                 if kind == AudioType::Sdl { ctx.settings.sdl_audio_driver.clone() } else { None };
             dev.audios.push(Audio { id: Some(1), kind, driver, ..Audio::default() });

@@ -17,7 +17,9 @@ pub(in crate::qemu) fn choose_paths(domain: &mut Domain, set: &Settings, short_n
         &mut devices.consoles,
         &mut devices.channels,
     ];
-    for source in lists.into_iter().flatten().map(|device| &mut device.source) {
+    let sources = lists.into_iter().flatten().map(|device| &mut device.source);
+    let redirected = devices.redirdevs.iter_mut().map(|device| &mut device.source);
+    for source in sources.chain(redirected) {
         if source.kind == CharType::Tcp {
             for end in source.sources.iter_mut().filter(|end| end.tls.is_none()) {
                 end.tls = Some(if set.chardev_tls.enabled { YesNo::Yes } else { YesNo::No });

@@ -115,6 +115,16 @@ fn graphics(dev: &Devices, out: &mut Faults) {
                     );
                 }
             }
+            GraphicsType::Dbus => {
+                let wanted = g.audio.as_ref().map(|audio| Some(audio.id));
+                let found = dev.audios.iter().find(|a| wanted == Some(a.id));
+                if found.is_some_and(|a| a.kind != AudioType::Dbus) {
+                    out.unsupported(
+                        "domain.graphics-audio",
+                        "The associated audio is not of 'dbus' kind.",
+                    );
+                }
+            }
             _ => {}
         }
     }

@@ -5,6 +5,7 @@ use diag::Diagnostic;
 use super::Faults;
 use crate::capabilities::host::HostFacts;
 use crate::capabilities::qemu::{Accel, QemuCaps};
+use crate::domain::devices::graphics::GraphicsType;
 use crate::domain::devices::tpm::TpmBackendType;
 use crate::domain::os::OsTypeName;
 use crate::domain::{Domain, VirtType};
@@ -85,6 +86,21 @@ pub fn validate_host(d: &Domain, facts: &HostFacts) -> Vec<Diagnostic> {
             out.unsupported(
                 "host.tpm-version",
                 format!("TPM version '{version}' is not supported"),
+            );
+        }
+    }
+    out.list
+}
+
+/// Checks what the daemon's settings do not allow: `spice_tls` is whether SPICE may be encrypted.
+pub fn validate_settings(d: &Domain, spice_tls: bool) -> Vec<Diagnostic> {
+    let mut out = Faults::of_qemu();
+    for g in d.devices.iter().flat_map(|v| &v.graphics) {
+        let port = g.tls_port.is_some_and(|port| port > 0);
+        if g.kind == GraphicsType::Spice && port && !spice_tls {
+            out.unsupported(
+                "host.spice-tls",
+                "spice TLS port set in XML configuration, but TLS is disabled in qemu.conf",
             );
         }
     }
