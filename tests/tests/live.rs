@@ -179,3 +179,35 @@ fn processors_that_may_go_come_as_devices_at_a_start() {
     daemon.virsh("start plugged").fails_with(&[words]);
     daemon.virsh("undefine plugged").ok();
 }
+
+/// A running guest whose definition was taken away keeps the last one, until it ends or is defined
+/// again: what it would have been started with next.
+#[test]
+fn an_undefined_guest_shows_what_was_stored_last() {
+    let daemon = Daemon::start();
+    let xml = domains::boot_sector(&daemon, "kept");
+    let uuid = "<uuid>7a7f1f6e-1111-4222-8333-444455556666</uuid>";
+    let titled =
+        |title: &str| xml.replacen("</name>", &format!("</name>{uuid}<title>{title}</title>"), 1);
+    let title = |words: &str| {
+        let shown = daemon.virsh(&format!("dumpxml kept {words}")).ok();
+        let (_, rest) = shown.split_once("<title>").expect("a title");
+        rest.split_once('<').map(|(title, _)| title.to_owned()).unwrap_or_default()
+    };
+    daemon.define(&titled("first")).ok();
+    daemon.virsh("start kept").ok();
+    daemon.define(&titled("second")).ok();
+    let stored = daemon.virsh("dumpxml kept --inactive").ok();
+    daemon.virsh("undefine kept").ok();
+    assert!(daemon.virsh("list --transient --name").ok().contains("kept"));
+    assert_eq!(daemon.virsh("dumpxml kept --inactive").ok(), stored);
+    assert_eq!((title(""), title("--inactive")), ("first".to_owned(), "second".to_owned()));
+    // Nothing can be stored for it.
+    daemon.virsh("setmem kept 20000 --config").fails_with(&["transient"]);
+    daemon.define(&titled("third")).ok();
+    assert_eq!((title(""), title("--inactive")), ("first".to_owned(), "third".to_owned()));
+    daemon.virsh("undefine kept").ok();
+    assert_eq!((title(""), title("--inactive")), ("first".to_owned(), "third".to_owned()));
+    daemon.virsh("destroy kept").ok();
+    daemon.virsh("dominfo kept").failed();
+}

@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::Signal;
 use tests::saving::{self, SlowPacker, SmallDisk};
-use tests::{Daemon, domains, guests, paths, processes, wait};
+use tests::{Daemon, domains, guests, paths, plugging, processes, wait};
 
 const MANAGED: &str = "var/lib/libvirt/qemu/save";
 
@@ -123,6 +123,75 @@ fn a_guest_is_restored_as_it_was_or_as_told() {
     daemon.virsh(&format!("restore {image}")).ok();
     daemon.virsh("managedsave g").fails_with(&["cannot do managed save for transient domain"]);
     saving::assert_continued(&daemon, "g");
+}
+
+/// What a guest has that its definition did not have at its start comes back with its state.
+#[test]
+fn trays_and_processors_are_restored_as_they_were() {
+    let daemon = Daemon::start();
+    let iso = daemon.write("images/one.iso", vec![0; 1 << 16]);
+    let drive = format!(
+        "<disk type='file' device='cdrom'><source file='{}'/><target dev='hdc' bus='ide'/>\
+         <readonly/></disk></devices>",
+        iso.display()
+    );
+    let vcpus = "<vcpu current='2'>4</vcpu><vcpus>\
+        <vcpu id='0' enabled='yes' hotpluggable='no'/><vcpu id='1' enabled='no' hotpluggable='yes'/>\
+        <vcpu id='2' enabled='yes' hotpluggable='yes'/><vcpu id='3' enabled='no' hotpluggable='yes'/>\
+        </vcpus><os>";
+    let xml = domains::boot_sector(&daemon, "g").replacen("<os>", vcpus, 1).replacen(
+        "</devices>",
+        &drive,
+        1,
+    );
+    saving::start(&daemon, "g", &xml);
+    daemon.virsh("setvcpu g 3 --enable --live").ok();
+    let ask = |question: &str| plugging::qmp(&daemon, "g", question);
+    let open = r#"{"execute":"blockdev-open-tray","arguments":{"id":"ide0-1-0","force":true}}"#;
+    ask(open);
+    let told = "<target dev='hdc' bus='ide' tray='open'/>";
+    let shows = |open: bool| (daemon.virsh("dumpxml g").ok().contains(told) == open).then_some(());
+    wait::until("the tray to be told of", || shows(true));
+    let processors = || {
+        let list = ask(r#"{"execute":"query-cpus-fast"}"#);
+        let list = list["return"].as_array().expect("a list").clone();
+        list.iter().filter_map(|cpu| Some(cpu["qom-path"].as_str()?.to_owned())).collect::<Vec<_>>()
+    };
+    let before = processors();
+    assert_eq!(before.len(), 3, "{before:?}");
+    let image = image_path(&daemon, "image");
+    let restore = format!("restore {image}");
+    for (save, back) in
+        [(format!("save g {image}"), restore.as_str()), ("managedsave g".to_owned(), "start g")]
+    {
+        daemon.virsh(&save).ok();
+        daemon.virsh(back).ok();
+        // At once: the state is complete when the call returns.
+        assert!(shows(true).is_some(), "{save}");
+        assert_eq!(plugging::in_drive(&daemon, "g"), (told_iso(&iso), told_iso(&iso), true));
+        assert_eq!(processors(), before, "{save}");
+        let xml = daemon.virsh("dumpxml g").ok();
+        for vcpu in [
+            "<vcpu placement='static' current='3'>4</vcpu>",
+            "<vcpu id='1' enabled='no' hotpluggable='yes'/>",
+            "<vcpu id='2' enabled='yes' hotpluggable='yes' order='2'/>",
+            "<vcpu id='3' enabled='yes' hotpluggable='yes' order='3'/>",
+        ] {
+            assert!(xml.contains(vcpu), "{save}: {xml}");
+        }
+        saving::assert_continued(&daemon, "g");
+    }
+    // A tray that closes is told of, too.
+    ask(r#"{"execute":"blockdev-close-tray","arguments":{"id":"ide0-1-0"}}"#);
+    wait::until("the tray to be closed", || shows(false));
+    daemon.virsh("destroy g").ok();
+    // The next boot has what the definition says.
+    daemon.virsh("start g").ok();
+    assert_eq!(processors().len(), 2);
+}
+
+fn told_iso(iso: &std::path::Path) -> Option<String> {
+    Some(iso.display().to_string())
 }
 
 #[test]

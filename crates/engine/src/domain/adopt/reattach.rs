@@ -265,6 +265,7 @@ impl Engine {
             status_file: status,
             fake_reboot,
             found: Some(matches!(now, lifecycle::Status::Running(_))),
+            loads: false,
             missed: missed(before, &run_state, policy),
             undo,
             made,

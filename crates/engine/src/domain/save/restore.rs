@@ -7,6 +7,7 @@ use super::{checked_channels, outgoing};
 use crate::domain::record::Domain;
 use crate::domain::start::{StartOptions, already_active};
 use crate::domain::stored::define::uuid_of;
+use crate::domain::vm::look::{self, Look};
 use crate::domain::vm::{EndReason, Vm};
 use crate::engine::Engine;
 use crate::events::{DomainEvent, DomainRef};
@@ -124,6 +125,8 @@ impl Engine {
         let runs = !options.paused && incoming.running.unwrap_or(incoming.header.running);
         let taken_up = async {
             self.load(&vm, incoming).await?;
+            // What the guest holds came with its state, and no event told.
+            look::again(Arc::clone(&vm), Arc::clone(domain), Look::Missed).await;
             // From here on the guest is what QEMU holds. Whoever finds the note knows that the
             // image is of the past; written before the guest runs, for then its disks change.
             if managed && let Some(file) = identity(&path) {

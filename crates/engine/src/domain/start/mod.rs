@@ -28,7 +28,7 @@ use super::vm::{self, ActorParts, EndReason};
 use crate::domain::adopt::status::{Pending, Sidecar, StatusFile};
 use crate::domain::start::launch::{Launch, Launched, NotLaunched, WriteDown};
 use crate::domain::stored::define::uuid_of;
-use crate::domain::tuning::boot_cpus::boot_cpus_come_first;
+use crate::domain::tuning::boot_cpus::{self, boot_cpus_come_first};
 use crate::engine::Engine;
 use crate::events::{DomainEvent, DomainRef};
 use diag::{ErrorCode, ErrorDomain, VirError};
@@ -399,6 +399,16 @@ impl Engine {
         if let Some(incoming) = incoming {
             return self.take_up(domain, options, incoming).await;
         }
+        if let Some(vm) = domain.vm()
+            && domain
+                .snapshot()
+                .live
+                .as_ref()
+                .is_some_and(|live| boot_cpus::has_plugged(&live.definition))
+        {
+            // Now it is complete.
+            vm.settle(Status::Paused(PausedReason::User)).await;
+        }
         if !options.paused {
             self.first_run(domain, &resume).await?;
         } else {
@@ -498,8 +508,9 @@ impl Engine {
         status_file.set_pid(pid);
         status_file.set_definition(&definition);
         status_file.set_vcpu_threads(observed.vcpu_threads.values().copied().collect());
-        // A QEMU without a state is of no use to whoever finds it.
-        let found = if loads { status } else { Status::Paused(PausedReason::User) };
+        // A QEMU without a state, or without processors, is of no use to whoever finds it.
+        let unfinished = loads || boot_cpus::has_plugged(&definition);
+        let found = if unfinished { status } else { Status::Paused(PausedReason::User) };
         status_file.set_status(found);
         if let Err(error) = status_file.write() {
             let _ = launched.process.kill();
@@ -529,6 +540,7 @@ impl Engine {
             status_file,
             fake_reboot: false,
             found: None,
+            loads,
             missed: None,
             undo,
             made,

@@ -22,6 +22,11 @@ fn is_plugged(entry: &VcpuEntry) -> bool {
     entry.enabled == YesNo::Yes && entry.hotpluggable == Some(YesNo::Yes)
 }
 
+/// Whether a guest has virtual CPUs from its start that it may give back.
+pub(in crate::domain) fn has_plugged(definition: &Definition) -> bool {
+    list(definition).iter().any(is_plugged)
+}
+
 /// Refuses virtual CPUs that must be there from the start behind one that is not.
 pub(in crate::domain) fn boot_cpus_come_first(definition: &Definition) -> Result<(), VirError> {
     let fixed = |entry: &&VcpuEntry| entry.enabled == YesNo::Yes && !is_plugged(entry);
@@ -74,7 +79,7 @@ impl Engine {
         domain: &Arc<Domain>,
     ) -> Result<(), VirError> {
         let definition = live_definition(domain)?;
-        if !list(&definition).iter().any(is_plugged) {
+        if !has_plugged(&definition) {
             return Ok(());
         }
         let vm = super::running(domain)?;

@@ -74,6 +74,8 @@ pub(in crate::domain) struct ActorParts {
     pub fake_reboot: bool,
     /// The guest was there before us, and ran (or not).
     pub found: Option<bool>,
+    /// Its state comes from an image: only then QEMU can be asked for it.
+    pub loads: bool,
     /// What the guest did while no daemon listened.
     pub missed: Option<GuestEvent>,
     pub undo: Vec<Undo>,
@@ -131,7 +133,7 @@ pub(in crate::domain) fn spawn(parts: ActorParts) -> Arc<Vm> {
         look_at: None,
     };
     let runtime = actor.engine.runtime().clone();
-    if parts.found.is_none() {
+    if parts.found.is_none() && !parts.loads {
         runtime.spawn(look::again(Arc::clone(&vm), Arc::clone(&actor.domain), Look::Fresh));
     }
     runtime.spawn(actor.run(parts.missed, parts.events, messages));
