@@ -4,7 +4,7 @@
 //! not installed or the user is not root.
 
 use tests::on_host::{LIBVIRTD, Running, virsh};
-use tests::{domains, guests, namespace, paths, tool, wait};
+use tests::{domains, guests, namespace, paths, plugging, tool, wait};
 
 /// Runs `body` on private copies of libvirt's folders, or skips.
 fn on_libvirts_paths(test: &str, body: impl FnOnce()) {
@@ -105,6 +105,53 @@ fn a_running_guest_is_taken_over_and_handed_back() {
         assert_eq!(virsh("domid moving").ok(), id);
         assert_eq!(virsh("domstate moving --reason").ok().trim(), "paused (user)");
         virsh("destroy moving").ok();
+        daemon.stop();
+    });
+}
+
+#[test]
+fn notes_of_an_earlier_run_are_not_believed() {
+    on_libvirts_paths("notes_of_an_earlier_run_are_not_believed", || {
+        let daemon = Running::ours();
+        define("again");
+        virsh("start again").ok();
+        daemon.stop();
+
+        let daemon = Running::libvirtd();
+        virsh("destroy again").ok();
+        virsh("start again").ok();
+        let id = virsh("domid again").ok();
+        daemon.stop();
+
+        let daemon = Running::ours();
+        assert_eq!(virsh("domid again").ok(), id);
+        assert_eq!(virsh("domstate again --reason").ok().trim(), "running (booted)");
+        virsh("destroy again").ok();
+        daemon.stop();
+    });
+}
+
+/// A disk that libvirtd lent to a guest of ours is given back when the guest ends under us.
+#[test]
+fn a_disk_that_the_other_plugged_in_is_given_back() {
+    on_libvirts_paths("a_disk_that_the_other_plugged_in_is_given_back", || {
+        let image = std::path::Path::new("/var/lib/libvirt/images/later.img");
+        std::fs::create_dir_all("/var/lib/libvirt/images").expect("a folder");
+        std::fs::write(image, vec![0; 1 << 16]).expect("an image");
+        let daemon = Running::ours();
+        define("lent");
+        virsh("start lent").ok();
+        daemon.stop();
+
+        let daemon = Running::libvirtd();
+        let words = format!("attach-disk lent {} vdb --live", image.display());
+        virsh(&words).ok();
+        assert!(!plugging::is_mine(image));
+        daemon.stop();
+
+        let daemon = Running::ours();
+        virsh("destroy lent").ok();
+        wait::until("the image to be given back", || plugging::is_mine(image).then_some(()));
         daemon.stop();
     });
 }

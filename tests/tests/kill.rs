@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tests::killing::Kills;
-use tests::{Daemon, domains, groups, processes, truth, wait};
+use tests::{Daemon, domains, groups, plugging, processes, truth, wait};
 
 /// The commands of one round, as one virsh call; it prints a line for each that was acknowledged.
 fn round(name: &str, xml: &str) -> String {
@@ -81,6 +81,17 @@ fn assert_limited(daemon: &Daemon, what: &str) {
     assert!(found.is_some(), "{what}: {}\n{}", seen.join("\n"), daemon.log());
 }
 
+/// Panics unless the disks of guests that do not run are their owner's again.
+fn assert_given_back(daemon: &Daemon, names: &[&str], what: &str) {
+    let seen = wait::until_some(wait::PATIENCE, || {
+        let running: Vec<_> = daemon.qemus().into_iter().map(guest_name).collect();
+        let mut idle = names.iter().filter(|name| !running.iter().any(|there| there == *name));
+        idle.all(|name| plugging::is_mine(&daemon.path(&format!("images/{name}.img"))))
+            .then_some(())
+    });
+    assert!(seen.is_some(), "{what}: a disk is still QEMU's\n{}", daemon.log());
+}
+
 /// The name in QEMU's `-name guest=NAME,…`.
 fn guest_name(pid: i32) -> String {
     let words = processes::command_line(pid);
@@ -126,7 +137,9 @@ fn a_kill_at_any_moment_loses_nothing() {
             assert!(known.contains(name), "kill {kill} (seed {seed}) lost {name}; {known:?}");
         }
         assert_no_orphans(&daemon, kill);
-        assert_limited(&daemon, &format!("after kill {kill} (seed {seed})"));
+        let what = format!("after kill {kill} (seed {seed})");
+        assert_limited(&daemon, &what);
+        assert_given_back(&daemon, &names, &what);
         assert!(witness.iter().all(|&pid| processes::is_running(pid)), "kill {kill}: the witness");
         // What the next round does with a guest in any state must work too.
         if kills.random.below(3) == 0 && listed(&daemon, "").iter().any(|name| name == names[turn])

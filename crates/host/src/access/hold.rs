@@ -35,6 +35,12 @@ impl Held {
     }
 }
 
+/// Which file a path leads to; none where there is none.
+pub fn id_of(path: &Path) -> Option<FileId> {
+    let found = std::fs::metadata(path).ok()?;
+    Some(FileId { device: found.dev(), inode: found.ino() })
+}
+
 /// A name in a folder that is held: what is made, opened or removed at its path is in that folder,
 /// whatever becomes of the folders above.
 #[derive(Debug)]

@@ -6,6 +6,6 @@ mod hold;
 mod owner;
 mod rehearse;
 
-pub use hold::{Expected, FileId, OpenMode, Place, hand_over, make_parents, open, place};
-pub use owner::{AccessError, Claim, Owner, claim, release};
+pub use hold::{Expected, FileId, OpenMode, Place, hand_over, id_of, make_parents, open, place};
+pub use owner::{AccessError, Claim, Owner, claim, claims, release};
 pub use rehearse::{Denial, DenialReason, Identity, Want, rehearse};

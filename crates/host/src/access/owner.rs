@@ -172,6 +172,11 @@ pub fn release(
     release_held(&held.path(), fallback).map_err(|error| error.of(path))
 }
 
+/// How many guests a file is lent to by what is recorded on it.
+pub fn claims(path: &Path) -> usize {
+    Record::read(path).map_or(0, |record| usize::try_from(record.count).unwrap_or(usize::MAX))
+}
+
 /// The same with a path that always means the same file.
 fn release_held(path: &Path, fallback: Option<Owner>) -> Result<Option<Owner>, AccessError> {
     let _lock = lock(path)?;

@@ -5,7 +5,7 @@ use crate::domain::agent::link::AgentPatience;
 use crate::domain::devices::blockjobs::BlockJob;
 use crate::domain::record::{Domain, Live};
 use crate::domain::save::{SaveNote, forget_unfinished, go_on};
-use crate::domain::start::teardown;
+use crate::domain::start::{foreign, teardown};
 use crate::domain::view::power_policy;
 use crate::domain::vm::look::{self, Look};
 use crate::domain::vm::{self, ActorParts};
@@ -30,6 +30,9 @@ const MONITOR_DEADLINE: Duration = Duration::from_secs(5);
 /// How long the start of the daemon waits for one guest; the others are served from then on.
 const START_PATIENCE: Duration = Duration::from_secs(1);
 
+/// How long the start of the daemon waits for what is taken back of starts that were cut short.
+const CUT_START_PATIENCE: Duration = Duration::from_secs(10);
+
 /// How long a QEMU that is to be destroyed without a monitor has between SIGTERM and SIGKILL.
 const TERM_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -48,9 +51,11 @@ impl Engine {
         for task in waiting {
             let _ = task.await;
         }
+        // With storage that hangs it is left to the next start of the daemon.
+        let _ = tokio::time::timeout(CUT_START_PATIENCE, self.take_back_cut_starts()).await;
     }
 
-    fn status_paths(&self) -> Vec<PathBuf> {
+    pub(super) fn status_paths(&self) -> Vec<PathBuf> {
         let Ok(entries) = std::fs::read_dir(self.layout.qemu_run()) else { return Vec::new() };
         let mut paths: Vec<_> = entries
             .flatten()
@@ -74,13 +79,12 @@ impl Engine {
             }
             Err(_) => return,
         };
-        let sidecar = status.read_sidecar();
-        let process = find_process(&status, sidecar.as_ref());
+        let (process, sidecar) = find_process(&status);
         let (undo, made) = match &sidecar {
-            Some(sidecar) => (sidecar.undo.clone(), sidecar.made.clone()),
+            Some(sidecar) => to_take_back(&status, sidecar).await,
             None => {
                 let pid = process.as_ref().map_or(0, Process::pid);
-                crate::domain::start::foreign::undo(&self, status.content(), pid)
+                foreign::undo(&self, status.content(), pid)
             }
         };
         let pending = sidecar.as_ref().map(|sidecar| sidecar.pending.clone()).unwrap_or_default();
@@ -290,25 +294,50 @@ struct Guest {
     pending: Pending,
 }
 
-/// The process of a status file, if it is still that process.
-fn find_process(status: &StatusFile, sidecar: Option<&Sidecar>) -> Option<Process> {
+/// What is taken back at the end of a guest that we started.
+async fn to_take_back(status: &StatusFile, sidecar: &Sidecar) -> (Vec<Undo>, teardown::Made) {
+    let noted = (sidecar.undo.clone(), sidecar.made.clone());
+    let (status, (mut undo, mut made)) = (status.clone(), noted.clone());
+    let found = tokio::task::spawn_blocking(move || {
+        foreign::lent_meanwhile(status.content(), &mut undo, &mut made);
+        (undo, made)
+    });
+    // Storage that hangs holds up nobody.
+    match tokio::time::timeout(START_PATIENCE, found).await {
+        Ok(Ok(found)) => found,
+        _ => noted,
+    }
+}
+
+/// The process of a status file, if it is still that process, and what only we know of it.
+fn find_process(status: &StatusFile) -> (Option<Process>, Option<Sidecar>) {
     let pid = status.content().pid;
+    let sidecar = status.read_sidecar().filter(|sidecar| sidecar.pid == pid);
     if pid == 0 {
-        return None;
+        return (None, sidecar);
     }
-    match sidecar {
-        Some(sidecar) => Process::reopen(pid, sidecar.start_time).ok().flatten(),
-        None => {
-            // A pid alone proves nothing: the process must be the one that was started under
-            // this name.
-            let command = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-            let wanted = format!("guest={}", status.content().name);
-            let named = command
-                .split(|byte| *byte == 0)
-                .any(|argument| String::from_utf8_lossy(argument).starts_with(&wanted));
-            if named { Process::open(pid).ok() } else { None }
-        }
+    if let Some(known) = &sidecar
+        && let Some(process) = Process::reopen(pid, known.start_time).ok().flatten()
+    {
+        return (Some(process), sidecar);
     }
+    // Another daemon started it. A pid alone proves nothing: the process must be the one that was
+    // started under this name.
+    let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let mut arguments = command.split(|byte| *byte == 0).map(String::from_utf8_lossy);
+    let named = arguments.any(|argument| is_name_of(&argument, &status.content().name));
+    match named.then(|| Process::open(pid).ok()).flatten() {
+        Some(process) => (Some(process), None),
+        None => (None, sidecar),
+    }
+}
+
+/// Whether an argument is that of QEMU's `-name` for a guest. A comma within a name stands twice.
+fn is_name_of(argument: &str, guest: &str) -> bool {
+    let wanted = format!("guest={}", guest.replace(',', ",,"));
+    argument
+        .strip_prefix(&wanted)
+        .is_some_and(|rest| rest.is_empty() || (rest.starts_with(',') && !rest.starts_with(",,")))
 }
 
 /// Has QEMU forget jobs that ended while no daemon listened, before anybody asks it for its nodes:
@@ -369,6 +398,20 @@ fn missed(before: Status, run_state: &str, policy: PowerPolicy) -> Option<GuestE
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_guest_is_known_by_its_whole_name() {
+        for (argument, guest, expected) in [
+            ("guest=a,debug-threads=on", "a", true),
+            ("guest=a", "a", true),
+            ("guest=ab,debug-threads=on", "a", false),
+            ("guest=a,,b,debug-threads=on", "a,b", true),
+            ("guest=a,,b,debug-threads=on", "a", false),
+            ("a", "a", false),
+        ] {
+            assert_eq!(is_name_of(argument, guest), expected, "{argument} {guest}");
+        }
+    }
 
     #[test]
     fn qemu_is_believed_about_the_state_and_the_file_about_the_reason() {

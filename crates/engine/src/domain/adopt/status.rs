@@ -35,7 +35,7 @@ const FILE_MAX: usize = 16 << 20;
 
 /// How the name of our own file ends: no longer than what libvirt's writes add to a name, so that
 /// every name which libvirt can start can be started.
-const SIDECAR: &str = "ivirt";
+pub(super) const SIDECAR: &str = "ivirt";
 
 /// The status of one running domain and where it is written.
 #[derive(Clone, Debug)]
@@ -78,6 +78,9 @@ pub(in crate::domain) struct StatusContent {
 /// What only our own daemon keeps.
 #[derive(Clone, Debug, Default)]
 pub(in crate::domain) struct Sidecar {
+    /// QEMU's process; 0 while there is none. The status file of another one is of a later run of the
+    /// guest, which another daemon started: nothing of what is here is true of that.
+    pub pid: u32,
     /// The process's start time, which with the pid identifies it.
     pub start_time: u64,
     /// What to take back when the guest stops.
@@ -299,8 +302,7 @@ impl StatusFile {
 
     /// Reads what only we keep; none where libvirtd started the guest.
     pub fn read_sidecar(&self) -> Option<Sidecar> {
-        let bytes = files::read_own(&self.path.with_extension(SIDECAR), FILE_MAX).ok()?;
-        Sidecar::parse(&bytes)
+        Sidecar::read(&self.path.with_extension(SIDECAR))
     }
 
     /// Removes the files of a domain that no longer runs.
@@ -453,6 +455,11 @@ fn nothing_else(last_node: u32) -> DomStatus {
 const AGENT_WAITS: i32 = -2;
 
 impl Sidecar {
+    /// Reads such a file; none where there is none, or it cannot be understood.
+    pub fn read(path: &Path) -> Option<Self> {
+        Self::parse(&files::read_own(path, FILE_MAX).ok()?)
+    }
+
     fn json(&self) -> String {
         let undo: Vec<_> = self.undo.iter().map(undo_to_json).collect();
         let lent = self.made.lent.as_ref().map(|lent| {
@@ -460,6 +467,7 @@ impl Sidecar {
             files.collect::<BTreeMap<_, _>>()
         });
         serde_json::json!({
+            "pid": self.pid,
             "start_time": self.start_time,
             "undo": undo,
             "created": self.made.created,
@@ -501,6 +509,7 @@ impl Sidecar {
         let undo = value.get("undo")?.as_array()?;
         let held = value.get("held").and_then(serde_json::Value::as_array);
         Some(Self {
+            pid: u32::try_from(value.get("pid")?.as_u64()?).ok()?,
             start_time: value.get("start_time")?.as_u64()?,
             undo: undo.iter().map(undo_from_json).collect::<Option<_>>()?,
             made,
@@ -587,13 +596,15 @@ mod tests {
         let held = Held { nodes: vec!["libvirt-2-storage".into()], undo: undo.clone() };
         let pending = Pending { note, held: vec![held], ..Pending::default() };
         let sidecar = Sidecar {
+            pid: 7,
             start_time: 42,
             undo: undo.clone(),
             made: made.clone(),
             pending: pending.clone(),
         };
         let read = Sidecar::parse(sidecar.json().as_bytes()).expect("own format");
-        assert_eq!((read.start_time, read.undo, read.pending), (42, undo, pending));
+        assert_eq!((read.pid, read.start_time), (7, 42));
+        assert_eq!((read.undo, read.pending), (undo, pending));
         assert_eq!(read.made.ports.len(), 1);
         assert_eq!((read.made.lent, read.made.cgroup), (made.lent, made.cgroup));
         assert!(Sidecar::parse(b"{").is_none());

@@ -14,7 +14,7 @@ mod inputs;
 mod inventory;
 mod media;
 mod note;
-mod plug;
+pub(in crate::domain) mod plug;
 mod recover;
 mod rehearse;
 mod release;

@@ -22,7 +22,7 @@ use plan::qemu::{InUse, observe_plugged, plug, settle_device};
 use plan::{Action, PlugPlan, Step, Undo};
 use qmp::Value;
 use std::collections::BTreeMap;
-use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::Arc;
 
 /// A device of a definition and how it comes.
@@ -246,14 +246,13 @@ impl Engine {
 
 /// Which files a plan lends: written down before, so that a daemon which dies meanwhile leaves
 /// word. To give back a file that was not lent changes nothing.
-pub(super) fn lends(steps: &[Step]) -> BTreeMap<String, FileId> {
+pub(in crate::domain) fn lends(steps: &[Step]) -> BTreeMap<String, FileId> {
     let grants = steps.iter().filter_map(|step| match &step.action {
         Action::Grant(grant) if grant.owner.is_some() => Some(grant),
         _ => None,
     });
     let ids = grants.filter_map(|grant| {
-        let file = std::fs::metadata(&grant.path).ok()?;
-        Some((grant.path.clone(), FileId { device: file.dev(), inode: file.ino() }))
+        Some((grant.path.clone(), host::access::id_of(Path::new(&grant.path))?))
     });
     ids.collect()
 }

@@ -79,6 +79,29 @@ pub(in crate::domain) fn undo(
     (undo, made)
 }
 
+/// Adds to the undos of a guest that we started the disks which another daemon plugged in meanwhile: it
+/// lent their images to QEMU's user and left the record on them.
+pub(in crate::domain) fn lent_meanwhile(
+    content: &StatusContent,
+    undo: &mut Vec<Undo>,
+    made: &mut Made,
+) {
+    let Some(lent) = &mut made.lent else { return };
+    let disks = content.definition.devices.iter().flat_map(|devices| &devices.disks);
+    // Of others nothing is recorded, and they are not given back.
+    let own = disks.filter(|disk| !disk.readonly && !disk.shareable);
+    for path in own.filter_map(crate::domain::view::source_path) {
+        let step = Undo::RestoreOwner(path.to_owned());
+        if undo.contains(&step) || host::access::claims(Path::new(path)) == 0 {
+            continue;
+        }
+        if let Some(file) = host::access::id_of(Path::new(path)) {
+            lent.insert(path.to_owned(), file);
+            undo.insert(0, step);
+        }
+    }
+}
+
 fn short_name(lib_dir: &str) -> Option<&str> {
     Path::new(lib_dir).file_name()?.to_str()?.strip_prefix("domain-")
 }

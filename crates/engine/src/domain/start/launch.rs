@@ -3,10 +3,12 @@
 //! A plan makes all choices; here each step is done in order, what it yields is kept under its
 //! name, and when one fails, everything done so far is taken back, last first.
 
+use crate::domain::adopt::status::{Pending, Sidecar, StatusFile};
+use crate::domain::devices::plug::lends;
 use crate::domain::start::qemu_log;
 use crate::domain::start::results::Results;
 use crate::domain::start::steps;
-use crate::domain::start::teardown;
+use crate::domain::start::teardown::{self, Made};
 use crate::engine::Engine;
 use crate::hooks::GuestHook;
 use crate::ports::is_free;
@@ -15,7 +17,7 @@ use host::monitor::{Connected, Monitor, MonitorError};
 use host::process::Process;
 use host::spawn::{SpawnError, Started};
 use lifecycle::ShutoffReason;
-use plan::{Action, Exec, LaunchPlan, QmpCommand};
+use plan::{Action, Exec, LaunchPlan, QmpCommand, Step, Undo};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,9 +67,29 @@ impl From<VirError> for NotLaunched {
 /// How QEMU says that somebody listens there.
 const PORT_IN_USE: &str = "Address already in use";
 
-/// What the daemon does between "the process exists" and "it may go on": write it down.
-pub(in crate::domain) type WriteDown =
-    Arc<dyn Fn(u32, u64, teardown::Made) -> Result<(), VirError> + Send + Sync>;
+/// What is written down of a start, so that nothing of it is left when the daemon is killed.
+#[derive(Clone)]
+pub(in crate::domain) struct Notes {
+    pub status: StatusFile,
+    /// What is taken back when the guest stops.
+    pub undo: Vec<Undo>,
+}
+
+impl Notes {
+    /// Before the first step: what the steps may do. No status file tells of a guest yet.
+    fn begin(&self, undo: Vec<Undo>, steps: &[Step]) -> Result<(), VirError> {
+        let made = Made { lent: Some(lends(steps)), ..Made::default() };
+        self.status.write_sidecar(&Sidecar { undo, made, ..Sidecar::default() })
+    }
+
+    /// Between "the process exists" and "it may go on".
+    fn process(mut self, pid: u32, start_time: u64, made: Made) -> Result<(), VirError> {
+        self.status.set_pid(pid);
+        let sidecar =
+            Sidecar { pid, start_time, undo: self.undo, made, pending: Pending::default() };
+        self.status.write_sidecar(&sidecar).and_then(|()| self.status.write())
+    }
+}
 
 impl Launch {
     pub fn new(engine: &Arc<Engine>, name: &Arc<str>, plan: LaunchPlan) -> Self {
@@ -87,10 +109,10 @@ impl Launch {
     /// Does everything up to a stopped QEMU. On an error everything is taken back.
     pub async fn run(
         mut self,
-        write_down: &WriteDown,
+        notes: &Notes,
         mut abort: watch::Receiver<bool>,
     ) -> Result<Launched, NotLaunched> {
-        let result = self.attempt(write_down, &mut abort).await;
+        let result = self.attempt(notes, &mut abort).await;
         match result {
             Ok(connected) => match self.process.take() {
                 Some(process) => {
@@ -108,7 +130,7 @@ impl Launch {
 
     async fn attempt(
         &mut self,
-        write_down: &WriteDown,
+        notes: &Notes,
         abort: &mut watch::Receiver<bool>,
     ) -> Result<Connected, VirError> {
         let exec_at = self
@@ -121,7 +143,7 @@ impl Launch {
         // The exec helper loads while the steps are done.
         let engine = Arc::clone(&self.engine);
         let starting = crate::blocking(move || Ok(host::spawn::start(engine.exec_helper())));
-        let (started, prepared) = tokio::join!(starting, self.prepare_steps(exec_at));
+        let (started, prepared) = tokio::join!(starting, self.prepare_steps(exec_at, notes));
         let started = started?;
         if let Ok(started) = &started {
             self.helper = Some((started.pid(), started.start_time()));
@@ -130,7 +152,7 @@ impl Launch {
         self.hook(GuestHook::Start, abort).await?;
         let connected = tokio::select! {
             biased;
-            result = self.exec_and_greet(exec_at, started, write_down) => result?,
+            result = self.exec_and_greet(exec_at, started, notes) => result?,
             _ = abort.wait_for(|abort| *abort) => return Err(aborted(&self.name)),
         };
         self.hook(GuestHook::Started, abort).await?;
@@ -156,8 +178,10 @@ impl Launch {
     }
 
     /// The steps before the exec touch files: on a thread that may block.
-    async fn prepare_steps(&mut self, count: usize) -> Result<(), VirError> {
+    async fn prepare_steps(&mut self, count: usize, notes: &Notes) -> Result<(), VirError> {
         let steps = self.plan.steps.get(..count).unwrap_or_default().to_vec();
+        let undo = self.plan.rollback(count).into_iter().cloned().collect();
+        let notes = notes.clone();
         let engine = Arc::clone(&self.engine);
         let mut results = std::mem::take(&mut self.results);
         results.lock_owner = self.engine.lock_owner(&self.plan.live);
@@ -172,6 +196,7 @@ impl Launch {
         let (results, done, outcome) = crate::blocking(move || {
             let mut done = 0;
             let mut outcome = Ok(());
+            notes.begin(undo, &steps)?;
             for step in &steps {
                 match steps::perform(&engine, &name, step, &mut results) {
                     Ok(()) => done += 1,
@@ -199,7 +224,7 @@ impl Launch {
         &mut self,
         exec_at: usize,
         started: Result<Started, SpawnError>,
-        write_down: &WriteDown,
+        notes: &Notes,
     ) -> Result<Connected, VirError> {
         let Some(Action::Exec(exec)) = self.plan.steps.get(exec_at).map(|step| &step.action) else {
             return Err(VirError::internal("a plan without an exec step"));
@@ -210,10 +235,11 @@ impl Launch {
         let spec = self.results.spawn_spec(&self.engine, &exec)?;
         let mut prepared = started.hand_over(spec).await.map_err(|error| fault(self, error))?;
         // The process may only go on once a file knows of it. Written while it gets ready.
-        let (write, made) = (Arc::clone(write_down), self.results.made());
+        let (notes, made) = (notes.clone(), self.results.made());
         let (pid, start_time) = (prepared.pid(), prepared.start_time());
-        let writing =
-            self.writing.insert(tokio::task::spawn_blocking(move || write(pid, start_time, made)));
+        let writing = self
+            .writing
+            .insert(tokio::task::spawn_blocking(move || notes.process(pid, start_time, made)));
         let written = writing.await;
         self.writing = None;
         let ready = prepared.ready().await;

@@ -25,8 +25,8 @@ use super::record::{Domain, Live};
 use super::save::Incoming;
 use super::view::power_policy;
 use super::vm::{self, ActorParts, EndReason};
-use crate::domain::adopt::status::{Pending, Sidecar, StatusFile};
-use crate::domain::start::launch::{Launch, Launched, NotLaunched, WriteDown};
+use crate::domain::adopt::status::{Pending, StatusFile};
+use crate::domain::start::launch::{Launch, Launched, NotLaunched, Notes};
 use crate::domain::stored::define::uuid_of;
 use crate::domain::tuning::boot_cpus::{self, boot_cpus_come_first};
 use crate::engine::Engine;
@@ -464,18 +464,9 @@ impl Engine {
         }
         let undo: Vec<_> = plan.teardown().into_iter().cloned().collect();
         let resume = plan.resume.clone();
-        let write_down: WriteDown = {
-            let (status, undo) = (status.clone(), undo.clone());
-            Arc::new(move |pid, start_time, made| {
-                let mut status = status.clone();
-                status.set_pid(pid);
-                let pending = Pending::default();
-                let sidecar = Sidecar { start_time, undo: undo.clone(), made, pending };
-                status.write_sidecar(&sidecar).and_then(|()| status.write())
-            })
-        };
+        let notes = Notes { status: status.clone(), undo: undo.clone() };
         let launch = Launch::new(self, name, plan.clone());
-        let launched = match launch.run(&write_down, aborted).await {
+        let launched = match launch.run(&notes, aborted).await {
             Ok(launched) => launched,
             Err(error) => {
                 let _ = status.remove();

@@ -658,6 +658,7 @@ impl Actor {
     /// What only we keep, as it is now.
     fn sidecar(&self) -> Sidecar {
         Sidecar {
+            pid: self.vm.process.pid(),
             start_time: self.vm.process.start_time(),
             undo: self.undo.clone(),
             made: self.made.clone(),
