@@ -11,7 +11,7 @@ use crate::events::DomainEvent;
 use diag::VirError;
 use lifecycle::Request;
 use model::domain::Domain as Definition;
-use model::domain::devices::disk::{Disk, DiskSource};
+use model::domain::devices::disk::{BackingStore, Disk, DiskSource};
 use model::domain::hotplug::{self, Place};
 use plan::{Undo, UnplugPlan};
 use qmp::Value;
@@ -105,7 +105,12 @@ fn uses(disk: &Disk, path: &str) -> bool {
     let named = |source: &DiskSource| {
         source.file.as_deref() == Some(path) || source.dev.as_deref() == Some(path)
     };
-    disk.images().any(|image| named(image.source) || image.source.data_source().is_some_and(named))
+    let mirror = disk.mirror.as_deref();
+    let below = mirror.and_then(|mirror| mirror.backing_store.as_deref());
+    let copies = below.into_iter().flat_map(BackingStore::chain).map(|layer| layer.source.as_ref());
+    let copies = std::iter::once(mirror.and_then(|mirror| mirror.source.as_ref())).chain(copies);
+    let images = disk.images().map(|image| image.source).chain(copies.flatten());
+    images.into_iter().any(|source| named(source) || source.data_source().is_some_and(named))
 }
 
 /// Removes the descriptor sets of images that `before` has and `after` has not.

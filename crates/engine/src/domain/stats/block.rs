@@ -81,7 +81,7 @@ struct Image<'a> {
 }
 
 /// The images of a disk, the top first.
-fn images(disk: &Disk, backing: bool) -> Vec<Image<'_>> {
+fn images<'a>(disk: &'a Disk, backing: bool) -> Vec<Image<'a>> {
     let format = disk.driver.as_ref().and_then(|driver| driver.kind.as_deref());
     // An empty drive has statistics too.
     let top = Image {
@@ -89,13 +89,25 @@ fn images(disk: &Disk, backing: bool) -> Vec<Image<'_>> {
         index: disk.source.as_ref().and_then(|source| source.index),
         qcow2: format == Some("qcow2"),
     };
-    let below = disk.layers().filter(|_| backing).take_while(|layer| layer.source.is_some());
-    let below = below.map(|BackingStore { source, index, format, .. }| Image {
+    let below = disk.layers().filter(|_| backing);
+    // A copy that is being made counts too; the base of a commit is in the chain.
+    let mirror = disk.mirror.as_deref().filter(|mirror| mirror.job.as_deref() == Some("copy"));
+    let mirror = mirror.filter(|_| backing);
+    let copy = mirror.map(|mirror| Image {
+        source: mirror.source.as_ref(),
+        index: mirror.source.as_ref().and_then(|source| source.index),
+        qcow2: mirror.image_format.as_ref().is_some_and(|format| format.kind == "qcow2"),
+    });
+    let own = mirror.and_then(|mirror| mirror.backing_store.as_deref());
+    let own = own.into_iter().flat_map(BackingStore::chain);
+    let layer = |BackingStore { source, index, format, .. }: &'a BackingStore| Image {
         source: source.as_ref(),
         index: *index,
         qcow2: format.as_ref().is_some_and(|format| format.kind == "qcow2"),
-    });
-    std::iter::once(top).chain(below).collect()
+    };
+    let there = |layer: &&BackingStore| layer.source.is_some();
+    let below = below.filter(there).map(layer);
+    std::iter::once(top).chain(below).chain(copy).chain(own.filter(there).map(layer)).collect()
 }
 
 /// `answered`: for a running guest.

@@ -1,6 +1,7 @@
 //! The actor of a running VM: the one task that changes its live state, from its start to the end
 //! of QEMU and of all that was made for it.
 
+mod jobs;
 mod noted;
 mod outlived;
 
@@ -9,7 +10,6 @@ use super::seen::{self, Seen};
 use super::{EndReason, IoError, Message, NodesWanted, Vm, memory};
 use crate::domain::adopt::status::{Pending, Sidecar, StatusFile};
 use crate::domain::agent::link::AgentLink;
-use crate::domain::devices::blockjobs::BlockJob;
 use crate::domain::devices::{Answer, Change, Waiting};
 use crate::domain::disk_locks::DiskLocks;
 use crate::domain::record::{Domain, Live};
@@ -280,10 +280,7 @@ impl Actor {
             }
             qmp::EventKind::JobStatusChange { id, status } => self.job_changed(id, status),
             qmp::EventKind::BlockJobCompleted { device, error: Some(error), .. } => {
-                let mut jobs = self.vm.block_jobs.lock().unwrap_or_else(PoisonError::into_inner);
-                for job in jobs.iter_mut().filter(|job| job.name == *device) {
-                    job.error = Some(error.clone());
-                }
+                self.job_failed(device, error);
             }
             // Our own doing, of a guest whose end was told already.
             qmp::EventKind::Shutdown { .. } if self.end == Some(EndReason::Shutdown) => return,
@@ -385,25 +382,6 @@ impl Actor {
         let indexed = self.vm.indexed.lock().unwrap_or_else(PoisonError::into_inner).remove(node);
         for event in threshold::passed(&live.definition, node, threshold, excess, indexed) {
             self.tell(event);
-        }
-    }
-
-    /// A job of an image has another state: whoever waits for its end deals with that, else it is
-    /// dealt with once the domain's job is to be had.
-    fn job_changed(&self, id: &str, status: &str) {
-        let over = status == "concluded";
-        let is_pull = |job: &BlockJob| job.name == id && job.is_pull();
-        if over && self.vm.block_jobs().iter().any(is_pull) {
-            // Libvirtd began it: QEMU 10 crashes when it is asked for its nodes before this.
-            let dismiss = qmp::Command::new("job-dismiss").arg("id", id);
-            drop(self.vm.monitor.submit(dismiss, Vec::new()));
-        }
-        if over && self.vm.waiting.answer(&format!("job:{id}"), Answer::Done) {
-            return;
-        }
-        let known = || self.vm.block_jobs().iter().any(|job| job.name == id);
-        if (over || status == "ready") && known() {
-            self.engine.job_news(&self.domain, &self.vm, id.to_owned());
         }
     }
 

@@ -45,7 +45,7 @@ impl Engine {
             let work = engine.working(&domain, &path).await?;
             let disk = &work.disk;
             let kind = choose(disk, &range, flags)?;
-            let (device, target) = (work.node(work.top().unwrap_or(0))?, disk.target.dev.clone());
+            let (device, target) = (work.device()?, disk.target.dev.clone());
             let (top, base) = match kind {
                 Kind::Commit { top, base, .. } | Kind::ActiveCommit { top, base, .. } => {
                     (top, base)
@@ -106,13 +106,22 @@ fn choose(disk: &Disk, range: &CommitRange, flags: u32) -> Result<Kind, VirError
     let below = images.iter().position(|number| *number == top).map_or(0, |at| at + 1);
     let (below, whole) = (images.get(below).copied(), paths(active));
     let shallow = flags & COMMIT_SHALLOW != 0;
-    if shallow && below.is_none() {
-        let text = format!("top '{}' in chain for '{whole}' has no backing file", paths(top));
+    let base = match (&range.base, shallow) {
+        (None, true) => below,
+        (name, _) => Some(names::find(disk, From::Below(top), name.as_deref())?),
+    };
+    let is_active = flags & COMMIT_ACTIVE != 0;
+    if top == active && !is_active {
+        let text = format!("commit of '{target}' active layer requires active flag");
         return Err(VirError::invalid_arg(text));
     }
-    let base = match (&range.base, shallow) {
-        (None, true) => below.unwrap_or(top),
-        (name, _) => names::find(disk, From::Below(top), name.as_deref())?,
+    if top != active && is_active {
+        let text = format!("active commit requested but '{}' is not active", paths(top));
+        return Err(VirError::invalid_arg(text));
+    }
+    let Some(base) = base else {
+        let text = format!("top '{}' in chain for '{whole}' has no backing file", paths(top));
+        return Err(VirError::invalid_arg(text));
     };
     if shallow && below != Some(base) {
         let (base, top) = (paths(base), paths(top));
@@ -120,22 +129,13 @@ fn choose(disk: &Disk, range: &CommitRange, flags: u32) -> Result<Kind, VirError
         return Err(VirError::invalid_arg(text));
     }
     let delete = flags & COMMIT_DELETE != 0;
-    match (top == active, flags & COMMIT_ACTIVE != 0) {
-        (true, true) => Ok(Kind::ActiveCommit { top, base, delete }),
-        (true, false) => Err(VirError::invalid_arg(format!(
-            "commit of '{target}' active layer requires active flag"
-        ))),
-        (false, true) => Err(VirError::invalid_arg(format!(
-            "active commit requested but '{}' is not active",
-            paths(top)
-        ))),
-        (false, false) => {
-            let above = images.iter().position(|number| *number == top);
-            let parent = above.and_then(|at| images.get(at.checked_sub(1)?)).copied();
-            let parent = parent.ok_or_else(no_base)?;
-            Ok(Kind::Commit { parent, top, base, delete })
-        }
+    if is_active {
+        return Ok(Kind::ActiveCommit { top, base, delete });
     }
+    let above = images.iter().position(|number| *number == top);
+    let parent = above.and_then(|at| images.get(at.checked_sub(1)?)).copied();
+    let parent = parent.ok_or_else(no_base)?;
+    Ok(Kind::Commit { parent, top, base, delete })
 }
 
 /// The base, as the image that the guest may go on with.

@@ -161,9 +161,10 @@ impl Engine {
     ) -> Result<(), VirError> {
         let size = self.size_of(&work).await?;
         let (engine, vm) = (Arc::clone(self), Arc::clone(&work.vm));
-        let source = work.node(work.top().unwrap_or(0))?;
+        let (source, device) = (work.node(work.top().unwrap_or(0))?, work.device()?);
+        let lent = vm.undo().await;
         let (work, copy) = crate::blocking(move || {
-            let copy = engine.plan_copy(&work, destination, flags)?;
+            let copy = engine.plan_copy(&work, destination, flags, &lent)?;
             Ok((work, copy))
         })
         .await?;
@@ -198,7 +199,7 @@ impl Engine {
         let blocking = (flags & COPY_SYNCHRONOUS != 0).then_some("write-blocking");
         let command = Command::<Ack>::new("blockdev-mirror")
             .arg("job-id", name)
-            .arg("device", source.as_str())
+            .arg("device", device)
             .arg("target", target)
             .arg("replaces", source.as_str())
             .arg_opt("speed", some(limits.bandwidth))

@@ -181,6 +181,7 @@ impl Engine {
         work: &Working,
         destination: Disk,
         flags: u32,
+        lent: &[Undo],
     ) -> Result<Copy, VirError> {
         let (shallow, reuse) = (flags & COPY_SHALLOW != 0, reuses(flags));
         let mut disk = with_image_of(&work.disk, &destination);
@@ -200,7 +201,12 @@ impl Engine {
                 driver.and_then(|driver| driver.kind.clone()).unwrap_or_else(|| "raw".to_owned())
             }
         });
-        if shallow && driver.kind.as_deref() == Some("raw") {
+        let format = driver.kind.as_deref().unwrap_or("raw");
+        if block::format_driver(format).is_none() {
+            let text = format!("unknown driver format value '{format}'");
+            return Err(VirError::new(ErrorCode::CONFIG_UNSUPPORTED, text));
+        }
+        if shallow && format == "raw" {
             let text = format!(
                 "shallow copy of disk '{}' into a raw file is not possible",
                 disk.target.dev
@@ -222,7 +228,7 @@ impl Engine {
             (StorageType::File, false) => make_file(&disk)?,
             _ => None,
         };
-        let planned = self.plan_images(work, disk, below.as_deref());
+        let planned = self.plan_images(work, disk, below.as_deref(), lent);
         let (plan, disk) = planned.inspect_err(|_| {
             // Just made, and empty.
             if let Some(file) = &file {
@@ -239,6 +245,7 @@ impl Engine {
         work: &Working,
         disk: Disk,
         below: Option<&str>,
+        lent: &[Undo],
     ) -> Result<(PlugPlan, Disk), VirError> {
         let place = Place { kind: DeviceKind::Disk, index: work.place };
         let mut definition = work.definition.clone();
@@ -247,11 +254,15 @@ impl Engine {
         }
         let found = self.look_up_device(&definition, place)?;
         let in_use = InUse { last_node: work.vm.last_node(), first_fdset: 0 };
-        let plan = self.with_found(&definition.clone(), &found, |inputs| {
+        let mut plan = self.with_found(&definition.clone(), &found, |inputs| {
             let last = plan::qemu::settle_device(&mut definition, place, inputs, in_use)?;
             let in_use = InUse { last_node: last, ..in_use };
             plan::qemu::images(&definition, place, inputs, in_use, below)
         })?;
+        // What the guest has already is not lent to it twice.
+        let is_lent =
+            |step: &plan::Step| step.undo.as_ref().is_some_and(|(undo, _)| lent.contains(undo));
+        plan.steps.retain(|step| !is_lent(step));
         plan.note_nodes(&mut definition);
         let disk = definition.devices_mut().disks.get(work.place).cloned();
         Ok((plan, disk.ok_or_else(not_running)?))

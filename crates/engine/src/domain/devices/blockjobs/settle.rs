@@ -5,9 +5,9 @@ use super::super::release::{close_nodes, node_names, not_needed};
 use super::super::removal::remove_image_fdsets;
 use super::ending::{self, Ending};
 use super::job::{BlockJob, Kind, State};
-use super::start::effective;
+use super::start::{effective, inside};
 use crate::domain::affect::{acquire, not_running};
-use crate::domain::hardware::block::{alias_of, disks, entry_of};
+use crate::domain::hardware::block::disks;
 use crate::domain::power::monitor_error;
 use crate::domain::record::Domain;
 use crate::domain::start::teardown::{self, Made};
@@ -171,7 +171,7 @@ impl Engine {
         let error = error.or(job.error.clone());
         let done = match known && !job.kind.can_pivot() {
             true => error.is_none(),
-            false => self.is_done(vm, disk, &job).await?,
+            false => self.is_done(vm, disk, &job, error.is_some()).await?,
         };
         let outcome = outcome(&job, known, error.is_some(), done);
         // Of a job that is over well, or that only says that it was ended.
@@ -211,17 +211,21 @@ impl Engine {
 
     /// Whether QEMU's nodes are as they are when the job did its work: those in the drive for one
     /// with another image, else those below.
-    async fn is_done(&self, vm: &Arc<Vm>, disk: &Disk, job: &BlockJob) -> Result<bool, VirError> {
+    async fn is_done(
+        &self,
+        vm: &Arc<Vm>,
+        disk: &Disk,
+        job: &BlockJob,
+        failed: bool,
+    ) -> Result<bool, VirError> {
         let asked = |error: host::monitor::MonitorError| monitor_error(&error);
         if job.kind.can_pivot() {
             let mirror = disk.mirror.as_ref().and_then(|mirror| mirror.source.as_ref()?.index);
             let drives = vm.monitor.execute(cmd::query_block()).await.map_err(asked)?;
-            let inside = entry_of(&drives, alias_of(disk))
-                .and_then(|drive| drive.get("inserted")?.get("node-name")?.as_str());
-            return Ok(match inside.map(number_of_node) {
+            return Ok(match inside(&drives, disk).map(number_of_node) {
                 Some(Some(number)) => mirror == Some(number),
                 // A filter is above it.
-                _ => job.state == State::Pivoting && job.outcome != Some(State::Failed),
+                _ => job.state == State::Pivoting && !failed,
             });
         }
         let (upper, lower) = match job.kind {

@@ -6,6 +6,7 @@ use super::super::release::node_names;
 use super::job::{BlockJob, Kind, State};
 use super::names;
 use crate::domain::affect::{not_running, running};
+use crate::domain::hardware::block::{alias_of, entry_of};
 use crate::domain::power::monitor_error;
 use crate::domain::record::Domain;
 use crate::domain::start::teardown::Made;
@@ -17,7 +18,7 @@ use host::monitor::MonitorError;
 use model::domain::Domain as Definition;
 use model::domain::devices::disk::{Disk, DiskMirror};
 use plan::Undo;
-use qmp::{Ack, Command};
+use qmp::{Ack, Command, Value, cmd};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -52,6 +53,8 @@ pub(super) struct Working {
     pub disk: Disk,
     /// The nodes that QEMU has.
     pub nodes: BTreeSet<String>,
+    /// That which is in the drive: a filter, or the image's.
+    pub root: Option<String>,
 }
 
 impl Working {
@@ -63,6 +66,17 @@ impl Working {
         effective(&self.nodes, number).ok_or_else(|| {
             VirError::internal(format!("QEMU has no block node for image {number} of the disk"))
         })
+    }
+
+    /// The node by which the guest reaches its image.
+    ///
+    /// # Errors
+    /// QEMU has none.
+    pub fn device(&self) -> Result<String, VirError> {
+        match &self.root {
+            Some(root) => Ok(root.clone()),
+            None => self.node(self.top().unwrap_or(0)),
+        }
     }
 
     /// The number of the image that the guest writes to.
@@ -114,6 +128,11 @@ fn backing_in_header(path: &str) -> String {
     probe::probe(&file, length).backing.map(|backing| backing.name).unwrap_or_default()
 }
 
+/// The node in a disk's drive, by the answer to `query-block`.
+pub(super) fn inside<'a>(drives: &'a [Value], disk: &Disk) -> Option<&'a str> {
+    entry_of(drives, alias_of(disk))?.get("inserted")?.get("node-name")?.as_str()
+}
+
 /// The node that stands for an image.
 pub(super) fn effective(nodes: &BTreeSet<String>, number: u32) -> Option<String> {
     let layers = ["format", "slice-sto", "storage"];
@@ -153,8 +172,11 @@ impl Engine {
         let place = super::refuse::free_disk(&definition, &vm.block_jobs(), name)?;
         let disks = definition.devices.as_ref().map_or(&[][..], |devices| &devices.disks);
         let disk = disks.get(place).cloned().ok_or_else(not_running)?;
-        let nodes = node_names(&vm).await.map_err(|error| monitor_error(&error))?;
-        Ok(Working { vm, definition, place, disk, nodes })
+        let asked = |error: MonitorError| monitor_error(&error);
+        let nodes = node_names(&vm).await.map_err(asked)?;
+        let drives = vm.monitor.execute(cmd::query_block()).await.map_err(asked)?;
+        let root = inside(&drives, &disk).map(str::to_owned);
+        Ok(Working { vm, definition, place, disk, nodes, root })
     }
 
     /// Writes a job down that is about to begin, and takes the locks that it needs.

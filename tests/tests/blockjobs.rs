@@ -1,0 +1,512 @@
+//! Jobs of running guests' images: pull, commit, copy; what they leave of chains, files and data.
+//!
+//! The guests are paused: QEMU's jobs go on all the same. What a guest would see is compared with
+//! what it saw before. `JOB_KILLS=N` changes the number of kills, `KILL_SEED=N` the moments.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rustix::process::Signal;
+use tests::killing::Kills;
+use tests::plugging::{begin, is_mine, lends, live, qmp};
+use tests::saving::SmallDisk;
+use tests::{Daemon, processes, tool, wait};
+
+/// How a job is kept from its end: QEMU does a first part, then next to nothing.
+const SLOW: &str = "--bandwidth 1 --bytes";
+
+/// A chain of three images below the daemon's folder, the top last, and what its top shows.
+struct Images {
+    folder: PathBuf,
+    top: PathBuf,
+    shown: PathBuf,
+}
+
+impl Images {
+    /// Made anew; `relative`: each names the one below by its name alone.
+    fn make(daemon: &Daemon, relative: bool) -> Images {
+        let folder = daemon.path("images");
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).expect("a folder");
+        let mut below: Option<String> = None;
+        for (name, at) in [("a", 0), ("b", 3), ("c", 6)] {
+            let path = folder.join(format!("{name}.qcow2")).display().to_string();
+            let mut words = vec!["create", "-q", "-f", "qcow2"];
+            let base = below.as_deref().map(|base| match relative {
+                true => base.rsplit('/').next().unwrap_or(base),
+                false => base,
+            });
+            if let Some(base) = base {
+                words.extend(["-b", base, "-F", "qcow2"]);
+            }
+            words.push(&path);
+            words.extend(below.is_none().then_some("16M"));
+            tool("qemu-img", &words, "").ok();
+            // Each image writes over a part of the one below.
+            let write = format!("write -q -P {} {at}M 4M", at + 1);
+            tool("qemu-io", &["-f", "qcow2", "-c", &write, &path], "").ok();
+            below = Some(path);
+        }
+        let top = folder.join("c.qcow2");
+        let shown = daemon.path("shown.raw");
+        let (from, to) = (top.display().to_string(), shown.display().to_string());
+        tool("qemu-img", &["convert", "-f", "qcow2", "-O", "raw", &from, &to], "").ok();
+        Images { folder, top, shown }
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.folder.join(name).display().to_string()
+    }
+
+    /// Panics unless an image shows what the guest saw.
+    #[track_caller]
+    fn assert_shows(&self, image: &str, format: &str, what: &str) {
+        let shown = self.shown.display().to_string();
+        let words = ["compare", "-f", format, "-F", "raw", image, &shown];
+        let compared = tool("qemu-img", &words, "");
+        assert_eq!(compared.status, 0, "{what}: {image} is another one now\n{compared}");
+    }
+
+    /// The images that are lent to QEMU's user.
+    fn lent(&self) -> BTreeSet<String> {
+        let files = fs::read_dir(&self.folder).expect("there").flatten();
+        let lent = files.filter(|file| !is_mine(&file.path()));
+        lent.map(|file| file.file_name().to_string_lossy().into_owned()).collect()
+    }
+}
+
+/// The definition of a guest with the disk.
+fn guest(name: &str, top: &Path) -> String {
+    format!(
+        "<domain type='qemu'><name>{name}</name><memory unit='MiB'>32</memory>\
+         <os><type arch='x86_64' machine='pc'>hvm</type></os><devices>\
+         <disk type='file' device='disk'><driver name='qemu' type='qcow2'/>\
+         <source file='{}'/><target dev='vda' bus='virtio'/></disk>\
+         <controller type='usb' model='none'/><memballoon model='none'/></devices></domain>",
+        top.display()
+    )
+}
+
+/// A transient guest with the disk, paused.
+#[track_caller]
+fn create(daemon: &Daemon, name: &str, top: &Path) {
+    let xml = daemon.write(&format!("{name}.xml"), guest(name, top));
+    daemon.virsh(&format!("create {} --paused", xml.display())).ok();
+}
+
+/// The images of the guest's disk by its XML, the top first: file and number.
+fn chain(daemon: &Daemon, name: &str) -> Vec<(String, String)> {
+    let xml = live(daemon, name);
+    let disk = xml.split("<disk ").nth(1).expect("a disk");
+    let disk = disk.split("</disk>").next().expect("its end");
+    let disk = disk.split("<mirror").next().expect("what is before");
+    let attribute = |text: &str, name: &str| {
+        let rest = text.split_once(&format!("{name}='")).map(|(_, rest)| rest);
+        rest.and_then(|rest| rest.split('\'').next()).unwrap_or_default().to_owned()
+    };
+    let mut numbers = disk.match_indices("index='").map(|(at, _)| attribute(&disk[at..], "index"));
+    let files = disk.match_indices("<source file='").map(|(at, _)| attribute(&disk[at..], "file"));
+    let mut images = Vec::new();
+    for file in files {
+        images.push((file, numbers.next().unwrap_or_default()));
+    }
+    images
+}
+
+/// The names of the images of the guest's disk.
+fn files(daemon: &Daemon, name: &str) -> Vec<String> {
+    let name_of = |path: &str| path.rsplit('/').next().unwrap_or(path).to_owned();
+    chain(daemon, name).iter().map(|(file, _)| name_of(file)).collect()
+}
+
+/// The nodes that QEMU has of images.
+fn nodes(daemon: &Daemon, name: &str) -> BTreeSet<String> {
+    let answer =
+        qmp(daemon, name, r#"{"execute":"query-named-block-nodes","arguments":{"flat":true}}"#);
+    let all = answer["return"].as_array().expect("a list").iter();
+    let names = all.filter_map(|node| node["node-name"].as_str());
+    names.filter(|node| node.starts_with("libvirt-")).map(str::to_owned).collect()
+}
+
+/// The jobs that QEMU has.
+fn jobs(daemon: &Daemon, name: &str) -> Vec<String> {
+    let answer = qmp(daemon, name, r#"{"execute":"query-jobs"}"#);
+    let all = answer["return"].as_array().expect("a list").iter();
+    all.filter_map(|job| job["id"].as_str().map(str::to_owned)).collect()
+}
+
+/// What is wrong with what is told of a guest that has no job; nothing where all is well.
+fn untrue(daemon: &Daemon, name: &str, images: &Images) -> Option<String> {
+    let chain = chain(daemon, name);
+    let nodes = nodes(daemon, name);
+    let numbers: BTreeSet<_> = chain.iter().map(|(_, number)| number.clone()).collect();
+    let of_node = |node: &String| node.split('-').nth(1).unwrap_or_default().to_owned();
+    let there: BTreeSet<_> = nodes.iter().map(of_node).collect();
+    let told: BTreeSet<String> = files(daemon, name).into_iter().collect();
+    let drives = qmp(daemon, name, r#"{"execute":"query-block"}"#);
+    let root = drives["return"][0]["inserted"]["node-name"].as_str().unwrap_or_default().to_owned();
+    let lent = images.lent();
+    let status = fs::read_to_string(daemon.path(&format!("run/libvirt/qemu/{name}.xml")));
+    let status = status.unwrap_or_default();
+    let mut wrong = Vec::new();
+    if numbers != there {
+        wrong.push(format!("told {numbers:?}, QEMU has {there:?}"));
+    }
+    if chain.first().map(|(_, number)| number.clone()) != Some(of_node(&root)) {
+        wrong.push(format!("the guest writes to {root}, told {chain:?}"));
+    }
+    if lends(daemon) && lent != told {
+        wrong.push(format!("lent {lent:?}, told {told:?}"));
+    }
+    if live(daemon, name).contains("<mirror") {
+        wrong.push("a mirror is told".to_owned());
+    }
+    if !daemon.session() && !status.contains("<blockjobs active='no'/>") {
+        wrong.push("the status file has a job".to_owned());
+    }
+    (!wrong.is_empty()).then(|| wrong.join("; "))
+}
+
+#[track_caller]
+fn assert_true(daemon: &Daemon, name: &str, images: &Images, what: &str) {
+    if daemon.is_external() {
+        return;
+    }
+    wait::until(&format!("the truth {what}"), || match untrue(daemon, name, images) {
+        None => Some(()),
+        Some(wrong) => {
+            eprintln!("{what}: {wrong}");
+            None
+        }
+    });
+}
+
+#[test]
+fn chains_and_data_after_each_kind_of_job() {
+    let daemon = Daemon::start();
+    for (line, left, top) in [
+        ("blockpull g vda --wait", vec!["c"], "c.qcow2"),
+        ("blockpull g vda --base vda[3] --wait", vec!["c", "a"], "c.qcow2"),
+        ("blockpull g vda --base {a} --wait --bandwidth 100", vec!["c", "a"], "c.qcow2"),
+        ("blockcommit g vda --top vda[2] --base vda[3] --wait", vec!["c", "a"], "c.qcow2"),
+        ("blockcommit g vda --top {b} --shallow --wait --verbose", vec!["c", "a"], "c.qcow2"),
+        ("blockcommit g vda --active --pivot", vec!["a"], "a.qcow2"),
+        ("blockcommit g vda --active --shallow --pivot", vec!["b", "a"], "b.qcow2"),
+        ("blockcommit g vda --active --keep-overlay", vec!["c", "b", "a"], "c.qcow2"),
+        ("blockcopy g vda {x} --wait --pivot", vec!["x"], "x.qcow2"),
+        ("blockcopy g vda {x} --shallow --wait --pivot", vec!["x", "b", "a"], "x.qcow2"),
+        ("blockcopy g vda {x} --format raw --wait --pivot", vec!["x"], "x.qcow2"),
+        ("blockcopy g vda {x} --wait --finish", vec!["c", "b", "a"], "x.qcow2"),
+        (
+            "blockcopy g vda {x} --wait --finish --synchronous-writes --granularity 65536 \
+             --buf-size 1048576",
+            vec!["c", "b", "a"],
+            "x.qcow2",
+        ),
+    ] {
+        let images = Images::make(&daemon, false);
+        create(&daemon, "g", &images.top);
+        let mut line = line.to_owned();
+        for name in ["a", "b", "x"] {
+            line = line.replace(&format!("{{{name}}}"), &images.path(&format!("{name}.qcow2")));
+        }
+        daemon.virsh(&line).ok();
+        // A pull and a commit are over when their job is; the chain may be a moment behind.
+        let left: Vec<_> = left.iter().map(|name| format!("{name}.qcow2")).collect();
+        wait::until(&format!("the chain {left:?} of {line}"), || {
+            (files(&daemon, "g") == left).then_some(())
+        });
+        assert_true(&daemon, "g", &images, &line);
+        assert_eq!(jobs(&daemon, "g"), Vec::<String>::new(), "{line}");
+        assert_eq!(daemon.virsh("blockjob g vda").ok().trim(), "No current block job for vda");
+        daemon.virsh("destroy g").ok();
+        let format = if line.contains("raw") { "raw" } else { "qcow2" };
+        images.assert_shows(&images.path(top), format, &line);
+        assert_eq!(images.lent(), BTreeSet::new(), "{line}, and its guest's end");
+    }
+}
+
+#[test]
+fn names_stay_relative_and_files_go_where_that_is_asked_for() {
+    let daemon = Daemon::start();
+    let backing = |path: &str| {
+        let said = tool("qemu-img", &["info", "-U", "--output=json", path], "").ok();
+        let info: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+        info["backing-filename"].as_str().map(str::to_owned)
+    };
+    let images = Images::make(&daemon, true);
+    create(&daemon, "g", &images.top);
+    daemon.virsh("blockpull g vda --base vda[3] --keep-relative --wait").ok();
+    wait::until("the chain", || (files(&daemon, "g").len() == 2).then_some(()));
+    assert_eq!(backing(&images.path("c.qcow2")).as_deref(), Some("a.qcow2"));
+    daemon.virsh("destroy g").ok();
+
+    let images = Images::make(&daemon, true);
+    create(&daemon, "g", &images.top);
+    daemon.virsh("blockcommit g vda --top b.qcow2 --base a.qcow2 --keep-relative --wait").ok();
+    wait::until("the chain", || (files(&daemon, "g").len() == 2).then_some(()));
+    assert_eq!(backing(&images.path("c.qcow2")).as_deref(), Some("a.qcow2"));
+    daemon.virsh("destroy g").ok();
+
+    let images = Images::make(&daemon, false);
+    create(&daemon, "g", &images.top);
+    let relative = "blockcommit g vda --top vda[2] --base vda[3] --keep-relative";
+    daemon.virsh(relative).fails_with(&["can't keep relative backing relationship"]);
+    daemon.virsh("blockcommit g vda --active --pivot --delete").ok();
+    wait::until("the files to go", || {
+        let gone = |name: &str| !Path::new(&images.path(name)).exists();
+        (gone("b.qcow2") && gone("c.qcow2")).then_some(())
+    });
+    daemon.virsh("destroy g").ok();
+    images.assert_shows(&images.path("a.qcow2"), "qcow2", "what was deleted");
+}
+
+#[test]
+fn what_a_job_shows_and_what_it_forbids() {
+    let daemon = Daemon::start();
+    let images = Images::make(&daemon, false);
+    daemon.define(&guest("g", &images.top)).ok();
+    daemon.virsh("start g --paused").ok();
+    let x = images.path("x.qcow2");
+    let fails = |line: &str, parts: &[&str]| {
+        daemon.virsh(line).fails_with(parts);
+    };
+    let beneath = format!("beneath '{}' in chain for 'vda'", images.path("c.qcow2"));
+    fails(&format!("blockcopy g vda {x}"), &["domain is not transient"]);
+    fails("blockpull g vdz", &["disk 'vdz' not found in domain"]);
+    fails("blockpull g vda --base vda[9]", &["could not find backing store index '9' in chain"]);
+    fails("blockpull g vda --base /nowhere", &["could not find image '/nowhere'", &beneath]);
+    fails("blockcommit g vda", &["commit of 'vda' active layer requires active flag"]);
+    fails("blockcommit g vda --top vda[3]", &["could not find base image in chain for 'vda'"]);
+    fails("blockjob g vda --abort", &["disk vda does not have an active block job"]);
+    fails("blockjob g vda 99999999999999", &["bandwidth must be less than 8796093022207"]);
+    let copy = |more: &str| format!("blockcopy g vda {more} --transient-job");
+    fails(&copy("x.qcow2"), &["absolute path must be used as block copy target"]);
+    fails(&copy("/nowhere/x.qcow2"), &["failed to create copy target: No such file"]);
+    fails(&copy(&format!("{x} --reuse-external")), &["missing destination file for disk vda"]);
+    fails(&copy(&format!("{x} --granularity 1000")), &["granularity must be power of 2"]);
+    fails(&copy(&format!("{x} --granularity 256")), &["Parameter 'granularity' expects a value"]);
+    fails(&copy(&format!("{x} --format qcow3")), &["unknown driver format value 'qcow3'"]);
+    fails(&copy(&images.path("b.qcow2")), &["already exists and is not a block device"]);
+    assert!(!Path::new(&x).exists(), "nothing is left of copies that did not begin");
+    assert_true(&daemon, "g", &images, "after what is refused");
+
+    let working = "disk 'vda' already in active block job";
+    daemon.virsh(&format!("blockcopy g vda {x} --transient-job {SLOW}")).ok();
+    let xml = live(&daemon, "g");
+    let mirror = format!("<mirror type='file' file='{x}' format='qcow2' job='copy'>");
+    assert!(xml.contains(&mirror), "{xml}");
+    assert!(daemon.virsh("blockjob g vda").stdout.contains("Bandwidth limit: 1 bytes/s"));
+    fails("blockpull g vda", &["block copy still active", working]);
+    fails("blockjob g vda --pivot", &["not ready for pivot yet"]);
+    fails("save g /var/tmp/never", &["domain has active block job"]);
+    fails("managedsave g", &["domain has active block job"]);
+    fails("detach-disk g vda --live", &["block copy still active", working]);
+    fails("blockresize g vda 20M", &["block device is in use by block job: mirror"]);
+    let copies = daemon.virsh("domstats g --block --backing").ok();
+    assert!(copies.contains("block.count=4") && copies.contains(&x), "{copies}");
+    daemon.virsh("blockjob g vda --abort").ok();
+    assert_true(&daemon, "g", &images, "after a copy that was ended");
+    assert!(Path::new(&x).exists(), "the file of a copy that began stays");
+
+    daemon.virsh(&format!("blockcommit g vda --active {SLOW}")).ok();
+    assert!(live(&daemon, "g").contains("<mirror type='file' job='active-commit'>"));
+    fails("blockcommit g vda --active", &["block copy still active", working]);
+    daemon.virsh("blockjob g vda 0").ok();
+    wait::until("the commit to be ready", || {
+        live(&daemon, "g").contains("job='active-commit' ready='yes'>").then_some(())
+    });
+    daemon.virsh("blockjob g vda --pivot").ok();
+    assert_eq!(files(&daemon, "g"), ["a.qcow2"]);
+    // The next start is with the same image.
+    let stored = daemon.virsh("dumpxml g --inactive").ok();
+    assert!(stored.contains(&format!("<source file='{}'/>", images.path("a.qcow2"))), "{stored}");
+    assert_true(&daemon, "g", &images, "after a pivot");
+    daemon.virsh("destroy g").ok();
+    images.assert_shows(&images.path("a.qcow2"), "qcow2", "the commit");
+}
+
+#[test]
+fn both_events_tell_of_a_job() {
+    let daemon = Daemon::start();
+    let images = Images::make(&daemon, false);
+    create(&daemon, "g", &images.top);
+    let said = daemon.path("events");
+    let log = fs::File::create(&said).expect("a file");
+    let mut listener = std::process::Command::new("virsh")
+        .args(["-c", &daemon.uri(), "event", "g", "--all", "--loop"])
+        .stdin(std::process::Stdio::null())
+        .stdout(log)
+        .spawn()
+        .expect("virsh runs");
+    let heard = |text: &str| {
+        let what = format!("the event {text:?}");
+        wait::until(&what, || {
+            fs::read_to_string(&said).unwrap_or_default().contains(text).then_some(())
+        });
+    };
+    // Until it listens, nothing is heard.
+    wait::until("the listener", || {
+        daemon.virsh("desc g anew --live").ok();
+        fs::read_to_string(&said).unwrap_or_default().contains("metadata").then_some(())
+    });
+    let (c, x) = (images.path("c.qcow2"), images.path("x.qcow2"));
+    daemon.virsh(&format!("blockcopy g vda {x} --wait")).ok();
+    heard(&format!("Block Copy for {c} ready"));
+    heard("Block Copy for vda ready");
+    daemon.virsh("blockjob g vda --abort").ok();
+    heard(&format!("Block Copy for {c} canceled"));
+    heard("Block Copy for vda canceled");
+    daemon.virsh("blockcommit g vda --top vda[2] --shallow --wait").ok();
+    heard(&format!("Block Commit for {c} completed"));
+    daemon.virsh("blockpull g vda --wait").ok();
+    heard("Block Pull for vda completed");
+    // The image is full before the copy is.
+    if let Some(_disk) = SmallDisk::mount(daemon.path("small"), "1M") {
+        let full = daemon.path("small/x.raw").display().to_string();
+        daemon.virsh(&format!("blockcopy g vda {full} --format raw")).ok();
+        heard(&format!("Block Copy for {c} failed"));
+        heard("Block Copy for vda failed");
+        assert_true(&daemon, "g", &images, "after a copy without room");
+        assert!(is_mine(Path::new(&full)), "the copy is given back");
+    }
+    let _ = listener.kill();
+    let _ = listener.wait();
+    daemon.virsh("destroy g").ok();
+    images.assert_shows(&c, "qcow2", "all of it");
+}
+
+#[test]
+fn jobs_go_on_without_their_daemon() {
+    let mut daemon = Daemon::start();
+    if daemon.is_external() {
+        return;
+    }
+    for (line, finish, left) in [
+        ("blockpull g vda", None, vec!["c"]),
+        ("blockcommit g vda --top vda[2] --shallow", None, vec!["c", "a"]),
+        ("blockcommit g vda --active", Some("--pivot"), vec!["a"]),
+        ("blockcopy g vda {x}", Some("--pivot"), vec!["x"]),
+        ("blockcopy g vda {x} --shallow", Some("--abort"), vec!["c", "b", "a"]),
+    ] {
+        // Over, or not, when there is a daemon again.
+        for over in [false, true] {
+            let images = Images::make(&daemon, false);
+            create(&daemon, "g", &images.top);
+            let line = line.replace("{x}", &images.path("x.qcow2"));
+            let what = format!("{line}, over: {over}");
+            daemon.virsh(&format!("{line} {SLOW}")).ok();
+            let job = jobs(&daemon, "g").pop().unwrap_or_else(|| panic!("a job of {what}"));
+            let speed = format!(
+                r#"{{"execute":"block-job-set-speed","arguments":{{"device":"{job}","speed":0}}}}"#
+            );
+            if over {
+                // Told by hand, so that the daemon cannot know the end of it.
+                let command = ["qemu-monitor-command", "g", &speed];
+                daemon.virsh_words(&command).ok();
+            }
+            daemon.kill();
+            daemon.launch();
+            if !over {
+                daemon.virsh("blockjob g vda 0").ok();
+            }
+            if let Some(finish) = finish {
+                wait::until(&format!("{what} to be ready"), || {
+                    live(&daemon, "g").contains("ready='yes'").then_some(())
+                });
+                daemon.virsh(&format!("blockjob g vda {finish}")).ok();
+            }
+            let left: Vec<_> = left.iter().map(|name| format!("{name}.qcow2")).collect();
+            wait::until(&format!("the chain {left:?} of {what}"), || {
+                (files(&daemon, "g") == left).then_some(())
+            });
+            assert_true(&daemon, "g", &images, &what);
+            daemon.virsh("destroy g").ok();
+            images.assert_shows(&images.path(&left[0]), "qcow2", &what);
+        }
+    }
+}
+
+#[test]
+fn a_qemu_that_dies_or_stops_in_a_job() {
+    let daemon = Daemon::start();
+    if daemon.is_external() {
+        return;
+    }
+    let images = Images::make(&daemon, false);
+    let x = images.path("x.qcow2");
+    create(&daemon, "g", &images.top);
+    daemon.virsh(&format!("blockcopy g vda {x} {SLOW}")).ok();
+    processes::signal(daemon.qemus()[0], Signal::KILL);
+    wait::until("the guest to be gone", || {
+        (!daemon.virsh("list --all --name").ok().contains('g')).then_some(())
+    });
+    assert_eq!(images.lent(), BTreeSet::new(), "after QEMU's death");
+
+    let _ = fs::remove_file(&x);
+    create(&daemon, "g", &images.top);
+    daemon.virsh(&format!("blockcopy g vda {x} {SLOW}")).ok();
+    let stuck = daemon.qemus()[0];
+    processes::signal(stuck, Signal::STOP);
+    let mut client = begin(&daemon, "blockjob g vda --abort");
+    // Others are served meanwhile.
+    daemon.virsh("list --all").ok();
+    assert!(live(&daemon, "g").contains("<mirror"), "it is told without QEMU");
+    processes::signal(stuck, Signal::CONT);
+    client.wait().expect("virsh ends");
+    wait::until("the job to be over", || jobs(&daemon, "g").is_empty().then_some(()));
+    assert_true(&daemon, "g", &images, "after a QEMU that stood still");
+}
+
+#[test]
+fn a_kill_within_a_job_leaves_the_truth() {
+    let mut kills = Kills::from_env("JOB_KILLS", 8);
+    let mut daemon = Daemon::start();
+    if daemon.is_external() {
+        return;
+    }
+    let lines = [
+        "blockpull g vda",
+        "blockcommit g vda --active; blockjob g vda --pivot",
+        "blockcopy g vda {x}; blockjob g vda --pivot",
+        "blockcommit g vda --top vda[2] --base vda[3]",
+        "blockcopy g vda {x} --shallow --wait --pivot",
+        "blockpull g vda --base vda[3]; domblkinfo g vda; blockcommit g vda --active",
+        "blockcopy g vda {x} --format raw; blockjob g vda --abort",
+        "blockcommit g vda --active --wait --pivot",
+    ];
+    // How long a job takes, from before its beginning to its end.
+    let images = Images::make(&daemon, false);
+    create(&daemon, "g", &images.top);
+    let copy = format!("blockcopy g vda {}; blockjob g vda --pivot", images.path("x.qcow2"));
+    kills.measure(&daemon, &copy);
+    daemon.virsh("destroy g").ok();
+    for kill in 0..kills.count {
+        let line = lines[(kill % lines.len() as u64) as usize];
+        let line = line.replace("{x}", &daemon.path("images/x.qcow2").display().to_string());
+        let images = Images::make(&daemon, false);
+        create(&daemon, "g", &images.top);
+        let (moment, seed) = (kills.strike(&mut daemon, &line).moment, kills.seed);
+        let what = format!("after kill {kill} of seed {seed}, {moment} us into {line:?}");
+        // What goes on is what is told; then it is ended.
+        wait::until(&format!("the job to be known {what}"), || {
+            let there = jobs(&daemon, "g");
+            let told = !daemon.virsh("blockjob g vda").ok().contains("No current");
+            (there.iter().any(|job| !job.starts_with("create-")) == told
+                && there.iter().all(|job| !job.starts_with("create-")))
+            .then_some(())
+        });
+        wait::until(&format!("the job to be over {what}"), || {
+            daemon.virsh("blockjob g vda --abort");
+            jobs(&daemon, "g").is_empty().then_some(())
+        });
+        assert_true(&daemon, "g", &images, &what);
+        let top = chain(&daemon, "g").remove(0).0;
+        let xml = live(&daemon, "g");
+        let format = if xml.contains("<driver name='qemu' type='raw'/>") { "raw" } else { "qcow2" };
+        daemon.virsh("destroy g").ok();
+        images.assert_shows(&top, format, &what);
+        assert_eq!(images.lent(), BTreeSet::new(), "{what}, and its guest's end");
+    }
+}
