@@ -208,6 +208,52 @@ fn images_come_by_descriptors_of_clients() {
     daemon.virsh("undefine byhand").ok();
 }
 
+/// Resets the drives of the second IDE channel at each tick of the timer: their trays close.
+const RESETS: &[u8] = &[
+    0xfb, //             again: sti
+    0xf4, //             hlt
+    0xba, 0x76, 0x03, // mov dx, 0x376
+    0xb0, 0x04, //       mov al, 4
+    0xee, //             out dx, al
+    0xb0, 0x00, //       mov al, 0
+    0xee, //             out dx, al
+    0xeb, 0xf3, //       jmp again
+];
+
+/// Firmware and drivers reset drives when they like, also between the opening and the exchange.
+#[test]
+fn a_medium_comes_into_a_drive_that_its_guest_closes() {
+    let daemon = Daemon::start();
+    let mut sector = RESETS.to_vec();
+    sector.resize(510, 0);
+    sector.extend([0x55, 0xaa]);
+    sector.resize(1 << 20, 0);
+    let disk = daemon.write("images/resets.img", sector);
+    let drive = "<disk type='file' device='cdrom'><target dev='hdc' bus='ide'/><readonly/></disk>";
+    let xml = domains::from_disk("resets", &disk, &domains::serial_file(&daemon, "resets"))
+        .replacen("</devices>", &format!("{drive}</devices>"), 1);
+    daemon.define(&xml).ok();
+    daemon.virsh("start resets").ok();
+    let [one, two] = ["one.iso", "two.iso"].map(|name| {
+        let iso = daemon.write(&format!("images/{name}"), vec![0; 1 << 16]);
+        iso.display().to_string()
+    });
+    let script: String = (0..30)
+        .map(|_| {
+            format!(
+                "change-media resets hdc {one} --insert --live\n\
+                 change-media resets hdc {two} --update --live\n\
+                 change-media resets hdc --eject --live\n"
+            )
+        })
+        .collect();
+    let said = tests::tool("virsh", &["-c", &daemon.uri()], &script);
+    assert!(!said.stderr.contains("error:"), "{said}");
+    assert_eq!(tests::plugging::in_drive(&daemon, "resets").0, None);
+    daemon.virsh("destroy resets").ok();
+    daemon.virsh("undefine resets").ok();
+}
+
 fn has_uefi() -> bool {
     fs::read_dir("/usr/share/qemu/firmware").is_ok_and(|mut entries| entries.next().is_some())
 }

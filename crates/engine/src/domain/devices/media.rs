@@ -7,6 +7,7 @@ use super::note::{Images, MediumNote, UpdateNote};
 use super::plug::{free_fdset, lends};
 use super::release::{close_behind, not_needed};
 use super::removal::remove_image_fdsets;
+use super::unfinished::Outcome;
 use super::waiting::Answer;
 use crate::domain::affect::{not_running, running};
 use crate::domain::hardware::block::alias_of;
@@ -26,6 +27,9 @@ use std::time::Duration;
 
 /// How long a guest has to unlock and open its drive.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often a guest that closes its drive in the middle of an exchange is put up with.
+const CLOSED_AT_MOST: u32 = 10;
 
 /// An exchange of a drive's medium.
 pub(super) struct Exchange {
@@ -138,8 +142,15 @@ impl Engine {
         // What is in the drive decides, once QEMU tells. One that gave no answer is not waited for
         // once more: the client has waited long enough.
         let Exchange { after, .. } = exchange;
-        if unanswered || self.finish_medium(domain, &vm, place, &after, note).await.is_err() {
+        if unanswered {
             self.check_devices(domain, vm);
+            return Err(error);
+        }
+        match self.finish_medium(domain, &vm, place, &after, note).await {
+            // What was refused was no more than the closing of the drive.
+            Ok(Outcome::In) => return Ok(()),
+            Ok(Outcome::Out | Outcome::Neither) => {}
+            Err(_) => self.check_devices(domain, vm),
         }
         Err(error)
     }
@@ -251,19 +262,38 @@ async fn swap(vm: &Vm, drive: &Disk, exchange: &Exchange, force: bool) -> Result
     if tray {
         open_tray(vm, &id, alias_of(drive), force).await?;
     }
+    let mut closed = 0;
     if drive.source.is_some() {
-        let remove = qmp::cmd::blockdev_remove_medium(&id);
-        vm.monitor.execute(remove).await.map_err(told("blockdev-remove-medium"))?;
+        let remove = || qmp::cmd::blockdev_remove_medium(&id);
+        while let Err(error) = vm.monitor.execute(remove()).await {
+            closed_again(&error, &mut closed).map_err(told("blockdev-remove-medium"))?;
+            open_tray(vm, &id, alias_of(drive), force).await?;
+        }
     }
     if let Some(node) = &exchange.new.top {
-        let insert = qmp::cmd::blockdev_insert_medium(&id, node);
-        vm.monitor.execute(insert).await.map_err(told("blockdev-insert-medium"))?;
+        let insert = || qmp::cmd::blockdev_insert_medium(&id, node);
+        while let Err(error) = vm.monitor.execute(insert()).await {
+            closed_again(&error, &mut closed).map_err(told("blockdev-insert-medium"))?;
+            open_tray(vm, &id, alias_of(drive), force).await?;
+        }
     }
     if tray {
         let close = qmp::cmd::blockdev_close_tray(&id);
         vm.monitor.execute(close).await.map_err(told("blockdev-close-tray"))?;
     }
     Ok(())
+}
+
+/// Whether the guest has closed its drive meanwhile (firmware that resets it does), and may do so
+/// once more; else the fault.
+pub(super) fn closed_again(error: &MonitorError, times: &mut u32) -> Result<(), MonitorError> {
+    *times += 1;
+    match error {
+        MonitorError::Qmp(said) if said.desc.contains("is not open") && *times < CLOSED_AT_MOST => {
+            Ok(())
+        }
+        other => Err(other.clone()),
+    }
 }
 
 /// Opens a drive; one that the guest has locked is asked for, and waited for.

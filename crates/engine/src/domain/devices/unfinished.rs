@@ -4,7 +4,7 @@
 
 use super::Change;
 use super::converse::Failure;
-use super::media::Exchange;
+use super::media::{Exchange, closed_again};
 use super::note::{MediumNote, UpdateNote};
 use crate::domain::hardware::block::entry_of;
 use crate::domain::record::Domain;
@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 /// What becomes of an exchange of media.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
+pub(super) enum Outcome {
     /// The new one is in the drive; or none is, as it was to be.
     In,
     /// The old one is in it still, or again.
@@ -44,7 +44,7 @@ impl Engine {
         let UpdateNote { place, after, medium } = note;
         tracing::info!(domain = %name, kind = place.kind.element(), "its change goes on");
         if let Some(medium) = medium {
-            return self.finish_medium(domain, vm, place, &after, medium).await;
+            return self.finish_medium(domain, vm, place, &after, medium).await.map(|_| ());
         }
         let device = after.devices.as_ref().and_then(|devices| place.get(devices));
         let updated = device.map(|device| update::running(&live.definition, &device));
@@ -77,8 +77,8 @@ impl Engine {
         place: Place,
         after: &Definition,
         medium: MediumNote,
-    ) -> Result<(), VirError> {
-        let Some(live) = domain.snapshot().live.clone() else { return Ok(()) };
+    ) -> Result<Outcome, VirError> {
+        let Some(live) = domain.snapshot().live.clone() else { return Ok(Outcome::Out) };
         let asked = |error: MonitorError| crate::domain::power::monitor_error(&error);
         let drives = vm.monitor.execute(cmd::query_block()).await.map_err(asked)?;
         let drive = entry_of(&drives, &medium.alias);
@@ -121,7 +121,7 @@ impl Engine {
                 self.medium_is_in(domain, vm, exchange).await;
             }
         }
-        Ok(())
+        Ok(outcome)
     }
 }
 
@@ -146,16 +146,18 @@ async fn settle(
     let media = [(&medium.new.top, Outcome::In), (&medium.old.top, Outcome::Out)];
     for (top, outcome) in media {
         let Some(top) = top else { continue };
-        if medium.tray {
-            // The guest may have closed it meanwhile.
-            let _ = vm.monitor.execute(cmd::blockdev_open_tray(&medium.id, true)).await;
-        }
-        match vm.monitor.execute(cmd::blockdev_insert_medium(&medium.id, top)).await {
-            Ok(_) => return Ok(outcome),
-            Err(MonitorError::Qmp(error)) => {
-                tracing::warn!(id = vm.id, node = top, %error, "not put into its drive");
+        let mut closed = 0;
+        loop {
+            if medium.tray {
+                // The guest may have closed it meanwhile.
+                let _ = vm.monitor.execute(cmd::blockdev_open_tray(&medium.id, true)).await;
             }
-            Err(error) => return Err(error),
+            let insert = cmd::blockdev_insert_medium(&medium.id, top);
+            let Err(error) = vm.monitor.execute(insert).await else { return Ok(outcome) };
+            let Err(error) = closed_again(&error, &mut closed) else { continue };
+            let MonitorError::Qmp(error) = error else { return Err(error) };
+            tracing::warn!(id = vm.id, node = top, %error, "not put into its drive");
+            break;
         }
     }
     Ok(Outcome::Neither)
