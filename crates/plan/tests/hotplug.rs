@@ -3,6 +3,7 @@
 use model::capabilities::host::HostFacts;
 use model::capabilities::qemu::{Accel, CacheKey, QemuCaps};
 use model::domain::defaults::{self, DefaultsContext, EmulatorDefaults};
+use model::domain::devices::controller::ControllerType;
 use model::domain::hotplug::{self, Attached};
 use model::domain::{Domain, ParseOptions, assign_aliases, parse};
 use plan::Ids;
@@ -248,4 +249,20 @@ fn helpers_that_end_are_described_again() {
     for other in ["/swtpm/7-g-swtpm.pid", "/passt/7-g-net2-passt.pid"] {
         assert_eq!(again(&format!("{run}{other}")), None, "{other}");
     }
+}
+
+/// Each controller has seven names of disks. The ones that have to come before the eighth disk are like
+/// the last there is: a guest that boots from virtio need not know other adapters.
+#[test]
+fn controllers_that_come_with_a_disk_are_like_the_last() {
+    let own = "<controller type='scsi' index='0' model='virtio-non-transitional'>
+        <address type='pci' domain='0x0000' bus='0x01' slot='0x00' function='0x0'/></controller>";
+    let guest = GUEST.replace("<memballoon", &format!("{own}<memballoon"));
+    let disk = "<disk type='file'><source file='/i'/><target dev='sdh' bus='scsi'/></disk>";
+    let attached = Bench::of(&guest).attach(disk).expect("it can come");
+    let list = &attached.domain.devices.as_ref().expect("devices").controllers;
+    let scsi: Vec<_> = list.iter().filter(|c| c.kind == ControllerType::Scsi).collect();
+    assert_eq!(attached.controllers.len(), 1);
+    assert_eq!(scsi.len(), 2);
+    assert_eq!(scsi[1].model.as_deref(), Some("virtio-non-transitional"));
 }

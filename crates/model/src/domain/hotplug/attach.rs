@@ -5,6 +5,7 @@ use crate::domain::address::Address;
 use crate::domain::alias::Alias;
 use crate::domain::assign_aliases;
 use crate::domain::defaults::{self, DefaultsContext, fault};
+use crate::domain::devices::chardev::{CharTarget, CharTargetType, Serial};
 use crate::domain::devices::controller::{Controller, ControllerType};
 use crate::domain::devices::memory::MemoryModel;
 use crate::domain::live::USER_ALIAS_PREFIX;
@@ -94,7 +95,11 @@ pub fn attach(
     let mut whole = domain.clone();
     let device = round_up(domain, device);
     let size = memory_size(&device);
-    let place = complete(&mut whole, device, ctx)?;
+    let mut place = complete(&mut whole, device.clone(), ctx)?;
+    if let Some(mut more) = like_the_others(domain, &whole, &device) {
+        place = complete(&mut more, device, ctx)?;
+        whole = more;
+    }
     let nothing = Devices::default();
     let before = domain.devices.as_ref().unwrap_or(&nothing);
     let after = whole.devices.as_ref().unwrap_or(&nothing);
@@ -150,6 +155,37 @@ pub fn attach(
     });
     let controllers = controllers.collect();
     Ok(Attached { domain: live, place, controllers })
+}
+
+/// The guest before a device came, with the SCSI controllers that it needs and `whole` got: in a
+/// running guest they are of the model that the last of its own has. None where no controller is new,
+/// or nothing is there to be like.
+fn like_the_others(domain: &Domain, whole: &Domain, device: &Device) -> Option<Domain> {
+    let scsi = |domain: &Domain| -> Vec<Controller> {
+        let all = domain.devices.iter().flat_map(|devices| &devices.controllers);
+        all.filter(|c| c.kind == ControllerType::Scsi).cloned().collect()
+    };
+    let own = scsi(domain);
+    let model = own.last()?.model.clone()?;
+    if matches!(device, Device::Controller(_)) {
+        return None;
+    }
+    let mut new = scsi(whole);
+    new.retain(|c| own.iter().all(|there| there.index != c.index));
+    if new.is_empty() {
+        return None;
+    }
+    let mut more = domain.clone();
+    for c in new {
+        let alike = Controller {
+            kind: ControllerType::Scsi,
+            index: c.index,
+            model: Some(model.clone()),
+            ..Controller::default()
+        };
+        defaults::insert_controller(&mut more, alike);
+    }
+    Some(more)
 }
 
 /// Puts a device at its place among those of its kind.
@@ -208,6 +244,29 @@ fn grow(domain: &mut Domain, before: &Domain, kib: u64) {
     }
 }
 
+/// After the first serial port went: the console that was the same device is that of the next port.
+fn another_first_console(devices: &mut Devices) {
+    let kind = |serial: &Serial| serial.target.as_ref().and_then(|target| target.kind);
+    if devices.consoles.first().and_then(kind) != Some(CharTargetType::Serial) {
+        return;
+    }
+    devices.consoles.remove(0);
+    let Some(first) = devices.serials.first() else { return };
+    if matches!(
+        kind(first),
+        Some(CharTargetType::UsbSerial | CharTargetType::PciSerial | CharTargetType::IsaDebug)
+    ) {
+        return;
+    }
+    let target = CharTarget {
+        kind: Some(CharTargetType::Serial),
+        port: first.target.as_ref().and_then(|target| target.port),
+        ..CharTarget::default()
+    };
+    let console = Serial { target: Some(target), address: None, acpi: None, ..first.clone() };
+    devices.consoles.insert(0, console);
+}
+
 /// Takes a device out of a definition, with the memory that it brought.
 pub fn take_out(domain: &mut Domain, place: Place) {
     let device = domain.devices.as_ref().and_then(|devices| place.get(devices));
@@ -220,6 +279,9 @@ pub fn take_out(domain: &mut Domain, place: Place) {
         _ => size,
     };
     place.remove(domain.devices_mut());
+    if (place.kind, place.index) == (DeviceKind::Serial, 0) {
+        another_first_console(domain.devices_mut());
+    }
     if let Some(memory) = &mut domain.memory {
         memory.size = Kib(memory.size.0.saturating_sub(size));
         if let Some(current) = &mut domain.current_memory {

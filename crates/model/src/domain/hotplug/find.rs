@@ -6,7 +6,7 @@ use crate::domain::Domain;
 use crate::domain::address::Address;
 use crate::domain::alias::Alias;
 use crate::domain::devices::Devices;
-use crate::domain::devices::chardev::{CharSource, CharType, Serial};
+use crate::domain::devices::chardev::{CharSource, CharTargetType, CharType, Serial};
 use crate::domain::devices::hostdev::{Hostdev, HostdevType};
 use crate::domain::devices::interface::Interface;
 use diag::{ErrorCode, VirError};
@@ -46,6 +46,13 @@ pub fn running(domain: &Domain, wanted: &Device) -> Result<Place, VirError> {
 /// # Errors
 /// As [`running`].
 pub fn stored(domain: &Domain, wanted: &Device) -> Result<Place, VirError> {
+    // It is the first serial port once more.
+    if let Device::Console(console) = wanted
+        && let None | Some(CharTargetType::Serial) = console.target.as_ref().and_then(|t| t.kind)
+    {
+        let text = "detaching serial console is not supported";
+        return Err(error(ErrorCode::OPERATION_INVALID, text));
+    }
     find(domain, wanted, Side::Stored)
 }
 
@@ -88,8 +95,10 @@ fn is_it(wanted: &Device, there: &Device) -> bool {
         (Device::Filesystem(a), Device::Filesystem(b)) => a.target.dir == b.target.dir,
         (Device::Serial(a), Device::Serial(b))
         | (Device::Parallel(a), Device::Parallel(b))
-        | (Device::Console(a), Device::Console(b))
-        | (Device::Channel(a), Device::Channel(b)) => {
+        | (Device::Console(a), Device::Console(b)) => {
+            same_source(&a.source, &b.source) && same_port(a, b) && fits(&a.alias, &b.alias)
+        }
+        (Device::Channel(a), Device::Channel(b)) => {
             same_source(&a.source, &b.source) && same_target(a, b) && fits(&a.alias, &b.alias)
         }
         (Device::Input(a), Device::Input(b)) => {
@@ -160,6 +169,12 @@ fn same_source(a: &CharSource, b: &CharSource) -> bool {
     }
 }
 
+/// The same port: of several alike, one that is not said is none of them.
+fn same_port(a: &Serial, b: &Serial) -> bool {
+    let (Some(x), Some(y)) = (&a.target, &b.target) else { return false };
+    x.port.is_some() && x.port == y.port && fits(&x.kind, &y.kind)
+}
+
 /// The same place in front of the guest.
 fn same_target(a: &Serial, b: &Serial) -> bool {
     let (Some(x), Some(y)) = (&a.target, &b.target) else { return true };
@@ -168,7 +183,7 @@ fn same_target(a: &Serial, b: &Serial) -> bool {
         port => port == y.port,
     };
     // A virtio port is told by its name.
-    let named = matches!(x.kind, Some(crate::domain::devices::chardev::CharTargetType::Virtio));
+    let named = matches!(x.kind, Some(CharTargetType::Virtio));
     fits(&x.kind, &y.kind) && x.name == y.name && x.address == y.address && (named || port)
 }
 
@@ -352,5 +367,64 @@ fn hostdev_text(hostdev: &Hostdev) -> String {
             address.uuid.map_or_else(String::new, |uuid| uuid.to_string())
         ),
         _ => "host device not found".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::defaults::{self, DefaultsContext};
+    use crate::domain::hotplug::{read, take_out};
+    use crate::domain::{ParseOptions, parse};
+
+    fn guest() -> Domain {
+        let text = "<domain type='qemu'><name>g</name><memory>1</memory>
+            <os><type arch='x86_64' machine='pc'>hvm</type></os><devices>
+            <serial type='pty'/><serial type='file'><source path='/a'/></serial>
+            <console type='pty'/><console type='pty'><target type='virtio'/></console>
+            <channel type='unix'><target type='virtio' name='a.0'/></channel></devices></domain>";
+        let mut domain = parse(text, ParseOptions::default()).domain.expect("a domain");
+        let random = &mut |buffer: &mut [u8]| buffer.fill(1);
+        defaults::apply(&mut domain, &mut DefaultsContext::without_emulator("x86_64", random));
+        domain
+    }
+
+    #[test]
+    fn character_devices_are_told_by_port_or_name() {
+        let absent = "device not present in domain configuration";
+        let check = |device: &str, expected: Result<usize, &str>| {
+            let wanted = read(device, false).device.expect("a device");
+            let found = stored(&guest(), &wanted).map(|place| place.index);
+            assert_eq!(
+                found.map_err(|error| error.detail),
+                expected.map_err(str::to_owned),
+                "{device}"
+            );
+        };
+        check("<serial type='pty'/>", Err(absent));
+        check("<serial type='pty'><target port='0'/></serial>", Ok(0));
+        check("<serial type='file'><source path='/a'/><target port='1'/></serial>", Ok(1));
+        check("<serial type='file'><source path='/b'/><target port='1'/></serial>", Err(absent));
+        check("<serial type='pty'><target port='1'/></serial>", Err(absent));
+        check("<console type='pty'><target type='virtio'/></console>", Err(absent));
+        check("<console type='pty'><target type='virtio' port='1'/></console>", Ok(1));
+        check("<channel type='unix'><target type='virtio' name='a.0'/></channel>", Ok(0));
+        check("<channel type='unix'><target type='virtio' name='b.0'/></channel>", Err(absent));
+        let serial = "detaching serial console is not supported";
+        check("<console type='pty'/>", Err(serial));
+        check("<console type='pty'><target type='serial' port='0'/></console>", Err(serial));
+    }
+
+    #[test]
+    fn the_console_of_a_port_that_went_is_the_next_ports() {
+        let mut domain = guest();
+        take_out(&mut domain, Place { kind: DeviceKind::Serial, index: 0 });
+        let devices = domain.devices.as_ref().expect("devices");
+        assert_eq!(devices.consoles.len(), 2);
+        assert_eq!(devices.consoles[0].source, devices.serials[0].source);
+        let port = |serial: &Serial| serial.target.as_ref().and_then(|target| target.port);
+        assert_eq!(port(&devices.consoles[0]), port(&devices.serials[0]));
+        take_out(&mut domain, Place { kind: DeviceKind::Serial, index: 0 });
+        assert_eq!(domain.devices.as_ref().expect("devices").consoles.len(), 1);
     }
 }
