@@ -311,6 +311,8 @@ fn a_dry_run_tells_and_changes_nothing() {
     told(&format!("attach-device dry {path} --live --config --dry-run"), &both);
     told(&format!("attach-disk dry {} sdc --targetbus usb --dry-run", file.display()), &disk);
     told("destroy dry --dry-run", &["host  end QEMU, process ", "guest loses its power"]);
+    told("destroy dry --graceful --dry-run", &["SIGTERM, and nothing more"]);
+    told("destroy dry --remove-logs --dry-run", &["file  remove ", "/dry.log"]);
     told("undefine dry --dry-run", &["file  remove ", "/dry.xml", "guest runs on"]);
     daemon
         .ironvirt(&format!("detach-device dry {path} --live --dry-run"))
@@ -322,8 +324,42 @@ fn a_dry_run_tells_and_changes_nothing() {
     told(&format!("detach-device dry {path} --live --dry-run"), &gone);
     told("detach-device-alias dry usb-disk1 --dry-run", &gone);
     assert!(in_qemu(&daemon, "dry").contains("usb-disk1"));
-    daemon.ironvirt("destroy dry").ok();
+    let log = daemon.path("var/log/libvirt/qemu/dry.log");
+    assert!(log.exists());
+    daemon.ironvirt("destroy dry --remove-logs").ok();
+    assert!(!log.exists(), "its log stayed");
     told("start dry --dry-run", &["host  ", "QEMU  ", "guest boots"]);
+    told("start dry --paused --dry-run", &["guest is loaded, and stands still"]);
+    let pool = daemon.path("images");
+    daemon.virsh(&format!("pool-create-as images dir --target {}", pool.display())).ok();
+    let volume = daemon.write("images/volume.img", vec![0; 4096]);
+    daemon.virsh("pool-refresh images").ok();
+    daemon.virsh(&format!("attach-disk dry {} vdz --config", volume.display())).ok();
+    let deletes = format!("file  delete volume 'vdz' ({})", volume.display());
+    told("undefine dry --remove-all-storage --dry-run", &["/dry.xml", &deletes]);
+    assert!(volume.exists() && daemon.virsh("dominfo dry").status == 0);
     daemon.wait_for_state("dry", "shut off (destroyed)");
     domains::discard(&daemon, "dry");
+}
+
+/// Whoever watches a thin image grow asks for it: the file's own sizes, also while a guest writes.
+#[test]
+fn an_images_sizes_are_its_files_also_while_it_is_written() {
+    use std::os::unix::fs::MetadataExt;
+    let daemon = Daemon::start();
+    empty_guest(&daemon, "sizes");
+    let file = image(&daemon, "sizes.img");
+    daemon.virsh(&format!("attach-disk sizes {} vda", file.display())).ok();
+    let write = "qemu-io -d /machine/peripheral/virtio-disk0/virtio-backend \"write 512k 64k\"";
+    daemon.virsh_words(&["qemu-monitor-command", "sizes", "--hmp", write]).ok();
+    let is = fs::metadata(&file).expect("the image");
+    assert!(is.blocks() >= 128, "nothing was written");
+    let said = daemon.virsh("domblkinfo sizes vda").ok();
+    for (label, bytes) in
+        [("Capacity:", 1 << 20), ("Allocation:", is.blocks() * 512), ("Physical:", 1 << 20)]
+    {
+        let line = format!("{label:<15} {bytes}\n");
+        assert!(said.contains(&line), "no {line:?} in\n{said}");
+    }
+    domains::discard(&daemon, "sizes");
 }

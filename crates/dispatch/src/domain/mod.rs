@@ -158,10 +158,13 @@ pub(crate) fn call<'a, 'b>(
         }),
         Procedure::DomainDestroyFlags => {
             later::<procs::DomainDestroyFlags, _>(request, |args| async move {
-                // 1 is graceful; 2 (remove logs) concerns files that this daemon does not keep.
                 only_flags(args.flags, 3)?;
                 let domain = find(&engine, &args.dom)?;
-                engine.destroy(&domain, args.flags & 1 != 0).await
+                let graceful = args.flags & 1 != 0;
+                match args.flags & 2 != 0 {
+                    true => engine.destroy_with_logs(&domain, graceful).await,
+                    false => engine.destroy(&domain, graceful).await,
+                }
             })
         }
         Procedure::DomainShutdown => {

@@ -214,6 +214,25 @@ impl Engine {
         .await
     }
 
+    /// As [`Self::destroy`], and then removes what its QEMU said.
+    ///
+    /// # Errors
+    /// As [`Self::destroy`].
+    pub async fn destroy_with_logs(
+        self: &Arc<Self>,
+        domain: &Arc<Domain>,
+        graceful: bool,
+    ) -> Result<(), VirError> {
+        let name = Arc::clone(&domain.snapshot().name);
+        self.destroy(domain, graceful).await?;
+        let engine = Arc::clone(self);
+        crate::blocking(move || {
+            engine.remove_logs(&name);
+            Ok(())
+        })
+        .await
+    }
+
     /// Ends a domain at once. Waits for no job: a stuck job is what people destroy guests for.
     ///
     /// # Errors

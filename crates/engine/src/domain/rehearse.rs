@@ -64,8 +64,8 @@ impl Engine {
         };
         let (engine, found, what) = (Arc::clone(self), Arc::clone(&domain), verb.clone());
         let lines = crate::blocking(move || match what.as_str() {
-            "start" => engine.rehearse_start(&found),
-            "destroy" => rehearse_destroy(&found, &undo),
+            "start" => engine.rehearse_start(&found, flags),
+            "destroy" => engine.rehearse_destroy(&found, flags, &undo),
             "undefine" => engine.rehearse_undefine(&found, flags),
             _ => {
                 let affect = Affect::resolve(&found.snapshot(), flags & !FORCE)?;
@@ -90,14 +90,21 @@ impl Engine {
         }))
     }
 
-    fn rehearse_start(&self, domain: &Domain) -> Result<Vec<Line>, VirError> {
+    fn rehearse_start(&self, domain: &Domain, flags: u32) -> Result<Vec<Line>, VirError> {
         domain.gate.check(Request::Start)?;
         let snapshot = domain.snapshot();
         let Some(config) = &snapshot.config else {
             return Err(VirError::invalid_state("domain is not running"));
         };
+        let options = StartOptions {
+            paused: flags & 1 != 0,
+            bypass_cache: flags & 4 != 0,
+            force_boot: flags & 8 != 0,
+            reset_nvram: flags & 32 != 0,
+            ..StartOptions::default()
+        };
         let mut definition = self.definition_of(config)?;
-        let plan = self.plan_start(&mut definition, -1, StartOptions::default())?;
+        let plan = self.plan_start(&mut definition, -1, options)?;
         let entries = plan.explain();
         let mut lines: Vec<Line> = entries
             .iter()
@@ -109,9 +116,17 @@ impl Engine {
                 }
             })
             .collect();
-        lines.push(Line::guest(match snapshot.managed_save {
-            true => format!("goes on from {}", self.managed_image(&snapshot.name).display()),
-            false => "boots".to_owned(),
+        let saved = snapshot.managed_save.then(|| self.managed_image(&snapshot.name));
+        if let Some(path) = &saved {
+            // Either way it is gone afterwards.
+            lines.push(Line::file(format!("remove {}", path.display())));
+        }
+        let from = saved.filter(|_| !options.force_boot);
+        let then = if options.paused { ", and stands still" } else { "" };
+        lines.push(Line::guest(match from {
+            Some(path) => format!("goes on from {}{then}", path.display()),
+            None if options.paused => "is loaded, and stands still before it boots".to_owned(),
+            None => "boots".to_owned(),
         }));
         Ok(lines)
     }
@@ -153,19 +168,32 @@ impl Engine {
         }
         Ok(lines)
     }
-}
 
-fn rehearse_destroy(domain: &Domain, undo: &[plan::Undo]) -> Result<Vec<Line>, VirError> {
-    domain.gate.check(Request::Destroy)?;
-    let snapshot = domain.snapshot();
-    let pid = snapshot.live.as_ref().map_or(0, |live| live.pid);
-    let mut lines = vec![
-        Line::host(format!("end QEMU, process {pid}: SIGTERM, and SIGKILL where that does not do")),
-        Line::guest("loses its power, and what it had not written"),
-    ];
-    lines.extend(undo.iter().filter(|step| **step != plan::Undo::EndQemu).map(Line::host));
-    if !snapshot.is_persistent() {
-        lines.push(Line::host("forget the domain: it has no stored definition"));
+    fn rehearse_destroy(
+        &self,
+        domain: &Domain,
+        flags: u32,
+        undo: &[plan::Undo],
+    ) -> Result<Vec<Line>, VirError> {
+        domain.gate.check(Request::Destroy)?;
+        let snapshot = domain.snapshot();
+        let pid = snapshot.live.as_ref().map_or(0, |live| live.pid);
+        let otherwise = match flags & 1 != 0 {
+            true => "and nothing more where that does not do",
+            false => "and SIGKILL where that does not do",
+        };
+        let mut lines = vec![
+            Line::host(format!("end QEMU, process {pid}: SIGTERM, {otherwise}")),
+            Line::guest("loses its power, and what it had not written"),
+        ];
+        lines.extend(undo.iter().filter(|step| **step != plan::Undo::EndQemu).map(Line::host));
+        if flags & 2 != 0 {
+            let logs = self.logs_of(&snapshot.name);
+            lines.extend(logs.iter().map(|path| Line::file(format!("remove {}", path.display()))));
+        }
+        if !snapshot.is_persistent() {
+            lines.push(Line::host("forget the domain: it has no stored definition"));
+        }
+        Ok(lines)
     }
-    Ok(lines)
 }

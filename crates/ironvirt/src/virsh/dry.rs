@@ -40,6 +40,20 @@ pub fn told(
     subject: &str,
     flags: u32,
 ) -> Outcome<bool> {
+    told_with(ctl, cmd, dom, (verb, subject, flags), &[])
+}
+
+/// As [`told`], with what this command itself would do after the daemon's part: changes of files.
+///
+/// # Errors
+/// As [`told`].
+pub fn told_with(
+    ctl: &mut Ctl,
+    cmd: &Cmd,
+    dom: &NonnullDomain,
+    (verb, subject, flags): (&str, &str, u32),
+    then: &[String],
+) -> Outcome<bool> {
     if !cmd.is_dry_run() {
         return Ok(false);
     }
@@ -53,8 +67,11 @@ pub fn told(
     let answer = ctl
         .call::<protocol::remote::procs::ConnectDomainXmlToNative>(&args)
         .ctx("it would fail (or the daemon is another than Ironvirt, which cannot tell)")?;
-    let plan: Value = serde_json::from_str(&answer.native_config)
+    let mut plan: Value = serde_json::from_str(&answer.native_config)
         .map_err(|error| Fail::new(format!("the daemon's answer is none: {error}")))?;
+    if let Some(lines) = plan.get_mut("lines").and_then(Value::as_array_mut) {
+        lines.extend(then.iter().map(|what| json!({"where": "file", "what": what})));
+    }
     if ctl.json() {
         for key in ["domain", "verb", "lines"] {
             ctl.member(key, plan.get(key).cloned().unwrap_or_default());

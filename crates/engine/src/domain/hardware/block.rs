@@ -258,9 +258,14 @@ impl Engine {
             })?;
             Ok((path.to_owned(), is_qcow2(disk), alias_of(disk).to_owned(), live))
         })?;
-        let mut info =
-            crate::blocking_in_turn(&domain.looks, move || image_info(&path, qcow2)).await?;
-        if let (true, Some(vm)) = (live, domain.vm()) {
+        let look = move || {
+            let device = std::fs::metadata(&path)
+                .is_ok_and(|is| std::os::unix::fs::FileTypeExt::is_block_device(&is.file_type()));
+            image_info(&path, qcow2).map(|info| (info, device && qcow2))
+        };
+        let (mut info, filled_by_qemu) = crate::blocking_in_turn(&domain.looks, look).await?;
+        // Of a device that holds more than the guest's bytes, only QEMU knows how far it is filled.
+        if let (true, Some(vm)) = (live && filled_by_qemu, domain.vm()) {
             let entries = vm
                 .monitor
                 .execute(cmd::query_blockstats())
@@ -268,8 +273,7 @@ impl Engine {
                 .map_err(|error| monitor_error(&error))?;
             let highest = entry_of(&entries, &alias)
                 .map_or(0, |entry| BlockCounters::from_json(entry).highest_offset);
-            if highest > 0 && highest != info.allocation {
-                info.physical = info.allocation;
+            if highest > 0 {
                 info.allocation = highest;
             }
         }

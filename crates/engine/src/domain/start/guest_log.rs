@@ -39,6 +39,36 @@ impl Engine {
     }
 
     /// The log daemon that runs here, started if there is none. May block.
+    /// What the guest's QEMU said, the older parts of it too. None without a log daemon: who writes
+    /// logs by other means keeps them.
+    pub(in crate::domain) fn logs_of(&self, name: &str) -> Vec<PathBuf> {
+        if !self.settings.log_daemon {
+            return Vec::new();
+        }
+        let own = format!("{name}.log");
+        let is_it = |file: &str| match file.strip_prefix(&own) {
+            Some("") => true,
+            Some(rest) => rest.strip_prefix('.').is_some_and(|number| {
+                !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())
+            }),
+            None => false,
+        };
+        let entries = std::fs::read_dir(self.layout.qemu_log()).into_iter().flatten().flatten();
+        let found = entries.filter(|entry| entry.file_name().to_str().is_some_and(is_it));
+        let mut found: Vec<_> = found.map(|entry| entry.path()).collect();
+        found.sort();
+        found
+    }
+
+    /// Removes what the QEMU of a guest that ended said (`destroy --remove-logs`).
+    pub(in crate::domain) fn remove_logs(&self, name: &str) {
+        for path in self.logs_of(name) {
+            if let Err(error) = std::fs::remove_file(&path) {
+                tracing::warn!(domain = name, path = %path.display(), %error, "the log stays");
+            }
+        }
+    }
+
     fn log_daemon(&self) -> Result<LogDaemon, VirError> {
         let socket = self.layout.log_daemon_socket();
         crate::domain::keepers::reach(&socket, self.log_helper(), LogDaemon::connect)

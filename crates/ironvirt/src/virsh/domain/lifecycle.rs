@@ -239,7 +239,16 @@ pub fn cmd_undefine(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     }
     let dom = domain(ctl, cmd)?;
     let name = dom.name.clone();
-    if dry::told(ctl, cmd, &dom, "undefine", "", flags)? {
+    if cmd.is_dry_run() {
+        let mut then = Vec::new();
+        for disk in storage_of(ctl, cmd, &dom)?.into_iter().filter(|disk| disk.vol.is_some()) {
+            let volume = format!("volume '{}' ({})", disk.target, disk.source);
+            if cmd.has("wipe-storage") {
+                then.push(format!("overwrite {volume}"));
+            }
+            then.push(format!("delete {volume}"));
+        }
+        dry::told_with(ctl, cmd, &dom, ("undefine", "", flags), &then)?;
         return Ok(());
     }
     let saved = call!(ctl, DomainHasManagedSaveImage { dom: dom.clone(), flags: 0 });
