@@ -108,3 +108,51 @@ fn a_guest_that_is_there_says_why_it_does_not_run() {
     assert!(text.contains(&format!("fix: kill -CONT {qemu}")), "{text}");
     daemon.ironvirt("why nobody").fails_with(&["failed to get domain 'nobody'"]);
 }
+
+/// What only QEMU or the kernel would refuse is looked for, too; what the last start ended with are
+/// QEMU's own words, not its command line.
+#[test]
+fn images_of_another_format_and_folders_that_are_none_are_told() {
+    let daemon = Daemon::start();
+    if daemon.is_external() {
+        return;
+    }
+    let raw = daemon.write("images/raw.img", vec![0; 65536]);
+    let mut bytes = b"QFI\xfb".to_vec();
+    bytes.resize(65536, 0);
+    let qcow2 = daemon.write("images/qcow2.img", bytes);
+    let disk = |format: &str, path: &std::path::Path, target: &str| {
+        format!(
+            "<disk type='file'><driver name='qemu' type='{format}'/><source file='{}'/>
+             <target dev='{target}' bus='virtio'/></disk>",
+            path.display()
+        )
+    };
+    daemon
+        .define(&format!(
+            "<domain type='qemu'><name>inside</name><memory unit='MiB'>32</memory>
+             <vcpu cpuset='4000'>1</vcpu><os><type arch='x86_64' machine='pc'>hvm</type></os>
+             <devices>{}{}<filesystem type='mount'><source dir='{}/nofolder'/>
+             <target dir='t'/></filesystem></devices></domain>",
+            disk("qcow2", &raw, "vda"),
+            disk("raw", &qcow2, "vdb"),
+            daemon.root().display()
+        ))
+        .ok();
+    let check = |text: &str| {
+        for part in [
+            format!("cannot start: <disk> 'vda': '{}' is not in qcow2 format", raw.display()),
+            format!("note: <disk> 'vdb': '{}' is in qcow2 format", qcow2.display()),
+            format!("<filesystem>: '{}/nofolder' is no folder", daemon.root().display()),
+            "<vcpu cpuset='4000'>: this host has none of these processors".to_owned(),
+        ] {
+            assert_eq!(text.matches(&part).count(), 1, "{part:?} in:\n{text}");
+        }
+    };
+    check(&why(&daemon, "inside"));
+    daemon.virsh("start inside").fails_with(&["error: "]);
+    let text = why(&daemon, "inside");
+    check(&text);
+    assert!(!text.contains("-msg timestamp"), "{text}");
+    domains::discard(&daemon, "inside");
+}

@@ -52,15 +52,16 @@ pub fn cmd_why(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
             put!(ctl, "    fix: {fix}\n");
         }
     }
+    let mut lines = list("log").filter_map(Value::as_str).peekable();
     if !stopped {
-        let clear = if is_off {
-            "nothing stands in the way of a start"
-        } else {
-            "it runs and QEMU answers"
+        let clear = match (is_off, lines.peek()) {
+            (true, None) => "nothing stands in the way of a start",
+            // What QEMU alone can find is not looked for: its words tell it.
+            (true, Some(_)) => "nothing else was found that stands in the way of a start",
+            (false, _) => "it runs and QEMU answers",
         };
         put!(ctl, "  {clear}\n");
     }
-    let mut lines = list("log").filter_map(Value::as_str).peekable();
     if lines.peek().is_some() {
         put!(ctl, "  QEMU's last words:\n");
     }

@@ -19,9 +19,11 @@ pub fn words(text: &str) -> String {
     let cut = (cut..=text.len()).find(|&at| text.is_char_boundary(at)).unwrap_or(0);
     let text = text.get(cut..).unwrap_or_default();
     let mut said: Vec<&str> = Vec::new();
+    let mut goes_on = false;
     for line in text.lines() {
-        // Our own head is an environment and a command line, each line of which goes on.
-        if line.is_empty() || line.ends_with(" \\") || line.contains("starting up ironvirt") {
+        // Our own head is an environment and a command line, each line of which goes on, to the last.
+        let head = std::mem::replace(&mut goes_on, line.ends_with(" \\"));
+        if head || goes_on || line.is_empty() || line.contains("starting up ironvirt") {
             said.clear();
         } else if !is_remark(line) {
             said.push(line);
@@ -110,6 +112,6 @@ mod tests {
         std::fs::write(&folder, text).expect("tmp");
         let said = tail(&folder, 0);
         std::fs::remove_file(&folder).expect("tmp");
-        assert_eq!(said, "-msg timestamp=on\nqemu: -device x: no such device");
+        assert_eq!(said, "qemu: -device x: no such device");
     }
 }

@@ -1,6 +1,7 @@
 //! What keeps a guest from starting, from running on, or from answering: found by looking, nothing is changed.
 
 mod active;
+mod insides;
 mod start;
 
 use super::record::Domain;

@@ -1,6 +1,6 @@
 //! What a start would meet: the plan of it is made and each step looked at, none is done.
 
-use super::Finding;
+use super::{Finding, insides};
 use crate::domain::record::Domain;
 use crate::domain::start::StartOptions;
 use crate::domain::start::grants;
@@ -46,7 +46,11 @@ impl Engine {
                 engine.look_at(&step.action, &mut found);
             }
             engine.look_at_neighbours(&definition, &mut found);
+            insides::look_at(&definition, &mut found);
             look_at_memory(&definition, &mut found);
+            // Several steps of a start may need one thing.
+            let mut told = BTreeSet::new();
+            found.retain(|finding| told.insert(finding.what.clone()));
             Ok(found)
         });
         found.await.unwrap_or_else(|error| vec![Finding::of_error(&error)])
@@ -73,6 +77,12 @@ impl Engine {
             Action::RequireFile { path, role } if !Path::new(path).exists() => {
                 found.push(Finding::blocks(
                     format!("{role}: '{path}' does not exist"),
+                    "create it, or correct the path (`edit`)",
+                ));
+            }
+            Action::OpenFile { path, create_append: false, .. } if !Path::new(path).exists() => {
+                found.push(Finding::blocks(
+                    format!("'{path}' does not exist"),
                     "create it, or correct the path (`edit`)",
                 ));
             }
