@@ -11,7 +11,11 @@ const MANAGED: &str = "var/lib/libvirt/qemu/save";
 
 /// A virsh call that goes on beside the test.
 fn beside(daemon: &Daemon, line: &str) -> Child {
-    Command::new("virsh")
+    run_beside("virsh".as_ref(), daemon, line)
+}
+
+fn run_beside(program: &std::path::Path, daemon: &Daemon, line: &str) -> Child {
+    Command::new(program)
         .args(["-c", &daemon.uri()])
         .args(line.split_whitespace())
         .env("LC_ALL", "C.UTF-8")
@@ -383,6 +387,10 @@ fn dumps_leave_the_guest_as_it_was() {
     daemon.virsh("resume g").ok();
     daemon.virsh(&format!("dump g {core} --crash")).ok();
     daemon.wait_for_state("g", "shut off (crashed)");
+    // What the last job came to is told until another one ends, also in another life.
+    daemon.virsh("start g").ok();
+    let completed = daemon.virsh("domjobinfo g --completed").ok();
+    assert!(completed.contains("Operation:        Dump"), "{completed}");
 }
 
 /// A boot sector that tells the panic device at once.
@@ -528,6 +536,32 @@ fn requests_during_a_save() {
             saving::assert_continued(&daemon, "g");
         }
     }
+}
+
+/// Our command ends the job when it is interrupted, as virsh does, and waits for how that ends.
+#[test]
+fn ctrl_c_aborts_the_save_that_it_interrupts() {
+    let packer = SlowPacker::new();
+    let daemon = Daemon::start_with(packer.options());
+    if daemon.is_external() {
+        return;
+    }
+    saving::ticking(&daemon, "g");
+    let image = image_path(&daemon, "image");
+    let save = format!("save g {image} --image-format gzip --verbose");
+    let call = run_beside(paths::ironvirt(), &daemon, &save);
+    wait_for_job(&daemon, "g");
+    processes::signal(i32::try_from(call.id()).expect("a process id"), Signal::INT);
+    let answer = said(call);
+    for part in ["Failed to save domain 'g' to", "job 'domain save' canceled by client"] {
+        assert!(answer.contains(part), "{answer}");
+    }
+    assert!(daemon.virsh("domstate g --reason").ok().starts_with("running (save canceled)"));
+    assert!(saving::names_in(&daemon.path("saved")).is_empty());
+    saving::assert_ticks(&daemon, "g");
+    packer.open();
+    let answer = said(run_beside(paths::ironvirt(), &daemon, &save));
+    assert!(answer.contains("saved to") && answer.contains("\rSave: [100.00 %]"), "{answer}");
 }
 
 #[test]

@@ -213,6 +213,10 @@ impl Engine {
                     if let Some(fault) = fault {
                         return Err(VirError::failed(format!("memory-only dump failed: {fault}")));
                     }
+                    // All of it was written since somebody asked.
+                    if let Some((total, _)) = job.numbers().dump {
+                        job.update_dump(total, total);
+                    }
                     break;
                 }
                 () = tokio::time::sleep(PROGRESS) => {}

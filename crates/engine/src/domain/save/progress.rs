@@ -163,11 +163,6 @@ impl Jobs {
         *lock(&self.completed) = Some(numbers.clone());
         Some(numbers)
     }
-
-    /// Forgets what an earlier life of the domain did.
-    pub(in crate::domain) fn forget(&self) {
-        *lock(&self.completed) = None;
-    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

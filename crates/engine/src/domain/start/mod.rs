@@ -325,7 +325,6 @@ impl Engine {
     ) -> Result<(), VirError> {
         let (abort, aborted) = watch::channel(false);
         domain.begin_start(abort);
-        domain.jobs.forget();
         domain.gate.set_phase(Phase::Starting);
         let id = self.registry.assign_id(domain);
         // Seen by everybody from here on, so that a start that takes long can be destroyed.
