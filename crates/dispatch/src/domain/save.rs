@@ -4,7 +4,7 @@ use crate::bind::{Request, later, now};
 use crate::domain::find;
 use crate::flags::{no_flags, only_flags};
 use crate::{Bound, Libvirt, Session};
-use diag::{ErrorCode, VirError};
+use diag::{ErrorCode, ErrorDomain, VirError};
 use engine::domain::affect::{exclusive, not_running};
 use engine::domain::save::JobNumbers;
 use engine::domain::{Domain, DumpOptions, RestoreOptions, SaveOptions};
@@ -325,6 +325,7 @@ fn mistyped(field: &str, value: &TypedParamValue, expected: &str) -> VirError {
     VirError::invalid_arg(format!(
         "invalid type '{found}' for parameter '{field}', expected '{expected}'"
     ))
+    .from_domain(ErrorDomain::NONE)
 }
 
 /// Total, processed and remaining bytes.
