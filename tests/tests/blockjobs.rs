@@ -428,6 +428,39 @@ fn jobs_go_on_without_their_daemon() {
     }
 }
 
+/// A daemon that died between writing an end down and telling QEMU of it.
+#[test]
+fn an_end_that_qemu_never_heard_of_is_told_again() {
+    let mut daemon = Daemon::start();
+    if daemon.is_external() || daemon.session() {
+        return;
+    }
+    for (line, state, left) in [
+        ("blockcommit g vda --active --wait", "pivoting", vec!["a"]),
+        ("blockcopy g vda {x} --wait", "aborting", vec!["c", "b", "a"]),
+    ] {
+        let images = Images::make(&daemon, false);
+        create(&daemon, "g", &images.top);
+        daemon.virsh(&line.replace("{x}", &images.path("x.qcow2"))).ok();
+        let status = daemon.path("run/libvirt/qemu/g.xml");
+        let text = wait::until("the status file to say that it is ready", || {
+            let text = fs::read_to_string(&status).unwrap_or_default();
+            text.contains("state='ready' newstate='ready'").then_some(text)
+        });
+        daemon.kill();
+        let ready = "state='ready' newstate='ready'";
+        fs::write(&status, text.replace(ready, &format!("state='{state}'"))).expect("written");
+        daemon.launch();
+        let left: Vec<_> = left.iter().map(|name| format!("{name}.qcow2")).collect();
+        wait::until(&format!("the end of {line}"), || {
+            (jobs(&daemon, "g").is_empty() && files(&daemon, "g") == left).then_some(())
+        });
+        assert_true(&daemon, "g", &images, line);
+        daemon.virsh("destroy g").ok();
+        images.assert_shows(&images.path(&left[0]), "qcow2", line);
+    }
+}
+
 #[test]
 fn a_qemu_that_dies_or_stops_in_a_job() {
     let daemon = Daemon::start();

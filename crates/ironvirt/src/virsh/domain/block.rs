@@ -5,6 +5,7 @@ use crate::virsh::ctl::{put, say};
 use crate::virsh::fail::{Context, fail};
 use crate::virsh::table::Table;
 use crate::virsh::util::{parse_xml, pretty};
+use std::io::Write as _;
 use xml::Element;
 
 /// The attribute of a disk's source that names it, by the disk's type.
@@ -274,12 +275,9 @@ pub fn cmd_blockjob(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     cmd.exclusive("info", "abort")?;
     cmd.exclusive("info", "bandwidth")?;
     let dom = domain(ctl, cmd)?;
-    let bytes = cmd.has("bytes");
     if cmd.has("bandwidth") {
-        let scale = if bytes { 1 } else { 1024 * 1024 };
-        let given = cmd.scaled("bandwidth", scale, u64::MAX)?.unwrap_or(0);
-        let bandwidth = if bytes { given } else { given / scale };
-        let flags = u32::from(bytes);
+        let (bandwidth, in_bytes) = bandwidth(cmd)?;
+        let flags = u32::from(in_bytes);
         return call!(ctl, DomainBlockJobSetSpeed { dom, path, bandwidth, flags });
     }
     if cmd.has("abort") || cmd.has("pivot") || cmd.has("async") {
@@ -328,11 +326,12 @@ pub fn cmd_blockjob(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     Ok(())
 }
 
-/// `Label: [ 57.00 %]`, never 100 before the end.
+/// `Label: [ 57.00 %]` on standard error, never 100 before the end.
 pub fn progress(ctl: &mut Ctl, label: &str, remaining: u64, total: u64) {
-    let percent = percentage(remaining, total);
-    put!(ctl, "\r{label}: [{percent:5.2} %]");
-    ctl.flush();
+    if !ctl.json() {
+        let percent = percentage(remaining, total);
+        let _ = write!(std::io::stderr(), "\r{label}: [{percent:5.2} %]");
+    }
 }
 
 /// Done part in percent.
@@ -347,26 +346,33 @@ pub fn percentage(remaining: u64, total: u64) -> f64 {
     p.min(99.99)
 }
 
-/// The bandwidth option in MiB/s or, with `--bytes`, bytes/s.
-fn bandwidth(cmd: &Cmd) -> Outcome<u64> {
-    let bytes = cmd.has("bytes");
-    let scale = if bytes { 1 } else { 1024 * 1024 };
-    let v = cmd.scaled("bandwidth", scale, u64::MAX)?.unwrap_or(0);
-    Ok(if bytes { v } else { v / scale })
+/// The bandwidth option, and whether it is in bytes/s: with `--bytes`, or a size with a unit. A plain
+/// number is of MiB/s; what is too great, or below nothing, is the daemon's to refuse.
+pub(super) fn bandwidth(cmd: &Cmd) -> Outcome<(u64, bool)> {
+    let plain = cmd.raw("bandwidth").filter(|_| !cmd.has("bytes")).map(str::trim);
+    let plain = plain.and_then(|text| {
+        let below = || text.parse::<i64>().ok().map(|value| value as u64);
+        text.parse::<u64>().ok().or_else(below)
+    });
+    if let Some(mib) = plain {
+        return Ok((mib, false));
+    }
+    let bytes = cmd.scaled("bandwidth", 1, u64::MAX)?;
+    Ok((bytes.unwrap_or(0), cmd.has("bytes") || bytes.is_some()))
 }
 
 /// `blockpull`
 pub fn cmd_blockpull(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     let path = cmd.req("path")?.to_owned();
     let base = cmd.str("base")?.map(str::to_owned);
-    let bandwidth = bandwidth(cmd)?;
+    let (bandwidth, in_bytes) = bandwidth(cmd)?;
     let wait = waiting(cmd)?;
     let dom = domain(ctl, cmd)?;
     let mut flags = 0;
     if cmd.has("keep-relative") {
         flags |= 0x10;
     }
-    if cmd.has("bytes") {
+    if in_bytes {
         flags |= 0x40;
     }
     if base.is_some() || flags & 0x10 != 0 {
@@ -387,10 +393,22 @@ pub fn cmd_blockpull(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
 }
 
 fn waiting(cmd: &Cmd) -> Outcome<bool> {
-    for needs in ["verbose", "timeout", "async"] {
+    for needs in ["verbose", "async"] {
         cmd.requires(needs, "wait")?;
     }
     Ok(cmd.has("wait"))
+}
+
+/// The same of jobs that have a second phase, which `ends` end.
+pub(super) fn waiting_for(cmd: &Cmd, ends: [&str; 2]) -> Outcome<bool> {
+    let waits = ["timeout", "wait"].iter().chain(&ends).any(|name| cmd.has(name));
+    for needs in ["async", "verbose"] {
+        if cmd.has(needs) && !waits {
+            let [one, other] = ends;
+            fail!("--{needs} requires at least one of --timeout, --wait, --{one}, or --{other}");
+        }
+    }
+    Ok(waits)
 }
 
 /// Waits until the job ended (or, for jobs with two phases, is ready).
@@ -405,18 +423,22 @@ pub(super) fn wait_for_job(
     let deadline = cmd
         .timeout_ms("timeout")?
         .map(|ms| std::time::Instant::now() + std::time::Duration::from_millis(u64::from(ms)));
+    let mut first = true;
     loop {
         let info = call!(
             ctl,
             DomainGetBlockJobInfo { dom: dom.clone(), path: path.to_owned(), flags: 0 }
         )?;
-        if info.found == 0 {
+        let ready = until_ready && info.end > 0 && info.cur == info.end;
+        // That it is ready is shown once, at the end.
+        if info.found == 0 || (ready && !first) {
             break;
         }
+        first = false;
         if cmd.has("verbose") {
             progress(ctl, label, info.end - info.cur.min(info.end), info.end);
         }
-        if until_ready && info.end > 0 && info.cur == info.end {
+        if ready {
             break;
         }
         if deadline.is_some_and(|d| std::time::Instant::now() >= d) {
@@ -438,20 +460,18 @@ pub fn cmd_blockcommit(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     cmd.exclusive("pivot", "keep-overlay")?;
     let base = cmd.str("base")?.map(str::to_owned);
     let top = cmd.str("top")?.map(str::to_owned);
-    let bandwidth = bandwidth(cmd)?;
-    let mut flags = cmd.flags(&[
-        ("shallow", 1),
-        ("delete", 2),
-        ("active", 4),
-        ("keep-relative", 8),
-        ("bytes", 16),
-    ]);
+    let wait = waiting_for(cmd, ["pivot", "keep-overlay"])?;
+    let (bandwidth, in_bytes) = bandwidth(cmd)?;
+    let mut flags =
+        cmd.flags(&[("shallow", 1), ("delete", 2), ("active", 4), ("keep-relative", 8)]);
+    if in_bytes {
+        flags |= 16;
+    }
     let finish = cmd.has("pivot") || cmd.has("keep-overlay");
     if finish {
         flags |= 4;
     }
     let active = flags & 4 != 0;
-    let wait = cmd.has("wait") || finish;
     let dom = domain(ctl, cmd)?;
     call!(
         ctl,

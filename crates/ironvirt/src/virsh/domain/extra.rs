@@ -25,13 +25,18 @@ pub fn cmd_domsetlaunchsecstate(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
 
 /// `blockcopy`
 pub fn cmd_blockcopy(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
-    for (a, b) in [("dest", "xml"), ("format", "xml"), ("pivot", "finish")] {
+    for (a, b) in [("dest", "xml"), ("format", "xml"), ("blockdev", "xml"), ("pivot", "finish")] {
         cmd.exclusive(a, b)?;
     }
     let path = cmd.req("path")?.to_owned();
-    let bytes = cmd.has("bytes");
-    let scale = if bytes { 1 } else { 1024 * 1024 };
-    let bandwidth = cmd.scaled("bandwidth", scale, u64::MAX)?.unwrap_or(0);
+    let wait = super::block::waiting_for(cmd, ["pivot", "finish"])?;
+    let bandwidth = match super::block::bandwidth(cmd)? {
+        (bytes, true) => bytes,
+        (mib, false) if mib > u64::MAX >> 20 => {
+            fail!("bandwidth must be less than {}", u64::MAX >> 20);
+        }
+        (mib, false) => mib << 20,
+    };
     let flags = cmd.flags(&[
         ("shallow", 1),
         ("reuse-external", 2),
@@ -68,8 +73,6 @@ pub fn cmd_blockcopy(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     if let Some(b) = cmd.ull("buf-size")? {
         params.push(TypedParam::new("buf-size", b));
     }
-    let finish = cmd.has("pivot") || cmd.has("finish");
-    let wait = cmd.has("wait") || finish;
     let dom = domain(ctl, cmd)?;
     call!(ctl, DomainBlockCopy { dom: dom.clone(), path: path.clone(), destxml, params, flags })?;
     if !wait {

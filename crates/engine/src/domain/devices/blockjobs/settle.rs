@@ -107,6 +107,22 @@ impl Engine {
         for job in vm.block_jobs() {
             self.settle_job(domain, vm, &job.name).await?;
         }
+        // What was to end them may never have reached QEMU; told twice, it does no harm.
+        for job in vm.block_jobs() {
+            let command = match job.state {
+                State::Pivoting => Command::<Ack>::new("job-complete").arg("id", &*job.name),
+                State::Aborting => {
+                    Command::<Ack>::new("block-job-cancel").arg("device", &*job.name)
+                }
+                _ => continue,
+            };
+            if let Err(error) = vm.monitor.execute(command).await {
+                tracing::warn!(id = vm.id, job = job.name, %error, "a job is not ended");
+                if error.is_unanswered() {
+                    return Err(monitor_error(&error));
+                }
+            }
+        }
         let jobs = vm.monitor.execute(cmd::query_jobs()).await;
         for job in jobs.map_err(|error| monitor_error(&error))? {
             let text = |key: &str| job.get(key).and_then(Value::as_str).unwrap_or_default();
