@@ -48,6 +48,35 @@ fn a_plain_guest_has_no_fault() {
     }
 }
 
+/// What a timer cannot be told is refused, not kept and forgotten.
+#[test]
+fn settings_of_timers() {
+    let timer = |what: &str| format!("<clock offset='utc'><timer {what}/></clock>");
+    for (what, setting) in [
+        ("name='pit' track='guest'", "pit doesn't support setting of timer track"),
+        ("name='hpet' mode='auto'", "hpet doesn't support setting of timer mode"),
+        ("name='rtc' frequency='5'", "rtc doesn't support setting of timer frequency"),
+        ("name='tsc' track='wall'", "tsc doesn't support setting of timer track"),
+        (
+            "name='kvmclock' tickpolicy='delay' mode='auto'",
+            "kvmclock doesn't support setting of timer tickpolicy",
+        ),
+        (
+            "name='pit' frequency='5' mode='auto' track='boot'",
+            "pit doesn't support setting of timer frequency",
+        ),
+    ] {
+        check(&timer(what), "", ErrorCode::CONFIG_UNSUPPORTED, &format!("timer {setting}"));
+    }
+    for what in [
+        "name='rtc' track='wall' frequency='0'",
+        "name='tsc' frequency='5' mode='emulate' tickpolicy='delay'",
+        "name='hpet' tickpolicy='catchup'",
+    ] {
+        assert_eq!(faults(&timer(what), "pc", ""), [], "{what}");
+    }
+}
+
 #[test]
 fn rules() {
     let xml = ErrorCode::XML_ERROR;

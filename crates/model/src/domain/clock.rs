@@ -137,7 +137,7 @@ pub struct Timer {
     #[xml(attr)]
     pub track: Option<TimerTrack>,
     /// Attribute `frequency`.
-    #[xml(attr)]
+    #[xml(attr, zero_absent)]
     pub frequency: Option<u64>,
     /// Attribute `mode`.
     #[xml(attr)]

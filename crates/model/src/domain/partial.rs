@@ -34,6 +34,7 @@ const OF_THEIR_OWN: &[(&str, &[&str])] = &[
     ("domain.", &["hugepages", "memory-block", "sysinfo-date", "audio-settings", "input-evdev"]),
     ("domain.hyperv-", &["spinlocks", "vendor"]),
     ("domain.clock-", &["timezone", "start", "adjustment"]),
+    ("domain.timer-", &["setting"]),
     ("domain.cpu-", &["feature", "migratable", "vendor-id", "vendor", "phys-bits", "cache"]),
     ("domain.numa-", &["cells", "distance"]),
     ("domain.cputune-", &["period", "quota"]),

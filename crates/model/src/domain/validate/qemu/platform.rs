@@ -5,7 +5,7 @@ use xml::{OnOff, YesNo};
 use super::super::Faults;
 use crate::domain::Domain;
 use crate::domain::VirtType;
-use crate::domain::clock::{TickPolicy, TimerName, TimerTrack};
+use crate::domain::clock::{TickPolicy, Timer, TimerName, TimerTrack};
 use crate::domain::defaults::Machine;
 use crate::domain::devices::input::InputBus;
 use crate::domain::lifecycle::LifecycleAction;
@@ -150,6 +150,12 @@ fn clock(d: &Domain, m: &Machine, out: &mut Faults) {
     let Some(c) = &d.clock else { return };
     for t in &c.timers {
         let name = t.name.as_str();
+        if let Some(setting) = foreign_setting(t) {
+            out.unsupported(
+                "domain.timer-setting",
+                format!("timer {name} doesn't support setting of timer {setting}"),
+            );
+        }
         let elsewhere = match t.name {
             TimerName::Tsc
             | TimerName::Kvmclock
@@ -190,17 +196,28 @@ fn clock(d: &Domain, m: &Machine, out: &mut Faults) {
             (TimerName::Pit, Some(TickPolicy::Merge)) => {
                 out.unsupported("domain.timer", format!("unsupported pit tickpolicy '{policy}'"));
             }
-            (TimerName::Kvmclock | TimerName::Hypervclock | TimerName::Tsc, Some(_)) => out
-                .unsupported(
-                    "domain.timer",
-                    format!("timer {name} doesn't support setting of timer tickpolicy"),
-                ),
             _ => {}
         }
         if t.name == TimerName::Rtc && matches!(t.track, Some(TimerTrack::Boot)) {
             out.unsupported("domain.timer", "unsupported rtc timer track 'boot'");
         }
     }
+}
+
+/// A setting that a timer of this name cannot have.
+fn foreign_setting(timer: &Timer) -> Option<&'static str> {
+    use TimerName::{Hypervclock, Kvmclock, Platform, Rtc, Tsc};
+    if matches!(timer.name, Kvmclock | Hypervclock) && timer.tick_policy.is_some() {
+        return Some("tickpolicy");
+    }
+    if timer.name != Tsc && timer.frequency.is_some() {
+        return Some("frequency");
+    }
+    if timer.name != Tsc && timer.mode.is_some() {
+        return Some("mode");
+    }
+    let tracks = matches!(timer.name, Platform | Rtc);
+    (!tracks && timer.track.is_some()).then_some("track")
 }
 
 fn lifecycle(d: &Domain, out: &mut Faults) {
