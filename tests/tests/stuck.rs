@@ -13,7 +13,7 @@ use rustix::process::Signal;
 use tests::plugging::{is_mine, lends};
 use tests::saving::{self, SmallDisk};
 use tests::wire::{self, procedure};
-use tests::{Daemon, Options, domains, processes, wait};
+use tests::{Daemon, Options, domains, groups, processes, wait};
 
 /// A client does five calls at a time: enough clients to fill any pool of threads.
 const CLIENTS: usize = 120;
@@ -300,6 +300,11 @@ fn a_full_run_folder_loses_no_guest() {
     let insert = format!("change-media g hdc {} --insert --live", iso.display());
     daemon.virsh(&insert).fails_with(&full);
     assert!(is_mine(&image) && is_mine(&iso), "nothing is lent");
+    let shares = || groups::read(daemon.qemus()[0], "cpu", "", "cpu.shares");
+    if shares().is_some() {
+        daemon.virsh("schedinfo g --live cpu_shares=300").fails_with(&full);
+        assert_eq!(shares().as_deref(), Some("1024"), "a limit that nobody would know of");
+    }
     let told = daemon.virsh("dumpxml g").ok();
     assert!(!told.contains("usb.img") && !told.contains("one.iso"), "{told}");
     saving::assert_ticks(&daemon, "g");
