@@ -1,5 +1,6 @@
 //! Guests that start and stop with their host, sockets made by others, images that another has.
 
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -8,6 +9,107 @@ use tests::{Daemon, Options, client, domains, guests, namespace, paths, tool, wa
 
 fn states(daemon: &Daemon, names: [&str; 2]) -> [String; 2] {
     names.map(|name| daemon.virsh_words(&["domstate", "--reason", name]).ok().trim().to_owned())
+}
+
+/// A child that ends with the test.
+struct Killed(std::process::Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+const BUS: &str = "<!DOCTYPE busconfig PUBLIC \
+    \"-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN\" \
+    \"http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd\"><busconfig><type>system</type>\
+    <listen>unix:path=SOCKET</listen><auth>EXTERNAL</auth><policy context='default'>\
+    <allow user='*'/><allow own='*'/><allow send_destination='*' eavesdrop='true'/>\
+    <allow receive_sender='*'/></policy></busconfig>";
+
+/// logind is asked to wait while guests run, and its word that the host stops ends them.
+#[test]
+fn guests_end_when_logind_says_that_the_host_stops() {
+    let has = |script: &str| {
+        let done = Command::new("/usr/bin/python3").args(["-c", script]).output();
+        done.is_ok_and(|done| done.status.success())
+    };
+    if !Path::new("/usr/bin/dbus-daemon").exists() || !has("import dbus, gi.repository.GLib") {
+        eprintln!("skipped: dbus-daemon, python3-dbus or python3-gi is not installed");
+        return;
+    }
+    let place = tempfile::tempdir().expect("a folder");
+    let (socket, conf) = (place.path().join("bus"), place.path().join("bus.conf"));
+    let socket_text = socket.display().to_string();
+    std::fs::write(&conf, BUS.replace("SOCKET", &socket_text)).expect("written");
+    let _bus = Killed(
+        Command::new("/usr/bin/dbus-daemon")
+            .args(["--nofork", "--nopidfile", "--config-file"])
+            .arg(&conf)
+            .spawn()
+            .expect("a bus"),
+    );
+    wait::until("the bus", || socket.exists().then_some(()));
+    let mut logind = Command::new("/usr/bin/python3")
+        .args([paths::workspace().join("tests/python/logind.py"), socket])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the stand-in");
+    let (words, ears) = (logind.stdout.take(), logind.stdin.take());
+    let _logind = Killed(logind);
+    let lines = BufReader::new(words.expect("its words")).lines();
+    let (line, said) = std::sync::mpsc::channel();
+    std::thread::spawn(move || lines.map_while(Result::ok).all(|text| line.send(text).is_ok()));
+    let limit = std::time::Duration::from_secs(60);
+    let next = || said.recv_timeout(limit).expect("a word of logind");
+    let mut tell = ears.expect("its ears");
+    assert_eq!(next(), "ready");
+    let address = format!("unix:path={socket_text}");
+    let env = vec![("DBUS_SYSTEM_BUS_ADDRESS".into(), address.into())];
+    let mut daemon = Daemon::prepare(Options { env, ..Options::default() });
+    if !daemon.is_external() {
+        let settings = "auto_shutdown_try_save = \"none\"\nauto_shutdown_try_shutdown = \"none\"\n\
+                        auto_shutdown_poweroff = \"persistent\"\n";
+        daemon.write("etc/libvirt/qemu.conf", settings);
+        daemon.launch();
+        for name in ["first", "second"] {
+            daemon.define(&domains::boot_sector(&daemon, name)).ok();
+        }
+        let taken = "|shutdown|delay|Libvirt QEMU|QEMU/KVM virtual machines are running";
+        // One delay for all guests, until the last is off.
+        daemon.virsh("start first").ok();
+        assert_eq!(next(), format!("taken|1{taken}"));
+        daemon.virsh("start second").ok();
+        daemon.virsh("destroy first").ok();
+        daemon.virsh("destroy second").ok();
+        assert_eq!(next(), "given back|1");
+        daemon.virsh("start first").ok();
+        assert_eq!(next(), format!("taken|2{taken}"));
+        daemon.virsh_with_file("create", &domains::boot_sector(&daemon, "fleeting")).ok();
+        // Neither ends a guest: the host sleeps, and a shutdown that was called off.
+        writeln!(tell, "PrepareForSleep yes\nPrepareForShutdown no").expect("it listens");
+        writeln!(tell, "PrepareForShutdown yes").expect("it listens");
+        assert_eq!(next(), "given back|2");
+        let said = daemon.log().matches("the host is about to stop").count();
+        assert_eq!(said, 1, "{}", daemon.log());
+        let running = daemon.virsh("list --name").ok();
+        assert_eq!(running.split_whitespace().collect::<Vec<_>>(), ["fleeting"]);
+        // The daemon goes on, and finds its guests and their host again.
+        daemon.virsh("destroy fleeting").ok();
+        daemon.virsh("start second").ok();
+        assert_eq!(next(), format!("taken|3{taken}"));
+        daemon.kill();
+        assert_eq!(next(), "given back|3");
+        daemon.launch();
+        assert_eq!(next(), format!("taken|4{taken}"));
+        for name in ["first", "second"] {
+            daemon.virsh_words(&["destroy", name]);
+            daemon.virsh_words(&["undefine", name]).ok();
+        }
+        assert_eq!(next(), "given back|4");
+    }
 }
 
 #[test]

@@ -114,6 +114,11 @@ fn cpu() {
 }
 
 #[test]
+fn dbus() {
+    feed("dbus", host::dbus::fuzz_one);
+}
+
+#[test]
 fn storage() {
     feed("storage", model::storage::fuzz_one);
 }
@@ -203,6 +208,7 @@ fn every_target_is_fed_here() {
         "client",
         "conf",
         "cpu",
+        "dbus",
         "domain",
         "firmware",
         "frame",

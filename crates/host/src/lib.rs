@@ -8,6 +8,7 @@
 pub mod access;
 pub mod agent;
 pub mod cgroup;
+pub mod dbus;
 pub mod direct;
 pub mod facts;
 pub mod files;
@@ -16,6 +17,7 @@ mod journal;
 pub mod lock;
 pub mod lock_daemon;
 pub mod log_daemon;
+pub mod logind;
 pub mod monitor;
 pub mod netdev;
 pub mod netlink;

@@ -7,6 +7,7 @@ mod descriptors;
 pub mod devices;
 mod disk_locks;
 pub mod hardware;
+mod host_bus;
 pub mod host_stop;
 pub mod job;
 mod keepers;

@@ -4,6 +4,7 @@ use super::record::{Domain, Snapshot};
 use diag::{ErrorCode, ErrorDomain, VirError};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
+use tokio::sync::watch;
 use units::Uuid;
 
 #[derive(Debug, Default)]
@@ -18,6 +19,8 @@ struct Tables {
 #[derive(Debug, Default)]
 pub struct Registry {
     tables: RwLock<Tables>,
+    /// Whether any runs.
+    running: watch::Sender<bool>,
 }
 
 impl Registry {
@@ -66,6 +69,11 @@ impl Registry {
     /// Calls `visit` with every running domain in the order of ids.
     pub fn for_each_active(&self, mut visit: impl FnMut(i32, &Arc<Domain>)) {
         self.read(|tables| tables.by_id.iter().for_each(|(id, domain)| visit(*id, domain)));
+    }
+
+    /// Whether any domain runs or is being started, now and whenever that changes.
+    pub(in crate::domain) fn running(&self) -> watch::Receiver<bool> {
+        self.running.subscribe()
     }
 
     /// Finds the domain that a definition with this name and UUID is about, or makes room for a
@@ -174,6 +182,7 @@ impl Registry {
             tables.next_id = tables.next_id.max(0).checked_add(1).unwrap_or(1);
             let id = tables.next_id;
             tables.by_id.insert(id, Arc::clone(domain));
+            self.note_running(tables);
             id
         })
     }
@@ -183,6 +192,7 @@ impl Registry {
         self.write(|tables| {
             tables.next_id = tables.next_id.max(id);
             tables.by_id.insert(id, Arc::clone(domain));
+            self.note_running(tables);
         });
     }
 
@@ -190,7 +200,13 @@ impl Registry {
     pub fn release_id(&self, id: i32) {
         self.write(|tables| {
             tables.by_id.remove(&id);
+            self.note_running(tables);
         });
+    }
+
+    fn note_running(&self, tables: &Tables) {
+        let any = !tables.by_id.is_empty();
+        self.running.send_if_modified(|before| std::mem::replace(before, any) != any);
     }
 
     fn read<T>(&self, look: impl FnOnce(&Tables) -> T) -> T {

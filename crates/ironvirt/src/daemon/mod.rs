@@ -144,6 +144,7 @@ async fn serve(args: &Args, handle: tokio::runtime::Handle) -> Result<(), String
     // Most of what the start ran is not run again.
     host::process::forget_code();
     announce_ready(&layout);
+    engine.follow_host(paths::system_bus());
     {
         let engine = Arc::clone(&engine);
         tokio::spawn(async move { engine.autostart().await });

@@ -106,3 +106,10 @@ fn max_queued(conf: &ConfFile) -> Result<Option<i32>, String> {
     let number = conf.number("max_queued_clients").map_err(|error| error.to_string())?;
     Ok(number.map(|number| i32::try_from(number).unwrap_or(i32::MAX)))
 }
+/// Where the host's message bus listens: `DBUS_SYSTEM_BUS_ADDRESS` where that is a path, or the
+/// usual place.
+pub fn system_bus() -> PathBuf {
+    let address = std::env::var("DBUS_SYSTEM_BUS_ADDRESS").unwrap_or_default();
+    let path = address.strip_prefix("unix:path=").and_then(|rest| rest.split([',', ';']).next());
+    path.unwrap_or("/run/dbus/system_bus_socket").into()
+}

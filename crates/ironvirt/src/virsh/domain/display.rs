@@ -216,12 +216,15 @@ pub fn cmd_send_process_signal(ctl: &mut Ctl, cmd: &Cmd) -> Outcome {
     let short = lower.strip_prefix("sig_").or_else(|| lower.strip_prefix("sig")).unwrap_or(&lower);
     let words = crate::virsh::registry::words::SIGNAMES;
     let signum = match text.parse::<u32>() {
-        Ok(n) if n < 65 => n,
-        _ => match words.iter().position(|w| *w == short) {
+        Ok(n) => n,
+        Err(_) => match words.iter().position(|w| *w == short) {
             Some(n) => n as u32,
             None => fail!("malformed signal name: {text}"),
         },
     };
+    if pid_value == 0 {
+        fail!("pid_value in virDomainSendProcessSignal must not be zero");
+    }
     call!(ctl, DomainSendProcessSignal { dom, pid_value, signum, flags: 0 })
 }
 
