@@ -1,10 +1,13 @@
 //! Starts in whose middle a daemon was killed, before a status file told of the guest: what they had
 //! made by then is taken back.
 
+use crate::domain::adopt::reattach::{find_process, is_starting};
 use crate::domain::adopt::status::{SIDECAR, Sidecar, StatusFile};
-use crate::domain::start::{foreign, teardown};
+use crate::domain::start::foreign;
+use crate::domain::start::teardown::{self, Made};
 use crate::engine::Engine;
 use host::access::{FileId, id_of};
+use host::process;
 use plan::Undo;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,28 +18,36 @@ impl Engine {
     /// known and before clients come.
     pub(super) async fn take_back_cut_starts(self: &Arc<Self>) {
         let engine = Arc::clone(self);
-        let found = tokio::task::spawn_blocking(move || {
-            let cut = engine.cut_starts();
-            // Mostly there are none, and nobody is asked what the others hold.
-            let held = if cut.is_empty() { Vec::new() } else { engine.lent_to_guests() };
-            (cut, held)
-        });
-        let Ok((cut, held)) = found.await else { return };
+        let Ok(cut) = tokio::task::spawn_blocking(move || engine.cut_starts()).await else {
+            return;
+        };
         for (path, name) in cut {
-            if let Some(mut sidecar) = Sidecar::read(&path) {
-                if let Some(lent) = &mut sidecar.made.lent {
-                    lent.retain(|path, file| {
-                        let others = held.iter().filter(|held| *held == file).count();
-                        host::access::claims(Path::new(path)) > others
-                    });
-                }
+            if let Some(sidecar) = Sidecar::read(&path) {
                 tracing::info!(domain = name, "a start that was cut short is taken back");
-                teardown::take_all_back(self, &name, sidecar.undo, sidecar.made).await;
+                let made = self.still_lent(sidecar.made).await;
+                teardown::take_all_back(self, &name, sidecar.undo, made).await;
             }
             if let Err(error) = fs::remove_file(&path) {
                 tracing::warn!(file = %path.display(), %error, "not removed");
             }
         }
+    }
+
+    /// What was noted of a guest that does not run, without the files that were never lent to it or were
+    /// given back already: those which no more guests are recorded to use than run.
+    pub(super) async fn still_lent(self: &Arc<Self>, mut made: Made) -> Made {
+        let Some(mut lent) = made.lent.take() else { return made };
+        let (engine, noted) = (Arc::clone(self), lent.clone());
+        let checked = tokio::task::spawn_blocking(move || {
+            let held = if lent.is_empty() { Vec::new() } else { engine.lent_to_guests() };
+            lent.retain(|path, file| {
+                let others = held.iter().filter(|held| *held == file).count();
+                others == 0 || host::access::claims(Path::new(path)) > others
+            });
+            lent
+        });
+        made.lent = Some(checked.await.unwrap_or(noted));
+        made
     }
 
     /// The notes of starts that no status file belongs to, with the names of their guests.
@@ -59,7 +70,11 @@ impl Engine {
         let mut held = Vec::new();
         for path in self.status_paths() {
             let Ok(status) = StatusFile::read(&path) else { continue };
-            let known = status.read_sidecar().filter(|side| side.pid == status.content().pid);
+            // Nor one that is dead and not reaped yet, or that is about to be ended.
+            let (Some(process), known) = find_process(&status) else { continue };
+            if !process::is_alive(process.pid(), process.start_time()) || is_starting(&status) {
+                continue;
+            }
             match known.and_then(|sidecar| sidecar.made.lent) {
                 Some(lent) => held.extend(lent.into_values()),
                 None => {

@@ -88,7 +88,7 @@ impl Engine {
             }
         };
         let pending = sidecar.as_ref().map(|sidecar| sidecar.pending.clone()).unwrap_or_default();
-        let starting = status.content().status == Status::Paused(PausedReason::StartingUp);
+        let starting = is_starting(&status);
         match process {
             Some(process) if !starting => {
                 for port in made.ports.values() {
@@ -113,6 +113,8 @@ impl Engine {
                 }
                 let definition = &status.content().definition;
                 let (name, why) = (&definition.name, ShutoffReason::Unknown);
+                // The daemon before may have died while it took back.
+                let made = self.still_lent(made).await;
                 teardown::run(&self, name, Some(definition), why, undo, made).await;
                 let _ = status.remove();
             }
@@ -294,6 +296,11 @@ struct Guest {
     pending: Pending,
 }
 
+/// Whether the daemon before died in the middle of its start: it was never let run.
+pub(super) fn is_starting(status: &StatusFile) -> bool {
+    status.content().status == Status::Paused(PausedReason::StartingUp)
+}
+
 /// What is taken back at the end of a guest that we started.
 async fn to_take_back(status: &StatusFile, sidecar: &Sidecar) -> (Vec<Undo>, teardown::Made) {
     let noted = (sidecar.undo.clone(), sidecar.made.clone());
@@ -310,7 +317,7 @@ async fn to_take_back(status: &StatusFile, sidecar: &Sidecar) -> (Vec<Undo>, tea
 }
 
 /// The process of a status file, if it is still that process, and what only we know of it.
-fn find_process(status: &StatusFile) -> (Option<Process>, Option<Sidecar>) {
+pub(super) fn find_process(status: &StatusFile) -> (Option<Process>, Option<Sidecar>) {
     let pid = status.content().pid;
     let sidecar = status.read_sidecar().filter(|sidecar| sidecar.pid == pid);
     if pid == 0 {
