@@ -2,6 +2,7 @@
 //! leaves nothing behind.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -148,6 +149,65 @@ fn ports_displays_and_the_rest() {
             ],
         );
     }
+}
+
+/// A SPICE display: it serves a port of its own choice, greets a client, takes another password, and
+/// a USB device of the client's comes and goes.
+#[test]
+fn a_spice_display_serves_and_changes() {
+    let daemon = Daemon::start();
+    if !daemon.virsh("domcapabilities --virttype qemu").ok().contains("<value>spice</value>") {
+        eprintln!("skipped: this QEMU has no SPICE (qemu-system-modules-spice)");
+        return;
+    }
+    let name = "spicy";
+    let display = |password: &str| {
+        format!(
+            "<graphics type='spice' autoport='yes' passwd='{password}'>\
+             <listen type='address' address='127.0.0.1'/></graphics>"
+        )
+    };
+    let devices = format!(
+        "{}<video><model type='vga'/></video><controller type='usb' model='qemu-xhci'/>\
+         <channel type='spicevmc'><target type='virtio' name='com.redhat.spice.0'/></channel>\
+         <memballoon model='none'/>",
+        display("one")
+    );
+    daemon.define(&domain(name, "q35", BIOS, "", &devices)).ok();
+    daemon.virsh("start spicy").ok();
+    let shown = |words: &str| daemon.virsh(&format!("domdisplay spicy {words}")).ok();
+    let address = shown("").trim().strip_prefix("spice://").expect("SPICE").to_owned();
+    assert_eq!(shown("--include-password").trim(), format!("spice://{address}?password=one"));
+
+    // What the protocol begins with: both say REDQ, the client first. A link to the main channel
+    // without capabilities is 18 bytes behind a header of 16.
+    let mut client = std::net::TcpStream::connect(&address).expect("QEMU listens");
+    client.set_read_timeout(Some(wait::PATIENCE)).expect("a limit");
+    let mut link = b"REDQ".to_vec();
+    for number in [2u32, 2, 18, 0] {
+        link.extend(number.to_le_bytes());
+    }
+    link.extend([1, 0]);
+    for number in [0u32, 0, 18] {
+        link.extend(number.to_le_bytes());
+    }
+    client.write_all(&link).expect("QEMU reads");
+    let mut greeting = [0; 4];
+    client.read_exact(&mut greeting).expect("QEMU answers");
+    assert_eq!(&greeting, b"REDQ");
+    drop(client);
+
+    let change = daemon.write("change.xml", display("two"));
+    daemon.virsh_words(&["update-device", name, &change.to_string_lossy()]).ok();
+    assert_eq!(shown("--include-password").trim(), format!("spice://{address}?password=two"));
+    let device = daemon.write("redir.xml", "<redirdev bus='usb' type='spicevmc'/>");
+    let words = |verb| daemon.virsh_words(&[verb, name, &device.to_string_lossy()]).ok();
+    let redirected = || daemon.virsh("dumpxml spicy").ok().contains("<redirdev");
+    words("attach-device");
+    assert!(redirected());
+    words("detach-device");
+    wait::until("the device to be gone", || (!redirected()).then_some(()));
+    domains::discard(&daemon, name);
 }
 
 #[test]
