@@ -6,6 +6,7 @@ use model::domain::devices::chardev::Serial;
 use model::domain::devices::disk::{Disk, DiskSource};
 use model::domain::lifecycle::LifecycleAction;
 use model::domain::{Domain as Definition, FormatFlags};
+use qmp::Value;
 use std::collections::BTreeSet;
 
 impl Summary {
@@ -92,7 +93,23 @@ pub fn power_policy(definition: &Definition) -> PowerPolicy {
 pub fn number_of_node(node: &str) -> Option<u32> {
     let rest = node.strip_prefix("libvirt-")?;
     let (number, layer) = rest.split_once('-')?;
-    matches!(layer, "storage" | "format" | "slice-sto").then(|| number.parse().ok())?
+    LAYERS.contains(&layer).then(|| number.parse().ok())?
+}
+
+/// The layers of an image that are nodes of their own, the uppermost first.
+pub const LAYERS: [&str; 3] = ["format", "slice-sto", "storage"];
+
+/// The node that stands for an image, of those that QEMU has: of its format, where that has a node of
+/// its own, else of its storage.
+pub fn node_of_image(nodes: &BTreeSet<String>, number: u32) -> Option<String> {
+    let names = LAYERS.into_iter().map(|layer| format!("libvirt-{number}-{layer}"));
+    names.into_iter().find(|name| nodes.contains(name))
+}
+
+/// The names of nodes in an answer to `query-named-block-nodes`.
+pub fn node_names(nodes: &[Value]) -> BTreeSet<String> {
+    let name = |node: &Value| node.get("node-name")?.as_str().map(str::to_owned);
+    nodes.iter().filter_map(name).collect()
 }
 
 /// Alias and source path of the disk that an event names by a node of one of its images or, as older

@@ -9,6 +9,7 @@ use super::removal::still_needed;
 use crate::domain::affect::{acquire, running};
 use crate::domain::record::Domain;
 use crate::domain::start::teardown::{self, Made};
+use crate::domain::view;
 use crate::domain::vm::Vm;
 use crate::engine::Engine;
 use diag::VirError;
@@ -56,8 +57,7 @@ fn node_closed_by(command: &QmpCommand) -> Option<String> {
 /// The names of all nodes of images that QEMU has.
 pub(super) async fn node_names(vm: &Vm) -> Result<BTreeSet<String>, MonitorError> {
     let nodes = vm.monitor.execute(cmd::query_named_block_nodes(true)).await?;
-    let name = |node: &Value| node.get("node-name")?.as_str().map(str::to_owned);
-    Ok(nodes.iter().filter_map(name).collect())
+    Ok(view::node_names(&nodes))
 }
 
 /// Tells QEMU to close nodes, the uppermost first; those that it has all the same.

@@ -4,7 +4,7 @@ use crate::domain::affect::{acquire, not_running, running};
 use crate::domain::hardware::block::disks;
 use crate::domain::power::{execute, monitor_error};
 use crate::domain::record::Domain;
-use crate::domain::view::source_path;
+use crate::domain::view::{self, source_path};
 use crate::engine::Engine;
 use diag::{ErrorCode, VirError};
 use lifecycle::Request;
@@ -103,17 +103,9 @@ fn format(disk: &Disk) -> &str {
     disk.driver.as_ref().and_then(|driver| driver.kind.as_deref()).unwrap_or("raw")
 }
 
-/// The node whose size is what the guest sees: of the image's format, where it has a node of its
-/// own, else of its storage.
+/// The node whose size is what the guest sees.
 fn node_of(nodes: &[Value], index: Option<u32>) -> Option<String> {
-    let index = index?;
-    let there = |name: &String| {
-        nodes.iter().any(|node| node.get("node-name").and_then(Value::as_str) == Some(name))
-    };
-    ["format", "slice-sto", "storage"]
-        .into_iter()
-        .map(|layer| format!("libvirt-{index}-{layer}"))
-        .find(there)
+    view::node_of_image(&view::node_names(nodes), index?)
 }
 
 /// Bytes of a block device. May block.

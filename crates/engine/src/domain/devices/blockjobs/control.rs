@@ -3,15 +3,15 @@
 
 use super::super::Change;
 use super::super::converse::refusal;
-use super::super::release::node_names;
 use super::flags::{ABORT_ASYNC, ABORT_PIVOT};
 use super::job::{BlockJob, Kind, State};
 use super::settle::concluded;
-use super::start::{effective, speed};
+use super::start::speed;
 use crate::domain::affect::{acquire, not_running, running};
 use crate::domain::hardware::block::named_disk;
 use crate::domain::power::monitor_error;
 use crate::domain::record::Domain;
+use crate::domain::view::{node_names, node_of_image};
 use crate::domain::vm::Vm;
 use crate::engine::Engine;
 use diag::{ErrorCode, VirError};
@@ -255,8 +255,8 @@ async fn keeps_bitmaps(domain: &Domain, vm: &Vm, job: &BlockJob) -> Option<Strin
         return None;
     }
     let reply = vm.monitor.execute(cmd::query_named_block_nodes(true)).await.ok()?;
-    let there = node_names(vm).await.ok()?;
-    let top = effective(&there, disk.source.as_ref()?.index?)?;
+    let there = node_names(&reply);
+    let top = node_of_image(&there, disk.source.as_ref()?.index?)?;
     let kept = |node: &&Value| {
         let name = node.get("node-name").and_then(Value::as_str) == Some(top.as_str());
         let bitmaps = node.get("dirty-bitmaps").and_then(Value::as_array);
@@ -264,7 +264,7 @@ async fn keeps_bitmaps(domain: &Domain, vm: &Vm, job: &BlockJob) -> Option<Strin
         name && bitmaps.is_some_and(|bitmaps| bitmaps.iter().any(persistent))
     };
     reply.iter().find(kept)?;
-    effective(&there, mirror.source.as_ref()?.index?)
+    node_of_image(&there, mirror.source.as_ref()?.index?)
 }
 
 /// The guest, and the target of the disk that is named.

@@ -3,6 +3,7 @@
 use super::chain;
 use super::job::{BlockJob, Kind, State};
 use super::names;
+use crate::domain::view::LAYERS;
 use model::domain::Domain as Definition;
 use model::domain::devices::disk::{BackingStore, Disk, StorageType};
 use plan::Undo;
@@ -114,10 +115,9 @@ pub(super) fn given_back(ending: &Ending, undo: &[Undo]) -> Vec<Undo> {
 
 /// The nodes of the images that go, of those that are `there`, in the order in which they can.
 pub(super) fn nodes(gone: &[u32], there: &std::collections::BTreeSet<String>) -> Vec<String> {
-    let layers = ["format", "slice-sto", "storage"];
     let named = gone
         .iter()
-        .flat_map(|number| layers.iter().map(move |layer| format!("libvirt-{number}-{layer}")));
+        .flat_map(|number| LAYERS.iter().map(move |layer| format!("libvirt-{number}-{layer}")));
     named.filter(|name| there.contains(name)).collect()
 }
 

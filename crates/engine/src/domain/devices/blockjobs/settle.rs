@@ -5,13 +5,13 @@ use super::super::release::{close_nodes, node_names, not_needed};
 use super::super::removal::remove_image_fdsets;
 use super::ending::{self, Ending};
 use super::job::{BlockJob, Kind, State};
-use super::start::{effective, inside};
+use super::start::inside;
 use crate::domain::affect::{acquire, not_running};
 use crate::domain::hardware::block::disks;
 use crate::domain::power::monitor_error;
 use crate::domain::record::Domain;
 use crate::domain::start::teardown::{self, Made};
-use crate::domain::view::{number_of_node, source_path};
+use crate::domain::view::{self, node_of_image, number_of_node, source_path};
 use crate::domain::vm::Vm;
 use crate::engine::Engine;
 use crate::events::DomainEvent;
@@ -22,7 +22,6 @@ use model::domain::devices::disk::Disk;
 use plan::Undo;
 use plan::block::bitmap;
 use qmp::{Ack, Command, Value, cmd};
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -150,7 +149,7 @@ impl Engine {
         };
         let jobs = vm.monitor.execute(cmd::query_jobs()).await;
         let jobs = jobs.map_err(|error| monitor_error(&error))?;
-        let error = match told(&jobs, name) {
+        let (known, error) = match told(&jobs, name) {
             Told::Works => {
                 if job.state == State::New {
                     self.job_is(domain, vm, name, State::Running, None).await;
@@ -164,10 +163,9 @@ impl Engine {
                 }
                 return Ok(None);
             }
-            Told::Over(error) => error,
-            Told::Unknown => None,
+            Told::Over(error) => (true, error),
+            Told::Unknown => (false, None),
         };
-        let known = !matches!(told(&jobs, name), Told::Unknown);
         let live = domain.snapshot().live.clone().ok_or_else(not_running)?;
         let definition = live.definition.clone();
         let Some(disk) = disks(&definition).iter().find(|disk| disk.target.dev == job.disk) else {
@@ -251,12 +249,9 @@ impl Engine {
         };
         // Flat: with all that is below each, QEMU 10 crashes when it is asked at the end of a job.
         let nodes = vm.monitor.execute(cmd::query_named_block_nodes(true)).await.map_err(asked)?;
-        let names: BTreeSet<String> = nodes
-            .iter()
-            .filter_map(|node| Some(node.get("node-name")?.as_str()?.to_owned()))
-            .collect();
+        let names = view::node_names(&nodes);
         let file = |number: Option<u32>, key: &str| {
-            let name = effective(&names, number?)?;
+            let name = node_of_image(&names, number?)?;
             let named =
                 |node: &&Value| node.get("node-name").and_then(Value::as_str) == Some(&name);
             nodes.iter().find(named)?.get(key)?.as_str().map(str::to_owned)
@@ -272,11 +267,8 @@ impl Engine {
         let Ok(nodes) = vm.monitor.execute(cmd::query_named_block_nodes(true)).await else {
             return;
         };
-        let names: BTreeSet<String> = nodes
-            .iter()
-            .filter_map(|node| Some(node.get("node-name")?.as_str()?.to_owned()))
-            .collect();
-        let Some(target) = effective(&names, mirror) else { return };
+        let names = view::node_names(&nodes);
+        let Some(target) = node_of_image(&names, mirror) else { return };
         let reply = Value::Array(nodes);
         let marked = |node: &&Value| {
             let bitmaps = node.get("dirty-bitmaps").and_then(Value::as_array);
@@ -292,7 +284,7 @@ impl Engine {
         }
         let chain: Vec<String> = super::chain::numbers(disk)
             .into_iter()
-            .filter_map(|number| effective(&names, number))
+            .filter_map(|number| node_of_image(&names, number))
             .collect();
         let nodes = bitmap::Nodes::from_reply(&reply);
         let actions = bitmap::blockcopy(&nodes, &chain, shallow, &target).actions;

@@ -10,6 +10,7 @@ use crate::domain::hardware::block::{alias_of, entry_of};
 use crate::domain::power::monitor_error;
 use crate::domain::record::Domain;
 use crate::domain::start::teardown::Made;
+use crate::domain::view::node_of_image;
 use crate::domain::vm::Vm;
 use crate::engine::Engine;
 use crate::storage::probe;
@@ -63,7 +64,7 @@ impl Working {
     /// # Errors
     /// QEMU has none.
     pub fn node(&self, number: u32) -> Result<String, VirError> {
-        effective(&self.nodes, number).ok_or_else(|| {
+        node_of_image(&self.nodes, number).ok_or_else(|| {
             VirError::internal(format!("QEMU has no block node for image {number} of the disk"))
         })
     }
@@ -131,13 +132,6 @@ fn backing_in_header(path: &str) -> String {
 /// The node in a disk's drive, by the answer to `query-block`.
 pub(super) fn inside<'a>(drives: &'a [Value], disk: &Disk) -> Option<&'a str> {
     entry_of(drives, alias_of(disk))?.get("inserted")?.get("node-name")?.as_str()
-}
-
-/// The node that stands for an image.
-pub(super) fn effective(nodes: &BTreeSet<String>, number: u32) -> Option<String> {
-    let layers = ["format", "slice-sto", "storage"];
-    let names = layers.into_iter().map(|layer| format!("libvirt-{number}-{layer}"));
-    names.into_iter().find(|name| nodes.contains(name))
 }
 
 /// Bytes a second, of a number of those or of MiB.
