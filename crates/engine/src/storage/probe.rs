@@ -4,6 +4,8 @@
 //! them is trusted; what makes no sense is left out.
 
 use model::storage::EncryptionFormat;
+use std::io;
+use std::path::Path;
 
 /// So many bytes from the start are looked at.
 pub const HEADER: usize = 4096;
@@ -104,6 +106,16 @@ impl Header {
 pub fn probe(file: &impl ReadAt, length: u64) -> Image {
     let header = Header(file.read_at(0, HEADER));
     known(file, &header, length).unwrap_or(Image { format: "raw", ..Image::default() })
+}
+
+/// What the image at a path is. May block.
+///
+/// # Errors
+/// It cannot be opened.
+pub fn probe_path(path: &Path) -> io::Result<Image> {
+    let file = super::dir::open(path)?;
+    let length = file.metadata().map_or(0, |metadata| metadata.len());
+    Ok(probe(&file, length))
 }
 
 fn known(file: &impl ReadAt, header: &Header, length: u64) -> Option<Image> {

@@ -421,10 +421,8 @@ fn make_file(disk: &Disk) -> Result<Option<String>, VirError> {
 fn format_of(source: &model::domain::devices::disk::DiskSource) -> Result<String, VirError> {
     let path = source.file.as_ref().or(source.dev.as_ref());
     let unknown = || VirError::invalid_arg("reused mirror destination format must be specified");
-    let file = crate::storage::open_image(Path::new(path.ok_or_else(unknown)?));
-    let file = file.map_err(|_| unknown())?;
-    let length = file.metadata().map_or(0, |metadata| metadata.len());
-    Ok(probe::probe(&file, length).format.to_owned())
+    let image = probe::probe_path(Path::new(path.ok_or_else(unknown)?));
+    image.map(|image| image.format.to_owned()).map_err(|_| unknown())
 }
 
 /// The copy as the definition has it; `shares`: what is below it is the disk's own.

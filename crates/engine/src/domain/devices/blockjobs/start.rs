@@ -124,9 +124,8 @@ impl Working {
 
 /// The name of what an image stands on, as its header has it; empty where it has none. May block.
 fn backing_in_header(path: &str) -> String {
-    let Ok(file) = crate::storage::open_image(Path::new(path)) else { return String::new() };
-    let length = file.metadata().map_or(0, |metadata| metadata.len());
-    probe::probe(&file, length).backing.map(|backing| backing.name).unwrap_or_default()
+    let image = probe::probe_path(Path::new(path)).ok();
+    image.and_then(|image| image.backing).map(|backing| backing.name).unwrap_or_default()
 }
 
 /// The node in a disk's drive, by the answer to `query-block`.
