@@ -3,6 +3,7 @@
 //! Each function here is safe to call. What makes it so is said at each unsafe block. Nothing here
 //! decides anything: what to do with a call belongs to the `host` crate.
 
+mod bpf;
 mod cpuid;
 mod exec;
 mod inherit;
@@ -17,6 +18,10 @@ mod time;
 mod vsock;
 mod writeout;
 
+pub use bpf::{
+    DeviceKey, DeviceTable, attach_device_program, device_programs, load_device_program,
+    tables_of_program,
+};
 pub use cpuid::{CpuidLeaf, cpuid};
 pub use exec::{Exec, die_with_parent, run_as};
 pub use inherit::{close_on_exec_from, take_inherited, take_numbered};

@@ -10,6 +10,10 @@
 //!
 //! A controller that is not there is no fault: whatever needs it says so itself.
 
+mod devices;
+
+pub use devices::{Device, DeviceAccess, DeviceKind, Devices};
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
@@ -146,13 +150,18 @@ impl Cgroups {
     /// The table of mounts cannot be read.
     pub fn detect() -> io::Result<Self> {
         let mounts = fs::read_to_string("/proc/self/mounts")?;
-        Ok(Self::from_mounts(&mounts, |mount| {
-            fs::read_to_string(mount.join("cgroup.controllers")).unwrap_or_default()
-        }))
+        let controllers =
+            |mount: &Path| fs::read_to_string(mount.join("cgroup.controllers")).unwrap_or_default();
+        Ok(Self::from_mounts(&mounts, controllers, devices::has_programs))
     }
 
-    /// From a table of mounts and a look at a version 2 mount's `cgroup.controllers`.
-    fn from_mounts(mounts: &str, controllers_v2: impl Fn(&Path) -> String) -> Self {
+    /// From a table of mounts, and looks at a version 2 mount: its `cgroup.controllers`, and whether
+    /// programs can guard devices below it.
+    fn from_mounts(
+        mounts: &str,
+        controllers_v2: impl Fn(&Path) -> String,
+        has_programs: impl Fn(&Path) -> bool,
+    ) -> Self {
         let mut found: Vec<Hierarchy> = Vec::new();
         let mut has_v2 = false;
         let entries = || {
@@ -165,10 +174,12 @@ impl Cgroups {
             if kind == "cgroup2" && !has_v2 {
                 has_v2 = true;
                 let text = controllers_v2(&mount);
-                let named = |c: &Controller| {
-                    c.name_v2().is_some_and(|n| text.split_whitespace().any(|w| w == n))
+                let guards = has_programs(&mount);
+                let there = |c: &Controller| match c {
+                    Controller::Devices => guards,
+                    c => c.name_v2().is_some_and(|n| text.split_whitespace().any(|w| w == n)),
                 };
-                let controllers = Controller::ALL.into_iter().filter(named).collect();
+                let controllers = Controller::ALL.into_iter().filter(there).collect();
                 found.push(Hierarchy { mount, controllers, v2: true });
             }
         }
@@ -183,15 +194,25 @@ impl Cgroups {
             let mounted = |c: &Controller| found.iter().any(|h| h.controllers.contains(c));
             controllers.retain(|c| !mounted(c));
             if has_v2 {
-                // With version 2 there, libvirt counts processor time by it and guards devices by a
-                // program there, and leaves these two of version 1 alone.
-                controllers.retain(|c| !matches!(c, Controller::Cpuacct | Controller::Devices));
+                // With version 2 there, libvirt counts processor time by it, and leaves this one of
+                // version 1 alone.
+                controllers.retain(|c| *c != Controller::Cpuacct);
             }
             if !controllers.is_empty() {
                 found.push(Hierarchy { mount, controllers, v2: false });
             }
         }
         Self { hierarchies: found }
+    }
+
+    /// Leaves only these controllers; what has no other is not touched.
+    #[must_use]
+    pub fn limited_to(mut self, controllers: &[Controller]) -> Self {
+        for hierarchy in &mut self.hierarchies {
+            hierarchy.controllers.retain(|there| controllers.contains(there));
+        }
+        self.hierarchies.retain(|hierarchy| hierarchy.v2 || !hierarchy.controllers.is_empty());
+        self
     }
 
     /// Makes the next moves into groups quick.
@@ -610,7 +631,7 @@ mod tests {
     #[test]
     fn detection() {
         let check = |mounts: &str, v2: &str, expected: &[(&str, bool, &[Controller])]| {
-            let found = Cgroups::from_mounts(mounts, |_| v2.to_owned());
+            let found = Cgroups::from_mounts(mounts, |_| v2.to_owned(), |_| v2.contains("bpf"));
             let found: Vec<_> = found
                 .hierarchies
                 .iter()
@@ -625,6 +646,16 @@ mod tests {
             "",
             &[
                 ("/sys/fs/cgroup/uni fied", true, &[]),
+                ("/sys/fs/cgroup/cpu", false, &[Cpu]),
+                ("/sys/fs/cgroup/cpuset", false, &[Cpuset]),
+                ("/sys/fs/cgroup/devices", false, &[Devices]),
+            ],
+        );
+        check(
+            HYBRID,
+            "bpf",
+            &[
+                ("/sys/fs/cgroup/uni fied", true, &[Devices]),
                 ("/sys/fs/cgroup/cpu", false, &[Cpu]),
                 ("/sys/fs/cgroup/cpuset", false, &[Cpuset]),
             ],
