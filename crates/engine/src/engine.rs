@@ -159,7 +159,7 @@ impl Engine {
         Self {
             caps: CapsStore::new(layout.qemu_cache(), account, facts.kvm_usable(), &kernel),
             store: Store::domains(&layout),
-            cgroups: (!layout.session).then(|| Cgroups::detect().ok()).flatten(),
+            cgroups: (!layout.session).then(|| settings.groups.detect()).flatten(),
             users,
             registry: Registry::default(),
             pools: Pools::new(&layout, &events),
@@ -272,9 +272,9 @@ impl Engine {
                 return Ok(None);
             }
         };
-        if let Err(error) =
-            crate::domain::start::limits::limit_guest(cgroups, &group, &cgroup.settings)
-        {
+        let limited = crate::domain::start::limits::limit_guest(cgroups, &group, &cgroup.settings)
+            .and_then(|()| self.guard_devices(&group, &cgroup.devices));
+        if let Err(error) = limited {
             // Where it is was not written down yet.
             let _ = group.remove(Part::Machine);
             return Err(error);

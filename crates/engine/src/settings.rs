@@ -3,6 +3,7 @@
 use crate::conf::{ConfError, ConfFile};
 use crate::domain::host_stop::HostStopSettings;
 use crate::layout::Layout;
+use host::cgroup::{Cgroups, Controller};
 use model::save_image::SaveFormat;
 use plan::Ids;
 use plan::qemu::{Settings, TlsSettings};
@@ -40,6 +41,60 @@ pub struct EngineSettings {
     pub lock_manager: Option<String>,
     /// What `qemu-lockd.conf` says, for the lock manager `lockd`.
     pub locks: LockSettings,
+    /// Guests' control groups.
+    pub groups: GroupSettings,
+}
+
+/// What `qemu.conf` says of guests' control groups.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupSettings {
+    /// `cgroup_controllers`: only these are used; `None`: all that are there.
+    pub controllers: Option<Vec<Controller>>,
+    /// `cgroup_device_acl`: the devices that every guest may use, as far as they are there.
+    pub devices: Vec<String>,
+}
+
+/// The devices that libvirt gives every guest (the comments of its `qemu.conf`).
+const DEVICES: [&str; 8] = [
+    "/dev/null",
+    "/dev/full",
+    "/dev/zero",
+    "/dev/random",
+    "/dev/urandom",
+    "/dev/ptmx",
+    "/dev/kvm",
+    "/dev/userfaultfd",
+];
+
+impl GroupSettings {
+    fn read(conf: &ConfFile) -> Result<Self, ConfError> {
+        let name = "cgroup_controllers";
+        let controller = |word: &String| {
+            Controller::of_name(word)
+                .ok_or_else(|| conf.invalid(name, &format!("there is no controller '{word}'")))
+        };
+        let words = conf.list(name)?;
+        let controllers = words.map(|words| words.iter().map(controller).collect()).transpose()?;
+        let devices = conf.list("cgroup_device_acl")?;
+        let all = || DEVICES.map(str::to_owned).to_vec();
+        Ok(Self { controllers, devices: devices.unwrap_or_else(all) })
+    }
+
+    /// The groups that guests of the system get.
+    pub(crate) fn detect(&self) -> Option<Cgroups> {
+        let cgroups = Cgroups::detect().ok()?;
+        let wants = |c: &Controller| self.controllers.as_ref().is_none_or(|all| all.contains(c));
+        if wants(&Controller::Devices) && cgroups.is_v2(Controller::Devices).is_none() {
+            tracing::info!(
+                "guests may use all devices that their user may: this host has no controller of \
+                 devices that the daemon could use"
+            );
+        }
+        Some(match &self.controllers {
+            Some(controllers) => cgroups.limited_to(controllers),
+            None => cgroups,
+        })
+    }
 }
 
 /// What `qemu-lockd.conf` says of the locks of guests' disks.
@@ -216,6 +271,7 @@ pub fn load(
         use_nbdkit,
         lock_manager,
         locks,
+        groups: GroupSettings::read(&conf)?,
     })
 }
 
@@ -411,6 +467,14 @@ mod tests {
         assert!(settings.log_daemon);
         assert!(!load_text("stdio_handler = \"file\"").expect("settings").log_daemon);
         assert!(load_text("stdio_handler = \"disk\"").is_err());
+        let groups = |text| load_text(text).expect("settings").groups;
+        assert_eq!((groups("").controllers, groups("").devices.len()), (None, DEVICES.len()));
+        let given = groups("cgroup_controllers = [\"cpu\"]\ncgroup_device_acl = [\"/dev/null\"]");
+        assert_eq!(given.controllers, Some(vec![Controller::Cpu]));
+        assert_eq!(given.devices, ["/dev/null"]);
+        let error =
+            load_text("cgroup_controllers = [\"cpu\", \"disk\"]").expect_err("no controller");
+        assert!(error.to_string().contains("'disk'"), "{error}");
     }
 
     #[test]

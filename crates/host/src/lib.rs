@@ -23,6 +23,7 @@ pub mod netdev;
 pub mod netlink;
 pub mod notify;
 pub mod openers;
+pub mod own_dev;
 mod peer_call;
 pub mod probe;
 pub mod process;

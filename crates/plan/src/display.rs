@@ -46,6 +46,16 @@ impl Display for Access {
     }
 }
 
+impl Display for DeviceUse {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path { path, access: Access::Read } => write!(f, "{path} r"),
+            Self::Path { path, access: Access::ReadWrite } => write!(f, "{path} rw"),
+            Self::Major(major) => write!(f, "c {major}:*"),
+        }
+    }
+}
+
 impl Display for Action {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
@@ -113,7 +123,12 @@ impl Display for Action {
                 for (name, value) in &cgroup.settings {
                     write!(f, "\n    {name} = {value}")?;
                 }
-                for device in &cgroup.devices {
+                // Images elsewhere are files, as a rule.
+                let is_file = |device: &DeviceUse| match device {
+                    DeviceUse::Path { path, .. } => !path.starts_with("/dev/"),
+                    DeviceUse::Major(_) => false,
+                };
+                for device in cgroup.devices.iter().filter(|device| !is_file(device)) {
                     write!(f, "\n    device {device}")?;
                 }
                 Ok(())

@@ -377,8 +377,22 @@ pub struct Cgroup {
     /// `PATH,VALUE`. `cpuset_mems` are nodes that QEMU binds the guest's memory to by itself too,
     /// `restrictive_mems` nodes that only the control group can bind it to.
     pub settings: Vec<(String, String)>,
-    /// Device nodes QEMU may use, besides the hypervisor's standard list (empty: no limit set).
-    pub devices: Vec<String>,
+    /// What QEMU opens by itself, besides what every guest may; files among it are no devices.
+    pub devices: Vec<DeviceUse>,
+}
+
+/// A device of the host that QEMU opens by itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum DeviceUse {
+    /// What this path leads to.
+    Path {
+        /// The path.
+        path: String,
+        /// What QEMU does with it.
+        access: Access,
+    },
+    /// All character devices with this major number, to read and to write.
+    Major(u32),
 }
 
 /// Starting QEMU.

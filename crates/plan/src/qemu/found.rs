@@ -5,6 +5,9 @@ use model::domain::devices::interface::Interface;
 use model::domain::sysinfo::Sysinfo;
 use std::collections::BTreeMap;
 
+/// Adapter, bus, target and unit of a SCSI device of the host.
+pub type ScsiPlace = (String, u32, u32, u32);
+
 /// What was looked up outside the guest's definition: storage volumes, network ports, descriptors
 /// that a client handed in, programs.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -24,7 +27,7 @@ pub struct Found {
     /// The host's address on virtual networks, by their names.
     pub network_addresses: BTreeMap<String, String>,
     /// Generic nodes (`/dev/sg0`) of SCSI devices by adapter (`scsi_host0`), bus, target and unit.
-    pub scsi_generic: BTreeMap<(String, u32, u32, u32), String>,
+    pub scsi_generic: BTreeMap<ScsiPlace, String>,
     /// A server for RDP runs beside QEMU, on its D-Bus display.
     pub rdp: bool,
     /// virtiofsd is of the kind that lets nobody choose how it locks, as all are since QEMU 8.

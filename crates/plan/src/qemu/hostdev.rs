@@ -2,6 +2,7 @@
 
 use super::build::{Build, Props, Switch, fd_mark};
 use super::disk::secret_by;
+use super::found::ScsiPlace;
 use super::words::Address;
 use crate::block::{self, Image};
 use crate::step::{Access, Action, HostDevice, Step};
@@ -26,6 +27,15 @@ fn number(text: Option<&str>) -> Option<u32> {
 /// `dddd:bb:ss.f`.
 fn pci_name(domain: u64, bus: u64, slot: u64, function: u64) -> String {
     format!("{domain:04x}:{bus:02x}:{slot:02x}.{function:x}")
+}
+
+/// Where a SCSI device of the host is.
+pub(super) fn scsi_place(hostdev: &Hostdev) -> Option<ScsiPlace> {
+    let source = hostdev.source.as_ref()?;
+    let address = source.address.as_ref()?;
+    let adapter = source.adapter.as_ref()?.name.clone();
+    let bus = number(address.bus.as_deref()).unwrap_or(0);
+    Some((adapter, bus, address.target.unwrap_or(0), address.unit.unwrap_or(0)))
 }
 
 impl Build<'_> {
@@ -259,12 +269,7 @@ impl Build<'_> {
 
     /// The generic node of a SCSI device of the host.
     fn generic_path(&self, hostdev: &Hostdev) -> Option<String> {
-        let source = hostdev.source.as_ref()?;
-        let address = source.address.as_ref()?;
-        let adapter = source.adapter.as_ref()?.name.clone();
-        let bus = number(address.bus.as_deref()).unwrap_or(0);
-        let place = (adapter, bus, address.target.unwrap_or(0), address.unit.unwrap_or(0));
-        self.found.scsi_generic.get(&place).cloned()
+        self.found.scsi_generic.get(&scsi_place(hostdev)?).cloned()
     }
 
     /// A SCSI target served by the kernel.

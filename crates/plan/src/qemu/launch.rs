@@ -469,7 +469,7 @@ fn assemble(
         Step::new(log).yields("log.fd"),
         because("", "QEMU writes its messages there by itself"),
     ));
-    let group = super::resources::cgroup(live, short);
+    let group = super::resources::cgroup(live, short, inputs);
     let group_name = group.name.clone();
     steps.push((
         Step::new(Action::Cgroup(group)).undone_by(Undo::RemoveCgroup(group_name)),

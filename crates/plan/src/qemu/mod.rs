@@ -17,6 +17,7 @@ mod controllers;
 mod cpu;
 mod crypto;
 mod dbus;
+mod device_uses;
 mod disk;
 mod environment;
 mod filesystem;
@@ -66,9 +67,10 @@ mod words;
 mod zpci;
 
 pub use again::helper_again;
+pub use device_uses::device_uses;
 pub use disk::drive_id;
 pub(crate) use disk::private::note_nodes;
-pub use found::{FdGroup, Found, FoundVolume, Nbdkit};
+pub use found::{FdGroup, Found, FoundVolume, Nbdkit, ScsiPlace};
 pub use guest_cpu::resolve as expand_host_model;
 pub use hotplug::{
     InUse, images, images_of_descriptors, last_node, medium, medium_inside, plug, settle_device,

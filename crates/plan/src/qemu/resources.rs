@@ -1,17 +1,20 @@
 //! Control groups, pinning and priorities.
 
+use super::Inputs;
+use super::device_uses::device_uses;
 use crate::step::{Cgroup, ThreadSetting};
 use model::domain::Domain;
 use model::domain::tune::{NumaMode, Scheduler};
 
 /// The guest's control group and its limits.
-pub(super) fn cgroup(domain: &Domain, short_name: &str) -> Cgroup {
+pub(super) fn cgroup(domain: &Domain, short_name: &str, inputs: &Inputs) -> Cgroup {
     let partition = domain.resource.as_ref().and_then(|resource| resource.partition.clone());
+    let render_node = inputs.host.render_nodes.first().map(String::as_str);
     Cgroup {
         name: format!("qemu-{short_name}"),
         partition: partition.unwrap_or_else(|| "/machine".into()),
         settings: cgroup_settings(domain),
-        devices: Vec::new(),
+        devices: device_uses(domain, render_node, &inputs.found.scsi_generic, |_| false),
     }
 }
 

@@ -10,6 +10,7 @@ pub mod blockjobs;
 mod change;
 mod converse;
 mod detach;
+mod guard;
 mod inputs;
 mod inventory;
 mod media;
@@ -25,6 +26,7 @@ mod update;
 mod waiting;
 
 pub(super) use change::Change;
+pub(super) use guard::DeviceGuard;
 pub(super) use note::{Held, UpdateNote};
 pub(super) use waiting::{Answer, Waiting};
 

@@ -8,6 +8,7 @@ use super::settle::Unsettled;
 use crate::domain::affect::{not_running, running};
 use crate::domain::power::monitor_error;
 use crate::domain::record::Domain;
+use crate::domain::start::device_list::device_at;
 use crate::domain::start::results::Results;
 use crate::domain::start::steps;
 use crate::domain::start::teardown::Made;
@@ -16,6 +17,7 @@ use crate::engine::Engine;
 use crate::events::DomainEvent;
 use diag::VirError;
 use host::access::FileId;
+use host::own_dev;
 use model::domain::Domain as Definition;
 use model::domain::hotplug::{Attached, Place};
 use plan::qemu::{InUse, observe_plugged, plug, settle_device};
@@ -219,6 +221,7 @@ impl Engine {
         let domain = self.registry.by_name(name);
         let uuid = domain.as_ref().map_or([0; 16], |domain| domain.uuid.0);
         let mut results = Results { uuid, ..Results::default() };
+        let pid = domain.as_ref().and_then(|domain| Some(domain.snapshot().live.as_ref()?.pid));
         if let Some(domain) = domain {
             let wanted = plan.commands.iter().filter_map(|command| command.fd.as_ref());
             if let Err(error) = self.hand_over_descriptors(&domain, wanted, &mut results) {
@@ -231,7 +234,10 @@ impl Engine {
         let (engine, name, steps) = (Arc::clone(self), Arc::clone(name), plan.steps.clone());
         let done = crate::blocking(move || {
             let mut outcome = Ok(());
-            for step in &steps {
+            let own_dev = pid.is_some_and(|pid| own_dev::has_own_dev(pid).unwrap_or(false));
+            // There QEMU's user has nodes of its own; the host's are not lent.
+            let steps = steps.iter().filter(|step| !(own_dev && lends_device(step)));
+            for step in steps {
                 outcome = steps::perform(&engine, &name, step, &mut results);
                 if outcome.is_err() {
                     break;
@@ -242,6 +248,12 @@ impl Engine {
         .await;
         done.unwrap_or_else(|error| (Results::default(), Err(error)))
     }
+}
+
+/// Whether a step lends a device's node.
+fn lends_device(step: &Step) -> bool {
+    matches!(&step.action, Action::Grant(grant)
+        if grant.path.starts_with("/dev/") && device_at(&grant.path).is_some())
 }
 
 /// Which files a plan lends: written down before, so that a daemon which dies meanwhile leaves

@@ -7,7 +7,8 @@ use model::domain::devices::disk::{Disk, DiskSource, StartupPolicy, StorageType}
 use model::domain::devices::hostdev::Hostdev;
 use model::domain::os::SmbiosMode;
 use model::storage::{Volume, VolumeType};
-use plan::qemu::{Found, FoundVolume};
+use plan::qemu::{Found, FoundVolume, ScsiPlace};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -40,11 +41,7 @@ impl Engine {
                 Err(error) => return Err(error),
             }
         }
-        for hostdev in &devices.hostdevs {
-            if let Some((place, node)) = scsi_generic(hostdev, Path::new("/sys/bus/scsi/devices")) {
-                found.scsi_generic.insert(place, node);
-            }
-        }
+        found.scsi_generic = scsi_nodes(definition);
         Ok(found)
     }
 
@@ -95,8 +92,12 @@ impl Engine {
     }
 }
 
-/// Adapter, bus, target and unit of a SCSI device.
-type ScsiPlace = (String, u32, u32, u32);
+/// The generic nodes of the host's SCSI devices that a definition names.
+pub(in crate::domain) fn scsi_nodes(definition: &Definition) -> BTreeMap<ScsiPlace, String> {
+    let hostdevs = definition.devices.iter().flat_map(|devices| &devices.hostdevs);
+    let folder = Path::new("/sys/bus/scsi/devices");
+    hostdevs.filter_map(|hostdev| scsi_generic(hostdev, folder)).collect()
+}
 
 /// The generic node of a SCSI device of the host, from the folder in which the kernel lists them.
 fn scsi_generic(hostdev: &Hostdev, devices: &Path) -> Option<(ScsiPlace, String)> {

@@ -1,6 +1,7 @@
 //! Starting domains: from a definition to a running guest.
 
 pub(in crate::domain) mod chains;
+pub(in crate::domain) mod device_list;
 pub mod explain;
 pub(in crate::domain) mod foreign;
 pub(in crate::domain) mod found;

@@ -10,7 +10,7 @@ use super::seen::{self, Seen};
 use super::{EndReason, IoError, Message, NodesWanted, Vm, memory};
 use crate::domain::adopt::status::{Pending, Sidecar, StatusFile};
 use crate::domain::agent::link::AgentLink;
-use crate::domain::devices::{Answer, Change, Waiting};
+use crate::domain::devices::{Answer, Change, DeviceGuard, Waiting};
 use crate::domain::disk_locks::DiskLocks;
 use crate::domain::record::{Domain, Live};
 use crate::domain::save;
@@ -92,6 +92,7 @@ pub(in crate::domain) fn spawn(parts: ActorParts) -> Arc<Vm> {
     let vm = Arc::new(Vm {
         id: parts.id,
         disk_locks: DiskLocks::new(&parts.engine, &parts.domain, parts.id, pid, parts.found),
+        device_guard: DeviceGuard::new(&parts.engine, &parts.domain, pid),
         process: parts.process,
         monitor: parts.monitor,
         intent: Mutex::new(Intent { fake_reboot: parts.fake_reboot, ..Intent::default() }),

@@ -19,7 +19,7 @@ mod seen;
 pub(in crate::domain) mod taint;
 
 use super::devices::blockjobs::BlockJob;
-use super::devices::{Change, Waiting};
+use super::devices::{Change, DeviceGuard, Waiting};
 use super::disk_locks::DiskLocks;
 use super::save::SaveNote;
 use super::tuning::{LimitsNote, perf};
@@ -78,6 +78,8 @@ pub struct Vm {
     pub(super) waiting: Waiting,
     /// The locks of its disks.
     pub(super) disk_locks: DiskLocks,
+    /// The devices of the host that it may use.
+    device_guard: DeviceGuard,
     /// The line to its agent.
     pub(super) agent: AgentLink,
     /// What makes support harder.
@@ -396,12 +398,24 @@ impl Vm {
     /// The guest has ended, or it cannot be written down: a daemon that takes the guest over would
     /// not know of it, so nothing may be done then.
     pub(super) async fn begin_change(&self, change: Change) -> Result<(), VirError> {
+        let wanted = match self.device_guard.widen(&change, self.block_jobs()).await {
+            Err(error) if change.begins() => return Err(error),
+            // What is done is written down all the same.
+            Err(error) => {
+                tracing::warn!(id = self.id, error = %error.message(), "its device list stays");
+                None
+            }
+            Ok(wanted) => wanted,
+        };
         let (done, wait) = oneshot::channel();
         let sent = self.inbox.send(Message::Devices(Box::new(change), done)).is_ok();
-        match (sent, wait.await) {
-            (true, Ok(written)) => written,
-            _ => Err(super::affect::not_running()),
+        let (true, Ok(written)) = (sent, wait.await) else {
+            return Err(super::affect::not_running());
+        };
+        if let (Ok(()), Some(wanted)) = (&written, wanted) {
+            self.device_guard.narrow(wanted).await;
         }
+        written
     }
 
     /// What was made for the guest, which taking back needs to know.

@@ -77,6 +77,11 @@ impl Kind {
         }
     }
 
+    /// Whether it writes to an image below the disk's top.
+    pub fn writes_below(self) -> bool {
+        matches!(self, Self::Commit { .. } | Self::ActiveCommit { .. })
+    }
+
     /// Whether the guest can go on with the other image.
     pub fn can_pivot(self) -> bool {
         matches!(self, Self::ActiveCommit { .. } | Self::Copy { .. })
