@@ -15,6 +15,7 @@
 //! | `UPDATE=1` | rewrite golden files and scripts to what is there now |
 
 pub mod between;
+pub mod chains;
 pub mod client;
 pub mod daemon;
 pub mod domains;
