@@ -118,7 +118,7 @@ fn images_of_another_format_and_folders_that_are_none_are_told() {
         return;
     }
     let raw = daemon.write("images/raw.img", vec![0; 65536]);
-    let mut bytes = b"QFI\xfb".to_vec();
+    let mut bytes = b"QFI\xfb\0\0\0\x03".to_vec();
     bytes.resize(65536, 0);
     let qcow2 = daemon.write("images/qcow2.img", bytes);
     let disk = |format: &str, path: &std::path::Path, target: &str| {

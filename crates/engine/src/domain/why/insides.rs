@@ -3,15 +3,12 @@
 
 use super::Finding;
 use crate::domain::view::source_path;
+use crate::storage::probe;
 use model::domain::Domain as Definition;
 use model::domain::devices::disk::Disk;
 use model::domain::devices::filesystem::FilesystemType;
 use model::domain::scalar::CpuSet;
-use std::io::Read;
 use std::path::Path;
-
-/// How an image in qcow2 format begins.
-const QCOW2: &[u8; 4] = b"QFI\xfb";
 
 /// Looks at all of them. May block.
 pub(super) fn look_at(definition: &Definition, found: &mut Vec<Finding>) {
@@ -40,10 +37,10 @@ pub(super) fn look_at(definition: &Definition, found: &mut Vec<Finding>) {
 /// the bytes of a qcow2 file where `raw` was said.
 fn look_at_image(disk: &Disk, found: &mut Vec<Finding>) {
     let Some(path) = source_path(disk).filter(|path| Path::new(path).is_file()) else { return };
-    let mut begin = [0; QCOW2.len()];
-    let read = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut begin));
     let target = &disk.target.dev;
-    let is_qcow2 = read.is_ok() && begin == *QCOW2;
+    // Of one that cannot be read nothing is known.
+    let Ok(image) = probe::probe_path(Path::new(path)) else { return };
+    let is_qcow2 = image.format == "qcow2";
     match disk.driver.as_ref().and_then(|driver| driver.kind.as_deref()) {
         Some("qcow2") if !is_qcow2 => found.push(Finding::blocks(
             format!("<disk> '{target}': '{path}' is not in qcow2 format"),
