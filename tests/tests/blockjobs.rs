@@ -162,6 +162,48 @@ fn what_a_job_shows_and_what_it_forbids() {
     images.assert_shows(&images.path("a.qcow2"), "qcow2", "the commit");
 }
 
+/// A stored guest, paused; the one before it is forgotten.
+#[track_caller]
+fn start(daemon: &Daemon, xml: &str) {
+    daemon.virsh("undefine g");
+    daemon.define(xml).ok();
+    daemon.virsh("start g --paused").ok();
+}
+
+#[test]
+fn files_are_lent_and_given_back_once() {
+    let daemon = Daemon::start();
+    if daemon.is_external() || !lends(&daemon) {
+        return;
+    }
+    let images = Images::make(&daemon, false);
+    let x = images.path("x.qcow2");
+    let xml = guest("g", &images.top)
+        .replace("<controller", "<controller type='scsi' model='virtio-scsi'/><controller");
+    start(&daemon, &xml);
+    // While it is copied to, no disk can have it.
+    daemon.virsh(&format!("blockcopy g vda {x} --transient-job {SLOW}")).ok();
+    let taken = daemon.virsh(&format!("attach-disk g {x} sda --subdriver qcow2 --live"));
+    taken.fails_with(&["Failed to get", "lock"]);
+    assert!(!is_mine(Path::new(&x)), "the copy goes on");
+    daemon.virsh("blockjob g vda --abort").ok();
+    wait::until("the copy to be given back", || is_mine(Path::new(&x)).then_some(()));
+    // Two disks with one file.
+    let shared = daemon.path("images/shared.raw");
+    fs::write(&shared, vec![0; 1 << 20]).expect("written");
+    for target in ["sda", "sdb"] {
+        let mode = "--mode shareable --subdriver raw --cache none --live";
+        daemon.virsh(&format!("attach-disk g {} {target} {mode}", shared.display())).ok();
+    }
+    daemon.virsh("detach-disk g sda --live").ok();
+    wait::until("the first to be gone", || (!live(&daemon, "g").contains("'sda'")).then_some(()));
+    assert!(!is_mine(&shared), "the other disk has it");
+    daemon.virsh("detach-disk g sdb --live").ok();
+    wait::until("the file to be given back", || is_mine(&shared).then_some(()));
+    daemon.virsh("destroy g").ok();
+    assert_eq!(images.lent(), BTreeSet::new());
+}
+
 #[test]
 fn both_events_tell_of_a_job() {
     let daemon = Daemon::start();

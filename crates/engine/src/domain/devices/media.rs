@@ -4,7 +4,7 @@ use super::Change;
 use super::blockjobs::refuse_working;
 use super::converse::{Failure, converse};
 use super::note::{Images, MediumNote, UpdateNote};
-use super::plug::{free_fdset, lends};
+use super::plug::{free_fdset, lend_once, lends};
 use super::release::{close_behind, not_needed};
 use super::removal::remove_image_fdsets;
 use super::unfinished::Outcome;
@@ -88,7 +88,8 @@ impl Engine {
             (new, definition) = self.plan_medium(&wanted, place, Some(numbers)).await?;
         }
         let steps = new.steps.clone();
-        let lent = crate::blocking(move || Ok(lends(&steps))).await?;
+        let mut lent = crate::blocking(move || Ok(lends(&steps))).await?;
+        lend_once(&mut new, &mut lent, &vm.undo().await, &vm.made().await);
         vm.note_node(new.last_node);
         let name = Arc::clone(&domain.snapshot().name);
         let mut after = definition.clone();

@@ -112,7 +112,8 @@ impl Engine {
             let first_fdset = free_fdset(&vm).await?;
             planned = self.plan_later(domain, planned.definition, place, first_fdset).await?;
         }
-        let Planned { mut definition, plan, lends } = planned;
+        let Planned { mut definition, mut plan, mut lends } = planned;
+        lend_once(&mut plan, &mut lends, &vm.undo().await, &vm.made().await);
         vm.note_node(plan.last_node);
         let name = Arc::clone(&domain.snapshot().name);
         let undo: Vec<Undo> = plan.teardown().into_iter().cloned().collect();
@@ -267,6 +268,27 @@ pub(in crate::domain) fn lends(steps: &[Step]) -> BTreeMap<String, FileId> {
         Some((grant.path.clone(), host::access::id_of(Path::new(&grant.path))?))
     });
     ids.collect()
+}
+
+/// Takes out of a plan the lending of files that the guest has been lent already, by what is to be
+/// taken back of it (`undo`) and the files that were `made` its own: however many of its disks use a
+/// file, that is lent once and given back once. A path that leads to another file by now is lent.
+pub(super) fn lend_once(
+    plan: &mut PlugPlan,
+    lends: &mut BTreeMap<String, FileId>,
+    undo: &[Undo],
+    made: &Made,
+) {
+    plan.steps.retain(|step| {
+        let Some((there @ Undo::RestoreOwner(path), _)) = &step.undo else { return true };
+        // Of a guest that libvirtd started nobody knows which files they were.
+        let same = made.lent.as_ref().is_none_or(|lent| lent.get(path) == lends.get(path));
+        if !(undo.contains(there) && same) {
+            return true;
+        }
+        lends.remove(path);
+        false
+    });
 }
 
 /// A definition without devices that are to come later. They stand behind the others in their
