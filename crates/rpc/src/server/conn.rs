@@ -1,6 +1,6 @@
 //! One connection: the task that reads its frames, answers them and writes what others send to it.
 
-mod answers;
+mod outcomes;
 mod scratch;
 mod streams;
 
@@ -16,9 +16,9 @@ use std::task::{Context, Poll};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use answers::{put_error, put_reply};
 use scratch::Scratch;
 
+use super::answers::{put_error, put_reply};
 use super::keepalive::{Keepalive, Tick, ping, pong};
 use super::outbox::{Closing, Mail, Mailbox};
 use super::output::{Output, send};
@@ -56,7 +56,7 @@ const HELD_COST: usize = 256;
 
 /// A connection on its thread.
 pub(crate) struct Conn<S: Service> {
-    socket: AsyncFd<OwnedFd>,
+    socket: AsyncFd<Arc<OwnedFd>>,
     /// A second registration, for writing, while the socket takes no more. (Watching for writability all the time
     /// would wake us each time the client reads.)
     writer: Option<AsyncFd<OwnedFd>>,
@@ -67,8 +67,6 @@ pub(crate) struct Conn<S: Service> {
     input: FrameBuffer,
     fds: VecDeque<OwnedFd>,
     output: Output,
-    /// Late answers on their way.
-    running: usize,
     /// Calls that wait until fewer run. They are set aside so that what is behind them is still heard: keepalive
     /// questions and stream data.
     held: VecDeque<Held>,
@@ -129,7 +127,7 @@ impl<S: Service> Arrival<S> {
     /// Serves the connection to its end.
     pub(crate) async fn serve(self) {
         let client = self.life.mailbox.peer.id;
-        let socket = match input::watch(self.socket, Interest::READABLE) {
+        let socket = match input::watch(Arc::new(self.socket), Interest::READABLE) {
             Ok(socket) => socket,
             Err(error) => {
                 tracing::warn!(client, %error, "cannot watch a connection");
@@ -145,7 +143,6 @@ impl<S: Service> Arrival<S> {
             input: FrameBuffer::default(),
             fds: VecDeque::new(),
             output: Output::default(),
-            running: 0,
             held: VecDeque::new(),
             held_cost: 0,
             turn: 0,
@@ -199,7 +196,11 @@ impl<S: Service> Conn<S> {
             }
             self.check_readiness(cx)?;
             if !(self.readable && self.may_read()) {
-                return self.check_closing();
+                self.check_closing()?;
+                if self.output.is_empty() && self.held.is_empty() {
+                    self.life.mailbox.rest(self.socket.get_ref());
+                }
+                return Ok(());
             }
             self.read(cx, scratch)?;
         }
@@ -217,9 +218,9 @@ impl<S: Service> Conn<S> {
         }
         while let Some(mail) = scratch.mail.pop_front() {
             match mail {
-                Mail::Event(bytes) => {
-                    let cost = Mailbox::event_cost(bytes.len());
-                    self.output.push_bytes(&bytes, cost);
+                Mail::Bytes(letter) => {
+                    mailbox.letter_left(&letter);
+                    self.output.push_bytes(&letter.bytes, letter.events);
                 }
                 Mail::Stream(bytes, stream) => {
                     if self.has_stream(&stream) {
@@ -227,7 +228,7 @@ impl<S: Service> Conn<S> {
                     }
                 }
                 Mail::Answer(call, outcome) => {
-                    self.running = self.running.saturating_sub(1);
+                    mailbox.call_done();
                     self.answer(call, outcome, &mut scratch.out);
                     self.output.push_bytes(&scratch.out, 0);
                     scratch.out.clear();
@@ -245,7 +246,7 @@ impl<S: Service> Conn<S> {
     fn check_closing(&self) -> Result<(), End> {
         let done = match self.closing {
             None => false,
-            Some(Closing::Drained) => self.running == 0 && self.output.is_empty(),
+            Some(Closing::Drained) => self.life.mailbox.running() == 0 && self.output.is_empty(),
             Some(Closing::Flushed) => self.output.is_empty(),
             Some(Closing::Now) => true,
         };
@@ -311,7 +312,7 @@ impl<S: Service> Conn<S> {
 
     /// May one more call run?
     fn may_call(&self) -> bool {
-        self.running < self.life.mailbox.core.max_requests()
+        self.life.mailbox.running() < self.life.mailbox.core.max_requests()
     }
 
     /// Handles calls set aside and frames that were read before but could not be handled then. Returns whether

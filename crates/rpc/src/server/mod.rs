@@ -5,9 +5,13 @@
 //! out of buffers that belong to the thread: an idle connection holds none. What takes longer is a future
 //! ([`Outcome::Later`]) and does not hold up other calls, of the same client or of others.
 //!
+//! What comes later (an answer, an event) is written by the thread that has it, where the connection rests and nothing
+//! is before it; otherwise the connection is woken and writes it.
+//!
 //! Cancellation: a client's disconnection cancels nothing. Futures of calls and streams run to their end and find out
 //! by what [`Stream::recv`] and [`Stream::send`] return.
 
+mod answers;
 mod config;
 mod conn;
 mod core;

@@ -1,11 +1,14 @@
 //! What reaches a connection from elsewhere: events, late answers, stream frames, orders to close.
 
 use std::collections::VecDeque;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
+use super::answers::put_plain;
 use super::core::Core;
+use super::output::send;
 use super::stream::StreamState;
 use super::{Outcome, Peer};
 use crate::frame::{self, Header, Kind, Status};
@@ -13,14 +16,23 @@ use diag::VirError;
 
 /// Something for the connection's own task to do.
 pub(crate) enum Mail {
-    /// A whole event frame.
-    Event(Vec<u8>),
+    /// Frames as they are to be written.
+    Bytes(Letter),
     /// A whole stream frame; the stream is told when it left.
     Stream(Vec<u8>, Arc<StreamState>),
-    /// The answer to a call.
+    /// The answer to a call, where it is more than bytes.
     Answer(Header, Outcome),
     /// A stream's handler ended.
     StreamEnd(Arc<StreamState>, Result<(), VirError>),
+}
+
+/// A frame, or what is left of it.
+pub(crate) struct Letter {
+    pub(crate) bytes: Vec<u8>,
+    /// What it counts among queued events.
+    pub(crate) events: usize,
+    /// It answers a call that ran.
+    pub(crate) answers: bool,
 }
 
 /// How to close.
@@ -40,6 +52,9 @@ struct Inner {
     waker: Option<Waker>,
     closing: Option<Closing>,
     gone: bool,
+    /// The socket, while the connection's task rests and has nothing of its own to write: whoever
+    /// has a frame for the client then writes it, which saves waking the task for it.
+    resting: Option<Arc<OwnedFd>>,
 }
 
 /// The meeting point of a connection's task and everybody else.
@@ -53,6 +68,8 @@ pub(crate) struct Mailbox {
     queued_events: AtomicUsize,
     /// Bytes of stream data their handlers have not taken.
     pub(crate) backlog: AtomicUsize,
+    /// Calls whose answers are on their way.
+    running: AtomicUsize,
 }
 
 /// What an event costs beyond its bytes.
@@ -68,6 +85,7 @@ impl Mailbox {
             keepalive: AtomicBool::new(false),
             queued_events: AtomicUsize::new(0),
             backlog: AtomicUsize::new(0),
+            running: AtomicUsize::new(0),
         }
     }
 
@@ -77,16 +95,74 @@ impl Mailbox {
 
     /// Puts mail in and wakes the connection. Returns false when the connection is gone.
     pub(crate) fn post(&self, mail: Mail) -> bool {
-        let mut inner = self.lock();
+        Self::put(self.lock(), mail)
+    }
+
+    fn put(mut inner: MutexGuard<'_, Inner>, mail: Mail) -> bool {
         if inner.gone {
             // Dropped after the lock is released: a stream's or a future's drop may come back here.
             drop(inner);
             drop(mail);
             return false;
         }
+        inner.resting = None;
         inner.mail.push_back(mail);
         Self::wake(inner);
         true
+    }
+
+    /// Writes a frame at once where nothing is before it; otherwise the connection does.
+    fn write(&self, mut letter: Letter) {
+        let inner = self.lock();
+        if let Some(socket) = &inner.resting {
+            // What is wrong with the socket is found by who reads from it.
+            let sent = send(socket.as_fd(), &letter.bytes).ok().flatten().unwrap_or(0);
+            if sent == letter.bytes.len() {
+                self.event_left(letter.events);
+                return self.letter_left(&letter);
+            }
+            letter.bytes.drain(..sent);
+        }
+        Self::put(inner, Mail::Bytes(letter));
+    }
+
+    /// Posts the answer to a call that was counted by [`Self::call_runs`].
+    pub(crate) fn answer(&self, call: Header, outcome: Outcome) {
+        let mut bytes = Vec::new();
+        match put_plain(&mut bytes, &call, outcome) {
+            None => self.write(Letter { bytes, events: 0, answers: true }),
+            Some(outcome) => drop(self.post(Mail::Answer(call, outcome))),
+        }
+    }
+
+    /// One more answer is on its way.
+    pub(crate) fn call_runs(&self) {
+        self.running.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One of those answers is there.
+    pub(crate) fn call_done(&self) {
+        self.running.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Answers on their way.
+    pub(crate) fn running(&self) -> usize {
+        self.running.load(Ordering::Relaxed)
+    }
+
+    /// A letter is written, or in the connection's own queue.
+    pub(crate) fn letter_left(&self, letter: &Letter) {
+        if letter.answers {
+            self.call_done();
+        }
+    }
+
+    /// The connection's task goes to rest with nothing left to write.
+    pub(crate) fn rest(&self, socket: &Arc<OwnedFd>) {
+        let mut inner = self.lock();
+        if inner.mail.is_empty() && inner.closing.is_none() && !inner.gone {
+            inner.resting = Some(Arc::clone(socket));
+        }
     }
 
     /// Wakes the connection's task.
@@ -105,6 +181,7 @@ impl Mailbox {
     /// Takes all mail into `into` and leaves `waker` behind. Returns the order to close, if there is one.
     pub(crate) fn collect(&self, into: &mut VecDeque<Mail>, waker: &Waker) -> Option<Closing> {
         let mut inner = self.lock();
+        inner.resting = None;
         if !inner.mail.is_empty() {
             into.append(&mut inner.mail);
             inner.mail.shrink_to(16);
@@ -120,6 +197,7 @@ impl Mailbox {
     pub(crate) fn hang_up(&self) {
         let mut inner = self.lock();
         inner.gone = true;
+        inner.resting = None;
         inner.waker = None;
         let mail = std::mem::take(&mut inner.mail);
         drop(inner);
@@ -131,6 +209,7 @@ impl Mailbox {
         let mut inner = self.lock();
         let news = inner.closing < Some(how) && !inner.gone;
         inner.closing = inner.closing.max(Some(how));
+        inner.resting = None;
         Self::wake(inner);
         news
     }
@@ -210,7 +289,7 @@ impl Outbox {
             }
             return;
         }
-        self.mailbox.post(Mail::Event(bytes));
+        self.mailbox.write(Letter { bytes, events: cost, answers: false });
     }
 
     /// The client proved who it is (or need not): it no longer counts as anonymous.

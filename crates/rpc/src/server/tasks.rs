@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 
 use diag::{ErrorCode, VirError};
 
-use super::outbox::{Mail, Mailbox};
+use super::outbox::Mailbox;
 use super::stream::{EndReport, Stream, StreamState};
 use super::{BoxFuture, Outcome};
 use crate::frame::Header;
@@ -73,7 +73,7 @@ impl Drop for AnswerReport {
             let detail = "the daemon stopped before the call was done";
             Outcome::Error(VirError::new(ErrorCode::OPERATION_ABORTED, detail))
         });
-        self.mailbox.post(Mail::Answer(self.call, outcome));
+        self.mailbox.answer(self.call, outcome);
     }
 }
 

@@ -5,10 +5,10 @@ use std::sync::atomic::Ordering;
 
 use diag::VirError;
 
+use super::super::answers::put_stream_error;
 use super::super::stream::{StreamClosed, StreamIn, StreamState};
 use super::super::{Service, input};
 use super::Conn;
-use super::answers::put_stream_error;
 use crate::fault;
 use crate::frame::{self, Header, Kind, Status};
 

@@ -1,31 +1,30 @@
-//! Turning outcomes into frames.
+//! Doing what an outcome says.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use diag::VirError;
 
+use super::super::answers::{put_error, put_plain, put_reply};
 use super::super::outbox::Closing;
 use super::super::stream::{StreamClosed, StreamState};
 use super::super::{Outcome, Service, tasks};
 use super::Conn;
-use crate::fault;
 use crate::frame::{self, Header, Kind, Status};
 
 impl<S: Service> Conn<S> {
     /// Answers a call; `out` follows what is in the queue.
     pub(super) fn answer(&mut self, call: Header, outcome: Outcome, out: &mut Vec<u8>) {
+        let Some(outcome) = put_plain(out, &call, outcome) else { return };
         match outcome {
-            Outcome::Reply => put_reply(out, &call, &[]),
-            Outcome::ReplyWith(payload) => put_reply(out, &call, &payload),
-            Outcome::Error(error) => put_error(out, &call, &error),
+            Outcome::Reply | Outcome::ReplyWith(_) | Outcome::Error(_) => {}
             Outcome::ReplyFds(payload, fds) => self.put_fds(out, &call, &payload, fds),
             Outcome::Later(future) => {
-                self.running += 1;
+                self.life.mailbox.call_runs();
                 tasks::later(&self.life.mailbox, call, future);
             }
             Outcome::Blocking(work) => {
-                self.running += 1;
+                self.life.mailbox.call_runs();
                 tasks::blocking(&self.life.mailbox, call, work);
             }
             Outcome::Stream { reply, start, closing } => {
@@ -64,27 +63,4 @@ impl<S: Service> Conn<S> {
             self.output.push_fd(fd);
         }
     }
-}
-
-pub(super) fn put_reply(out: &mut Vec<u8>, call: &Header, payload: &[u8]) {
-    if payload.len() > frame::MAX_PAYLOAD {
-        return put_error(out, call, &fault::unencodable());
-    }
-    frame::put(out, &call.answer(Kind::REPLY, Status::OK), payload);
-}
-
-pub(super) fn put_error(out: &mut Vec<u8>, call: &Header, error: &VirError) {
-    put_error_frame(out, &call.answer(Kind::REPLY, Status::ERROR), error);
-}
-
-pub(super) fn put_stream_error(out: &mut Vec<u8>, call: &Header, error: &VirError) {
-    put_error_frame(out, &call.answer(Kind::STREAM, Status::ERROR), error);
-}
-
-fn put_error_frame(out: &mut Vec<u8>, header: &Header, error: &VirError) {
-    let start = frame::begin(out, header);
-    fault::encode(out, error);
-    // Its strings are bounded, so it always fits.
-    let fits = frame::finish(out, start);
-    debug_assert!(fits);
 }
