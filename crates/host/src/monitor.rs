@@ -1,7 +1,7 @@
 //! A client of QEMU's monitor on tokio.
 //!
-//! One task for each monitor owns the socket; it sleeps until QEMU speaks or a command comes. It
-//! has one timer, for the command whose time ends first; the timer is left alone when the answer
+//! One task for each monitor reads from the socket; it sleeps until QEMU speaks, or a command comes
+//! that cannot be written at once by whoever gives it (`line`). It has one timer, for the command whose time ends first; the timer is left alone when the answer
 //! comes and looks once more when it fires, so that a quick command costs none. [`Monitor`] is a
 //! cheap handle to it; any number of tasks may use it at once, and their commands are pipelined.
 //!
@@ -9,25 +9,25 @@
 //! limits the events that a guest can provoke at will to one a second each; a QEMU that a guest took
 //! over does not, so when the queue is full, the socket is not read until there is room again.
 
-use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use qmp::{Command, CommandId, Event, Greeting, Output, ProtocolError, QmpError, Session, Value};
+use qmp::{Command, Event, Greeting, Output, ProtocolError, QmpError, Value};
 use serde::de::DeserializeOwned;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, Sleep};
 
-use crate::scm;
+use line::{Answer, Order, Request, Shared, Waiting};
 use renewal::Renewal;
 
+mod line;
 mod renewal;
 
 /// Why a monitor did not do what was asked.
@@ -124,8 +124,6 @@ const READ_SIZE: usize = 16 << 10;
 /// Reads in one turn, before others get theirs.
 const READS: usize = 4;
 
-type Answer = oneshot::Sender<Result<Value, MonitorError>>;
-
 /// The answer to a command that was asked for in order with the events.
 #[derive(Debug)]
 pub struct AnswerInOrder {
@@ -140,41 +138,11 @@ impl AnswerInOrder {
     }
 }
 
-struct Request {
-    command: Command,
-    fds: Vec<OwnedFd>,
-    waiting: Waiting,
-}
-
-/// Who waits for an answer, and until when.
-struct Waiting {
-    answer: Answer,
-    timeout: Duration,
-    deadline: Instant,
-    /// The answer follows the events that came before it.
-    in_order: bool,
-    command: String,
-}
-
-impl Waiting {
-    /// Its time is over.
-    fn has_waited(self) {
-        let Waiting { answer, timeout, command, .. } = self;
-        let seconds = timeout.as_secs_f64();
-        let _ = answer.send(Err(MonitorError::Timeout { command, seconds }));
-    }
-
-    /// The connection broke before its answer.
-    fn lose(self) {
-        let Waiting { answer, command, .. } = self;
-        let _ = answer.send(Err(MonitorError::Lost { command }));
-    }
-}
-
 /// A handle to a monitor. When the last one is dropped, the connection is closed.
 #[derive(Clone, Debug)]
 pub struct Monitor {
-    requests: mpsc::UnboundedSender<Request>,
+    line: Shared,
+    task: mpsc::UnboundedSender<Order>,
     timeout: Duration,
     /// Where to connect anew.
     path: Arc<OnceLock<PathBuf>>,
@@ -236,24 +204,23 @@ impl Monitor {
 
     async fn start(stream: UnixStream, deadline: Instant) -> Result<Connected, MonitorError> {
         let start = Instant::now();
-        let (requests, inbox) = mpsc::unbounded_channel();
+        let (orders, inbox) = mpsc::unbounded_channel();
         let (event_sender, events) = mpsc::channel(EVENTS_MAX);
         let (greeted, greeting) = oneshot::channel();
         let path = Arc::default();
+        let line = Shared::new();
         let task = Task {
             path: Arc::clone(&path),
             renewal: Renewal::default(),
-            stream,
-            session: Session::new(),
-            answers: HashMap::new(),
-            outgoing: VecDeque::new(),
+            stream: Arc::new(stream),
+            line: line.clone(),
             events: event_sender,
             greeted: Some(greeted),
             turn_over: false,
             timer: None,
         };
         tokio::spawn(task.run(inbox));
-        let monitor = Self { requests, timeout: DEFAULT_TIMEOUT, path };
+        let monitor = Self { line, task: orders, timeout: DEFAULT_TIMEOUT, path };
         match tokio::time::timeout_at(deadline, greeting).await {
             Ok(Ok(Ok(greeting))) => Ok(Connected { monitor, events, greeting }),
             Ok(Ok(Err(error))) => Err(error),
@@ -265,7 +232,7 @@ impl Monitor {
     /// The same monitor with another longest wait for answers.
     #[must_use]
     pub fn with_timeout(&self, timeout: Duration) -> Self {
-        Self { requests: self.requests.clone(), timeout, path: Arc::clone(&self.path) }
+        Self { timeout, ..self.clone() }
     }
 
     /// From now on a connection that breaks is made anew at `path`, as long as somebody listens
@@ -331,14 +298,13 @@ impl Monitor {
             in_order,
             command: command.name().to_owned(),
         };
-        // If the task is gone, the receiver learns it by the sender's drop.
-        let _ = self.requests.send(Request { command, fds, waiting });
+        self.line.send(Request { command, fds, waiting }, &self.task);
         PendingReply { receiver }
     }
 
     /// Whether the connection has ended.
     pub fn is_closed(&self) -> bool {
-        self.requests.is_closed()
+        self.task.is_closed()
     }
 }
 
@@ -372,17 +338,9 @@ async fn fires(timer: &mut Option<Pin<Box<Sleep>>>) {
     }
 }
 
-struct Outgoing {
-    bytes: Vec<u8>,
-    sent: usize,
-    fds: Vec<OwnedFd>,
-}
-
 struct Task {
-    stream: UnixStream,
-    session: Session,
-    answers: HashMap<CommandId, Waiting>,
-    outgoing: VecDeque<Outgoing>,
+    stream: Arc<UnixStream>,
+    line: Shared,
     events: mpsc::Sender<MonitorEvent>,
     greeted: Option<oneshot::Sender<Result<Greeting, MonitorError>>>,
     /// There may be more to read, but others come first.
@@ -395,7 +353,7 @@ struct Task {
 }
 
 impl Task {
-    async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Request>) {
+    async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Order>) {
         let error = loop {
             let Some(error) = self.carry(&mut inbox).await else { return };
             if let Err(error) = self.renew(error, &mut inbox).await {
@@ -407,7 +365,7 @@ impl Task {
         if let Some(greeted) = self.greeted.take() {
             let _ = greeted.send(Err(error.clone()));
         }
-        for (_, waiting) in self.answers.drain() {
+        for waiting in self.line.lock().break_off() {
             let _ = waiting.answer.send(Err(error.clone()));
         }
         let _ = self.events.send(MonitorEvent::Closed(error)).await;
@@ -415,16 +373,14 @@ impl Task {
 
     /// Carries commands and answers, until the connection breaks; nothing when nobody needs it any
     /// more.
-    async fn carry(
-        &mut self,
-        inbox: &mut mpsc::UnboundedReceiver<Request>,
-    ) -> Option<MonitorError> {
+    async fn carry(&mut self, inbox: &mut mpsc::UnboundedReceiver<Order>) -> Option<MonitorError> {
         loop {
             if std::mem::take(&mut self.turn_over) {
                 tokio::task::yield_now().await;
             }
             let full = !self.has_room();
-            let interest = match (full, self.outgoing.is_empty()) {
+            let sent = self.is_sent(inbox);
+            let interest = match (full, sent) {
                 (true, _) => Interest::WRITABLE,
                 (false, true) => Interest::READABLE,
                 (false, false) => Interest::READABLE | Interest::WRITABLE,
@@ -434,17 +390,18 @@ impl Task {
                 // An error means that nobody listens any more, which is room enough.
                 _ = room.reserve_many(EVENTS_ROOM), if full => {}
                 () = fires(&mut self.timer), if self.timer.is_some() => self.expire(),
-                request = inbox.recv() => match request {
-                    Some(request) => {
-                        self.accept(request);
-                        // Usually the socket takes it at once, which saves a turn through the poller.
-                        if let Err(error) = self.write() {
-                            return Some(error);
-                        }
+                order = inbox.recv() => {
+                    match order? {
+                        Order::Send(request) => self.line.lock().accept(request),
+                        Order::Look => {}
                     }
-                    None => return None,
+                    self.watch_time();
+                    // Usually the socket takes it at once, which saves a turn through the poller.
+                    if let Err(error) = self.write() {
+                        return Some(error);
+                    }
                 },
-                ready = self.stream.ready(interest), if !full || !self.outgoing.is_empty() => {
+                ready = self.stream.ready(interest), if !full || !sent => {
                     let result = ready.map_err(io_error).and_then(|ready| {
                         if !full && (ready.is_readable() || ready.is_read_closed()) {
                             self.read()?;
@@ -463,66 +420,62 @@ impl Task {
         self.events.is_closed() || self.events.capacity() >= EVENTS_ROOM
     }
 
-    fn accept(&mut self, request: Request) {
-        if request.waiting.answer.is_closed() {
-            return; // Its caller gave up before it was sent.
+    /// Whether all commands are sent. If none waits for this task either, anybody may send the
+    /// next.
+    fn is_sent(&self, inbox: &mpsc::UnboundedReceiver<Order>) -> bool {
+        let mut line = self.line.lock();
+        if inbox.is_empty() {
+            line.open(&self.stream);
         }
-        let (id, bytes) = self.session.submit(&request.command);
-        self.wake_by(request.waiting.deadline);
-        self.answers.insert(id, request.waiting);
-        self.outgoing.push_back(Outgoing { bytes, sent: 0, fds: request.fds });
+        line.is_sent()
+    }
+
+    /// Sees to it that those who wait hear when their time is over.
+    fn watch_time(&mut self) {
+        let first = self.line.lock().first_deadline();
+        if let Some(first) = first {
+            self.wake_by(first);
+        }
     }
 
     fn wake_by(&mut self, deadline: Instant) {
-        match &mut self.timer {
-            Some(timer) if timer.deadline() <= deadline => {}
-            Some(timer) => timer.as_mut().reset(deadline),
-            None => self.timer = Some(Box::pin(tokio::time::sleep_until(deadline))),
-        }
+        let at = match &mut self.timer {
+            Some(timer) if timer.deadline() <= deadline => timer.deadline(),
+            Some(timer) => {
+                timer.as_mut().reset(deadline);
+                deadline
+            }
+            None => {
+                self.timer = Some(Box::pin(tokio::time::sleep_until(deadline)));
+                deadline
+            }
+        };
+        self.line.lock().looks_at(Some(at));
     }
 
     /// Tells those who have waited long enough.
     fn expire(&mut self) {
         self.timer = None;
         let now = Instant::now();
-        let over = |(id, waiting): (&CommandId, &Waiting)| (waiting.deadline <= now).then_some(*id);
-        let expired: Vec<_> = self.answers.iter().filter_map(over).collect();
-        for id in expired {
-            self.session.forget(id);
-            if let Some(waiting) = self.answers.remove(&id) {
-                waiting.has_waited();
-            }
-        }
+        let (expired, next) = {
+            let mut line = self.line.lock();
+            line.looks_at(None);
+            (line.expire(now), line.first_deadline())
+        };
+        expired.into_iter().for_each(Waiting::has_waited);
         let parked = self.renewal.expire(now);
-        let waiting = self.answers.values().map(|waiting| waiting.deadline);
-        if let Some(next) = waiting.chain(parked).min() {
+        if let Some(next) = next.into_iter().chain(parked).min() {
             self.wake_by(next);
         }
     }
 
     fn write(&mut self) -> Result<(), MonitorError> {
-        while let Some(front) = self.outgoing.front_mut() {
-            let rest = front.bytes.get(front.sent..).unwrap_or_default();
-            let borrowed: Vec<_> = front.fds.iter().map(AsFd::as_fd).collect();
-            let stream = &self.stream;
-            match stream.try_io(Interest::WRITABLE, || scm::send(stream, rest, &borrowed)) {
-                Ok(sent) => {
-                    drop(borrowed);
-                    front.fds.clear();
-                    front.sent += sent;
-                    if front.sent >= front.bytes.len() {
-                        self.outgoing.pop_front();
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                // QEMU may have said why it ends before it ended: read that first.
-                Err(error) => {
-                    self.read()?;
-                    return Err(io_error(error));
-                }
-            }
+        let written = self.line.lock().write(&self.stream);
+        if written.is_err() {
+            // QEMU may have said why it ends before it ended: read that first.
+            self.read()?;
         }
-        Ok(())
+        written
     }
 
     fn read(&mut self) -> Result<(), MonitorError> {
@@ -534,10 +487,8 @@ impl Task {
             match self.stream.try_read(&mut buffer) {
                 Ok(0) => return Err(MonitorError::Closed),
                 Ok(count) => {
-                    self.session.receive(buffer.get(..count).unwrap_or_default());
-                    while let Some(output) = self.session.poll()? {
-                        self.deliver(output);
-                    }
+                    self.line.lock().receive(buffer.get(..count).unwrap_or_default());
+                    self.deliver_all()?;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(io_error(error)),
@@ -545,6 +496,14 @@ impl Task {
         }
         self.turn_over = true;
         Ok(())
+    }
+
+    fn deliver_all(&mut self) -> Result<(), ProtocolError> {
+        loop {
+            let output = self.line.lock().poll()?;
+            let Some(output) = output else { return Ok(()) };
+            self.deliver(output);
+        }
     }
 
     fn deliver(&mut self, output: Output) {
@@ -555,9 +514,8 @@ impl Task {
                 }
             }
             Output::Reply { id, result } => {
-                let Some(Waiting { answer, in_order, .. }) = self.answers.remove(&id) else {
-                    return;
-                };
+                let waiting = self.line.lock().answered(id);
+                let Some(Waiting { answer, in_order, .. }) = waiting else { return };
                 let result = result.map_err(MonitorError::Qmp);
                 if in_order {
                     let answer = AnswerInOrder { answer, result };

@@ -2,9 +2,11 @@
 //! run its guest all the same: the guest is not to suffer for it. Who waited for an answer learns
 //! that it is lost; what QEMU said meanwhile is asked for by whoever hears of the renewal.
 
-use super::{MonitorError, MonitorEvent, READ_SIZE, Request, Task, Waiting, fires, io_error};
+use super::line::{Order, Request, Waiting};
+use super::{MonitorError, MonitorEvent, READ_SIZE, Task, fires, io_error};
 use qmp::{Output, Session, cmd};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
@@ -60,18 +62,20 @@ impl Task {
     pub(super) async fn renew(
         &mut self,
         why: MonitorError,
-        inbox: &mut mpsc::UnboundedReceiver<Request>,
+        inbox: &mut mpsc::UnboundedReceiver<Order>,
     ) -> Result<(), MonitorError> {
+        self.line.lock().close();
         let Some(path) = self.path.get().cloned() else { return Err(why) };
         if self.greeted.is_some() {
             return Err(why);
         }
-        self.outgoing.clear();
         // QEMU has one client at a time.
-        let _ = rustix::net::shutdown(&self.stream, rustix::net::Shutdown::Both);
-        let mut orphans: Vec<Waiting> = self.answers.drain().map(|(_, waiting)| waiting).collect();
+        let _ = rustix::net::shutdown(&*self.stream, rustix::net::Shutdown::Both);
+        let (mut orphans, session) = {
+            let mut line = self.line.lock();
+            (line.break_off(), line.continued())
+        };
         let patience = Instant::now() + PATIENCE;
-        let session = self.session.continued();
         let pause = self.renewal.next_pause(Instant::now());
         let mut attempts = std::pin::pin!(attempts(&path, session, pause));
         let renewed = loop {
@@ -81,11 +85,12 @@ impl Task {
                     orphans.drain(..).for_each(Waiting::lose);
                 }
                 () = fires(&mut self.timer), if self.timer.is_some() => self.expire(),
-                request = inbox.recv() => match request {
-                    Some(request) => {
+                order = inbox.recv() => match order {
+                    Some(Order::Send(request)) => {
                         self.wake_by(request.waiting.deadline);
                         self.renewal.parked.push(request);
                     }
+                    Some(Order::Look) => {}
                     None => return Err(why),
                 },
             }
@@ -97,17 +102,17 @@ impl Task {
             }
             return Err(why);
         };
-        self.stream = stream;
-        self.session = session;
+        self.stream = Arc::new(stream);
+        self.line.lock().replace(session);
         // Whoever learns that an answer is lost finds what is known by now of the guest.
         let _ = self.events.send(MonitorEvent::Renewed { why, run_state }).await;
         orphans.into_iter().for_each(Waiting::lose);
         for request in std::mem::take(&mut self.renewal.parked) {
-            self.accept(request);
+            self.line.lock().accept(request);
         }
-        while let Ok(Some(output)) = self.session.poll() {
-            self.deliver(output);
-        }
+        self.watch_time();
+        // What makes no sense here does so again when more is read.
+        let _ = self.deliver_all();
         Ok(())
     }
 }
