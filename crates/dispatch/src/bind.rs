@@ -45,7 +45,7 @@ pub fn now<P: Procedure>(
 
 /// Carries out a call whose answer comes later. The future runs to its end whatever the client
 /// does.
-pub fn later<P: Procedure, F>(
+pub fn later<P: Procedure + 'static, F>(
     request: Request<'_, '_>,
     answer: impl FnOnce(P::Args) -> F,
 ) -> Outcome
@@ -53,16 +53,31 @@ where
     F: Future<Output = Result<P::Ret, VirError>> + Send + 'static,
 {
     match arguments::<P>(&request) {
-        Ok(args) => {
-            let answer = answer(args);
-            Outcome::later(async move {
-                match answer.await {
-                    Ok(ret) => encode(&ret),
-                    Err(error) => refused::<P>(error),
-                }
-            })
-        }
+        Ok(args) => Outcome::later(outcome::<P>(answer(args))),
         Err(error) => Outcome::Error(error),
+    }
+}
+
+/// As [`later`] for a call that only has to ask QEMU: it is asked from the connection's thread.
+pub fn prompt<P: Procedure + 'static, F>(
+    request: Request<'_, '_>,
+    answer: impl FnOnce(P::Args) -> F,
+) -> Outcome
+where
+    F: Future<Output = Result<P::Ret, VirError>> + Send + 'static,
+{
+    match arguments::<P>(&request) {
+        Ok(args) => Outcome::prompt(outcome::<P>(answer(args))),
+        Err(error) => Outcome::Error(error),
+    }
+}
+
+async fn outcome<P: Procedure + 'static>(
+    answer: impl Future<Output = Result<P::Ret, VirError>>,
+) -> Outcome {
+    match answer.await {
+        Ok(ret) => encode(&ret),
+        Err(error) => refused::<P>(error),
     }
 }
 

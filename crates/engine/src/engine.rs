@@ -20,7 +20,9 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use tokio::runtime::Handle;
 
 /// What an engine is opened with.
@@ -217,19 +219,13 @@ impl Engine {
         self.lock_helper.as_ref()
     }
 
-    /// Runs `work` as a task of the engine's own, so that it goes on to its end whatever becomes
-    /// of whoever asked for it.
-    pub(crate) async fn detached<T: Send + 'static>(
+    /// Carries out `work`, which goes on to its end whatever becomes of whoever asked for it: as a
+    /// task of the engine's own, should the future be dropped before.
+    pub(crate) fn detached<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, VirError>> + Send + 'static,
-    ) -> Result<T, VirError> {
-        match self.runtime.spawn(work).await {
-            Ok(result) => result,
-            Err(error) => {
-                tracing::error!(%error, "a job ended unexpectedly");
-                Err(VirError::internal("the job ended unexpectedly; the log says more"))
-            }
-        }
+    ) -> Detached<T> {
+        Detached { work: Some(Box::pin(work)), begun: false, runtime: self.runtime.clone() }
     }
 
     /// Lets go of the locks and pid files; guests run on.
@@ -239,6 +235,38 @@ impl Engine {
             if let Err(error) = lock.release() {
                 tracing::warn!(%error, "a pid file was not removed");
             }
+        }
+    }
+}
+
+type Work<T> = Pin<Box<dyn Future<Output = Result<T, VirError>> + Send>>;
+
+/// See [`Engine::detached`].
+pub(crate) struct Detached<T: Send + 'static> {
+    /// None: it is over, or panicked.
+    work: Option<Work<T>>,
+    begun: bool,
+    runtime: Handle,
+}
+
+impl<T: Send + 'static> Future for Detached<T> {
+    type Output = Result<T, VirError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(mut work) = self.work.take() else { return Poll::Pending };
+        self.begun = true;
+        let polled = work.as_mut().poll(cx);
+        if polled.is_pending() {
+            self.work = Some(work);
+        }
+        polled
+    }
+}
+
+impl<T: Send + 'static> Drop for Detached<T> {
+    fn drop(&mut self) {
+        if let Some(work) = self.work.take().filter(|_| self.begun) {
+            self.runtime.spawn(work);
         }
     }
 }

@@ -9,7 +9,7 @@ pub(crate) mod live;
 pub(crate) mod save;
 pub(crate) mod tuning;
 
-use crate::bind::{Request, blocking, in_turn, later, now};
+use crate::bind::{Request, blocking, in_turn, later, now, prompt};
 use crate::flags::{no_flags, only_flags};
 use crate::{Bound, Libvirt, Session};
 use diag::VirError;
@@ -190,11 +190,11 @@ pub(crate) fn call<'a, 'b>(
             let domain = find(&engine, &args.dom)?;
             engine.reset(&domain, &client).await
         }),
-        Procedure::DomainSuspend => later::<procs::DomainSuspend, _>(request, |args| async move {
+        Procedure::DomainSuspend => prompt::<procs::DomainSuspend, _>(request, |args| async move {
             let domain = find(&engine, &args.dom)?;
             engine.suspend(&domain, &client).await
         }),
-        Procedure::DomainResume => later::<procs::DomainResume, _>(request, |args| async move {
+        Procedure::DomainResume => prompt::<procs::DomainResume, _>(request, |args| async move {
             let domain = find(&engine, &args.dom)?;
             engine.resume(&domain, &client).await
         }),

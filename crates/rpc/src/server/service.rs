@@ -68,6 +68,9 @@ pub enum Outcome {
     /// The answer comes later. The future always runs to its end, even if the client goes away; then only the
     /// answer is dropped. [`Outcome::Reply`] from it means an empty reply.
     Later(BoxFuture<Outcome>),
+    /// As [`Outcome::Later`], but the first steps are taken at once, on the connection's thread: for calls that only
+    /// have to ask somebody, who then is asked without a change of thread before. It becomes a task when it is woken.
+    Prompt(BoxFuture<Outcome>),
     /// The answer comes from work that blocks (files): it runs on a thread for that, handed over directly and
     /// answered directly, and like [`Outcome::Later`] always to its end. It may itself leave a rest for later.
     Blocking(Box<dyn FnOnce() -> Outcome + Send>),
@@ -91,6 +94,11 @@ impl Outcome {
     /// Shorthand for [`Outcome::Later`].
     pub fn later(future: impl Future<Output = Outcome> + Send + 'static) -> Self {
         Self::Later(Box::pin(future))
+    }
+
+    /// Shorthand for [`Outcome::Prompt`].
+    pub fn prompt(future: impl Future<Output = Outcome> + Send + 'static) -> Self {
+        Self::Prompt(Box::pin(future))
     }
 
     /// Shorthand for [`Outcome::Blocking`].
@@ -135,6 +143,7 @@ impl std::fmt::Debug for Outcome {
             }
             Self::Error(error) => write!(f, "Error({error:?})"),
             Self::Later(_) => f.write_str("Later"),
+            Self::Prompt(_) => f.write_str("Prompt"),
             Self::Blocking(_) => f.write_str("Blocking"),
             Self::Stream { .. } => f.write_str("Stream"),
             Self::Close(payload) => write!(f, "Close({} bytes)", payload.len()),

@@ -4,10 +4,11 @@ use std::any::Any;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
 
 use diag::{ErrorCode, VirError};
+use tokio::runtime::Handle;
 
 use super::outbox::Mailbox;
 use super::stream::{EndReport, Stream, StreamState};
@@ -65,6 +66,11 @@ impl AnswerReport {
     fn post(mut self, outcome: Outcome) {
         self.outcome = Some(outcome);
     }
+
+    fn panicked(self, panic: &(dyn Any + Send)) {
+        let error = panicked(panic, &self.call, self.mailbox.peer.id);
+        self.post(Outcome::Error(error));
+    }
 }
 
 impl Drop for AnswerReport {
@@ -82,22 +88,91 @@ pub(crate) fn later(mailbox: &Arc<Mailbox>, call: Header, future: BoxFuture<Outc
     run_later(AnswerReport { mailbox: Arc::clone(mailbox), call, outcome: None }, future);
 }
 
+/// Takes the first steps of a future here. It gets a task only when there is more to do: whoever
+/// brings what it waits for makes it, most often a task's own thread, so that no other is woken.
+pub(crate) fn prompt(mailbox: &Arc<Mailbox>, call: Header, future: BoxFuture<Outcome>) {
+    let report = AnswerReport { mailbox: Arc::clone(mailbox), call, outcome: None };
+    let mut future = Guarded(future);
+    let runtime = mailbox.core.config.runtime.clone().unwrap_or_else(Handle::current);
+    let lazy = Arc::new(Lazy { runtime: runtime.clone(), state: Mutex::default() });
+    let first = {
+        // What it starts and waits for belongs to where it goes on.
+        let _entered = runtime.enter();
+        Pin::new(&mut future).poll(&mut Context::from_waker(&Waker::from(Arc::clone(&lazy))))
+    };
+    match first {
+        Poll::Pending => lazy.wait(Box::pin(finish(report, future.0))),
+        Poll::Ready(Ok(Outcome::Later(next) | Outcome::Prompt(next))) => run_later(report, next),
+        Poll::Ready(Ok(outcome)) => report.post(outcome),
+        Poll::Ready(Err(panic)) => report.panicked(&*panic),
+    }
+}
+
+/// A future that is to become a task when it is woken.
+struct Lazy {
+    runtime: Handle,
+    state: Mutex<LazyState>,
+}
+
+#[derive(Default)]
+enum LazyState {
+    /// Its first steps are taken.
+    #[default]
+    Begun,
+    /// It was woken before it came to rest.
+    Woken,
+    Waiting(BoxFuture<()>),
+    /// It is a task.
+    Runs,
+}
+
+impl Lazy {
+    fn lock(&self) -> MutexGuard<'_, LazyState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps the rest until it is woken.
+    fn wait(&self, rest: BoxFuture<()>) {
+        let mut state = self.lock();
+        if matches!(*state, LazyState::Begun) {
+            *state = LazyState::Waiting(rest);
+            return;
+        }
+        *state = LazyState::Runs;
+        drop(state);
+        self.runtime.spawn(rest);
+    }
+}
+
+impl Wake for Lazy {
+    fn wake(self: Arc<Self>) {
+        let mut state = self.lock();
+        let woken = match &*state {
+            LazyState::Begun | LazyState::Woken => LazyState::Woken,
+            LazyState::Waiting(_) | LazyState::Runs => LazyState::Runs,
+        };
+        let before = std::mem::replace(&mut *state, woken);
+        drop(state);
+        if let LazyState::Waiting(rest) = before {
+            self.runtime.spawn(rest);
+        }
+    }
+}
+
 fn run_later(report: AnswerReport, future: BoxFuture<Outcome>) {
     let mailbox = Arc::clone(&report.mailbox);
-    spawn(&mailbox, async move {
-        let mut future = future;
-        let outcome = loop {
-            match Guarded(future).await {
-                Ok(Outcome::Later(next)) => future = next,
-                Ok(outcome) => break outcome,
-                Err(panic) => {
-                    let client = report.mailbox.peer.id;
-                    break Outcome::Error(panicked(&*panic, &report.call, client));
-                }
-            }
-        };
-        report.post(outcome);
-    });
+    spawn(&mailbox, finish(report, future));
+}
+
+async fn finish(report: AnswerReport, mut future: BoxFuture<Outcome>) {
+    let outcome = loop {
+        match Guarded(future).await {
+            Ok(Outcome::Later(next) | Outcome::Prompt(next)) => future = next,
+            Ok(outcome) => break outcome,
+            Err(panic) => return report.panicked(&*panic),
+        }
+    };
+    report.post(outcome);
 }
 
 /// Runs the work of a blocking answer on a thread for that. What it leaves for later follows on no
@@ -109,17 +184,11 @@ pub(crate) fn blocking(
 ) {
     let report = AnswerReport { mailbox: Arc::clone(mailbox), call, outcome: None };
     let run = move || {
-        let outcome = match catch_unwind(AssertUnwindSafe(work)) {
-            Ok(outcome) => outcome,
-            Err(panic) => {
-                let client = report.mailbox.peer.id;
-                Outcome::Error(panicked(&*panic, &call, client))
-            }
-        };
-        match outcome {
+        match catch_unwind(AssertUnwindSafe(work)) {
             // Here and not by the connection, which may be gone: the work is done all the same.
-            Outcome::Later(future) => run_later(report, future),
-            outcome => report.post(outcome),
+            Ok(Outcome::Later(future) | Outcome::Prompt(future)) => run_later(report, future),
+            Ok(outcome) => report.post(outcome),
+            Err(panic) => report.panicked(&*panic),
         }
     };
     match &mailbox.core.config.runtime {

@@ -23,6 +23,10 @@ impl<S: Service> Conn<S> {
                 self.life.mailbox.call_runs();
                 tasks::later(&self.life.mailbox, call, future);
             }
+            Outcome::Prompt(future) => {
+                self.life.mailbox.call_runs();
+                tasks::prompt(&self.life.mailbox, call, future);
+            }
             Outcome::Blocking(work) => {
                 self.life.mailbox.call_runs();
                 tasks::blocking(&self.life.mailbox, call, work);
