@@ -2,6 +2,7 @@
 //! guest over. `NAME.xml` has libvirt's format; what we keep beyond it lies beside, in
 //! `NAME.ivirt`.
 
+use super::status_text::{Around, StatusText, Written, opening_tag};
 use crate::domain::devices::blockjobs::BlockJob;
 use crate::domain::devices::{Held, UpdateNote};
 use crate::domain::save::SaveNote;
@@ -24,10 +25,8 @@ use model::domain::status::{
 };
 use plan::{LaunchPlan, Undo};
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// Largest status file that is read.
@@ -45,8 +44,8 @@ pub(in crate::domain) struct StatusFile {
     /// Its folder is on a file system in memory, where writing waits for no disk.
     in_memory: bool,
     content: Arc<StatusContent>,
-    /// The text that was written last, as a hash.
-    written: Arc<AtomicU64>,
+    /// What was written last.
+    written: Arc<Written>,
 }
 
 /// What a status file says.
@@ -72,7 +71,7 @@ pub(in crate::domain) struct StatusContent {
     rest: Arc<DomStatus>,
     /// The file's text before and behind the opening tag of its root, which tells state and reason:
     /// a guest that is stopped and run again needs no more than that formatted.
-    around: OnceLock<Arc<(Box<str>, Box<str>)>>,
+    around: OnceLock<Around>,
 }
 
 /// What only our own daemon keeps.
@@ -278,17 +277,7 @@ impl StatusFile {
     /// Those of writing.
     pub fn write(&self) -> Result<(), VirError> {
         let text = self.content.text();
-        let mut hasher = DefaultHasher::new();
-        text.hash(&mut hasher);
-        let hash = hasher.finish();
-        if self.written.load(Ordering::Relaxed) == hash {
-            return Ok(());
-        }
-        // Whatever comes of the attempt, the file no longer says for sure what it said.
-        self.written.store(0, Ordering::Relaxed);
-        files::write_atomic(&self.path, text.as_bytes(), WriteMode::RUNTIME).map_err(unwritten)?;
-        self.written.store(hash, Ordering::Relaxed);
-        Ok(())
+        self.written.write(&self.path, text, self.in_memory).map_err(unwritten)
     }
 
     /// Writes what only we keep.
@@ -339,25 +328,20 @@ fn greatest_node(definition: &Definition) -> u32 {
 }
 
 impl StatusContent {
-    /// The whole file. What libvirtd recorded and we have no word of our own for stays as it was.
-    fn text(&self) -> String {
-        // A newline, which no guest's name has, so that the comment above it cannot be meant.
-        let tag = format!(
-            "\n<domstatus state='{}' reason='{}' pid='{}'>",
-            self.status.state_word(),
-            self.status.reason_word(),
-            self.pid
-        );
+    /// The whole file.
+    fn text(&self) -> StatusText {
         if let Some(around) = self.around.get() {
-            return [&*around.0, &tag, &*around.1].concat();
+            return StatusText::new(Arc::clone(around), self.status, self.pid);
         }
         let text = self.whole_text();
-        if let Some((before, behind)) = text.split_once(&tag) {
-            let _ = self.around.set(Arc::new((before.into(), behind.into())));
-        }
-        text
+        let Some((before, behind)) = text.split_once(&opening_tag(self.status, self.pid)) else {
+            return StatusText::rigid(text);
+        };
+        let around = self.around.get_or_init(|| Arc::new((before.into(), behind.into())));
+        StatusText::new(Arc::clone(around), self.status, self.pid)
     }
 
+    /// The same, formatted. What libvirtd recorded and we have no word of our own for stays as it was.
     fn whole_text(&self) -> String {
         let word = |text: &str| (!text.is_empty()).then(|| StatusPath { path: text.to_owned() });
         let threads = self.vcpu_threads.iter().enumerate();
@@ -650,11 +634,12 @@ mod tests {
         ];
         for status in states {
             file.set_status(status);
-            assert_eq!(file.content().text(), file.content().whole_text(), "{status:?}");
+            let (kept, formatted) = (file.content().text().whole(), file.content().whole_text());
+            assert!(kept.lines().map(str::trim_end).eq(formatted.lines()), "{kept}");
             assert!(file.content().around.get().is_some());
         }
         file.set_vcpu_threads(vec![9]);
-        assert!(file.content().text().contains("<vcpu id='0' pid='9'/>"));
+        assert!(file.content().text().whole().contains("<vcpu id='0' pid='9'/>"));
     }
 
     #[test]
@@ -666,7 +651,7 @@ mod tests {
             <domain type='qemu' id='3'><name>a</name><memory>1</memory></domain></domstatus>";
         let read = StatusContent::parse(text).expect("libvirt's format");
         assert_eq!((read.pid, read.vcpu_threads.as_slice(), &*read.monitor), (7, &[8][..], "/x/m"));
-        let written = read.text();
+        let written = read.text().whole();
         for kept in [
             "<taint flag='custom-argv'/>",
             "<allowReboot value='yes'/>",
