@@ -49,8 +49,8 @@ struct State {
     armed: Option<(usize, When, Harm)>,
     /// The commands heard since it was armed.
     heard: Vec<String>,
-    /// The id of the command whose answer is kept back.
-    kept_back: Option<String>,
+    /// The id of the command whose answer is kept back (which may have none).
+    kept_back: Option<Option<String>>,
     /// It was done.
     done: bool,
     qemu: i32,
@@ -201,9 +201,10 @@ fn relay(state: &Arc<Mutex<State>>, daemon: UnixStream, qemu: UnixStream) {
     let shared = Arc::clone(state);
     std::thread::spawn(move || {
         each_line(&qemu, |line, fds| {
-            let id = value(line, "id");
+            let is_answer = ["return", "error"].iter().any(|it| value(line, it).is_some());
             let mut state = lock(&shared);
-            if id.is_none() || state.kept_back != id {
+            // A command that is alone has no id, nor has its answer.
+            if !is_answer || state.kept_back != Some(value(line, "id")) {
                 drop(state);
                 return send(&daemon, line, &fds);
             }
@@ -231,9 +232,10 @@ fn shared_harm(
         return None;
     }
     if let Some(answer) = state.answers.get(name) {
-        let id: Option<serde_json::Value> =
-            id.as_deref().and_then(|id| serde_json::from_str(id).ok());
-        let answer = serde_json::json!({"return": answer, "id": id});
+        let mut answer = serde_json::json!({"return": answer});
+        if let Some(id) = id.as_deref().and_then(|id| serde_json::from_str(id).ok()) {
+            answer["id"] = id;
+        }
         return Some(!send(daemon, format!("{answer}\r\n").as_bytes(), &[]));
     }
     state.heard.push(name.to_owned());
@@ -246,7 +248,7 @@ fn shared_harm(
             (harm != Harm::Stop).then_some(ends)
         }
         Some((step, When::After, _)) if step == heard => {
-            state.kept_back.clone_from(id);
+            state.kept_back = Some(id.clone());
             None
         }
         _ => None,

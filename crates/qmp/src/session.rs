@@ -32,12 +32,18 @@ pub enum Output {
 
 /// The state of one monitor connection: the receive buffer and the commands not yet answered.
 ///
-/// Commands may be pipelined: submit as many as wanted, QEMU answers them in order.
+/// Commands may be pipelined: submit as many as wanted, QEMU answers them in order. One that is given
+/// while no other is unanswered goes without its id, as QEMU reads commands byte by byte (about 3 µs
+/// each); until it is answered, those after it have theirs.
 #[derive(Debug, Default)]
 pub struct Session {
     lines: LineSplitter,
     last_id: u64,
     waiting: BTreeSet<CommandId>,
+    /// The command that was sent without its id, until its answer is there.
+    unnamed: Option<CommandId>,
+    /// Every command has its id.
+    names_all: bool,
 }
 
 impl Session {
@@ -47,17 +53,22 @@ impl Session {
     }
 
     /// A session on another connection to the same QEMU: its ids go on where these end, so that an
-    /// answer to a command of before belongs to no later one.
+    /// answer to a command of before belongs to no later one. All have theirs: what is answered
+    /// without is of before.
     pub fn continued(&self) -> Self {
-        Self { last_id: self.last_id, ..Self::default() }
+        Self { last_id: self.last_id, names_all: true, ..Self::default() }
     }
 
     /// Registers a command and returns its id and the bytes to send.
     pub fn submit<R>(&mut self, command: &Command<R>) -> (CommandId, Vec<u8>) {
         self.last_id += 1;
         let id = CommandId(self.last_id);
+        let alone = !self.names_all && self.waiting.is_empty() && self.unnamed.is_none();
         self.waiting.insert(id);
-        (id, command.encode(Some(id)))
+        if alone {
+            self.unnamed = Some(id);
+        }
+        (id, command.encode((!alone).then_some(id)))
     }
 
     /// Gives a command up: its answer, should it come, will be [`Output::Stray`].
@@ -84,15 +95,27 @@ impl Session {
         Ok(Some(match Message::parse(line)? {
             Message::Greeting(greeting) => Output::Greeting(greeting),
             Message::Event(event) => Output::Event(event),
-            Message::Reply { id, result } => match id {
-                Some(id) if self.waiting.remove(&id) => Output::Reply { id, result },
-                Some(CommandId(id)) if id > self.last_id => {
-                    let excerpt = format!("an answer to command {id}, which was never given");
-                    return Err(ProtocolError::Unknown { excerpt });
-                }
-                id => Output::Stray { id, result },
-            },
+            Message::Reply { id, result } => self.reply(id, result)?,
         }))
+    }
+
+    fn reply(
+        &mut self,
+        id: Option<CommandId>,
+        result: Result<Value, QmpError>,
+    ) -> Result<Output, ProtocolError> {
+        let id = id.or(self.unnamed);
+        if id == self.unnamed {
+            self.unnamed = None;
+        }
+        match id {
+            Some(id) if self.waiting.remove(&id) => Ok(Output::Reply { id, result }),
+            Some(CommandId(id)) if id > self.last_id => {
+                let excerpt = format!("an answer to command {id}, which was never given");
+                Err(ProtocolError::Unknown { excerpt })
+            }
+            id => Ok(Output::Stray { id, result }),
+        }
     }
 }
 
@@ -173,10 +196,13 @@ mod tests {
     fn forgotten_command() {
         let mut session = Session::new();
         let (id, bytes) = session.submit(&cmd::cont());
-        assert_eq!(bytes, b"{\"execute\":\"cont\",\"id\":1}\n");
+        assert_eq!(bytes, b"{\"execute\":\"cont\"}\n");
         session.forget(id);
-        session.receive(b"{\"return\": {}, \"id\": 1}\r\n{\"return\": {}}\r\n");
+        let (next, bytes) = session.submit(&cmd::cont());
+        assert_eq!(bytes, b"{\"execute\":\"cont\",\"id\":2}\n");
+        session.receive(b"{\"return\": {}}\r\n{\"return\": {}, \"id\": 2}\r\n{\"return\": {}}\r\n");
         assert!(matches!(session.poll(), Ok(Some(Output::Stray { id: Some(CommandId(1)), .. }))));
+        assert!(matches!(session.poll(), Ok(Some(Output::Reply { id, .. })) if id == next));
         assert!(matches!(session.poll(), Ok(Some(Output::Stray { id: None, .. }))));
         session.receive(b"SSH-2.0\r\n");
         assert!(session.poll().is_err());
