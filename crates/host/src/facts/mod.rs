@@ -20,6 +20,7 @@ pub use memory::{HugePages, MemoryInfo, NumaCell, memory_info, numa_cells};
 pub use msr::feature_msrs;
 
 use std::path::Path;
+use std::sync::OnceLock;
 
 /// A small file of `/proc` or `/sys` as trimmed text; `None` if it is not there.
 fn text(path: impl AsRef<Path>) -> Option<String> {
@@ -31,9 +32,14 @@ fn number<T: std::str::FromStr>(path: impl AsRef<Path>) -> Option<T> {
     text(path)?.parse().ok()
 }
 
-/// When the host was booted, in seconds since 1970 (the `btime` of `/proc/stat`).
+/// When the host was booted, in seconds since 1970 (the `btime` of `/proc/stat`), as the clock had it
+/// when this process first asked: libvirtd, too, asks once, and the kernel counts every interrupt
+/// for each answer.
 pub fn boot_time() -> Option<u64> {
-    text("/proc/stat")?.lines().find_map(|l| l.strip_prefix("btime ")?.trim().parse().ok())
+    static BOOTED: OnceLock<Option<u64>> = OnceLock::new();
+    *BOOTED.get_or_init(|| {
+        text("/proc/stat")?.lines().find_map(|l| l.strip_prefix("btime ")?.trim().parse().ok())
+    })
 }
 
 /// How long the host is up, in seconds.
