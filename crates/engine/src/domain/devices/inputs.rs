@@ -40,13 +40,11 @@ impl Engine {
         before: &Definition,
         after: &Definition,
     ) -> Result<(), VirError> {
-        let old: Vec<String> =
-            self.faults_of(before).into_iter().map(|fault| fault.message).collect();
-        let new: Vec<Diagnostic> = self
-            .faults_of(after)
-            .into_iter()
-            .filter(|fault| !old.contains(&fault.message))
-            .collect();
+        let mut new = self.faults_of(after);
+        if !new.is_empty() {
+            let old = self.faults_of(before);
+            new.retain(|fault| old.iter().all(|there| there.message != fault.message));
+        }
         refuse_faults(Some(Definition::default()), &new, "").map(|_| ())
     }
 
