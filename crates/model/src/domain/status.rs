@@ -3,6 +3,7 @@
 //! libvirt's format, so that libvirtd reads what we wrote and we read what it wrote.
 
 use diag::{Diagnostic, Severity};
+use std::sync::Arc;
 use xml::WriteOptions;
 
 pub use super::status_types::*;
@@ -22,7 +23,9 @@ pub struct ParsedStatus {
 pub fn parse(text: &str) -> ParsedStatus {
     let xml::Parsed { value, mut diagnostics } = xml::read_str::<DomStatus>(text, "domstatus");
     let status = value.map(|mut s| {
-        canonical::canonicalize(&mut s.domain, &mut diagnostics);
+        let domain = Arc::make_mut(&mut s.domain);
+        canonical::canonicalize(domain, &mut diagnostics);
+        defaults::spice_audio(domain);
         // Counters that older files lack start at nothing.
         if let Some(j) = s.job.as_mut() {
             j.flags.get_or_insert_with(|| "0x0".to_owned());
@@ -34,7 +37,6 @@ pub fn parse(text: &str) -> ParsedStatus {
         if s.memory_backing_dir.is_none() {
             s.memory_backing_dir = s.lib_dir.as_ref().and_then(|dir| memory_dir(&dir.path));
         }
-        defaults::spice_audio(&mut s.domain);
         s
     });
     let failed = diagnostics.iter().any(|d| d.severity == Severity::Error);
@@ -65,11 +67,11 @@ pub fn format_file(status: &DomStatus) -> String {
 pub(super) mod embedded {
     use xml::{Content, Element, Reader, Schema, Writer, Xml};
 
-    use super::Domain;
+    use super::{Arc, Domain};
 
-    pub(in super::super) fn read(el: Element<'_>, cx: &mut Reader) -> Option<Domain> {
+    pub(in super::super) fn read(el: Element<'_>, cx: &mut Reader) -> Option<Arc<Domain>> {
         match cx.child(el, "domain") {
-            Some(d) => cx.element::<Domain>(d),
+            Some(d) => cx.element::<Domain>(d).map(Arc::new),
             None => {
                 cx.missing_child(el, "domain");
                 None

@@ -3,6 +3,7 @@
 use super::Domain;
 use super::cpu::Cpu;
 use crate::domain::prelude::*;
+use std::sync::Arc;
 
 /// A running guest as the daemon records it (`/run/libvirt/qemu/NAME.xml`).
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
@@ -93,7 +94,7 @@ pub struct DomStatus {
     pub dbus: Option<Opaque>,
     /// The guest in its live form.
     #[xml(with = super::status::embedded)]
-    pub domain: Domain,
+    pub domain: Arc<Domain>,
 }
 
 /// Something that makes support harder.

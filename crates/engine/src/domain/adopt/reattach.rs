@@ -151,7 +151,7 @@ impl Engine {
         } else {
             self.registry.assign_id(&domain)
         };
-        let live = Live::new(content.definition.clone(), process.pid());
+        let live = Live::new((*content.definition).clone(), process.pid());
         let live = Arc::new(live.with_configured_cpu(content.configured_cpu.clone()));
         domain.publish(|snapshot| {
             snapshot.id = id;

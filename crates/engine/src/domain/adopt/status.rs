@@ -66,7 +66,7 @@ pub(in crate::domain) struct StatusContent {
     /// The CPU as configured, where the live definition is more precise.
     pub configured_cpu: Option<Cpu>,
     pub fake_reboot: bool,
-    pub definition: Definition,
+    pub definition: Arc<Definition>,
     /// What libvirt records beyond this; its parts that have a field here are empty.
     rest: Arc<DomStatus>,
     /// The file's text before and behind the opening tag of its root, which tells state and reason:
@@ -136,7 +136,7 @@ impl StatusFile {
                 flags: plan.flags.iter().map(|flag| (*flag).to_owned()).collect(),
                 configured_cpu: plan.configured_cpu.clone(),
                 fake_reboot: false,
-                definition: definition.clone(),
+                definition: Arc::new(definition.clone()),
                 rest: Arc::new(DomStatus {
                     dbus_daemon: has_bus(plan),
                     ..nothing_else(plan::qemu::last_node(definition))
@@ -263,7 +263,7 @@ impl StatusFile {
         // What came was plugged into QEMU.
         content.devices.retain(|name| now.contains(name) || !before.contains(name));
         content.devices.extend(now.difference(&before).cloned());
-        content.definition.clone_from(definition);
+        content.definition = Arc::new(definition.clone());
     }
 
     /// Sets the threads of the virtual CPUs, in the order of their numbers.
@@ -364,7 +364,7 @@ impl StatusContent {
             memory_backing_dir: word(&self.memory_dir),
             cpu: self.configured_cpu.clone(),
             fake_reboot: self.fake_reboot,
-            domain: self.definition.clone(),
+            domain: Arc::clone(&self.definition),
             ..(*self.rest).clone()
         };
         model::domain::status::format_file(&file)

@@ -92,9 +92,8 @@ async fn row<'a>(
     let mut questions = Vec::new();
     // What is of no use here is not asked: a guest that is busy with its new device makes QEMU slow to
     // answer, and the question itself is read byte by byte.
-    let is_of_use = |command: &&QmpCommand| {
-        command.result.as_ref().is_none_or(plan::qemu::is_observed)
-    };
+    let is_of_use =
+        |command: &&QmpCommand| command.result.as_ref().is_none_or(plan::qemu::is_observed);
     for command in after.iter().filter(|_| failed.is_none()).filter(is_of_use) {
         if let Ok(parsed) = parse_command(command) {
             let name = parsed.name().to_owned();

@@ -244,7 +244,7 @@ mod tests {
              <domain type='qemu'><name>a</name><memory>1</memory><os><type>hvm</type></os>\
              <devices>{devices}</devices></domain></domstatus>"
         );
-        model::domain::status::parse(&text).status.expect("a status").domain
+        (*model::domain::status::parse(&text).status.expect("a status").domain).clone()
     }
 
     fn set(names: &[&str]) -> BTreeSet<String> {

@@ -7,6 +7,7 @@ use model::domain::hotplug::{DeviceKind, Place};
 use model::domain::status::{self, DomStatus};
 use plan::{QmpCommand, Undo};
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 /// A device that is being changed.
 #[derive(Clone, Debug, PartialEq)]
@@ -81,7 +82,7 @@ impl Images {
 impl UpdateNote {
     /// As it lies in our file beside the status.
     pub fn to_json(&self) -> Value {
-        let whole = DomStatus { domain: self.after.clone(), ..DomStatus::default() };
+        let whole = DomStatus { domain: Arc::new(self.after.clone()), ..DomStatus::default() };
         let medium = self.medium.as_ref().map(|medium| {
             json!({
                 "id": medium.id,
@@ -120,6 +121,7 @@ impl UpdateNote {
             }
         };
         let after = status::parse(value.get("after")?.as_str()?).status?.domain;
+        let after = Arc::unwrap_or_clone(after);
         Some(Self { place: Place { kind, index }, after, medium })
     }
 }
@@ -174,7 +176,7 @@ mod tests {
         let after = status::parse(&whole).status.expect("a status").domain;
         for medium in [Some(medium), None] {
             let place = Place { kind: DeviceKind::Disk, index: 0 };
-            let note = UpdateNote { place, after: after.clone(), medium };
+            let note = UpdateNote { place, after: (*after).clone(), medium };
             let read = UpdateNote::from_json(&note.to_json()).expect("own format");
             assert_eq!((read.place, &read.medium), (note.place, &note.medium));
             let disk = &read.after.devices.as_ref().expect("devices").disks[0];
