@@ -19,6 +19,7 @@ use model::capabilities::host::{HostFacts, KvmState};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::ErrorKind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -243,7 +244,7 @@ type Work<T> = Pin<Box<dyn Future<Output = Result<T, VirError>> + Send>>;
 
 /// See [`Engine::detached`].
 pub(crate) struct Detached<T: Send + 'static> {
-    /// None: it is over, or panicked.
+    /// None: it is over.
     work: Option<Work<T>>,
     begun: bool,
     runtime: Handle,
@@ -255,11 +256,19 @@ impl<T: Send + 'static> Future for Detached<T> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Some(mut work) = self.work.take() else { return Poll::Pending };
         self.begun = true;
-        let polled = work.as_mut().poll(cx);
-        if polled.is_pending() {
-            self.work = Some(work);
+        // A fault of ours costs this one job, whoever carries it out.
+        match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
+            Ok(Poll::Pending) => {
+                self.work = Some(work);
+                Poll::Pending
+            }
+            Ok(done) => done,
+            Err(_) => {
+                tracing::error!("a job ended unexpectedly");
+                let what = "the job ended unexpectedly; the log says more";
+                Poll::Ready(Err(VirError::internal(what)))
+            }
         }
-        polled
     }
 }
 
