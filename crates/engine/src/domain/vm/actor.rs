@@ -4,11 +4,12 @@
 mod jobs;
 mod noted;
 mod outlived;
+mod writing;
 
 use super::look::{self, Look};
 use super::seen::{self, Seen};
 use super::{EndReason, IoError, Message, NodesWanted, Vm, memory};
-use crate::domain::adopt::status::{Pending, Sidecar, StatusFile};
+use crate::domain::adopt::status::{Pending, StatusFile};
 use crate::domain::agent::link::AgentLink;
 use crate::domain::devices::{Answer, Change, DeviceGuard, Waiting};
 use crate::domain::disk_locks::DiskLocks;
@@ -52,9 +53,6 @@ const LATE_ANSWERS: Duration = Duration::from_millis(200);
 
 /// How long after a reset QEMU is asked what it changed.
 const AFTER_RESET: Duration = Duration::from_millis(20);
-
-/// How long it takes until a status that could not be written is written again.
-const WRITE_AGAIN: Duration = Duration::from_secs(5);
 
 /// Events after which requests, QEMU's end and the clock get a look in: a QEMU that never stops
 /// talking must not keep itself from being destroyed.
@@ -582,12 +580,6 @@ impl Actor {
         }
     }
 
-    async fn write_sidecar(&self) -> Result<(), diag::VirError> {
-        let (status, sidecar) = (self.status_file.clone(), self.sidecar());
-        let written = tokio::task::spawn_blocking(move || status.write_sidecar(&sidecar)).await;
-        written.unwrap_or_else(|error| Err(diag::VirError::failed(format!("{error}"))))
-    }
-
     /// The guest's devices are others now: what is to be taken back first, then the definition.
     /// Where a change under way is over, the other way round: a daemon that finds it under way
     /// still finishes it once more.
@@ -634,17 +626,6 @@ impl Actor {
         Ok(())
     }
 
-    /// What only we keep, as it is now.
-    fn sidecar(&self) -> Sidecar {
-        Sidecar {
-            pid: self.vm.process.pid(),
-            start_time: self.vm.process.start_time(),
-            undo: self.undo.clone(),
-            made: self.made.clone(),
-            pending: self.pending.clone(),
-        }
-    }
-
     /// What a guest says about a device that somebody may be waiting for. False: nobody is to be
     /// told, because whoever waits (or will be started for it) tells it when all is done.
     fn device_event(&self, told: &DomainEvent) -> bool {
@@ -686,44 +667,6 @@ impl Actor {
         let fake = self.vm.lock_intent().fake_reboot;
         if self.status_file.set_fake_reboot(fake) {
             self.write_status().await;
-        }
-    }
-
-    async fn write_status(&mut self) {
-        self.write(None).await;
-    }
-
-    /// Writes the status file, what only we keep first, if that changed; later, if not now.
-    async fn write(&mut self, sidecar: Option<Sidecar>) {
-        if let Err(error) = self.try_write(sidecar).await {
-            self.unwritten(&error);
-        }
-    }
-
-    /// The guest goes on; what is lost for now is only what a restarted daemon would know.
-    fn unwritten(&mut self, error: &VirError) {
-        let name = &self.domain.snapshot().name;
-        tracing::error!(domain = %name, error = %error.detail, "status not written; trying again");
-        self.write_later();
-    }
-
-    fn write_later(&mut self) {
-        self.write_at = Some(tokio::time::Instant::now() + WRITE_AGAIN);
-    }
-
-    async fn try_write(&self, sidecar: Option<Sidecar>) -> Result<(), VirError> {
-        let status = self.status_file.clone();
-        let in_memory = status.in_memory();
-        let write = move || {
-            if let Some(sidecar) = sidecar {
-                status.write_sidecar(&sidecar)?;
-            }
-            status.write()
-        };
-        // In memory there is nothing to wait for: quicker done than handed to another thread.
-        match in_memory {
-            true => write(),
-            false => tokio::task::spawn_blocking(write).await.unwrap_or(Ok(())),
         }
     }
 
