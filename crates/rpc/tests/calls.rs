@@ -147,6 +147,79 @@ fn errors_and_panics_of_procedures() {
 }
 
 #[test]
+fn a_prompt_call_begins_on_the_connections_thread() {
+    let fixture = Fixture::new();
+    let mut client = fixture.connect();
+    for what in [0_u32, 1, 2, 3, 4] {
+        client.call(PROMPT, what, &what.to_be_bytes());
+        if what > 2 {
+            client.is_well();
+            fixture.service.gate.add_permits(1);
+        }
+        let (header, payload) = client.receive();
+        assert_eq!(header.serial, what);
+        if what == 2 || what == 4 {
+            assert_eq!(header.status, Status::ERROR);
+            assert!(error(&payload).1.starts_with("internal error: "), "{:?}", error(&payload));
+        } else {
+            assert!(payload.starts_with(b"rpc-"), "{}", String::from_utf8_lossy(&payload));
+        }
+    }
+    // More of them than may run at once, and all are answered.
+    for serial in 0..8 {
+        client.call(PROMPT, serial, &3_u32.to_be_bytes());
+    }
+    fixture.service.gate.add_permits(8);
+    let mut answered: Vec<_> = (0..8).map(|_| client.receive().0.serial).collect();
+    answered.sort_unstable();
+    assert_eq!(answered, (0..8).collect::<Vec<_>>());
+    client.is_well();
+}
+
+#[test]
+fn what_is_written_by_others_keeps_its_order() {
+    const EVENTS: u32 = 4000;
+    let fixture = Fixture::new();
+    let mut client = fixture.connect();
+    client.is_well();
+    let outbox = fixture.service.outboxes.lock().unwrap()[0].clone();
+    let others = std::thread::spawn(move || {
+        for number in 0..EVENTS {
+            // Now more than the socket takes, now little enough for it to rest between.
+            let mut payload = number.to_be_bytes().to_vec();
+            payload.resize(if number % 7 == 0 { 4000 } else { 16 }, 7);
+            outbox.event(PROGRAM, 1, 99, &payload);
+            if number % 50 == 0 {
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+        }
+    });
+    let (mut next, mut answers) = (0_u32, 0);
+    for serial in 0..200 {
+        client.call(ECHO, serial, b"echo");
+    }
+    while next < EVENTS || answers < 200 {
+        if next % 500 == 0 {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        let (header, payload) = client.receive();
+        match header.kind {
+            Kind::REPLY => {
+                assert_eq!((header.serial, &*payload), (answers, &b"echo"[..]));
+                answers += 1;
+            }
+            _ => {
+                assert_eq!(payload.get(..4), Some(&next.to_be_bytes()[..]));
+                assert!(payload[4..].iter().all(|byte| *byte == 7));
+                next += 1;
+            }
+        }
+    }
+    others.join().unwrap();
+    client.is_well();
+}
+
+#[test]
 fn large_arguments_and_replies() {
     let fixture = Fixture::new();
     let mut client = fixture.connect();

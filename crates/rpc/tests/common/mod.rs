@@ -43,6 +43,9 @@ pub const KEEPALIVE: i32 = 13;
 pub const CLOSE: i32 = 14;
 pub const FAIL: i32 = 15;
 pub const BIG: i32 = 16;
+/// Begins at once, on the connection's thread, whose name it answers with; then, by its argument, is done (0), wakes
+/// itself (1), panics (2), waits for the gate (3), or does so and panics (4).
+pub const PROMPT: i32 = 17;
 
 pub struct Odd {
     pub gate: Arc<Semaphore>,
@@ -135,6 +138,21 @@ impl Service for Odd {
                     gate.acquire().await.unwrap().forget();
                     done.fetch_add(1, Ordering::SeqCst);
                     Outcome::ReplyWith(b"open".to_vec())
+                })
+            }
+            PROMPT => {
+                let (gate, what) = (Arc::clone(&self.gate), number());
+                Outcome::prompt(async move {
+                    let name = std::thread::current().name().unwrap_or_default().to_owned();
+                    assert_ne!(what, 2, "as asked, at once");
+                    if what == 1 {
+                        tokio::task::yield_now().await;
+                    }
+                    if what > 2 {
+                        gate.acquire().await.unwrap().forget();
+                    }
+                    assert_ne!(what, 4, "as asked, when woken");
+                    Outcome::ReplyWith(name.into_bytes())
                 })
             }
             PANIC => {
