@@ -5,6 +5,9 @@
 //! and version 2 (as *threaded* groups). Observed of libvirtd 11.3 on a host that has version 1
 //! controllers and an empty version 2 hierarchy beside them.
 //!
+//! A guest that libvirtd started on a host with systemd-machined is in a scope of its own, its group is
+//! the folder `libvirt` in that.
+//!
 //! Other daemons of the host have guests of the same number and name: the group of a guest is one that
 //! nobody else is in ([`MachineGroup::claim`]).
 //!
@@ -280,9 +283,7 @@ impl Cgroups {
     /// `None` for a path that is none of a guest's.
     pub fn at(&self, relative: &Path) -> Option<MachineGroup> {
         let plain = relative.components().all(|part| matches!(part, Component::Normal(_)));
-        let named =
-            relative.file_name().is_some_and(|name| name.to_string_lossy().ends_with(SUFFIX));
-        (plain && named)
+        (plain && is_guests(relative))
             .then(|| MachineGroup { cgroups: self.clone(), relative: relative.to_owned() })
     }
 
@@ -319,13 +320,20 @@ impl Cgroups {
         let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
         let relative = text.lines().find_map(|line| {
             let path = line.splitn(3, ':').nth(2)?.trim_start_matches('/');
-            let path = Path::new(path);
-            let is_machine =
-                |p: &&Path| p.file_name().is_some_and(|n| n.to_string_lossy().ends_with(SUFFIX));
-            path.ancestors().find(is_machine).map(Path::to_owned)
+            Path::new(path).ancestors().find(|path| is_guests(path)).map(Path::to_owned)
         })?;
         Some(MachineGroup { cgroups: self.clone(), relative })
     }
+}
+
+/// Whether a group is a guest's: by the name that it has where systemd does not give it, or as the
+/// one that libvirtd makes in a scope of systemd's, `machine-qemu….scope/libvirt`.
+fn is_guests(group: &Path) -> bool {
+    let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
+    let Some(own) = name(group) else { return false };
+    let scope = || group.parent().and_then(name);
+    let is_scope = |scope: String| scope.starts_with("machine-qemu") && scope.ends_with(".scope");
+    own.ends_with(SUFFIX) || (own == "libvirt" && scope().is_some_and(is_scope))
 }
 
 /// The name of a guest's group where systemd does not give it: `qemu-ID-NAME.libvirt-qemu`, its name
@@ -688,5 +696,17 @@ mod tests {
         check("/machine", "machine/q");
         check("/machine/prod", "machine/prod.partition/q");
         check("/../x/", "x.partition/q");
+        let scope = r"machine.slice/machine-qemu\x2d1\x2da.scope";
+        for (path, is) in [
+            ("machine/qemu-1-a.libvirt-qemu".to_owned(), true),
+            (format!("{scope}/libvirt"), true),
+            (scope.to_owned(), false),
+            (format!("{scope}/libvirt/emulator"), false),
+            (format!("/{scope}/libvirt"), false),
+            ("libvirt".to_owned(), false),
+            (format!("../{scope}/libvirt"), false),
+        ] {
+            assert_eq!(cgroups.at(Path::new(&path)).is_some(), is, "{path}");
+        }
     }
 }

@@ -13,7 +13,10 @@ const DEV: &str = "/dev";
 
 /// How a path of the host is reached in the process's own tree of files.
 fn within(pid: u32, path: &Path) -> PathBuf {
-    Path::new("/proc").join(pid.to_string()).join("root").join(path.strip_prefix("/").unwrap_or(path))
+    Path::new("/proc")
+        .join(pid.to_string())
+        .join("root")
+        .join(path.strip_prefix("/").unwrap_or(path))
 }
 
 /// Whether a process sees another `/dev` than this one does.
@@ -30,7 +33,12 @@ pub fn has_own_dev(pid: u32) -> io::Result<bool> {
 ///
 /// # Errors
 /// Those of the system.
-pub fn add_node(pid: u32, path: &Path, device: Device, owner: Option<(u32, u32)>) -> io::Result<()> {
+pub fn add_node(
+    pid: u32,
+    path: &Path,
+    device: Device,
+    owner: Option<(u32, u32)>,
+) -> io::Result<()> {
     if !path.starts_with(DEV) {
         return Ok(());
     }
