@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use rustix::process::Signal;
-use tests::chains::{Images, assert_true, chain, create, files, guest, jobs};
+use tests::chains::{Images, assert_true, chain, create, files, guest, jobs, nodes};
 use tests::killing::Kills;
 use tests::plugging::{begin, is_mine, lends, live, qmp};
 use tests::saving::SmallDisk;
@@ -168,6 +168,83 @@ fn start(daemon: &Daemon, xml: &str) {
     daemon.virsh("undefine g");
     daemon.define(xml).ok();
     daemon.virsh("start g --paused").ok();
+}
+
+/// The names of the nodes from the drive of the guest's disk down to the file of its image.
+fn drive(daemon: &Daemon) -> Vec<String> {
+    let answer = qmp(daemon, "g", r#"{"execute":"query-blockstats"}"#);
+    let node = |node: &serde_json::Value| node["node-name"].as_str().unwrap_or("-").to_owned();
+    let mut names = Vec::new();
+    let mut next = Some(&answer["return"][0]);
+    while let Some(entry) = next {
+        names.push(node(entry));
+        next = entry.get("parent");
+    }
+    names
+}
+
+#[test]
+fn limits_stay_above_the_image_that_the_guest_goes_on_with() {
+    let mut daemon = Daemon::start();
+    if daemon.is_external() {
+        return;
+    }
+    for (line, number, left) in [
+        ("blockcopy g vda {x} --transient-job --wait --pivot", 6, vec!["x"]),
+        ("blockcopy g vda {x} --transient-job --shallow --wait --pivot", 6, vec!["x", "b", "a"]),
+        ("blockcommit g vda --active --pivot", 5, vec!["a"]),
+    ] {
+        let images = Images::make(&daemon, false);
+        let group = |name: &str, limit: &str| {
+            format!("<throttlegroup><group_name>{name}</group_name>{limit}</throttlegroup>")
+        };
+        let groups = group("slow", "<total_iops_sec>500</total_iops_sec>")
+            + &group("small", "<total_bytes_sec>5000000</total_bytes_sec>");
+        let filters = "<throttlefilters><throttlefilter group='slow'/>\
+                       <throttlefilter group='small'/></throttlefilters>";
+        let xml = guest("g", &images.top)
+            .replace("<os>", &format!("<throttlegroups>{groups}</throttlegroups><os>"))
+            .replace("dev='vda' bus='virtio'/>", &format!("dev='vda' bus='scsi'/>{filters}"))
+            .replace("<controller", "<controller type='scsi' model='virtio-scsi'/><controller");
+        start(&daemon, &xml);
+        let above = ["libvirt-3-filter".to_owned(), "libvirt-2-filter".to_owned()];
+        assert_eq!(drive(&daemon)[..3], [&above[..], &["libvirt-1-format".to_owned()]].concat());
+        daemon.virsh(&line.replace("{x}", &images.path("x.qcow2"))).ok();
+        let left: Vec<_> = left.iter().map(|name| format!("{name}.qcow2")).collect();
+        for again in ["at once", "with another daemon"] {
+            let what = format!("{line}, {again}");
+            assert_eq!(files(&daemon, "g"), left, "{what}");
+            let now = [&above[..], &[format!("libvirt-{number}-format")]].concat();
+            assert_eq!(drive(&daemon)[..3], now, "{what}");
+            let xml = live(&daemon, "g");
+            assert!(xml.contains("<throttlefilter group='small'/>"), "{what}: {xml}");
+            daemon.virsh("domthrottlegroupset g slow --total-iops-sec 700").ok();
+            daemon.kill();
+            daemon.launch();
+        }
+        assert_noted(&daemon, &above);
+        // With the disk all of its nodes go, those of the filters too.
+        daemon.virsh("detach-disk g vda --live").ok();
+        wait::until(&format!("the images to be closed after {line}"), || {
+            nodes(&daemon, "g").is_empty().then_some(())
+        });
+        wait::until("the images to be given back", || images.lent().is_empty().then_some(()));
+        daemon.virsh("destroy g").ok();
+        images.assert_shows(&images.path(&left[0]), "qcow2", line);
+    }
+}
+
+/// Panics unless the filters are in the status file, where libvirtd looks for them.
+#[track_caller]
+fn assert_noted(daemon: &Daemon, filters: &[String]) {
+    if daemon.session() {
+        return;
+    }
+    let status = fs::read_to_string(daemon.path("run/libvirt/qemu/g.xml")).expect("a status file");
+    for filter in filters {
+        let noted = format!("<nodename type='throttle-filter' name='{filter}' group='");
+        assert!(status.contains(&noted), "{noted} in {status}");
+    }
 }
 
 #[test]

@@ -68,8 +68,8 @@ mod zpci;
 
 pub use again::helper_again;
 pub use device_uses::device_uses;
-pub use disk::drive_id;
 pub(crate) use disk::private::note_nodes;
+pub use disk::{drive_id, filter_nodes};
 pub use found::{FdGroup, Found, FoundVolume, Nbdkit, ScsiPlace};
 pub use guest_cpu::resolve as expand_host_model;
 pub use hotplug::{

@@ -107,13 +107,20 @@ impl Inventory {
                 remove("object-del", object);
             }
         }
+        let disks = definition.devices.iter().flat_map(|devices| &devices.disks);
+        let filters: BTreeSet<_> = disks.flat_map(plan::qemu::filter_nodes).collect();
         let mut nodes: Vec<_> = self
             .nodes
             .iter()
             .filter(|_| !self.has_jobs)
             .filter_map(|node| {
                 let (layer, number) = layer(node)?;
-                unused(&number).then_some((layer, number, node.clone()))
+                let stray = match LAYERS.get(layer) {
+                    // Numbered like images, but none's.
+                    Some(&FILTER) => numbers.is_some() && !filters.contains(node),
+                    _ => unused(&number),
+                };
+                stray.then_some((layer, number, node.clone()))
             })
             .collect();
         nodes.sort();
@@ -177,12 +184,17 @@ pub(super) fn object_of_image(name: &str) -> Option<u32> {
     image_number(name).filter(|_| ours)
 }
 
-/// Which layer of an image a node is (the uppermost first), and the image's number.
+/// A filter above the images of a disk.
+const FILTER: &str = "filter";
+
+/// What nodes are of a disk, the uppermost first.
+const LAYERS: [&str; 4] = [FILTER, "format", "slice-sto", "storage"];
+
+/// Which of [`LAYERS`] a node is, and its number.
 fn layer(node: &str) -> Option<(usize, u32)> {
     let number = image_number(node)?;
     let (_, layer) = node.strip_prefix("libvirt-")?.split_once('-')?;
-    let layers = ["filter", "format", "slice-sto", "storage"];
-    Some((layers.iter().position(|name| *name == layer)?, number))
+    Some((LAYERS.iter().position(|name| *name == layer)?, number))
 }
 
 /// The numbers of a definition's images; none where an image has none.
@@ -208,10 +220,6 @@ fn numbers_of(disk: &Disk) -> Option<BTreeSet<u32>> {
         all.extend(source.and_then(|source| source.data_source()?.index));
     }
     all.extend(mirror.and_then(|mirror| mirror.source.as_ref()?.index));
-    // Filters are numbered behind the images.
-    let filters = disk.throttlefilters.as_ref().map_or(0, |filters| filters.filters.len());
-    let last = all.last().copied().unwrap_or(0);
-    all.extend((last + 1..).take(filters));
     Some(all)
 }
 

@@ -9,7 +9,7 @@ pub(crate) mod private;
 mod sd;
 mod throttle;
 
-pub use throttle::drive_id;
+pub use throttle::{drive_id, filter_nodes};
 mod vhost_user;
 
 pub(super) use nodes::{has_managed_reservations, secret_by};

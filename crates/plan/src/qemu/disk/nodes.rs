@@ -69,9 +69,7 @@ impl Build<'_> {
             self.nodes.insert(name.clone());
             top = name;
         }
-        let count = u32::try_from(chain.images.len()).unwrap_or(0);
-        let first = chain.images.first().and_then(|image| image.source.index).unwrap_or(0);
-        Some(Some(self.throttle_filters(disk, top, first + count)))
+        Some(Some(self.throttle_filters(disk, top)))
     }
 
     /// The nodes of one image; the name of the one that stands for it.

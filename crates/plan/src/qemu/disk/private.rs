@@ -1,7 +1,7 @@
 //! What libvirtd wants to find in the status file about a guest's disks, to go on with them: the
 //! names of their nodes, and of their drives in QEMU's tree. (Observed of libvirtd 11.3.)
 
-use super::throttle::drive_id;
+use super::throttle::{self, drive_id, filters};
 use model::domain::Domain;
 use model::domain::devices::disk::{Disk, DiskSource};
 use model::domain::opaque::Opaque;
@@ -43,15 +43,33 @@ fn note(source: Option<&mut DiskSource>, index: Option<u32>, made: &BTreeSet<Str
     }
 }
 
-/// The drive's own: its place in QEMU's tree, and the filter that copies what it reads.
+/// The drive's own: its place in QEMU's tree, the filter that copies what it reads, and those that
+/// limit it.
 fn drive(disk: &Disk, made: &BTreeSet<String>) -> Option<Opaque> {
     let place = escaped(&drive_id(disk)?);
     let copies = format!("libvirt-CoR-{}", disk.target.dev);
-    let filter = match made.contains(&copies) {
-        true => format!("<nodenames>{}</nodenames>", node("copyOnRead", &copies)),
+    let mut named = match made.contains(&copies) {
+        true => node("copyOnRead", &copies),
         false => String::new(),
     };
-    Opaque::from_text(&format!("<privateData><qom name='{place}'/>{filter}</privateData>"))
+    for (filter, name) in filters(disk).zip(throttle::filter_nodes(disk)) {
+        if made.contains(&name) {
+            let (name, group) = (escaped(&name), escaped(&filter.group));
+            named += &format!("<nodename type='throttle-filter' name='{name}' group='{group}'/>");
+        }
+    }
+    if !named.is_empty() {
+        named = format!("<nodenames>{named}</nodenames>");
+    }
+    Opaque::from_text(&format!("<privateData><qom name='{place}'/>{named}</privateData>"))
+}
+
+/// The nodes of a disk's filters as they are noted, the lowest first.
+pub(super) fn filter_nodes(disk: &Disk) -> Vec<String> {
+    let noted = disk.private_data.iter().flat_map(|noted| noted.0.elements());
+    let names = noted.filter(|part| part.name == "nodenames").flat_map(|part| part.elements());
+    let filters = names.filter(|name| name.attr("type") == Some("throttle-filter"));
+    filters.filter_map(|name| name.attr("name").map(str::to_owned)).collect()
 }
 
 fn node(kind: &str, name: &str) -> String {

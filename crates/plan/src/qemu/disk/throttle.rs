@@ -6,6 +6,7 @@ use crate::step::QmpCommand;
 use model::domain::devices::disk::*;
 use model::domain::tune::IoTune;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 /// The command that sets the limits of a drive.
 fn iotune_command(target: &str, tune: &IoTune) -> Value {
@@ -51,6 +52,29 @@ pub fn drive_id(disk: &Disk) -> Option<String> {
     })
 }
 
+/// The filters of a disk, the lowest first.
+pub(super) fn filters(disk: &Disk) -> impl Iterator<Item = &ThrottleFilter> {
+    disk.throttlefilters.iter().flat_map(|filters| &filters.filters)
+}
+
+/// The nodes of a disk's filters, the lowest first: as its status says, which stays true when other
+/// images come below them; else as a start numbers them, with the first numbers above the top's that
+/// none of the images has.
+pub fn filter_nodes(disk: &Disk) -> Vec<String> {
+    let count = filters(disk).count();
+    let noted = super::private::filter_nodes(disk);
+    if noted.len() == count {
+        return noted;
+    }
+    let numbers = disk
+        .images()
+        .flat_map(|image| [image.number, image.source.data_source().and_then(|data| data.index)]);
+    let numbers: BTreeSet<u32> = numbers.flatten().collect();
+    let top = disk.source.as_ref().and_then(|source| source.index).unwrap_or(0);
+    let free = (top.saturating_add(1)..).filter(|number| !numbers.contains(number));
+    free.take(count).map(|number| format!("libvirt-{number}-filter")).collect()
+}
+
 impl Build<'_> {
     /// The groups that filters share.
     pub(in crate::qemu) fn throttle_groups(&mut self) {
@@ -62,18 +86,17 @@ impl Build<'_> {
         }
     }
 
-    /// Filters above `top`; the first has number `next`. The name of the uppermost node.
-    pub(super) fn throttle_filters(&mut self, disk: &Disk, top: String, next: u32) -> String {
+    /// Filters above `top`. The name of the uppermost node.
+    pub(super) fn throttle_filters(&mut self, disk: &Disk, top: String) -> String {
         let mut top = top;
-        let filters = disk.throttlefilters.iter().flat_map(|filters| &filters.filters);
-        for (filter, number) in filters.zip(next..) {
-            let name = format!("libvirt-{number}-filter");
+        for (filter, name) in filters(disk).zip(filter_nodes(disk)) {
             let props = Props::default()
                 .set("driver", "throttle")
                 .set("node-name", name.clone())
                 .set("throttle-group", format!("throttle-{}", filter.group))
                 .set("file", top);
             self.json("-blockdev", props);
+            self.nodes.insert(name.clone());
             top = name;
         }
         top
