@@ -358,6 +358,8 @@ pub struct Helper {
     pub pid_file: Option<String>,
     /// Socket that must exist before QEMU starts.
     pub socket: Option<String>,
+    /// Who is to connect to it, where that is not who it runs as.
+    pub socket_owner: Option<Ids>,
     /// It forks into the background by itself and the first process ends with status 0.
     pub daemonizes: bool,
     /// Its output goes here.

@@ -72,6 +72,7 @@ impl Build<'_> {
                 socket: Some(socket),
                 daemonizes: false,
                 log: None,
+                socket_owner: None,
                 one_shot: false,
             }))
             .undone_by(Undo::EndHelper { pid_file }),

@@ -167,6 +167,7 @@ impl Build<'_> {
             socket: Some(socket.clone()),
             daemonizes: false,
             log: Some(format!("{}/{}-{id}-virtiofsd.log", self.set.log_dir, self.d.name)),
+            socket_owner: None,
             one_shot: false,
         };
         let step = Step::new(Action::Helper(helper)).undone_by(Undo::EndHelper { pid_file });

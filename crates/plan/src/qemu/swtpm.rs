@@ -80,6 +80,7 @@ impl Build<'_> {
             // Root writes the pid file: what ends a process by it must not trust swtpm's user.
             daemonizes: false,
             log: None,
+            socket_owner: None,
             one_shot,
         };
         // Makes the TPM's keys and certificates unless its state is there already.

@@ -61,6 +61,7 @@ impl Build<'_> {
             socket: Some(socket.clone()),
             daemonizes: false,
             log: None,
+            socket_owner: None,
             one_shot: false,
         };
         self.steps.push(Step::new(Action::Helper(helper)).undone_by(Undo::EndHelper { pid_file }));

@@ -402,11 +402,11 @@ fn start_helper(helper: &Helper, results: &Results, guest: u32) -> Result<(), Vi
             Ok(Some(status)) if !status.success() || !ended_well => {
                 return Err(helper_error(helper, child.stderr.take(), &status.to_string()));
             }
-            Ok(Some(_)) if helper_ready(helper) => return Ok(()),
+            Ok(Some(_)) if helper_ready(helper) => return hand_over_socket(helper),
             Ok(None) if !ended_well && helper_ready(helper) => {
                 // It runs on as our child; somebody has to collect its exit status in the end.
                 std::thread::spawn(move || child.wait());
-                return Ok(());
+                return hand_over_socket(helper);
             }
             Ok(_) => {}
             Err(error) => return Err(system(&format!("lost '{}'", helper.program), &error)),
@@ -420,6 +420,13 @@ fn start_helper(helper: &Helper, results: &Results, guest: u32) -> Result<(), Vi
             ));
         }
         std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn hand_over_socket(helper: &Helper) -> Result<(), VirError> {
+    match (&helper.socket, helper.socket_owner) {
+        (Some(socket), owner @ Some(_)) => hand_over(socket, Expected::Socket, 0o700, owner),
+        _ => Ok(()),
     }
 }
 

@@ -228,6 +228,7 @@ impl Build<'_> {
             socket: Some(socket.clone()),
             daemonizes: true,
             log: None,
+            socket_owner: None,
             one_shot: false,
         };
         let step = Step::new(Action::Helper(helper)).undone_by(Undo::EndHelper { pid_file });
@@ -326,6 +327,7 @@ impl Build<'_> {
                 socket: Some(path.clone()),
                 daemonizes: false,
                 log: None,
+                socket_owner: self.ids(),
                 one_shot: false,
             };
             let step = Step::new(Action::Helper(helper)).undone_by(Undo::EndHelper { pid_file });

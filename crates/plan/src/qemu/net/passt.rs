@@ -71,6 +71,7 @@ impl Build<'_> {
             socket: Some(socket.clone()),
             daemonizes: true,
             log: None,
+            socket_owner: None,
             one_shot: false,
         };
         let step = Step::new(Action::Helper(helper)).undone_by(Undo::EndHelper { pid_file });
