@@ -162,6 +162,13 @@ fn what_a_job_shows_and_what_it_forbids() {
     images.assert_shows(&images.path("a.qcow2"), "qcow2", "the commit");
 }
 
+/// Where a copy goes, as the document that `blockcopy` takes.
+#[track_caller]
+fn copy_to(daemon: &Daemon, disk: &str, more: &str) -> tests::client::Outcome {
+    let xml = daemon.write("to.xml", disk);
+    daemon.virsh(&format!("blockcopy g vda --xml {} --transient-job {more}", xml.display()))
+}
+
 /// A stored guest, paused; the one before it is forgotten.
 #[track_caller]
 fn start(daemon: &Daemon, xml: &str) {
@@ -279,6 +286,220 @@ fn files_are_lent_and_given_back_once() {
     wait::until("the file to be given back", || is_mine(&shared).then_some(()));
     daemon.virsh("destroy g").ok();
     assert_eq!(images.lent(), BTreeSet::new());
+}
+
+#[test]
+fn a_copy_can_go_to_a_volume() {
+    let daemon = Daemon::start();
+    if daemon.is_external() {
+        return;
+    }
+    let images = Images::make(&daemon, false);
+    let pool = daemon.path("pool");
+    fs::create_dir_all(&pool).expect("a folder");
+    daemon.virsh(&format!("pool-define-as p dir --target {}", pool.display())).ok();
+    daemon.virsh("pool-start p").ok();
+    daemon.virsh("vol-create-as p v.qcow2 16M --format qcow2").ok();
+    start(&daemon, &guest("g", &images.top));
+    let volume = |pool: &str, name: &str| {
+        format!("<disk type='volume'><source pool='{pool}' volume='{name}'/></disk>")
+    };
+    let (there, reuse) = (volume("p", "v.qcow2"), "--reuse-external --wait");
+    for (disk, more, parts) in [
+        (volume("q", "v.qcow2"), reuse, ["no storage pool with matching name 'q'"]),
+        (volume("p", "w"), reuse, ["no storage vol with matching name 'w'"]),
+        (there.clone(), "", ["already exists and is not a block device"]),
+    ] {
+        copy_to(&daemon, &disk, more).fails_with(&parts);
+    }
+    assert_true(&daemon, "g", &images, "after what is refused");
+    let file = pool.join("v.qcow2");
+    let source = "<source pool='p' volume='v.qcow2'";
+    copy_to(&daemon, &there, reuse).ok();
+    let xml = live(&daemon, "g");
+    let mirror = xml.split("<mirror ").nth(1).expect("a mirror").to_owned();
+    assert!(mirror.starts_with("type='volume' job='copy' ready='yes'>"), "{mirror}");
+    assert!(mirror.contains(&format!("{source} index='4'/>")), "{mirror}");
+    daemon.virsh("blockjob g vda --abort").ok();
+    assert!(is_mine(&file), "the volume is given back");
+    copy_to(&daemon, &there, &format!("{reuse} --pivot")).ok();
+    let stored = daemon.virsh("dumpxml g --inactive").ok();
+    for (xml, source) in [(live(&daemon, "g"), source), (stored, &format!("{source}/>"))] {
+        assert!(xml.contains("<disk type='volume'") && xml.contains(source), "{xml}");
+    }
+    assert_eq!(lends(&daemon), !is_mine(&file), "the guest has the volume");
+    daemon.virsh("destroy g").ok();
+    assert!(is_mine(&file), "the volume is given back");
+    images.assert_shows(&file.display().to_string(), "qcow2", "the volume");
+    // And from a volume elsewhere.
+    daemon.virsh("start g --paused").ok();
+    let x = images.path("x.qcow2");
+    daemon.virsh(&format!("blockcopy g vda {x} --transient-job --wait --pivot")).ok();
+    let stored = daemon.virsh("dumpxml g --inactive").ok();
+    assert!(stored.contains(&format!("<source file='{x}'/>")), "{stored}");
+    assert!(is_mine(&file), "the guest has left the volume");
+    daemon.virsh("destroy g").ok();
+    images.assert_shows(&x, "qcow2", "the copy of the volume");
+}
+
+#[test]
+fn a_copy_is_what_its_document_says_in_the_next_start_too() {
+    let daemon = Daemon::start();
+    if daemon.is_external() {
+        return;
+    }
+    let uuid = "1b0cdd6e-0f0d-4b8c-9b1e-5d5ea1c05d10";
+    let secret = daemon.write(
+        "secret.xml",
+        format!(
+            "<secret ephemeral='no' private='yes'><uuid>{uuid}</uuid>\
+             <usage type='volume'><volume>/x</volume></usage></secret>"
+        ),
+    );
+    daemon.virsh(&format!("secret-define {}", secret.display())).ok();
+    daemon.virsh(&format!("secret-set-value {uuid} c2VzYW1l")).ok();
+    let cipher =
+        format!("<encryption format='luks'><secret type='passphrase' uuid='{uuid}'/></encryption>");
+    let file = |format: &str, name: &str, inner: &str, more: &str| {
+        format!(
+            "<disk type='file'><driver type='{format}'/>\
+             <source file='{{folder}}/{name}'>{inner}</source>{more}</disk>"
+        )
+    };
+    let given = "<backingStore type='file'><format type='qcow2'/>\
+                 <source file='{folder}/b.qcow2'/></backingStore>";
+    let cache = "<metadata_cache><max_size unit='bytes'>1048576</max_size></metadata_cache>";
+    let told = |text: &str| text.to_owned();
+    let ciphered = cipher.replace("'luks'", "'luks' engine='qemu'");
+    for (what, disk, more, parts) in [
+        ("plain", file("qcow2", "x", "", ""), "", vec![told("<backingStore/>")]),
+        ("shallow", file("qcow2", "x", "", ""), "--shallow", vec![]),
+        ("encrypted beside", file("qcow2", "x", "", &cipher), "", vec![ciphered.clone()]),
+        ("encrypted raw", file("raw", "x", &cipher, ""), "", vec![ciphered]),
+        (
+            "with a cache",
+            file("qcow2", "x", "", "").replace("'qcow2'/>", &format!("'qcow2'>{cache}</driver>")),
+            "",
+            vec![told("<max_size unit='bytes'>1048576</max_size>")],
+        ),
+        (
+            "on what the client says",
+            file("qcow2", "empty", "", given),
+            "--shallow --reuse-external",
+            vec![told("/b.qcow2'/>")],
+        ),
+    ] {
+        let images = Images::make(&daemon, false);
+        let empty = images.path("empty");
+        tool("qemu-img", &["create", "-q", "-f", "qcow2", &empty, "16M"], "").ok();
+        start(&daemon, &guest("g", &images.top));
+        let disk = disk.replace("{folder}", &images.folder.display().to_string());
+        copy_to(&daemon, &disk, &format!("{more} --wait --pivot")).ok();
+        let flat = |xml: String| xml.lines().map(str::trim_start).collect::<String>();
+        let stored = flat(daemon.virsh("dumpxml g --inactive").ok());
+        let now = flat(live(&daemon, "g"));
+        for part in &parts {
+            assert!(stored.contains(part), "{what}: {part} in {stored}");
+            assert!(now.contains(part), "{what}: {part} in {now}");
+        }
+        let says_all = more != "--shallow";
+        assert_eq!(stored.contains("<backingStore"), says_all, "{what}: {stored}");
+        let chain = files(&daemon, "g");
+        daemon.virsh("destroy g").ok();
+        assert_eq!(images.lent(), BTreeSet::new(), "{what}");
+        let info = tool("qemu-img", &["info", &images.path(&chain[0])], "").ok();
+        assert_eq!(info.contains("encrypted: yes"), what.starts_with("encrypted"), "{info}");
+        daemon.virsh("start g --paused").ok();
+        assert_eq!(files(&daemon, "g"), chain, "{what}");
+        // What the guest sees, through all that is below.
+        let (all, raw) = (images.path("all"), "--format raw --transient-job --wait --finish");
+        daemon.virsh(&format!("blockcopy g vda {all} {raw}")).ok();
+        daemon.virsh("destroy g").ok();
+        images.assert_shows(&all, "raw", what);
+    }
+}
+
+/// A file as a device of the host; goes when dropped.
+struct Loop(String);
+
+impl Loop {
+    /// None where there can be none.
+    fn of(file: &Path) -> Option<Loop> {
+        let made = tool("losetup", &["-f", "--show", &file.display().to_string()], "");
+        (made.status == 0).then(|| Loop(made.stdout.trim().to_owned()))
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        tool("losetup", &["-d", &self.0], "");
+    }
+}
+
+#[test]
+fn a_copy_can_go_to_a_device_or_a_server() {
+    let daemon = Daemon::start();
+    if daemon.is_external() {
+        return;
+    }
+    let images = Images::make(&daemon, false);
+    let file = images.path("device");
+    fs::write(&file, []).expect("written");
+    fs::File::options().write(true).open(&file).expect("there").set_len(16 << 20).expect("grown");
+    start(&daemon, &guest("g", &images.top));
+    daemon
+        .virsh(&format!("blockcopy g vda {file} --blockdev --transient-job"))
+        .fails_with(&["already exists and is not a block device"]);
+    if let Some(device) = Loop::of(Path::new(&file)) {
+        let path = &device.0;
+        // With a manager of reservations beside it.
+        let reserved = format!(
+            "<disk type='block'><driver type='raw'/><source dev='{path}'>\
+             <reservations managed='yes'/></source></disk>"
+        );
+        copy_to(&daemon, &reserved, "--wait --finish").ok();
+        assert!(is_mine(Path::new(path)), "the device is given back");
+        daemon
+            .virsh(&format!("blockcopy g vda {path} --blockdev --transient-job --wait --pivot"))
+            .ok();
+        let disk = format!("<source dev='{path}'/>");
+        let stored = daemon.virsh("dumpxml g --inactive").ok();
+        assert!(stored.contains("<disk type='block'") && stored.contains(&disk), "{stored}");
+        daemon.virsh("destroy g").ok();
+        assert!(is_mine(Path::new(path)), "the device is given back");
+        assert_eq!(images.lent(), BTreeSet::new());
+        images.assert_shows(path, "qcow2", "the device");
+        start(&daemon, &guest("g", &images.top));
+    } else {
+        eprintln!("no device to copy to: no loop devices here");
+    }
+    let raw = images.path("device");
+    let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr();
+    let port = port.expect("a port").port().to_string();
+    let mut server = std::process::Command::new("qemu-nbd")
+        .args(["-f", "raw", "-x", "there", "-t", "-e", "4", "-b", "127.0.0.1", "-p", &port, &raw])
+        .spawn()
+        .expect("qemu-nbd runs");
+    wait::until("the server", || std::net::TcpStream::connect(format!("127.0.0.1:{port}")).ok());
+    let remote = |format: &str| {
+        format!(
+            "<disk type='network'>{format}<source protocol='nbd' name='there'>\
+             <host name='127.0.0.1' port='{port}'/></source></disk>"
+        )
+    };
+    copy_to(&daemon, &remote(""), "--reuse-external")
+        .fails_with(&["reused mirror destination format must be specified"]);
+    let remote = remote("<driver type='raw'/>");
+    copy_to(&daemon, &remote.replace("'nbd'", "'ssh'"), "").fails_with(&["driver 'ssh' not found"]);
+    copy_to(&daemon, &remote, "--wait --finish").ok();
+    assert_true(&daemon, "g", &images, "after a copy to a server");
+    copy_to(&daemon, &remote, "--wait --pivot").ok();
+    let stored = daemon.virsh("dumpxml g --inactive").ok();
+    assert!(stored.contains("<source protocol='nbd' name='there'"), "{stored}");
+    daemon.virsh("destroy g").ok();
+    let _ = server.kill();
+    let _ = server.wait();
+    images.assert_shows(&raw, "raw", "what the server has");
 }
 
 #[test]

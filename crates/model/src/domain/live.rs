@@ -60,8 +60,12 @@ pub(super) fn strip_private(d: &mut Domain) {
         }
         strip_chain(x.backing_store.as_deref_mut());
         if let Some(m) = x.mirror.as_mut() {
+            let kind = m.kind.unwrap_or_default();
             if let Some(s) = m.source.as_mut() {
                 without_private(s);
+                if s.actual_type.take().is_some() {
+                    super::canonical::keep_fields_of(s, kind);
+                }
             }
             strip_chain(m.backing_store.as_deref_mut());
         }

@@ -2,7 +2,7 @@
 //! would have had become commands of the monitor.
 
 use super::build::{Build, Hot};
-use super::found::FdGroup;
+use super::found::{FdGroup, Found};
 use super::launch::{accelerator, acpi_indexes, fault, short_name};
 use super::noted::{Noted, Now};
 use super::{Inputs, chardev, disk, flags, live, net};
@@ -35,6 +35,14 @@ pub fn last_node(live: &Domain) -> u32 {
 /// Shows volumes as what they are again, once the guest has them.
 pub fn show_volumes(domain: &mut Domain) {
     disk::restore_volumes(domain);
+}
+
+/// Puts what volumes are in their place, as they were found.
+///
+/// # Errors
+/// A volume was not found.
+pub fn resolve_volumes(domain: &mut Domain, found: &Found) -> Result<(), Vec<Diagnostic>> {
+    disk::resolve_volumes(domain, found)
 }
 
 /// Puts what only a start settles into a device that is to come to a running guest: volumes, node

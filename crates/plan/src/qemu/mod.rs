@@ -73,8 +73,8 @@ pub use disk::{drive_id, filter_nodes};
 pub use found::{FdGroup, Found, FoundVolume, Nbdkit, ScsiPlace};
 pub use guest_cpu::resolve as expand_host_model;
 pub use hotplug::{
-    InUse, images, images_of_descriptors, last_node, medium, medium_inside, plug, settle_device,
-    show_volumes, unplug,
+    InUse, images, images_of_descriptors, last_node, medium, medium_inside, plug, resolve_volumes,
+    settle_device, show_volumes, unplug,
 };
 pub use launch::{Inputs, launch, short_name};
 pub use memlock::{MemoryLock, memory_lock};

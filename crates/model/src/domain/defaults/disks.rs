@@ -66,11 +66,18 @@ fn complete(disk: &mut Disk) {
     {
         disk.target.tray = None;
     }
+    if let Some(s) = disk.source.as_mut()
+        && s.startup_policy == Some(crate::domain::devices::disk::StartupPolicy::Mandatory)
+    {
+        s.startup_policy = None;
+    }
+    complete_images(disk);
+}
+
+/// Completes what a disk says of its images: servers' ports, and who decrypts.
+pub fn complete_images(disk: &mut Disk) {
     disk.encryption.as_deref_mut().into_iter().for_each(engine);
     if let Some(s) = disk.source.as_mut() {
-        if s.startup_policy == Some(crate::domain::devices::disk::StartupPolicy::Mandatory) {
-            s.startup_policy = None;
-        }
         complete_image(disk.kind, s);
     }
     let mut next = disk.backing_store.as_deref_mut();

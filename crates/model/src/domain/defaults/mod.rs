@@ -27,7 +27,7 @@ mod simple_addresses;
 mod usb;
 
 pub use context::{DefaultsContext, DeviceSupport, MachineInfo, Settings};
-pub use disks::target_index;
+pub use disks::{complete_images, target_index};
 pub use emulator::{EmulatorDefaults, has_default_cpu};
 pub(crate) use implied::insert_controller;
 pub use machine::Machine;

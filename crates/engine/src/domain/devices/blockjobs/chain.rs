@@ -81,6 +81,9 @@ fn take(disk: &mut Disk, mirror: DiskMirror) {
     disk.source = Some(source);
     disk.backing_store = mirror.backing_store;
     disk.mirror = None;
+    // Beside the source they were the old image's.
+    disk.encryption = None;
+    disk.auth = None;
     let driver = disk.driver.get_or_insert_default();
     let format = mirror.image_format.unwrap_or_default();
     driver.metadata_cache = format.metadata_cache;

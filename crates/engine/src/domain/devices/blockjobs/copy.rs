@@ -100,7 +100,7 @@ impl Engine {
 
     /// The disk that a client describes.
     fn destination(&self, to: CopyTo) -> Result<Disk, VirError> {
-        let disk = match to {
+        let mut disk = match to {
             CopyTo::Path { path, device, raw } => {
                 let (kind, mut source) = (
                     if device { StorageType::Block } else { StorageType::File },
@@ -122,6 +122,12 @@ impl Engine {
                 }
             },
         };
+        model::domain::defaults::complete_images(&mut disk);
+        if let Some(source) = &mut disk.source {
+            // Beside it they are the disk's, of which only the image counts.
+            source.encryption = source.encryption.take().or(disk.encryption.take());
+            source.auth = source.auth.take().or(disk.auth.take());
+        }
         let source = disk.source.as_ref();
         if source.is_none_or(|source| !plan::block::names_something(disk.kind, source)) {
             let error =
@@ -136,13 +142,6 @@ impl Engine {
         let path = match disk.kind {
             StorageType::File => source.file,
             StorageType::Block => source.dev,
-            StorageType::Volume => {
-                let (pool, volume) = (source.pool, source.volume);
-                let (pool, volume) = (pool.unwrap_or_default(), volume.unwrap_or_default());
-                return Err(VirError::internal(format!(
-                    "storage source pool '{pool}' volume '{volume}' is not translated"
-                )));
-            }
             _ => None,
         };
         if path.is_some_and(|path| !path.starts_with('/')) {
@@ -162,7 +161,7 @@ impl Engine {
         let size = self.size_of(&work).await?;
         let (engine, vm) = (Arc::clone(self), Arc::clone(&work.vm));
         let (source, device) = (work.node(work.top().unwrap_or(0))?, work.device()?);
-        let lent = vm.undo().await;
+        let lent = (vm.undo().await, vm.made().await);
         let (work, copy) = crate::blocking(move || {
             let copy = engine.plan_copy(&work, destination, flags, &lent)?;
             Ok((work, copy))
@@ -171,7 +170,10 @@ impl Engine {
         vm.note_node(copy.plan.last_node);
         let kind = Kind::Copy { shallow: copy.shares };
         let name = job_name(kind, &work.disk.target.dev, &source);
-        let job = BlockJob::new(name.clone(), &work.disk.target.dev, kind, flags);
+        let job = BlockJob {
+            chain_given: copy.chain_given,
+            ..BlockJob::new(name.clone(), &work.disk.target.dev, kind, flags)
+        };
         let begin = Begin {
             undo: copy.plan.teardown().into_iter().cloned().collect(),
             made: copy.made.clone(),

@@ -1,6 +1,6 @@
 //! The image that a disk is copied to: looked at, planned, made.
 
-use super::super::plug::lends;
+use super::super::plug::{lend_once, lends};
 use super::copy::reuses;
 use super::flags::COPY_SHALLOW;
 use super::settle::concluded;
@@ -14,6 +14,8 @@ use crate::domain::vm::Vm;
 use crate::engine::Engine;
 use crate::storage::probe;
 use diag::{ErrorCode, VirError};
+use host::access::FileId;
+use model::domain::Domain as Definition;
 use model::domain::devices::disk::{
     BackingStore, Disk, DiskDevice, DiskMirror, ImageFormat, StorageType,
 };
@@ -22,6 +24,7 @@ use plan::block::{self, Chain, Image};
 use plan::qemu::InUse;
 use plan::{PlugPlan, Undo};
 use qmp::{Ack, Command, Value, cmd};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
@@ -57,6 +60,8 @@ pub(super) struct Copy {
     pub mirror: DiskMirror,
     /// It stands on what the guest's image stands on.
     pub shares: bool,
+    /// The client said what it stands on.
+    pub chain_given: bool,
     /// What was made for it.
     pub made: Made,
     /// The disk with the copy for its image.
@@ -115,14 +120,7 @@ impl Copy {
         let refused = |error: block::BlockError| VirError::new(error.code(), error.to_string());
         let chain = Chain::new(&self.disk);
         let Some(mut image) = chain.images.into_iter().next() else { return Ok(none) };
-        image.storage_node = self.storage_node();
-        image.slice_node = format!("libvirt-{}-slice-sto", self.number());
-        image.format_node = self.format_node();
-        if let Some(encryption) = image.format_encryption() {
-            let names = (0..encryption.secrets.len())
-                .map(|place| format!("{}-encryption-secret{place}", image.format_node));
-            image.objects.encryption = names.collect();
-        }
+        name_nodes(&mut image, self.number());
         // A file for a format is there, and grows as it is written.
         let file = image.kind == StorageType::File && !image.is_plain();
         let storage = match file {
@@ -181,10 +179,11 @@ impl Engine {
         work: &Working,
         destination: Disk,
         flags: u32,
-        lent: &[Undo],
+        lent: &(Vec<Undo>, Made),
     ) -> Result<Copy, VirError> {
         let (shallow, reuse) = (flags & COPY_SHALLOW != 0, reuses(flags));
         let mut disk = with_image_of(&work.disk, &destination);
+        self.resolve_volume(&mut disk)?;
         let own_chain = destination.backing_store.as_deref();
         if own_chain.is_some_and(|layer| layer.source.is_some()) && !(shallow && reuse) {
             return Err(VirError::invalid_arg(
@@ -195,7 +194,7 @@ impl Engine {
         let driver = disk.driver.get_or_insert_default();
         driver.kind = Some(match (destination.driver.and_then(|driver| driver.kind), reuse) {
             (Some(format), _) => format,
-            (None, true) => format_of(&destination.source.unwrap_or_default())?,
+            (None, true) => format_of(&disk.source.clone().unwrap_or_default())?,
             (None, false) => {
                 let driver = work.disk.driver.as_ref();
                 driver.and_then(|driver| driver.kind.clone()).unwrap_or_else(|| "raw".to_owned())
@@ -206,13 +205,14 @@ impl Engine {
             let text = format!("unknown driver format value '{format}'");
             return Err(VirError::new(ErrorCode::CONFIG_UNSUPPORTED, text));
         }
-        if shallow && format == "raw" {
+        if shallow && !reuse && format == "raw" {
             let text = format!(
                 "shallow copy of disk '{}' into a raw file is not possible",
                 disk.target.dev
             );
             return Err(VirError::new(ErrorCode::CONFIG_UNSUPPORTED, text));
         }
+        let chain_given = shallow && reuse && own_chain.is_some();
         let below = match (shallow, reuse) {
             (true, true) => {
                 disk.backing_store = destination.backing_store;
@@ -229,15 +229,29 @@ impl Engine {
             _ => None,
         };
         let planned = self.plan_images(work, disk, below.as_deref(), lent);
-        let (plan, disk) = planned.inspect_err(|_| {
+        let (plan, lends, disk) = planned.inspect_err(|_| {
             // Just made, and empty.
             if let Some(file) = &file {
                 let _ = std::fs::remove_file(file);
             }
         })?;
-        let made = Made { lent: Some(lends(&plan.steps)), ..Made::default() };
-        let mirror = mirror(&disk, shallow && !reuse);
-        Ok(Copy { plan, mirror, shares: shallow && !reuse, made, disk, is_new: !reuse, file })
+        let made = Made { lent: Some(lends), ..Made::default() };
+        let (shares, is_new) = (shallow && !reuse, !reuse);
+        let mirror = mirror(&disk, shares);
+        Ok(Copy { plan, mirror, shares, chain_given, made, disk, is_new, file })
+    }
+
+    /// Puts what a volume is in its place. May wait for its pool.
+    fn resolve_volume(&self, disk: &mut Disk) -> Result<(), VirError> {
+        let mut alone = Definition::default();
+        alone.devices_mut().disks.push(disk.clone());
+        let found = self.look_up(&alone)?;
+        let resolved = plan::qemu::resolve_volumes(&mut alone, &found);
+        resolved.map_err(super::super::inputs::refused)?;
+        if let Some(resolved) = alone.devices_mut().disks.pop() {
+            *disk = resolved;
+        }
+        Ok(())
     }
 
     fn plan_images(
@@ -245,13 +259,14 @@ impl Engine {
         work: &Working,
         disk: Disk,
         below: Option<&str>,
-        lent: &[Undo],
-    ) -> Result<(PlugPlan, Disk), VirError> {
+        lent: &(Vec<Undo>, Made),
+    ) -> Result<(PlugPlan, BTreeMap<String, FileId>, Disk), VirError> {
         let place = Place { kind: DeviceKind::Disk, index: work.place };
         let mut definition = work.definition.clone();
         if let Some(there) = definition.devices_mut().disks.get_mut(work.place) {
             *there = disk;
         }
+        self.refuse_copy(work, &definition)?;
         let found = self.look_up_device(&definition, place)?;
         let in_use = InUse { last_node: work.vm.last_node(), first_fdset: 0 };
         let mut plan = self.with_found(&definition.clone(), &found, |inputs| {
@@ -259,13 +274,23 @@ impl Engine {
             let in_use = InUse { last_node: last, ..in_use };
             plan::qemu::images(&definition, place, inputs, in_use, below)
         })?;
-        // What the guest has already is not lent to it twice.
-        let is_lent =
-            |step: &plan::Step| step.undo.as_ref().is_some_and(|(undo, _)| lent.contains(undo));
-        plan.steps.retain(|step| !is_lent(step));
+        let mut lends = lends(&plan.steps);
+        lend_once(&mut plan, &mut lends, &lent.0, &lent.1);
         plan.note_nodes(&mut definition);
+        plan::qemu::show_volumes(&mut definition);
         let disk = definition.devices_mut().disks.get(work.place).cloned();
-        Ok((plan, disk.ok_or_else(not_running)?))
+        Ok((plan, lends, disk.ok_or_else(not_running)?))
+    }
+
+    /// Refuses what no disk could have for its image.
+    fn refuse_copy(&self, work: &Working, with_copy: &Definition) -> Result<(), VirError> {
+        let mut checked = with_copy.clone();
+        let disk = checked.devices_mut().disks.get_mut(work.place);
+        // Only those of a disk want it to be a LUN.
+        if let Some(source) = disk.and_then(|disk| disk.source.as_mut()) {
+            source.reservations = None;
+        }
+        self.refuse_new_faults(&work.definition, &checked)
     }
 
     /// Has QEMU make an image, and waits for it.
@@ -328,6 +353,18 @@ impl Engine {
     }
 }
 
+/// Names the nodes of an image, and its secrets, by its number.
+pub(super) fn name_nodes(image: &mut Image<'_>, number: u32) {
+    image.storage_node = format!("libvirt-{number}-storage");
+    image.slice_node = format!("libvirt-{number}-slice-sto");
+    image.format_node = format!("libvirt-{number}-format");
+    if let Some(encryption) = image.format_encryption() {
+        let names = (0..encryption.secrets.len())
+            .map(|place| format!("{}-encryption-secret{place}", image.format_node));
+        image.objects.encryption = names.collect();
+    }
+}
+
 /// The disk with another image, of which no job is and nothing is above it.
 fn with_image_of(disk: &Disk, destination: &Disk) -> Disk {
     let mut copy = disk.clone();
@@ -387,18 +424,18 @@ fn check_target(disk: &Disk, reuse: bool) -> Result<(), VirError> {
         }
     };
     let device = there.file_type().is_block_device();
-    if is_block && !device {
-        let text = format!(
-            "blockdev flag requested for disk {target}, but file '{path}' is not a block device"
-        );
-        return Err(VirError::invalid_arg(text));
-    }
     if !device && !reuse && there.len() > 0 {
         let text = format!(
             "external destination file for disk {target} already exists and is not a block device: \
              {path}"
         );
         return Err(VirError::new(ErrorCode::CONFIG_UNSUPPORTED, text));
+    }
+    if is_block && !device {
+        let text = format!(
+            "blockdev flag requested for disk {target}, but file '{path}' is not a block device"
+        );
+        return Err(VirError::invalid_arg(text));
     }
     Ok(())
 }
@@ -420,14 +457,18 @@ fn make_file(disk: &Disk) -> Result<Option<String>, VirError> {
 /// The format of an image that is there and of which nobody says it.
 fn format_of(source: &model::domain::devices::disk::DiskSource) -> Result<String, VirError> {
     let path = source.file.as_ref().or(source.dev.as_ref());
-    let unknown = || VirError::invalid_arg("reused mirror destination format must be specified");
+    let unknown = || {
+        let text = "reused mirror destination format must be specified";
+        VirError::new(ErrorCode::CONFIG_UNSUPPORTED, text)
+    };
     let image = probe::probe_path(Path::new(path.ok_or_else(unknown)?));
     image.map(|image| image.format.to_owned()).map_err(|_| unknown())
 }
 
 /// The copy as the definition has it; `shares`: what is below it is the disk's own.
 fn mirror(disk: &Disk, shares: bool) -> DiskMirror {
-    let format = disk.driver.as_ref().and_then(|driver| driver.kind.clone()).unwrap_or_default();
+    let driver = disk.driver.clone().unwrap_or_default();
+    let (format, metadata_cache) = (driver.kind.unwrap_or_default(), driver.metadata_cache);
     let is_file = disk.kind == StorageType::File;
     let file = disk.source.as_ref().and_then(|source| source.file.clone());
     let backing_store: Option<Box<BackingStore>> = disk.backing_store.clone().filter(|_| !shares);
@@ -437,7 +478,7 @@ fn mirror(disk: &Disk, shares: bool) -> DiskMirror {
         format: is_file.then(|| format.clone()),
         job: Some("copy".to_owned()),
         ready: None,
-        image_format: Some(ImageFormat { kind: format, metadata_cache: None }),
+        image_format: Some(ImageFormat { kind: format, metadata_cache }),
         source: disk.source.clone(),
         backing_store,
     }

@@ -20,6 +20,8 @@ pub(in crate::domain) struct BlockJob {
     pub flags: u32,
     /// Why it failed.
     pub error: Option<String>,
+    /// Of a copy: the client said what it stands on. Only ours says so.
+    pub chain_given: bool,
 }
 
 /// What a job does. Images go by their numbers.
@@ -146,7 +148,8 @@ impl BlockJob {
     /// A job that is about to begin.
     pub fn new(name: String, disk: &str, kind: Kind, flags: u32) -> Self {
         let (state, outcome) = (State::New, None);
-        Self { name, disk: disk.to_owned(), kind, state, outcome, flags, error: None }
+        let (error, chain_given) = (None, false);
+        Self { name, disk: disk.to_owned(), kind, state, outcome, flags, error, chain_given }
     }
 
     /// Whether it pulls.
@@ -199,6 +202,7 @@ impl BlockJob {
             Kind::Copy { .. } => false,
         };
         text.push_str(if delete { "<deleteCommittedImages/>" } else { "" });
+        text.push_str(if self.chain_given { "<chainGiven/>" } else { "" });
         text.push_str("</blockjob>");
         Opaque::from_text(&text)
     }
@@ -244,6 +248,7 @@ impl BlockJob {
             outcome,
             flags: flags.and_then(|flags| u32::from_str_radix(flags, 16).ok()).unwrap_or(0),
             error: child("errmsg").map(text),
+            chain_given: child("chainGiven").is_some(),
         })
     }
 }
@@ -279,11 +284,12 @@ mod tests {
                     state: State::Aborting,
                     outcome: Some(State::Cancelled),
                     error: Some("a<b".to_owned()),
+                    chain_given: true,
                     ..job("m", Kind::Copy { shallow: true }, 5)
                 },
                 "<blockjob name='m' type='copy' state='aborting' newstate='canceled' \
                  jobflags='0x5' shallownew='yes'><disk dst='vda' mirror='yes'/>\
-                 <errmsg>a&lt;b</errmsg></blockjob>",
+                 <errmsg>a&lt;b</errmsg><chainGiven/></blockjob>",
             ),
             (
                 BlockJob {

@@ -4,10 +4,10 @@ use super::super::Change;
 use super::super::release::{close_nodes, node_names, not_needed};
 use super::super::removal::remove_image_fdsets;
 use super::ending::{self, Ending};
+use super::flags::COPY_SHALLOW;
 use super::job::{BlockJob, Kind, State};
-use super::start::inside;
 use crate::domain::affect::{acquire, not_running};
-use crate::domain::hardware::block::disks;
+use crate::domain::hardware::block::{alias_of, disks, entry_of};
 use crate::domain::power::monitor_error;
 use crate::domain::record::Domain;
 use crate::domain::start::teardown::{self, Made};
@@ -185,7 +185,7 @@ impl Engine {
         let error = error.or(job.error.clone());
         let done = match known && !job.kind.can_pivot() {
             true => error.is_none(),
-            false => self.is_done(vm, disk, &job, error.is_some()).await?,
+            false => self.is_done(vm, disk, &job).await?,
         };
         let outcome = outcome(&job, known, error.is_some(), done);
         // Of a job that is over well, or that only says that it was ended.
@@ -195,7 +195,7 @@ impl Engine {
         self.bitmaps_follow(vm, disk, &job, pivoted).await;
         let ending = ending::ending(&definition, &job, outcome, pivoted);
         if pivoted {
-            self.config_follows(domain, &definition, &ending.definition, &job.disk).await;
+            self.config_follows(domain, &definition, &ending.definition, &job).await;
         }
         self.images_go(domain, vm, &definition, ending, &job, true).await;
         self.tell_job_event(domain, vm, &job, outcome);
@@ -223,24 +223,14 @@ impl Engine {
             .await;
     }
 
-    /// Whether QEMU's nodes are as they are when the job did its work: those in the drive for one
-    /// with another image, else those below.
-    async fn is_done(
-        &self,
-        vm: &Arc<Vm>,
-        disk: &Disk,
-        job: &BlockJob,
-        failed: bool,
-    ) -> Result<bool, VirError> {
+    /// Whether QEMU's nodes are as they are when the job did its work: the image that the guest writes
+    /// to for one with another image, else those below.
+    async fn is_done(&self, vm: &Arc<Vm>, disk: &Disk, job: &BlockJob) -> Result<bool, VirError> {
         let asked = |error: host::monitor::MonitorError| monitor_error(&error);
         if job.kind.can_pivot() {
             let mirror = disk.mirror.as_ref().and_then(|mirror| mirror.source.as_ref()?.index);
-            let drives = vm.monitor.execute(cmd::query_block()).await.map_err(asked)?;
-            return Ok(match inside(&drives, disk).map(number_of_node) {
-                Some(Some(number)) => mirror == Some(number),
-                // A filter is above it.
-                _ => job.state == State::Pivoting && !failed,
-            });
+            let drives = vm.monitor.execute(cmd::query_blockstats()).await.map_err(asked)?;
+            return Ok(mirror.is_some() && mirror == image_below(&drives, disk));
         }
         let (upper, lower) = match job.kind {
             Kind::Pull { base } => (super::chain::numbers(disk).first().copied(), base),
@@ -352,15 +342,26 @@ impl Engine {
         domain: &Arc<Domain>,
         before: &Definition,
         after: &Definition,
-        target: &str,
+        job: &BlockJob,
     ) {
         if !domain.snapshot().is_persistent() {
             return;
         }
         let find = |definition: &Definition| {
-            disks(definition).iter().find(|disk| disk.target.dev == target).cloned()
+            let disk = disks(definition).iter().find(|disk| disk.target.dev == job.disk)?;
+            let mut alone = Definition::default();
+            alone.devices_mut().disks.push(disk.clone());
+            model::domain::live::strip(&mut alone);
+            alone.devices_mut().disks.pop()
         };
-        let (Some(before), Some(after)) = (find(before), find(after)) else { return };
+        let (Some(before), Some(mut after)) = (find(before), find(after)) else { return };
+        let flattens = matches!(job.kind, Kind::Copy { .. }) && job.flags & COPY_SHALLOW == 0;
+        match (job.chain_given, flattens) {
+            (true, _) => {}
+            (false, true) => after.backing_store = Some(Box::default()),
+            // The images say it themselves.
+            (false, false) => after.backing_store = None,
+        }
         let changed = self.modify_config_later(domain, move |stored| {
             let disks = stored.devices.iter_mut().flat_map(|devices| &mut devices.disks);
             for disk in disks.into_iter().filter(|disk| is_same(disk, &before)) {
@@ -387,6 +388,14 @@ impl Engine {
     }
 }
 
+/// The number of the image that the guest writes to, by the answer to `query-blockstats`: filters may
+/// be above it.
+fn image_below(drives: &[Value], disk: &Disk) -> Option<u32> {
+    let drive = entry_of(drives, alias_of(disk))?;
+    std::iter::successors(Some(drive), |node| node.get("parent"))
+        .find_map(|node| number_of_node(node.get("node-name")?.as_str()?))
+}
+
 /// What became of a job that is over; `known`: QEMU says so; `done`: its nodes say so.
 fn outcome(job: &BlockJob, known: bool, failed: bool, done: bool) -> State {
     match (job.outcome, job.state) {
@@ -407,7 +416,7 @@ fn without(mut jobs: Vec<BlockJob>, job: &BlockJob) -> Vec<BlockJob> {
     jobs
 }
 
-/// Whether a stored disk has the image that the guest's had.
+/// Whether a stored disk has the image that the guest's had, by what of that is stored.
 fn is_same(stored: &Disk, live: &Disk) -> bool {
     let (Some(ours), Some(theirs)) = (&stored.source, &live.source) else { return false };
     stored.target.dev == live.target.dev
@@ -416,19 +425,21 @@ fn is_same(stored: &Disk, live: &Disk) -> bool {
             == (&theirs.file, &theirs.dev, &theirs.name, &theirs.pool, &theirs.volume)
 }
 
-/// Gives a stored disk the image that the guest has.
+/// Gives a stored disk the image that the guest has, by what of that is stored.
 fn follow(disk: &mut Disk, after: &Disk) {
     let Some(mut source) = after.source.clone() else { return };
-    source.index = None;
-    source.private_data = None;
-    source.tls_from_config = None;
     source.data_store = None;
     source.startup_policy = disk.source.as_ref().and_then(|source| source.startup_policy);
     disk.kind = after.kind;
     disk.source = Some(source);
-    disk.backing_store = None;
-    let format = after.driver.as_ref().and_then(|driver| driver.kind.clone());
-    disk.driver.get_or_insert_default().kind = format;
+    // They were the old image's; the new one has its own in its source.
+    disk.encryption = None;
+    disk.auth = None;
+    disk.backing_store.clone_from(&after.backing_store);
+    let there = after.driver.clone().unwrap_or_default();
+    let driver = disk.driver.get_or_insert_default();
+    driver.kind = there.kind;
+    driver.metadata_cache = there.metadata_cache;
 }
 
 #[cfg(test)]
@@ -464,6 +475,29 @@ mod tests {
             let what = format!("{kind:?} {state:?} {noted:?} {known} {failed} {done}");
             assert_eq!(outcome(&job, known, failed, done), expected, "{what}");
         }
+    }
+
+    #[test]
+    fn which_image_is_below_filters() {
+        let disk = Disk {
+            alias: Some(model::domain::alias::Alias { name: "virtio-disk0".to_owned() }),
+            ..Disk::default()
+        };
+        let qdev = "/machine/peripheral/virtio-disk0/virtio-backend";
+        let image = json!({"node-name": "libvirt-6-format",
+                           "parent": {"node-name": "libvirt-6-storage"}});
+        let filter = json!({"node-name": "libvirt-2-filter", "parent": image});
+        for (node, parent, expected) in [
+            ("libvirt-6-format", json!({"node-name": "libvirt-6-storage"}), Some(6)),
+            ("libvirt-3-filter", filter.clone(), Some(6)),
+            ("libvirt-CoR-vda", filter, Some(6)),
+            ("#block12", image, Some(6)),
+            ("mine", json!({}), None),
+        ] {
+            let drive = json!({"qdev": qdev, "node-name": node, "parent": parent});
+            assert_eq!(image_below(&[json!({}), drive], &disk), expected, "{node}");
+        }
+        assert_eq!(image_below(&[], &disk), None);
     }
 
     #[test]

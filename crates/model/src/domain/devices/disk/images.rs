@@ -5,7 +5,7 @@ use super::*;
 /// One image of a disk.
 #[derive(Clone, Copy, Debug)]
 pub struct DiskImage<'a> {
-    /// What its source is.
+    /// What its source is: of a running guest's volume, what that is.
     pub kind: StorageType,
     /// The name of its format, where one is given.
     pub format: Option<&'a str>,
@@ -43,7 +43,7 @@ impl Disk {
     /// bytes ([`DiskSource::data_source`]), and a copy that is being made (`mirror`).
     pub fn images(&self) -> impl Iterator<Item = DiskImage<'_>> {
         let top = self.source.as_ref().map(|source| DiskImage {
-            kind: self.kind,
+            kind: source.actual_type.unwrap_or(self.kind),
             format: self.driver.as_ref().and_then(|driver| driver.kind.as_deref()),
             source,
             number: source.index,
