@@ -419,6 +419,83 @@ fn a_copy_is_what_its_document_says_in_the_next_start_too() {
     }
 }
 
+/// Bitmaps of images by file and name, with the number of their bits.
+fn bitmaps(daemon: &Daemon) -> Vec<String> {
+    let answer =
+        qmp(daemon, "g", r#"{"execute":"query-named-block-nodes","arguments":{"flat":true}}"#);
+    let mut found = Vec::new();
+    for node in answer["return"].as_array().expect("a list") {
+        let file = node["file"].as_str().unwrap_or_default().rsplit('/').next();
+        let bitmaps = node["dirty-bitmaps"].as_array().into_iter().flatten();
+        for bitmap in bitmaps.filter(|_| node["drv"] == "qcow2") {
+            let bits = bitmap["count"].as_u64().unwrap_or(0) >> 16;
+            let name = bitmap["name"].as_str().unwrap_or_default();
+            found.push(format!("{}:{name}:{bits}", file.unwrap_or_default()));
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn bitmaps_follow_what_was_written() {
+    let daemon = Daemon::start();
+    for (line, left) in [
+        ("blockpull g vda --wait", vec!["c.qcow2:of-c:16", "c.qcow2:x:48"]),
+        (
+            "blockpull g vda --base vda[3] --wait",
+            vec!["a.qcow2:of-a:16", "a.qcow2:x:16", "c.qcow2:of-c:16", "c.qcow2:x:32"],
+        ),
+        (
+            // What a commit writes is noted in the base's own, too: 4 MiB of the middle, and 1.
+            "blockcommit g vda --top vda[2] --base vda[3] --wait",
+            vec![
+                "a.qcow2:of-a:96",
+                "a.qcow2:of-b:16",
+                "a.qcow2:x:96",
+                "c.qcow2:of-c:16",
+                "c.qcow2:x:16",
+            ],
+        ),
+        (
+            "blockcommit g vda --active --shallow --pivot",
+            vec![
+                "a.qcow2:of-a:16",
+                "a.qcow2:x:16",
+                "b.qcow2:of-b:96",
+                "b.qcow2:of-c:16",
+                "b.qcow2:x:96",
+            ],
+        ),
+        ("blockcopy g vda {x} --wait --pivot", vec!["x.qcow2:of-c:16", "x.qcow2:x:48"]),
+    ] {
+        let images = Images::make(&daemon, false);
+        for (name, at) in [("a", 12), ("b", 13), ("c", 14)] {
+            let path = images.path(&format!("{name}.qcow2"));
+            for bitmap in ["x", &format!("of-{name}")] {
+                tool("qemu-img", &["bitmap", "--add", &path, bitmap], "").ok();
+            }
+            let write = format!("write -q {at}M 1M");
+            tool("qemu-io", &["-f", "qcow2", "-c", &write, &path], "").ok();
+        }
+        create(&daemon, "g", &images.top);
+        daemon.virsh(&line.replace("{x}", &images.path("x.qcow2"))).ok();
+        wait::until(&format!("the bitmaps {left:?} of {line}"), || {
+            let found = bitmaps(&daemon);
+            let same = found == left;
+            if !same {
+                eprintln!("{line}: {found:?}");
+            }
+            same.then_some(())
+        });
+        // They are still there in the next life.
+        daemon.virsh("destroy g").ok();
+        let (top, _) = left[left.len() - 1].split_once(':').expect("a file");
+        let info = tool("qemu-img", &["info", &images.path(top)], "").ok();
+        assert!(info.contains("name: x") && !info.contains("in-use"), "{line}: {info}");
+    }
+}
+
 /// A file as a device of the host; goes when dropped.
 struct Loop(String);
 

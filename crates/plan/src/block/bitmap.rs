@@ -46,11 +46,13 @@ impl Nodes {
         Self(nodes)
     }
 
-    fn bitmaps(&self, node: &str) -> &[Bitmap] {
+    /// Those of a node.
+    pub fn bitmaps(&self, node: &str) -> &[Bitmap] {
         self.0.get(node).map_or(&[], Vec::as_slice)
     }
 
-    fn find(&self, node: &str, name: &str) -> Option<&Bitmap> {
+    /// The one of a node with this name.
+    pub fn find(&self, node: &str, name: &str) -> Option<&Bitmap> {
         self.bitmaps(node).iter().find(|bitmap| bitmap.name == name)
     }
 }
@@ -212,6 +214,21 @@ pub fn blockcopy(nodes: &Nodes, chain: &[String], shallow: bool, mirror: &str) -
     };
     let mut actions = merged(nodes, copied, None, &target);
     actions.push(remove(mirror, ACTIVE_WRITE));
+    Actions { actions, reopen: Vec::new() }
+}
+
+/// At the end of a pull into the first image of `chain` of all that is in the others: merges what
+/// they have of its bitmaps, where these can be relied on.
+pub fn blockpull(nodes: &Nodes, chain: &[String]) -> Actions {
+    let Some((top, pulled)) = chain.split_first() else { return Actions::default() };
+    let mut actions = Vec::new();
+    for kept in nodes.bitmaps(top).iter().filter(|kept| is_valid(nodes, chain, &kept.name)) {
+        let there = pulled.iter().take_while(|node| nodes.find(node, &kept.name).is_some());
+        let pieces: Vec<_> = there.map(|node| json!({"node": node, "name": kept.name})).collect();
+        if !pieces.is_empty() {
+            actions.push(merge(top, &kept.name, pieces));
+        }
+    }
     Actions { actions, reopen: Vec::new() }
 }
 

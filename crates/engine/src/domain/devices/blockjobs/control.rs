@@ -11,15 +11,12 @@ use crate::domain::affect::{acquire, not_running, running};
 use crate::domain::hardware::block::named_disk;
 use crate::domain::power::monitor_error;
 use crate::domain::record::Domain;
-use crate::domain::view::{node_names, node_of_image};
 use crate::domain::vm::Vm;
 use crate::engine::Engine;
 use diag::{ErrorCode, VirError};
 use host::monitor::MonitorError;
 use lifecycle::Request;
-use plan::block::bitmap;
 use qmp::{Ack, Command, Value, cmd};
-use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -208,15 +205,7 @@ impl Engine {
         vm: &Arc<Vm>,
         job: &BlockJob,
     ) -> Result<(), (&'static str, MonitorError)> {
-        if let (Kind::Copy { .. }, Some(mirror)) = (job.kind, keeps_bitmaps(domain, vm, job).await)
-        {
-            // What is written until the bitmaps are merged is not to be lost to them.
-            let data = json!({"node": mirror, "name": bitmap::ACTIVE_WRITE,
-                              "persistent": false, "disabled": false});
-            let actions = json!([{"type": "block-dirty-bitmap-add", "data": data}]);
-            let command = Command::<Ack>::new("transaction").arg("actions", actions);
-            vm.monitor.execute(command).await.map_err(|error| ("transaction", error))?;
-        }
+        self.note_writes(domain, vm, job).await?;
         let command = Command::<Ack>::new("job-complete").arg("id", &*job.name);
         vm.monitor.execute(command).await.map(drop).map_err(|error| ("job-complete", error))
     }
@@ -245,28 +234,6 @@ impl Engine {
     }
 }
 
-/// The node of a copy that is to have the bitmaps of the guest's image, where that has any.
-async fn keeps_bitmaps(domain: &Domain, vm: &Vm, job: &BlockJob) -> Option<String> {
-    let live = domain.snapshot().live.clone()?;
-    let disk = named_disk(&live.definition, &job.disk).ok()?;
-    let mirror = disk.mirror.as_ref()?;
-    let format = mirror.image_format.as_ref().map(|format| format.kind.as_str());
-    if format != Some("qcow2") {
-        return None;
-    }
-    let reply = vm.monitor.execute(cmd::query_named_block_nodes(true)).await.ok()?;
-    let there = node_names(&reply);
-    let top = node_of_image(&there, disk.source.as_ref()?.index?)?;
-    let kept = |node: &&Value| {
-        let name = node.get("node-name").and_then(Value::as_str) == Some(top.as_str());
-        let bitmaps = node.get("dirty-bitmaps").and_then(Value::as_array);
-        let persistent = |bitmap: &Value| bitmap.get("persistent") == Some(&Value::Bool(true));
-        name && bitmaps.is_some_and(|bitmaps| bitmaps.iter().any(persistent))
-    };
-    reply.iter().find(kept)?;
-    node_of_image(&there, mirror.source.as_ref()?.index?)
-}
-
 /// The guest, and the target of the disk that is named.
 fn target_of(domain: &Domain, path: &str) -> Result<(Arc<Vm>, String), VirError> {
     let vm = running(domain)?;
@@ -290,6 +257,7 @@ fn can_end(job: &BlockJob, target: &str, pivot: bool) -> Result<(), VirError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn how_far_a_job_is() {

@@ -6,6 +6,7 @@
 //! takes the guest over in between goes on from there. Whatever changes jobs holds the domain's job;
 //! between start and end of a job nobody does.
 
+mod bitmaps;
 mod chain;
 mod commit;
 mod control;

@@ -63,7 +63,8 @@ impl Engine {
                 .arg_opt("backing-file", named)
                 .arg("auto-finalize", true)
                 // Libvirt dismisses it itself. QEMU 10 crashes when it is asked for its nodes (as
-                // statistics do) between the end of such a job and that.
+                // statistics do) between the end of such a job and that. The price: a libvirtd that
+                // takes the guest over before the end does not see it, and keeps the chain as it was.
                 .arg("auto-dismiss", true)
                 .arg_opt("backing-mask-protocol", engine.masks_protocol(&work.definition));
             let begin = work.begin(BlockJob::new(job, &work.disk.target.dev, kind, flags));

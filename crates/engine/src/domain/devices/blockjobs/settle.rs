@@ -20,7 +20,6 @@ use lifecycle::Request;
 use model::domain::Domain as Definition;
 use model::domain::devices::disk::Disk;
 use plan::Undo;
-use plan::block::bitmap;
 use qmp::{Ack, Command, Value, cmd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -192,7 +191,9 @@ impl Engine {
         let pivoted = done && job.kind.can_pivot();
         let job = BlockJob { outcome: Some(outcome), error, ..job };
         self.note_outcome(vm, &definition, &job).await;
-        self.bitmaps_follow(vm, disk, &job, pivoted).await;
+        if pivoted || outcome == State::Completed {
+            self.bitmaps_follow(vm, disk, &job).await;
+        }
         let ending = ending::ending(&definition, &job, outcome, pivoted);
         if pivoted {
             self.config_follows(domain, &definition, &ending.definition, &job).await;
@@ -247,41 +248,6 @@ impl Engine {
             nodes.iter().find(named)?.get(key)?.as_str().map(str::to_owned)
         };
         Ok(file(upper, "backing_file") == file(lower, "file"))
-    }
-
-    /// Has a copy that the guest goes on with have the bitmaps of what it is a copy of.
-    async fn bitmaps_follow(&self, vm: &Arc<Vm>, disk: &Disk, job: &BlockJob, pivoted: bool) {
-        let Kind::Copy { shallow } = job.kind else { return };
-        let mirror = disk.mirror.as_ref().and_then(|mirror| mirror.source.as_ref()?.index);
-        let (true, Some(mirror)) = (pivoted, mirror) else { return };
-        let Ok(nodes) = vm.monitor.execute(cmd::query_named_block_nodes(true)).await else {
-            return;
-        };
-        let names = view::node_names(&nodes);
-        let Some(target) = node_of_image(&names, mirror) else { return };
-        let reply = Value::Array(nodes);
-        let marked = |node: &&Value| {
-            let bitmaps = node.get("dirty-bitmaps").and_then(Value::as_array);
-            node.get("node-name").and_then(Value::as_str) == Some(&target)
-                && bitmaps.is_some_and(|all| {
-                    let name =
-                        |bitmap: &Value| bitmap.get("name") == Some(&bitmap::ACTIVE_WRITE.into());
-                    all.iter().any(name)
-                })
-        };
-        if !reply.as_array().is_some_and(|nodes| nodes.iter().any(|node| marked(&node))) {
-            return;
-        }
-        let chain: Vec<String> = super::chain::numbers(disk)
-            .into_iter()
-            .filter_map(|number| node_of_image(&names, number))
-            .collect();
-        let nodes = bitmap::Nodes::from_reply(&reply);
-        let actions = bitmap::blockcopy(&nodes, &chain, shallow, &target).actions;
-        let command = Command::<Ack>::new("transaction").arg("actions", actions);
-        if let Err(error) = vm.monitor.execute(command).await {
-            tracing::warn!(id = vm.id, job = job.name, %error, "bitmaps did not follow");
-        }
     }
 
     /// Closes the images that a job leaves behind, gives them back on the host, and has the guest's
