@@ -515,8 +515,9 @@ impl Task {
             }
             Output::Reply { id, result } => {
                 let waiting = self.line.lock().answered(id);
-                let Some(Waiting { answer, in_order, .. }) = waiting else { return };
-                let result = result.map_err(MonitorError::Qmp);
+                let Some(Waiting { answer, in_order, command, .. }) = waiting else { return };
+                let result =
+                    result.map_err(|error| MonitorError::Qmp(QmpError { command, ..error }));
                 if in_order {
                     let answer = AnswerInOrder { answer, result };
                     drop(self.events.try_send(MonitorEvent::Answer(answer)));

@@ -8,6 +8,8 @@ pub struct QmpError {
     pub class: String,
     /// QEMU's sentence for a human.
     pub desc: String,
+    /// The command that it was said to; empty where that is not known.
+    pub command: String,
 }
 
 impl QmpError {

@@ -99,6 +99,7 @@ pub(crate) fn reply(object: &mut Map<String, Value>) -> Option<Result<Value, Qmp
     Some(Err(QmpError {
         class: text("class").unwrap_or("GenericError").to_owned(),
         desc: text("desc").unwrap_or("QEMU gave no description of the error").to_owned(),
+        command: String::new(),
     }))
 }
 
@@ -132,7 +133,8 @@ mod tests {
 
         let error =
             Message::parse(br#"{"error": {"class": "GenericError", "desc": "no"}}"#).unwrap();
-        let expected = QmpError { class: "GenericError".into(), desc: "no".into() };
+        let expected =
+            QmpError { class: "GenericError".into(), desc: "no".into(), command: String::new() };
         assert_eq!(error, Message::Reply { id: None, result: Err(expected) });
     }
 

@@ -10,6 +10,7 @@ use crate::engine::Engine;
 use diag::{ErrorCode, ErrorDomain, VirError};
 use host::monitor::MonitorError;
 use lifecycle::{PausedReason, Phase, Request, RunningReason, Status};
+use qmp::QmpError;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -300,11 +301,11 @@ impl Engine {
     }
 }
 
-/// A monitor's refusal or failure as libvirt's error.
+/// A monitor's refusal (with the command's name, as libvirt tells it) or failure as libvirt's error.
 pub(crate) fn monitor_error(error: &MonitorError) -> VirError {
     match error {
-        MonitorError::Qmp(error) => {
-            VirError::internal(format!("unable to execute QEMU command: {error}"))
+        MonitorError::Qmp(QmpError { command, desc, .. }) => {
+            VirError::internal(format!("unable to execute QEMU command '{command}': {desc}"))
         }
         MonitorError::Timeout { .. } => {
             VirError::new(ErrorCode::OPERATION_TIMEOUT, error.to_string())
@@ -314,16 +315,10 @@ pub(crate) fn monitor_error(error: &MonitorError) -> VirError {
     }
 }
 
-/// Has QEMU carry out a command; its refusal is told with the command's name, as libvirt does.
+/// Has QEMU carry out a command.
 pub(crate) async fn execute<R: serde::de::DeserializeOwned>(
     vm: &super::vm::Vm,
     command: qmp::Command<R>,
 ) -> Result<R, VirError> {
-    let name = command.name().to_owned();
-    vm.monitor.execute(command).await.map_err(|error| match error {
-        MonitorError::Qmp(error) => {
-            VirError::internal(format!("unable to execute QEMU command '{name}': {}", error.desc))
-        }
-        other => monitor_error(&other),
-    })
+    vm.monitor.execute(command).await.map_err(|error| monitor_error(&error))
 }
