@@ -10,6 +10,9 @@ use lifecycle::Request;
 use qmp::cmd;
 use std::sync::Arc;
 
+/// The greatest number that a key of QEMU's may have.
+const LAST_KEY: u32 = 0xffff;
+
 impl Engine {
     /// Presses keys together, by the codes of one of libvirt's sets, for `hold_ms` milliseconds
     /// (0: QEMU's own 100).
@@ -30,6 +33,9 @@ impl Engine {
         }
         let job = acquire(domain, Request::ModifyLive, "send-key", client).await?;
         let vm = running(domain)?;
+        if let Some(at) = keys.iter().position(|key| *key > LAST_KEY) {
+            return Err(VirError::failed(format!("keycode {at} is invalid: 0x{:X}", keys[at])));
+        }
         self.detached(async move {
             let _job = job;
             let hold = (hold_ms > 0).then_some(hold_ms);
