@@ -648,3 +648,28 @@ fn a_daemon_killed_during_a_save_or_dump() {
         daemon.virsh("resume g").ok();
     }
 }
+
+/// A document as its author wrote it, without what every such guest has, is one that the guest of
+/// an image can go on with.
+#[test]
+fn an_image_takes_the_document_that_its_guest_was_defined_with() {
+    let daemon = Daemon::start();
+    let image = image_path(&daemon, "image");
+    let xml = "<domain type='qemu'><name>plain</name>\
+        <uuid>0b1e2d9a-8a57-4c55-9a0c-5f6f1c4d7e21</uuid><memory unit='MiB'>32</memory>\
+        <os><type arch='x86_64' machine='pc'>hvm</type></os><devices>\
+        <disk type='file' device='cdrom'><target dev='hdc' bus='ide'/></disk></devices></domain>";
+    daemon.define(xml).ok();
+    let titled = xml.replace("</uuid>", "</uuid><title>later</title>");
+    let file = daemon.write("plain.xml", titled);
+    let file = file.display();
+    daemon.virsh("start plain --paused").ok();
+    daemon.virsh(&format!("save plain {image} --xml {file}")).ok();
+    daemon.virsh(&format!("save-image-define {image} {file}")).ok();
+    daemon.virsh(&format!("restore {image} --xml {file}")).ok();
+    assert!(daemon.virsh("dumpxml plain").ok().contains("<title>later</title>"));
+    daemon.virsh("managedsave plain").ok();
+    daemon.virsh(&format!("managedsave-define plain {file}")).ok();
+    daemon.virsh("managedsave-remove plain").ok();
+    domains::discard(&daemon, "plain");
+}

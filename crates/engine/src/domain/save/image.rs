@@ -140,7 +140,7 @@ impl Engine {
             let own = engine.read_saved(&own)?;
             let Some(other) = other else { return Ok(own) };
             let (other, _) = engine.read_definition(&other, false)?;
-            check_same_guest(&own, &other)?;
+            engine.check_same_guest(&own, &other)?;
             Ok(other)
         })
         .await
@@ -160,9 +160,17 @@ impl Engine {
             None => Ok(definition),
         }
     }
-}
 
-/// A guest that has run with `own` can go on with `other`: it sees no difference.
-pub(super) fn check_same_guest(own: &Definition, other: &Definition) -> Result<(), VirError> {
-    abi::check(own, other).map_err(|error| error.to_vir())
+    /// A guest that has run with `own`, as an image has it, can go on with `other`: it sees no
+    /// difference. What every such guest has is left out of an image, and comes last when it is
+    /// read: so it is of the other one before the two are compared.
+    pub(super) fn check_same_guest(
+        &self,
+        own: &Definition,
+        other: &Definition,
+    ) -> Result<(), VirError> {
+        let flags = FormatFlags { live: false, secure: true, migratable: true };
+        let other = self.read_saved(&format(other, flags))?;
+        abi::check(own, &other).map_err(|error| error.to_vir())
+    }
 }

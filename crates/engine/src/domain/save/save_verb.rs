@@ -276,7 +276,7 @@ impl Engine {
         crate::blocking(move || {
             let (given, _) = engine.read_definition(&xml, false)?;
             let (own, _) = engine.read_definition(&portable_xml(&live), false)?;
-            super::image::check_same_guest(&own, &given)?;
+            engine.check_same_guest(&own, &given)?;
             Ok(format(&given, FormatFlags { live: false, secure: true, migratable: true }))
         })
         .await
