@@ -363,3 +363,18 @@ fn an_images_sizes_are_its_files_also_while_it_is_written() {
     }
     domains::discard(&daemon, "sizes");
 }
+
+/// Actions that cannot be together are refused for the guest that runs, too.
+#[test]
+fn actions_that_conflict_are_refused() {
+    let daemon = Daemon::start();
+    empty_guest(&daemon, "acts");
+    daemon.virsh("set-lifecycle-action acts poweroff restart").ok();
+    let before = (live(&daemon, "acts"), stored(&daemon, "acts"));
+    daemon.virsh("set-lifecycle-action acts reboot destroy --live --config").fails_with(&[
+        "unsupported configuration: qemu driver doesn't support 'onReboot' set to 'destroy and \
+         'onPoweroff' set to 'reboot'",
+    ]);
+    assert_eq!((live(&daemon, "acts"), stored(&daemon, "acts")), before);
+    domains::discard(&daemon, "acts");
+}

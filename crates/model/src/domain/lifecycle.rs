@@ -98,3 +98,15 @@ pub const PERF_EVENTS: &[&str] = &[
     "alignment_faults",
     "emulation_faults",
 ];
+
+/// Why QEMU's guests cannot have these two actions together, in libvirt's words.
+pub fn conflict(
+    on_poweroff: Option<LifecycleAction>,
+    on_reboot: Option<LifecycleAction>,
+) -> Option<&'static str> {
+    let both = (on_reboot, on_poweroff)
+        == (Some(LifecycleAction::Destroy), Some(LifecycleAction::Restart));
+    both.then_some(
+        "qemu driver doesn't support 'onReboot' set to 'destroy and 'onPoweroff' set to 'reboot'",
+    )
+}

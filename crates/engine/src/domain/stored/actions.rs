@@ -1,12 +1,12 @@
 //! What happens when the guest powers off, reboots or crashes, changed by clients.
 
-use crate::domain::affect::running;
+use crate::domain::affect::{Affect, running};
 use crate::domain::power::monitor_error;
 use crate::domain::record::Domain;
 use crate::engine::Engine;
 use diag::{ErrorDomain, VirError};
 use model::domain::Domain as Definition;
-use model::domain::lifecycle::LifecycleAction;
+use model::domain::lifecycle::{self, LifecycleAction};
 use qmp::cmd;
 use std::sync::Arc;
 
@@ -47,6 +47,7 @@ impl Engine {
         let domain = Arc::clone(domain);
         self.detached(async move {
             let _job = job;
+            engine.refuse_conflict(&domain, affect, kind, action)?;
             if affect.live {
                 let vm = running(&domain)?;
                 if kind == Lifecycle::Reboot {
@@ -76,6 +77,32 @@ impl Engine {
             Ok(())
         })
         .await
+    }
+
+    /// Refuses an action that cannot go with those of the other events, before anything changes.
+    fn refuse_conflict(
+        &self,
+        domain: &Domain,
+        affect: Affect,
+        kind: Lifecycle,
+        action: LifecycleAction,
+    ) -> Result<(), VirError> {
+        let snapshot = domain.snapshot();
+        let mut sides = Vec::new();
+        if let (true, Some(live)) = (affect.live, &snapshot.live) {
+            sides.push(live.definition.clone());
+        }
+        if let (true, Some(config)) = (affect.config, &snapshot.config) {
+            sides.push(self.definition_of(config)?);
+        }
+        for mut definition in sides {
+            write(&mut definition, kind, action);
+            let (off, reboot) = (definition.on_poweroff, definition.on_reboot);
+            if let Some(text) = lifecycle::conflict(off, reboot) {
+                return Err(VirError::config(text));
+            }
+        }
+        Ok(())
     }
 }
 

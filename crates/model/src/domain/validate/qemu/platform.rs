@@ -244,11 +244,8 @@ fn lifecycle(d: &Domain, out: &mut Faults) {
             "qemu driver doesn't support the 'rename-restart' action for 'on_reboot'/'on_poweroff'/'on_crash'",
         );
     }
-    if reboot == Some(Destroy) && off == Some(Restart) {
-        out.unsupported(
-            "domain.lifecycle",
-            "qemu driver doesn't support 'onReboot' set to 'destroy and 'onPoweroff' set to 'reboot'",
-        );
+    if let Some(text) = crate::domain::lifecycle::conflict(off, reboot) {
+        out.unsupported("domain.lifecycle", text);
     }
 }
 
