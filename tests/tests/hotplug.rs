@@ -108,7 +108,8 @@ fn what_cannot_come_is_refused_and_leaves_nothing() {
         (disk("sata", "sdb", file), "error: Operation not supported: disk bus 'sata' cannot be hotplugged."),
         (disk("scsi", "sda", file), "error: XML error: target 'sda' duplicated for disk sources"),
         (disk("virtio", "vda", "/nowhere"), "Cannot access storage file '/nowhere': No such file"),
-        ("<video/>".to_owned(), "Operation not supported: live attach of device 'video' is not supported"),
+        ("<video/>".to_owned(), "unsupported configuration: video type 'cirrus' is only valid as primary video device"),
+        ("<hub type='usb'/>".to_owned(), "Operation not supported: live attach of device 'hub' is not supported"),
         ("<foo/>".to_owned(), "unsupported configuration: unknown device type 'foo'"),
         (
             "<redirdev bus='usb' type='tcp'><source mode='connect' host='127.0.0.1' service='1'/></redirdev>".to_owned(),
@@ -179,8 +180,8 @@ fn a_stored_definition_gets_and_loses_devices() {
         "error: device not found: no device found at address '(<null>)' matching MAC address \
          '52:54:00:00:00:09' and alias '(<null>)'",
     ]);
-    device(&daemon, "attach-device", "stored", "<video/>", "--config").fails_with(&[
-        "error: Operation not supported: persistent attach of device 'video' is not supported",
+    device(&daemon, "attach-device", "stored", "<hub type='usb'/>", "--config").fails_with(&[
+        "error: Operation not supported: persistent attach of device 'hub' is not supported",
     ]);
     domains::discard(&daemon, "stored");
 }
@@ -362,6 +363,112 @@ fn an_images_sizes_are_its_files_also_while_it_is_written() {
         assert!(said.contains(&line), "no {line:?} in\n{said}");
     }
     domains::discard(&daemon, "sizes");
+}
+
+/// What is wrong with a device in itself is told before whether there is a place for it, or it is
+/// there already; what it refers to that is not there comes next.
+#[test]
+fn what_is_wrong_with_a_device_comes_before_its_place() {
+    let daemon = Daemon::start();
+    empty_guest(&daemon, "faulty");
+    let file = image(&daemon, "f.img");
+    let disk = |rest: &str| {
+        format!("<disk type='file' device='disk'><source file='{}'/>{rest}</disk>", file.display())
+    };
+    let before = (live(&daemon, "faulty"), stored(&daemon, "faulty"));
+    // No root port is free then: a device without a fault has no place.
+    let full = "<interface type='user'><model type='virtio'/></interface>";
+    let is_full = || device(&daemon, "attach-device", "faulty", full, "--live").status != 0;
+    while !is_full() {}
+    let place = "error: internal error: No more available PCI slots";
+    device(&daemon, "attach-device", "faulty", full, "--live").fails_with(&[place]);
+    for (xml, how, expected) in [
+        (disk("<target dev='vdw' bus='virtio'/><wwn>5000c50015ea71ad</wwn>"), "--live", "unsupported configuration: Only ide and scsi disk support wwn"),
+        (disk("<driver name='qemu' iothread='3'/><target dev='vdw' bus='virtio'/>"), "--live", "unsupported configuration: Disk iothread '3' not defined in iothreadid"),
+        ("<vsock model='virtio'><cid auto='no' address='2'/></vsock>".into(), "--live", "unsupported configuration: guest CIDs must be >= 3"),
+        ("<shmem name='s'><model type='ivshmem-plain'/><size unit='M'>3</size></shmem>".into(), "--live", "XML error: shmem size must be a power of 2 and at least 1 MiB (1024 KiB)"),
+        ("<disk type='volume'><source pool='nopool' volume='v'/><target dev='vdw'/></disk>".into(), "--live", "Storage pool not found: no storage pool with matching name 'nopool'"),
+        ("<rng model='virtio'><backend model='builtin'/><address type='pci' bus='1' slot='0' function='1'/></rng>".into(), "--live", "internal error: Only PCI device addresses with function=0 are supported"),
+        ("<rng model='virtio'><backend model='builtin'/><address type='pci' bus='0' slot='9'/></rng>".into(), "--live", "XML error: The device at PCI address 0000:00:09.0 requires hotplug capability, but the PCI controller with index='0' doesn't support hotplug"),
+        ("<rng model='virtio'><backend model='builtin'/><address type='pci' bus='70' slot='0'/></rng>".into(), "--live", "XML error: Invalid PCI address 0000:46:00.0. Only PCI buses up to "),
+        ("<channel type='pty'><target type='virtio' name='b'/><address type='virtio-serial' controller='5' bus='0' port='1'/></channel>".into(), "--live", "XML error: virtio serial controller 5 is missing"),
+        ("<console type='pty'/>".into(), "--live", "unsupported configuration: unsupported console target type serial"),
+        ("<console type='pty'/>".into(), "--config", "Operation not supported: attaching serial console is not supported"),
+        ("<watchdog model='itco' action='reset'/>".into(), "--config", "Requested operation is not valid: device is already in the domain configuration"),
+        ("<memory model='dimm'><target><size unit='GiB'>4</size><node>0</node></target></memory>".into(), "--config", "unsupported configuration: Attaching memory device with size '4194304' would exceed domain's maxMemory config size '524288'"),
+        ("<memory model='dimm'><source><nodemask>77</nodemask></source><target><size unit='MiB'>128</size><node>0</node></target></memory>".into(), "--live", "unsupported configuration: NUMA node 77 is unavailable"),
+        ("<input type='evdev'><source dev='/nowhere/event'/></input>".into(), "--live", "Path '/nowhere/event' is not accessible: No such file or directory"),
+        ("<serial type='file'><source path='/nowhere/x'/><target type='usb-serial'/></serial>".into(), "--live", "Unable to open file: /nowhere/x: No such file or directory"),
+    ] {
+        device(&daemon, "attach-device", "faulty", &xml, how)
+            .fails_with(&[&format!("error: {expected}")]);
+    }
+    assert_eq!(stored(&daemon, "faulty"), before.1);
+    let dimm =
+        "<memory model='dimm'><target><size unit='MiB'>128</size><node>0</node></target></memory>";
+    for (verb, how, expected) in [
+        ("update-device", "--config", "error: invalid argument: memory not found"),
+        ("update-device", "--live", "error: unsupported configuration: memory '(null)' not found"),
+        ("attach-device", "--live", "Device attached successfully"),
+        ("attach-device", "--live", "Device attached successfully"),
+        (
+            "attach-device",
+            "--live",
+            "error: unsupported configuration: count of memory devices requiring memory slots '3' exceeds slots count '2'",
+        ),
+    ] {
+        let said = device(&daemon, verb, "faulty", dimm, how);
+        assert!(
+            format!("{}{}", said.stdout, said.stderr).contains(expected),
+            "{expected}: {said:?}"
+        );
+    }
+    domains::discard(&daemon, "faulty");
+}
+
+/// A device that a stored definition loses and every such guest has is there again.
+#[test]
+fn what_every_guest_has_comes_back() {
+    let daemon = Daemon::start();
+    empty_guest(&daemon, "back");
+    let mouse = "<input type='mouse' bus='ps2'/>";
+    let inputs = |xml: &str| xml.matches("<input ").count();
+    let before = inputs(&stored(&daemon, "back"));
+    device(&daemon, "detach-device", "back", mouse, "--config").ok();
+    let after = stored(&daemon, "back");
+    assert_eq!(inputs(&after), before, "{after}");
+    assert!(after.contains(mouse), "{after}");
+    domains::discard(&daemon, "back");
+}
+
+/// A medium that is refused leaves the drive as it is; one that is attached asks for nothing but
+/// itself.
+#[test]
+fn media_are_attached_and_refused() {
+    let daemon = Daemon::start();
+    empty_guest(&daemon, "media");
+    let file = image(&daemon, "medium.iso");
+    let drive = || -> String {
+        let xml = live(&daemon, "media");
+        let start = xml.find("<disk ").expect("a drive");
+        xml[start..start + xml[start..].find("</disk>").expect("its end")].to_owned()
+    };
+    daemon
+        .virsh(&format!("change-media media sda {} --insert --block", file.display()))
+        .fails_with(&["either a character or block device"]);
+    assert!(drive().starts_with("<disk type='file' device='cdrom'>"), "{}", drive());
+    let other_bus = format!(
+        "<disk type='file' device='cdrom'><driver name='qemu' cache='none'/>\
+         <source file='{}'/><target dev='sda'/></disk>",
+        file.display()
+    );
+    device(&daemon, "attach-device", "media", &other_bus, "--live").ok();
+    let now = drive();
+    assert!(now.contains("medium.iso") && now.contains("bus='sata'"), "{now}");
+    assert!(!now.contains("cache="), "{now}");
+    let said = device(&daemon, "update-device", "media", &other_bus, "--live");
+    said.fails_with(&["Operation not supported: cannot modify field 'bus' of the disk"]);
+    domains::discard(&daemon, "media");
 }
 
 /// Actions that cannot be together are refused for the guest that runs, too.

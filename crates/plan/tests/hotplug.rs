@@ -151,6 +151,7 @@ fn a_generator_comes_after_its_source() {
     check(
         "<rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>",
         &[
+            "require /dev/urandom (<rng>)",
             r#"object-add {"qom-type":"rng-random","id":"objrng0","filename":"/dev/urandom"}"#,
             r#"device_add {"driver":"virtio-rng-pci","rng":"objrng0","id":"rng0","bus":"pci.1","addr":"0x0"}"#,
         ],

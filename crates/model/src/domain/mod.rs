@@ -51,8 +51,8 @@ pub use inside::Inside;
 pub use text::{FormatFlags, ParseOptions, Parsed, QEMU_NS, format, parse, write_domain};
 pub(crate) use validate::MOST_FAULTS;
 pub use validate::{
-    validate, validate_core, validate_emulator, validate_firmware, validate_host, validate_machine,
-    validate_settings, validate_start, validate_support,
+    unavailable_nodes, validate, validate_core, validate_emulator, validate_firmware,
+    validate_host, validate_machine, validate_settings, validate_start, validate_support,
 };
 
 impl Domain {

@@ -3,7 +3,7 @@
 
 use super::build::{Build, Hot};
 use super::found::{FdGroup, Found};
-use super::launch::{accelerator, acpi_indexes, fault, short_name};
+use super::launch::{accelerator, acpi_indexes, fault, host_nodes, short_name};
 use super::noted::{Noted, Now};
 use super::{Inputs, chardev, disk, flags, live, net};
 use crate::hot_plan::{HotCommand, PlugPlan, UnplugPlan};
@@ -63,6 +63,11 @@ pub fn settle_device(
     let mut one = Domain { devices: Some(Devices::default()), ..Domain::default() };
     let only = device.append(one.devices_mut());
     disk::resolve_volumes(&mut one, inputs.found)?;
+    let nodes = host_nodes(inputs.host);
+    let unavailable = model::domain::unavailable_nodes(&one, &nodes);
+    if !nodes.is_empty() && !unavailable.is_empty() {
+        return Err(unavailable);
+    }
     let mut last = in_use.last_node;
     for disk in &mut one.devices_mut().disks {
         disk::add_data(disk, inputs.found);

@@ -110,7 +110,7 @@ pub(super) fn accelerator(domain: &Domain, inputs: &Inputs) -> Result<Accel, Vec
 }
 
 /// The numbers of the host's NUMA nodes; empty where they are not known.
-fn host_nodes(host: &HostFacts) -> CpuSet {
+pub(super) fn host_nodes(host: &HostFacts) -> CpuSet {
     let mut nodes = CpuSet::default();
     for cell in &host.cells {
         nodes.insert_range(cell.id, cell.id);

@@ -8,6 +8,7 @@ use crate::events::DomainEvent;
 use diag::VirError;
 use lifecycle::LifecycleEvent;
 use model::domain::Domain as Definition;
+use model::domain::devices::disk::Disk;
 use model::domain::devices::interface::{InterfaceMac, MacType};
 use model::domain::hotplug::update::{self, Updated};
 use model::domain::hotplug::{self, Device, support};
@@ -91,39 +92,69 @@ impl Engine {
         if let (true, Some(config)) = (affect.config, &snapshot.config) {
             let stored = self.definition_of(config)?;
             self.identify(&stored, &mut device)?;
-            support::stored(support::Verb::Attach, device.kind())?;
-            hotplug::refuse_duplicate(&stored, &device)?;
-            let (whole, _) = self
-                .in_context(&stored, |context| hotplug::prepare(&stored, device.clone(), context))?
-                .map_err(super::inputs::refused)?;
-            self.refuse_new_faults(&stored, &whole)?;
-            prepared.config = Some(whole);
+            let whole = self.with_device(&stored, &device);
+            prepared.config = Some(self.or_faulty(&stored, &device, whole)?);
         }
         if let (true, Some(live)) = (affect.live, &snapshot.live) {
             let definition = &live.definition;
             running(domain)?;
-            if is_medium(definition, &device) {
-                let updated = update::running(definition, &device)?;
-                prepared.live = Some(Live::Medium(Box::new(updated)));
-                return Ok(prepared);
-            }
-            self.identify(definition, &mut device)?;
-            if support::running(support::Verb::Attach, device.kind()).is_err() {
-                // What is wrong with it is told even of a kind that never comes.
-                let mut whole = definition.clone();
-                device.clone().append(whole.devices_mut());
-                self.refuse_new_faults(definition, &whole)?;
-            }
-            // The kind before its place, and what is wrong in itself before both.
-            support::can_plug(definition, &device)?;
-            let attached = self
-                .in_context(definition, |context| hotplug::attach(definition, device, context))?
-                .map_err(super::inputs::refused)?;
-            self.refuse_new_faults(definition, &attached.domain)?;
-            let coming = self.plan_attached(domain, attached)?;
-            prepared.live = Some(Live::Device(Box::new(coming)));
+            let comes = self.prepare_coming(domain, definition, device.clone());
+            prepared.live = Some(self.or_faulty(definition, &device, comes)?);
         }
         Ok(prepared)
+    }
+
+    /// A stored definition with a device more.
+    fn with_device(&self, stored: &Definition, device: &Device) -> Result<Definition, VirError> {
+        support::stored(support::Verb::Attach, device.kind())?;
+        hotplug::refuse_duplicate(stored, device)?;
+        support::fits_memory(stored, device)?;
+        support::fits_slots(stored, device, false)?;
+        let (whole, _) = self
+            .in_context(stored, |context| hotplug::prepare(stored, device.clone(), context))?
+            .map_err(super::inputs::refused)?;
+        self.refuse_new_faults(stored, &whole)?;
+        Ok(whole)
+    }
+
+    /// How a device, or a medium, comes to a running guest.
+    fn prepare_coming(
+        &self,
+        domain: &Domain,
+        definition: &Definition,
+        mut device: Device,
+    ) -> Result<Live, VirError> {
+        if let Some(drive) = drive_of(definition, &device) {
+            let updated = update::running(definition, &medium_for(drive, device))?;
+            return Ok(Live::Medium(Box::new(updated)));
+        }
+        self.identify(definition, &mut device)?;
+        // The kind before its place.
+        support::can_plug(definition, &device)?;
+        let attached = self
+            .in_context(definition, |context| hotplug::attach(definition, device, context))?
+            .map_err(super::inputs::refused)?;
+        self.refuse_new_faults(definition, &attached.domain)?;
+        Ok(Live::Device(Box::new(self.plan_attached(domain, attached)?)))
+    }
+
+    /// What was worked out; where that failed, what is wrong with the device in itself comes first,
+    /// and what it refers to that is not there when it is to come to a running guest.
+    fn or_faulty<T>(
+        &self,
+        definition: &Definition,
+        device: &Device,
+        done: Result<T, VirError>,
+    ) -> Result<T, VirError> {
+        done.or_else(|error| {
+            self.refuse_faulty(definition, device)?;
+            if definition.id.is_some() {
+                let mut alone = Definition::default();
+                device.clone().append(alone.devices_mut());
+                self.look_up(&alone)?;
+            }
+            Err(error)
+        })
     }
 
     /// Gives an interface the hardware address that it has in both definitions.
@@ -157,12 +188,27 @@ impl Engine {
     }
 }
 
-/// Whether what is attached is a medium for a drive that is there: clients of old change media so.
-fn is_medium(definition: &Definition, device: &Device) -> bool {
-    let Device::Disk(wanted) = device else { return false };
-    let disks = definition.devices.iter().flat_map(|devices| &devices.disks);
-    wanted.device.is_removable()
-        && disks
-            .into_iter()
-            .any(|there| there.target.dev == wanted.target.dev && there.device.is_removable())
+/// The drive that is there for what is attached: clients of old change media so.
+fn drive_of<'a>(definition: &'a Definition, device: &Device) -> Option<&'a Disk> {
+    let Device::Disk(wanted) = device else { return None };
+    let mut disks = definition.devices.iter().flat_map(|devices| &devices.disks);
+    disks.find(|there| {
+        there.target.dev == wanted.target.dev
+            && there.device.is_removable()
+            && wanted.device.is_removable()
+    })
+}
+
+/// The drive with the medium of what is attached: nothing else of the drive is asked for.
+fn medium_for(drive: &Disk, attached: Device) -> Device {
+    let Device::Disk(wanted) = attached else { return attached };
+    let mut changed = drive.clone();
+    let format = wanted.driver.and_then(|driver| driver.kind);
+    changed.driver.get_or_insert_default().kind = format;
+    changed.kind = wanted.kind;
+    changed.source = wanted.source;
+    changed.backing_store = wanted.backing_store;
+    changed.encryption = wanted.encryption;
+    changed.auth = wanted.auth;
+    Device::Disk(Box::new(changed))
 }

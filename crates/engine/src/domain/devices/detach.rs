@@ -6,9 +6,10 @@ use super::waiting::Answer;
 use crate::domain::affect::{self, Affect, running};
 use crate::domain::record::Domain;
 use crate::engine::Engine;
-use diag::{ErrorCode, ErrorDomain, VirError};
+use diag::{Diagnostic, ErrorCode, ErrorDomain, Severity, VirError};
 use host::monitor::MonitorError;
 use model::domain::Domain as Definition;
+use model::domain::defaults;
 use model::domain::hotplug::{self, Place, find, support};
 use plan::UnplugPlan;
 use std::sync::Arc;
@@ -121,6 +122,14 @@ impl Engine {
             let place = place_in(&stored, false)?;
             support::stored(support::Verb::Detach, place.kind)?;
             hotplug::take_out(&mut stored, place);
+            // What every such guest has comes back.
+            let written = stored.clone();
+            let faults =
+                self.in_context(&written, |context| defaults::apply(&mut stored, context))?;
+            let faulty = |fault: &Diagnostic| fault.severity == Severity::Error;
+            if faults.iter().any(faulty) {
+                stored = written;
+            }
             prepared.config = Some(stored);
         }
         if let (true, Some(live)) = (affect.live, &snapshot.live) {
@@ -214,7 +223,7 @@ fn refuse_kind(definition: &Definition, wanted: &hotplug::Device) -> Result<(), 
     match wanted {
         // These are told apart by the device that is there.
         Device::Disk(_) => support::running(support::Verb::Detach, wanted.kind()),
-        Device::Controller(_) | Device::Input(_) => support::can_unplug(definition, wanted),
+        Device::Controller(_) | Device::Hostdev(_) => support::can_unplug(definition, wanted),
         _ => support::running(support::Verb::Detach, wanted.kind()),
     }
 }

@@ -48,6 +48,24 @@ impl Engine {
         refuse_faults(Some(Definition::default()), &new, "").map(|_| ())
     }
 
+    /// Refuses a device for what is wrong with it in itself: told before whether it can come to a
+    /// domain, has a place there or is there already.
+    ///
+    /// # Errors
+    /// Its faults.
+    pub(super) fn refuse_faulty(
+        &self,
+        definition: &Definition,
+        device: &Device,
+    ) -> Result<(), VirError> {
+        let alone =
+            self.in_context(definition, |context| hotplug::by_itself(definition, device, context))?;
+        match alone {
+            Some((before, after)) => self.refuse_new_faults(&before, &after),
+            None => Ok(()),
+        }
+    }
+
     /// Looks up what the device at `place` alone refers to.
     ///
     /// # Errors

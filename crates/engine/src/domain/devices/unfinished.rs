@@ -114,6 +114,8 @@ impl Engine {
             Outcome::In => self.medium_is_in(domain, vm, exchange).await,
             Outcome::Out => self.medium_stays_out(domain, vm, exchange).await,
             Outcome::Neither => {
+                // The drive is as it was, but for what was in it.
+                exchange.after.clone_from(&exchange.before);
                 empty(&mut exchange.after, place);
                 let new = std::mem::take(&mut exchange.new);
                 exchange.old.close.extend(new.close);

@@ -62,11 +62,12 @@ impl Engine {
         affect: Affect,
     ) -> Result<Prepared, VirError> {
         let snapshot = domain.snapshot();
-        let device = self.read_device(xml, affect.live)?;
+        let mut device = self.read_device(xml, affect.live)?;
+        device.guess_bus();
         let mut prepared = Prepared { live: None, config: None };
         if let (true, Some(config)) = (affect.config, &snapshot.config) {
             let stored = self.definition_of(config)?;
-            self.refuse_faulty(&stored, &device)?;
+            self.refuse_faulty_update(&stored, &device)?;
             let place = update::stored(&stored, &device)?;
             let mut whole = stored.clone();
             let replacement = update::replacement(&stored, place, device.clone());
@@ -85,7 +86,7 @@ impl Engine {
         if let (true, Some(live)) = (affect.live, &snapshot.live) {
             running(domain)?;
             let definition = &live.definition;
-            self.refuse_faulty(definition, &device)?;
+            self.refuse_faulty_update(definition, &device)?;
             let updated = update::running(definition, &device)?;
             let mut whole = definition.clone();
             updated.place.put(whole.devices_mut(), updated.device.clone());
@@ -96,17 +97,17 @@ impl Engine {
     }
 
     /// What is wrong with a device by itself comes before whether it can change.
-    fn refuse_faulty(&self, definition: &Definition, device: &Device) -> Result<(), VirError> {
+    fn refuse_faulty_update(
+        &self,
+        definition: &Definition,
+        device: &Device,
+    ) -> Result<(), VirError> {
+        let Ok(place) = find::running(definition, device) else {
+            return self.refuse_faulty(definition, device);
+        };
         let mut whole = definition.clone();
-        match find::running(definition, device) {
-            Ok(place) => {
-                let replacement = update::replacement(definition, place, device.clone());
-                place.put(whole.devices_mut(), replacement);
-            }
-            Err(_) => {
-                device.clone().append(whole.devices_mut());
-            }
-        }
+        let replacement = update::replacement(definition, place, device.clone());
+        place.put(whole.devices_mut(), replacement);
         self.refuse_new_faults(definition, &whole)
     }
 

@@ -15,11 +15,14 @@ use std::path::Path;
 pub(in crate::domain) fn grant(engine: &Engine, grant: &Grant) -> Result<Option<FileId>, VirError> {
     let path = Path::new(&grant.path);
     if let Err(error) = std::fs::metadata(path) {
-        return Err(VirError::new(
-            ErrorCode::SYSTEM_ERROR,
-            format!("Cannot access storage file '{}': {}", grant.path, os_words(&error)),
-        )
-        .hint(format!("{} must exist before the guest can start", grant.why)));
+        let words = os_words(&error);
+        // libvirt's words for a missing image, and for what else a guest is lent.
+        let text = match grant.why.starts_with("<disk") {
+            true => format!("Cannot access storage file '{}': {words}", grant.path),
+            false => format!("Path '{}' is not accessible: {words}", grant.path),
+        };
+        return Err(VirError::new(ErrorCode::SYSTEM_ERROR, text)
+            .hint(format!("{} must exist before the guest can start", grant.why)));
     }
     let Some(owner) = grant.owner else { return reachable(engine, grant, false).map(|()| None) };
     // The folders above are looked at first, so that a refusal changes nothing.

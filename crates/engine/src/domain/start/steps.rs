@@ -271,7 +271,7 @@ fn write_file(
         // To be emptied, and not to be replaced: it may be /dev/null.
         return host::access::open(Path::new(path), guest, OpenMode::Empty)
             .map(|_| ())
-            .map_err(failed);
+            .map_err(|error| system(&format!("Unable to open file: {path}"), &error));
     }
     let bytes = match content {
         Content::Bytes(bytes) => bytes.clone(),
@@ -313,6 +313,10 @@ fn require_file(path: &str, role: &str) -> Result<(), VirError> {
         Err(error) if role.starts_with("<disk>") => {
             Err(system(&format!("Cannot access storage file '{path}'"), &error)
                 .hint(format!("the source of {role} must exist before the guest can start")))
+        }
+        Err(error) if role == "<rng>" => {
+            Err(system(&format!("Path '{path}' is not accessible"), &error)
+                .hint(format!("{role} asks for this source of random numbers")))
         }
         Err(error) => Err(system(&format!("cannot access {role} '{path}'"), &error)),
     }

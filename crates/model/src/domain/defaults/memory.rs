@@ -4,7 +4,7 @@ use super::{DefaultsContext, Machine};
 use crate::domain::Domain;
 use crate::domain::cpu::{Numa, NumaCell};
 use crate::domain::devices::memory::{MemoryDevice, MemoryModel};
-use crate::domain::memory::Memory;
+use crate::domain::memory::{Memory, MemoryAccess};
 use crate::domain::scalar::{CpuSet, Kib};
 
 /// A memory limit that is none, KiB.
@@ -28,6 +28,12 @@ pub(super) fn apply(d: &mut Domain, ctx: &mut DefaultsContext<'_>) {
             if m.model == MemoryModel::Nvdimm && m.uuid.is_none() {
                 m.uuid = Some(ctx.uuid());
             }
+        }
+    }
+    for m in d.devices.iter_mut().flat_map(|v| &mut v.memories) {
+        // What the guest writes is to reach the file.
+        if m.model == MemoryModel::VirtioPmem {
+            m.access.get_or_insert(MemoryAccess::Shared);
         }
     }
     sizes(d, ctx.abi_update);

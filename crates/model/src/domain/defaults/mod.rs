@@ -31,7 +31,8 @@ pub use disks::{complete_images, target_index};
 pub use emulator::{EmulatorDefaults, has_default_cpu};
 pub(crate) use implied::insert_controller;
 pub use machine::Machine;
-pub(crate) use pci_fit::pci_fit;
+pub(crate) use pci::is_open;
+pub(crate) use pci_fit::{no_hotplug, pci_fit};
 pub use usb::assign as assign_usb_ports;
 pub(crate) use usb::ports_of as usb_ports;
 

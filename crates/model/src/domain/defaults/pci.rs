@@ -512,7 +512,7 @@ pub(super) fn set(dev: &mut crate::domain::devices::Devices, x: Dev, mut a: PciA
 }
 
 /// Whether an address says "PCI" but not where.
-pub(super) fn is_open(a: &PciAddress) -> bool {
+pub(crate) fn is_open(a: &PciAddress) -> bool {
     a.domain.0 == 0 && a.bus.0 == 0 && a.slot.0 == 0
 }
 

@@ -5,13 +5,12 @@ use super::pci_bus::{Bus, connect::*};
 use super::pci_flags::{address_of, all, flags};
 use crate::domain::Domain;
 use crate::domain::address::{Address, PciAddress};
+use crate::domain::devices::Devices;
 use crate::domain::devices::controller::ControllerType;
+use diag::ErrorCode;
 
-/// What is wrong with the PCI addresses of a domain whose defaults are filled in, in libvirt's
-/// words.
-pub(crate) fn pci_fit(d: &Domain, m: &Machine) -> Vec<String> {
-    let mut out = Vec::new();
-    let Some(dev) = d.devices.as_ref().filter(|_| m.supports_pci()) else { return out };
+/// The buses of a domain's PCI controllers, by number.
+fn buses(dev: &Devices) -> Vec<Option<Bus>> {
     let mut buses: Vec<Option<Bus>> = Vec::new();
     for c in dev.controllers.iter().filter(|c| c.kind == ControllerType::Pci) {
         let i = c.index.unwrap_or(0) as usize;
@@ -22,6 +21,43 @@ pub(crate) fn pci_fit(d: &Domain, m: &Machine) -> Vec<String> {
             buses[i] = Bus::new(c.model.as_deref().unwrap_or_default(), false);
         }
     }
+    buses
+}
+
+/// Why nothing can come to a running guest at this PCI address, in libvirt's words.
+pub(crate) fn no_hotplug(dev: &Devices, a: &PciAddress) -> Option<(ErrorCode, String)> {
+    if a.function.0 != 0 {
+        let text = "Only PCI device addresses with function=0 are supported".to_owned();
+        return Some((ErrorCode::INTERNAL_ERROR, text));
+    }
+    let (name, buses) = (name(a), buses(dev));
+    let Some(bus) = buses.get(a.bus.0 as usize) else {
+        let last = buses.len().saturating_sub(1);
+        let text = format!("Invalid PCI address {name}. Only PCI buses up to {last} are available");
+        return Some((ErrorCode::XML_ERROR, text));
+    };
+    let fixed = bus.as_ref().is_some_and(|bus| bus.flags & HOTPLUG == 0);
+    let index = a.bus.0;
+    fixed.then(|| {
+        let text = format!(
+            "The device at PCI address {name} requires hotplug capability, but the PCI controller \
+             with index='{index}' doesn't support hotplug"
+        );
+        (ErrorCode::XML_ERROR, text)
+    })
+}
+
+/// A PCI address as messages tell it.
+fn name(a: &PciAddress) -> String {
+    format!("{:04x}:{:02x}:{:02x}.{:x}", a.domain.0, a.bus.0, a.slot.0, a.function.0)
+}
+
+/// What is wrong with the PCI addresses of a domain whose defaults are filled in, in libvirt's
+/// words.
+pub(crate) fn pci_fit(d: &Domain, m: &Machine) -> Vec<String> {
+    let mut out = Vec::new();
+    let Some(dev) = d.devices.as_ref().filter(|_| m.supports_pci()) else { return out };
+    let buses = buses(dev);
     if buses.iter().all(Option::is_none) {
         return out;
     }
@@ -30,10 +66,8 @@ pub(crate) fn pci_fit(d: &Domain, m: &Machine) -> Vec<String> {
         if f == 0 || in_range(a).is_none() {
             continue;
         }
-        let name =
-            format!("{:04x}:{:02x}:{:02x}.{:x}", a.domain.0, a.bus.0, a.slot.0, a.function.0);
         let Some(Some(bus)) = buses.get(a.bus.0 as usize) else { continue };
-        out.extend(unfit(bus, f, &name, a));
+        out.extend(unfit(bus, f, &name(a), a));
     }
     out
 }

@@ -1,6 +1,7 @@
 //! Putting a device into a domain: what it leaves open is filled in against what is there.
 
 use super::device::{Device, DeviceKind, Place};
+use super::support::{Verb, running};
 use crate::domain::address::Address;
 use crate::domain::alias::Alias;
 use crate::domain::assign_aliases;
@@ -79,7 +80,76 @@ pub fn prepare(
     let size = memory_size(&device);
     let place = complete(&mut whole, device, ctx)?;
     grow(&mut whole, domain, size);
+    let hubs = |domain: &Domain| domain.devices.as_ref().map_or(0, |devices| devices.hubs.len());
+    if hubs(&whole) > hubs(domain) && place.kind != DeviceKind::Hub {
+        return Err(one(ErrorCode::INTERNAL_ERROR, "No free USB ports"));
+    }
     Ok((whole, place))
+}
+
+/// A guest like this without the devices of the kind of `device` that it could lose, and the same
+/// with the device: what the second has of faults and the first has not is wrong with the device
+/// in itself. None where it finds no place.
+pub fn by_itself(
+    domain: &Domain,
+    device: &Device,
+    ctx: &mut DefaultsContext<'_>,
+) -> Option<(Domain, Domain)> {
+    let mut before = domain.clone();
+    let kind = device.kind();
+    match device {
+        // The others are what devices hang on.
+        Device::Controller(own) => before
+            .devices_mut()
+            .controllers
+            .retain(|there| there.kind != own.kind || there.index != own.index),
+        _ if running(Verb::Attach, kind).is_ok() => {
+            kind.keep_only(before.devices_mut(), usize::MAX);
+        }
+        _ => {}
+    }
+    // Whether there is room for it is not its own fault.
+    if let Some(most) = &mut before.max_memory {
+        most.size.0 = most.size.0.saturating_add(memory_size(device));
+    }
+    let (mut after, _) = prepare(&before, device.clone(), ctx).ok()?;
+    // What controllers came with it is not its own either.
+    let there: Vec<_> =
+        before.devices.iter().flat_map(|devices| &devices.controllers).cloned().collect();
+    if kind != DeviceKind::Controller {
+        after.devices_mut().controllers.retain(|new| {
+            let same = |c: &Controller| c.kind == new.kind && c.index == new.index;
+            new.kind == ControllerType::Pci || there.iter().any(same)
+        });
+    }
+    Some((before, after))
+}
+
+/// Refuses an address that no device can come to while the guest runs.
+fn refuse_address(domain: &Domain, device: &Device) -> Result<(), Vec<Diagnostic>> {
+    let nothing = Devices::default();
+    let devices = domain.devices.as_ref().unwrap_or(&nothing);
+    match device.address() {
+        Some(Address::Pci(address)) if !defaults::is_open(&address) => {
+            match defaults::no_hotplug(devices, &address) {
+                Some((code, text)) => Err(one(code, &text)),
+                None => Ok(()),
+            }
+        }
+        Some(Address::VirtioSerial(address)) => {
+            let controller = address.controller;
+            let mut there = devices.controllers.iter();
+            let is_it = |c: &Controller| {
+                c.kind == ControllerType::VirtioSerial && c.index == Some(controller)
+            };
+            if there.any(is_it) {
+                return Ok(());
+            }
+            let text = format!("virtio serial controller {controller} is missing");
+            Err(one(ErrorCode::XML_ERROR, &text))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Puts a device into a running guest's definition. Its buses are those there are; only a SCSI
@@ -92,6 +162,7 @@ pub fn attach(
     device: Device,
     ctx: &mut DefaultsContext<'_>,
 ) -> Result<Attached, Vec<Diagnostic>> {
+    refuse_address(domain, &device)?;
     let mut whole = domain.clone();
     let device = round_up(domain, device);
     let size = memory_size(&device);

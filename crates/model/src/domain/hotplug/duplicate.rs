@@ -3,6 +3,7 @@
 use super::device::Device;
 use super::error;
 use super::find;
+use super::support::is_serial_console;
 use crate::domain::Domain;
 use crate::domain::devices::controller::ControllerType;
 use diag::{ErrorCode, VirError};
@@ -13,6 +14,12 @@ use diag::{ErrorCode, VirError};
 /// libvirt's words for each kind.
 pub fn refuse_duplicate(domain: &Domain, device: &Device) -> Result<(), VirError> {
     let Some(devices) = domain.devices.as_ref() else { return Ok(()) };
+    if let Device::Console(console) = device
+        && is_serial_console(console)
+    {
+        let text = "attaching serial console is not supported";
+        return Err(error(ErrorCode::OPERATION_UNSUPPORTED, text));
+    }
     let text = match device {
         Device::Disk(disk) => devices
             .disks
@@ -44,13 +51,13 @@ pub fn refuse_duplicate(domain: &Domain, device: &Device) -> Result<(), VirError
                 let space = lease.lockspace.clone();
                 format!("Lease {} in lockspace {} already exists", lease.key, find::text(&space))
             }),
-        Device::Hostdev(_) | Device::Shmem(_) => find::stored(domain, device)
+        Device::Hostdev(_) | Device::Shmem(_) | Device::Watchdog(_) => find::stored(domain, device)
             .is_ok()
             .then(|| "device is already in the domain configuration".to_owned()),
         Device::Serial(_) | Device::Parallel(_) | Device::Channel(_) => {
             find::same_chardev_target(devices, device).then(|| "chardev already exists".to_owned())
         }
-        Device::Watchdog(_) | Device::Rng(_) | Device::Input(_) => None,
+        Device::Rng(_) | Device::Input(_) => None,
         Device::Vsock(_) => {
             (!devices.vsocks.is_empty()).then(|| "domain already has a vsock device".to_owned())
         }

@@ -2,6 +2,7 @@
 
 use super::device::{Device, DeviceKind, Place};
 use super::error;
+use super::support::is_serial_console;
 use crate::domain::Domain;
 use crate::domain::address::Address;
 use crate::domain::alias::Alias;
@@ -48,7 +49,7 @@ pub fn running(domain: &Domain, wanted: &Device) -> Result<Place, VirError> {
 pub fn stored(domain: &Domain, wanted: &Device) -> Result<Place, VirError> {
     // It is the first serial port once more.
     if let Device::Console(console) = wanted
-        && let None | Some(CharTargetType::Serial) = console.target.as_ref().and_then(|t| t.kind)
+        && is_serial_console(console)
     {
         let text = "detaching serial console is not supported";
         return Err(error(ErrorCode::OPERATION_INVALID, text));
@@ -284,11 +285,11 @@ fn none(wanted: &Device, side: Side) -> VirError {
             controller.kind.as_str(),
             controller.index.unwrap_or(0)
         )),
-        Device::Lease(lease) => missing(format!(
-            "Lease {} in lockspace {} does not exist",
-            lease.key,
-            text(&lease.lockspace)
-        )),
+        Device::Lease(lease) => {
+            let code = if live { ErrorCode::INVALID_ARG } else { ErrorCode::DEVICE_MISSING };
+            let (key, space) = (&lease.key, text(&lease.lockspace));
+            error(code, format!("Lease {key} in lockspace {space} does not exist"))
+        }
         Device::Filesystem(_) if live => missing("matching filesystem not found"),
         Device::Filesystem(_) => missing("no matching filesystem device was found"),
         Device::Serial(_) | Device::Parallel(_) | Device::Console(_) | Device::Channel(_) => {
@@ -302,7 +303,7 @@ fn none(wanted: &Device, side: Side) -> VirError {
         Device::Input(_) => missing("matching input device not found"),
         Device::Hostdev(hostdev) if live => missing(hostdev_text(hostdev)),
         Device::Redirdev(_) if live => invalid("no matching redirdev was not found"),
-        Device::Redirdev(_) => missing("no matching redirdev device was found"),
+        Device::Redirdev(_) => missing("no matching redirdev was not found"),
         Device::Watchdog(_) if live => invalid("no matching watchdog was found"),
         Device::Watchdog(_) => missing("no matching watchdog was found"),
         Device::Rng(rng) if live => missing(format!(

@@ -13,7 +13,7 @@ pub mod support;
 pub mod update;
 pub mod vcpus;
 
-pub use attach::{Attached, attach, prepare, take_out};
+pub use attach::{Attached, attach, by_itself, prepare, take_out};
 pub use device::{Device, DeviceKind, Place, ReadDevice, read};
 pub use duplicate::refuse_duplicate;
 

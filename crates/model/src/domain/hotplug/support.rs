@@ -3,10 +3,13 @@
 use super::device::{Device, DeviceKind, Place};
 use super::error;
 use crate::domain::Domain;
+use crate::domain::devices::chardev::{CharTargetType, Serial};
 use crate::domain::devices::controller::ControllerType;
 use crate::domain::devices::disk::{Disk, DiskBus, DiskDevice};
+use crate::domain::devices::hostdev::HostdevMode;
 use crate::domain::devices::input::{InputBus, InputType};
 use crate::domain::devices::interface::InterfaceType;
+use crate::domain::devices::memory::{MemoryDevice, MemoryModel};
 use crate::domain::devices::watchdog::WatchdogModel;
 use diag::{ErrorCode, VirError};
 
@@ -167,12 +170,11 @@ pub fn can_plug(domain: &Domain, device: &Device) -> Result<(), VirError> {
                 return Err(unsupported(text));
             }
         }
+        Device::Console(console) if is_serial_console(console) => {
+            let text = "unsupported console target type serial";
+            return Err(error(ErrorCode::CONFIG_UNSUPPORTED, text));
+        }
         Device::Watchdog(watchdog) => {
-            if is_board_watchdog(watchdog.model) {
-                let model = watchdog.model.as_str();
-                let text = format!("hotplug of watchdog model '{model}' is not supported");
-                return Err(unsupported(text));
-            }
             // The action is the guest's, not the device's.
             let there = domain.devices.iter().flat_map(|devices| &devices.watchdogs);
             if there.into_iter().any(|there| there.action != watchdog.action) {
@@ -180,24 +182,20 @@ pub fn can_plug(domain: &Domain, device: &Device) -> Result<(), VirError> {
                             binary";
                 return Err(error(ErrorCode::CONFIG_UNSUPPORTED, text));
             }
+            if is_board_watchdog(watchdog.model) {
+                let model = watchdog.model.as_str();
+                let text = format!("hotplug of watchdog model '{model}' is not supported");
+                return Err(unsupported(text));
+            }
         }
         Device::Interface(nic) if !can_plug_interface(nic.kind) => {
             let kind = nic.kind.as_str();
             let text = format!("hotplug of interface type of {kind} is not implemented yet");
             return Err(unsupported(text));
         }
-        Device::Memory(memory) => {
-            let now = domain.memory.as_ref().map_or(0, |memory| memory.size.0);
-            let size = memory.target.size.0;
-            if let Some(most) = domain.max_memory.as_ref().map(|most| most.size.0)
-                && now.saturating_add(size) > most
-            {
-                let text = format!(
-                    "Attaching memory device with size '{size}' would exceed domain's maxMemory \
-                     config size '{most}'"
-                );
-                return Err(error(ErrorCode::CONFIG_UNSUPPORTED, text));
-            }
+        Device::Memory(_) => {
+            fits_memory(domain, device)?;
+            fits_slots(domain, device, true)?;
         }
         Device::Vsock(_) if domain.devices.iter().any(|devices| !devices.vsocks.is_empty()) => {
             let text = "the domain already has a vsock device";
@@ -212,6 +210,51 @@ pub fn can_plug(domain: &Domain, device: &Device) -> Result<(), VirError> {
         _ => {}
     }
     Ok(())
+}
+
+/// Refuses memory beyond what a domain can have.
+///
+/// # Errors
+/// libvirt's words, with both sizes in KiB.
+pub fn fits_memory(domain: &Domain, device: &Device) -> Result<(), VirError> {
+    let Device::Memory(memory) = device else { return Ok(()) };
+    let now = domain.memory.as_ref().map_or(0, |memory| memory.size.0);
+    let size = memory.target.size.0;
+    match domain.max_memory.as_ref().map(|most| most.size.0) {
+        Some(most) if now.saturating_add(size) > most => {
+            let text = format!(
+                "Attaching memory device with size '{size}' would exceed domain's maxMemory config \
+                 size '{most}'"
+            );
+            Err(error(ErrorCode::CONFIG_UNSUPPORTED, text))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a module for which a domain has no slot left.
+///
+/// # Errors
+/// libvirt's words, which are others for a running guest.
+pub fn fits_slots(domain: &Domain, device: &Device, running: bool) -> Result<(), VirError> {
+    let needs =
+        |memory: &MemoryDevice| matches!(memory.model, MemoryModel::Dimm | MemoryModel::Nvdimm);
+    let there = domain.devices.iter().flat_map(|devices| &devices.memories);
+    let count = there.filter(|memory| needs(memory)).count() + 1;
+    let slots = domain.max_memory.as_ref().map_or(0, |most| most.slots.unwrap_or(0));
+    match device {
+        Device::Memory(memory) if needs(memory) && slots > 0 && count > slots as usize => {
+            let text = match running {
+                true => format!(
+                    "count of memory devices requiring memory slots '{count}' exceeds slots count \
+                     '{slots}'"
+                ),
+                false => "no free memory device slot available".to_owned(),
+            };
+            Err(error(ErrorCode::CONFIG_UNSUPPORTED, text))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Refuses a device that cannot leave a running guest.
@@ -263,6 +306,10 @@ pub fn can_unplug(domain: &Domain, device: &Device) -> Result<(), VirError> {
             }
             Ok(())
         }
+        Device::Hostdev(hostdev) if hostdev.mode == HostdevMode::Capabilities => {
+            let text = "hot unplug is not supported for hostdev mode 'capabilities'";
+            Err(error(ErrorCode::CONFIG_UNSUPPORTED, text))
+        }
         Device::Watchdog(watchdog) if is_board_watchdog(watchdog.model) => {
             let model = watchdog.model.as_str();
             let text = format!("hot unplug of watchdog of model {model} is not supported");
@@ -270,6 +317,14 @@ pub fn can_unplug(domain: &Domain, device: &Device) -> Result<(), VirError> {
         }
         _ => Ok(()),
     }
+}
+
+/// Whether a console is the first serial port once more.
+pub(super) fn is_serial_console(console: &Serial) -> bool {
+    matches!(
+        console.target.as_ref().and_then(|target| target.kind),
+        None | Some(CharTargetType::Serial)
+    )
 }
 
 /// Whether a watchdog is a part of the board.

@@ -11,7 +11,7 @@ use diag::{Diagnostic, ErrorCode, ErrorDomain, Severity};
 
 pub(crate) use qemu::duplicate_controllers;
 pub use qemu::emulator::{validate_emulator, validate_host, validate_machine, validate_settings};
-pub use qemu::start::validate_start;
+pub use qemu::start::{unavailable_nodes, validate_start};
 pub use qemu::support::validate_support;
 
 use super::Domain;

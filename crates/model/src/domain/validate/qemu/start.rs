@@ -18,7 +18,7 @@ use crate::domain::scalar::CpuSet;
 pub fn validate_start(d: &Domain, nodes: Option<&CpuSet>) -> Vec<Diagnostic> {
     let mut out = Faults::of_qemu();
     if let Some(nodes) = nodes {
-        numa(d, nodes, &mut out);
+        out.list.extend(unavailable_nodes(d, nodes));
     }
     if let Some(dev) = &d.devices {
         devices(dev, &Machine::of(d), &mut out);
@@ -27,15 +27,20 @@ pub fn validate_start(d: &Domain, nodes: Option<&CpuSet>) -> Vec<Diagnostic> {
     out.list
 }
 
-fn numa(d: &Domain, nodes: &CpuSet, out: &mut Faults) {
-    let Some(t) = &d.numa_tune else { return };
-    let memory = t.memory.iter().filter_map(|m| m.nodeset.as_ref());
-    let cells = t.nodes.iter().filter_map(|n| n.nodeset.as_ref());
-    for set in memory.chain(cells) {
+/// NUMA nodes that memory is to come from and the host does not have.
+pub fn unavailable_nodes(d: &Domain, nodes: &CpuSet) -> Vec<Diagnostic> {
+    let mut out = Faults::of_qemu();
+    let tune = d.numa_tune.iter();
+    let memory = tune.clone().filter_map(|t| t.memory.as_ref()?.nodeset.as_ref());
+    let cells = tune.flat_map(|t| &t.nodes).filter_map(|n| n.nodeset.as_ref());
+    let modules = d.devices.iter().flat_map(|devices| &devices.memories);
+    let modules = modules.filter_map(|m| m.source.as_ref()?.nodemask.as_ref());
+    for set in memory.chain(cells).chain(modules) {
         if let Some(n) = set.iter().find(|n| !nodes.contains(*n)) {
             out.unsupported("start.numa-node", format!("NUMA node {n} is unavailable"));
         }
     }
+    out.list
 }
 
 fn devices(dev: &Devices, m: &Machine, out: &mut Faults) {
