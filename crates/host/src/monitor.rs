@@ -352,6 +352,14 @@ struct Task {
     renewal: Renewal,
 }
 
+/// However it ends, nobody waits for it any more.
+impl Drop for Task {
+    fn drop(&mut self) {
+        let waiting = self.line.lock().break_off();
+        drop(waiting);
+    }
+}
+
 impl Task {
     async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Order>) {
         let error = loop {
@@ -365,7 +373,8 @@ impl Task {
         if let Some(greeted) = self.greeted.take() {
             let _ = greeted.send(Err(error.clone()));
         }
-        for waiting in self.line.lock().break_off() {
+        let waiting = self.line.lock().break_off();
+        for waiting in waiting {
             let _ = waiting.answer.send(Err(error.clone()));
         }
         let _ = self.events.send(MonitorEvent::Closed(error)).await;

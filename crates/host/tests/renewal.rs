@@ -129,3 +129,41 @@ async fn commands_do_not_wait_for_ever_for_another_connection() {
     drop(over);
     playing.join().expect("as it should");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commands_keep_their_order_when_nobody_reads_for_a_while() {
+    const COMMANDS: u64 = 6000;
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("monitor");
+    let listener = UnixListener::bind(&path).expect("a socket");
+    let playing = std::thread::spawn(move || {
+        let mut peer = Peer::accept(&listener);
+        for number in 0..COMMANDS {
+            // Its socket is full, and is empty, now and then.
+            if number % 1000 == 0 {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            let (name, id) = peer.hear().expect("the next one");
+            assert_eq!(name, format!("command-{number}"));
+            peer.answer(serde_json::json!(number), &id);
+        }
+        peer
+    });
+    let connected = Monitor::connect(&path, deadline()).await.expect("connected");
+    let monitor = connected.monitor.clone();
+    let command = |number| {
+        let text = "x".repeat(if number % 3 == 0 { 300 } else { 1 });
+        qmp::Command::new(format!("command-{number}")).arg("text", text)
+    };
+    let mut replies = Vec::new();
+    for number in 0..COMMANDS {
+        replies.push(monitor.submit(command(number), Vec::new()));
+        if number % 100 == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    for (number, reply) in (0..COMMANDS).zip(replies) {
+        assert_eq!(reply.wait().await.expect("an answer"), serde_json::json!(number));
+    }
+    drop(playing.join().expect("in order"));
+}

@@ -107,6 +107,8 @@ impl Shared {
         let mut line = self.lock();
         // Orders are given under the lock, so that none overtakes another.
         let Some(stream) = line.open.clone().filter(|_| line.outgoing.is_empty()) else {
+            // What comes next must not be quicker than this one.
+            line.open = None;
             let _ = task.send(Order::Send(request));
             return;
         };
