@@ -94,6 +94,9 @@ struct ProgramQuery {
     ids: u64,
     count: u32,
     unused: u32,
+    /// What later kernels have here; some write to `revision`, its last part, whatever size they
+    /// are given.
+    later: [u64; 4],
 }
 
 /// The beginning of `bpf_prog_info`.
@@ -170,6 +173,7 @@ pub fn device_programs(group: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
         ids: address(ids.as_mut_ptr()),
         count: u32::try_from(IDS_MAX).unwrap_or(0),
         unused: 0,
+        later: [0; 4],
     };
     // SAFETY: `ids` has room for as many numbers as `count` says, and lives through the call.
     unsafe { bpf(PROGRAM_QUERY, &mut query) }?;

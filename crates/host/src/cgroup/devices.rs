@@ -135,7 +135,13 @@ pub type Devices = BTreeMap<Device, DeviceAccess>;
 /// Whether programs can guard the devices of groups of version 2 below this mount, and this process
 /// may put them there.
 pub(super) fn has_programs(mount: &Path) -> bool {
+    // There is no such program: without the right to look for one the kernel says so first.
+    let may_look = || {
+        let sought = host_sys::tables_of_program(u32::MAX);
+        !sought.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+    };
     File::open(mount).is_ok_and(|group| host_sys::device_programs(group.as_fd()).is_ok())
+        && may_look()
 }
 
 impl MachineGroup {
