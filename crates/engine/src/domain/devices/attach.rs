@@ -135,6 +135,7 @@ impl Engine {
             .in_context(definition, |context| hotplug::attach(definition, device, context))?
             .map_err(super::inputs::refused)?;
         self.refuse_new_faults(definition, &attached.domain)?;
+        running(domain)?.device_guard.look_ahead(self, definition, &attached.domain);
         Ok(Live::Device(Box::new(self.plan_attached(domain, attached)?)))
     }
 

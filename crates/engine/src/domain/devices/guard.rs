@@ -16,7 +16,7 @@ use diag::VirError;
 use host::cgroup::{CgroupError, Device, DeviceAccess, Devices, MachineGroup};
 use host::own_dev;
 use model::domain::Domain as Definition;
-use plan::DeviceUse;
+use plan::{Access, DeviceUse};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -37,6 +37,8 @@ struct Known {
     nodes: BTreeMap<String, Option<Device>>,
     /// Those of them that are in its own `/dev`, if it has one.
     shown: BTreeSet<String>,
+    /// Those of them that count as files because nobody looked at them, and that were only read.
+    unseen: BTreeSet<String>,
     /// What is on the list by the guest's definition; `None`: nobody has looked yet.
     listed: Option<Devices>,
     /// A change of a device is under way.
@@ -46,7 +48,20 @@ struct Known {
 /// What the list is to be cut down to.
 pub(in crate::domain) struct Wanted {
     uses: Vec<DeviceUse>,
-    group: MachineGroup,
+}
+
+fn change_has_hostdevs(change: &Change) -> bool {
+    let after = change.update.iter().flatten().map(|update| &update.after);
+    [&change.definition].into_iter().chain(after).any(|definition| {
+        definition.devices.as_ref().is_some_and(|devices| !devices.hostdevs.is_empty())
+    })
+}
+
+fn paths(uses: &[DeviceUse]) -> impl Iterator<Item = &str> {
+    uses.iter().filter_map(|each| match each {
+        DeviceUse::Path { path, .. } => Some(path.as_str()),
+        DeviceUse::Major(_) => None,
+    })
 }
 
 impl DeviceGuard {
@@ -79,31 +94,77 @@ impl DeviceGuard {
         definitions.extend(change.update.iter().flatten().map(|update| update.after.clone()));
         let (pid, known) = (self.pid, Arc::clone(&self.known));
         let before = domain.snapshot().live.clone();
+        let uses = {
+            let engine = Arc::clone(&engine);
+            move || -> Vec<DeviceUse> {
+                let writes =
+                    |disk: &str| jobs.iter().any(|job| job.disk == disk && job.kind.writes_below());
+                let uses = |definition| engine.device_uses(definition, writes);
+                definitions.iter().flat_map(uses).collect()
+            }
+        };
+        // Whether another thread is needed can be told where no device of the host is looked up.
+        let is_plain = |live: &Arc<crate::domain::record::Live>| {
+            live.definition.devices.as_ref().is_none_or(|devices| devices.hostdevs.is_empty())
+        };
+        let plain = before.as_ref().is_some_and(is_plain) && !change_has_hostdevs(change);
+        if plain {
+            let uses = uses();
+            if self.known().allows(&uses) {
+                return Ok(over.then_some(Wanted { uses }));
+            }
+        }
         crate::blocking(move || {
             let Some(group) = cgroups.machine_of(pid) else { return Ok(None) };
             let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
             if let (None, Some(before)) = (&known.listed, before) {
                 known.begin(&engine.device_uses(&before.definition, |_| false));
             }
-            let uses = |definition: &Definition| {
-                engine.device_uses(definition, |disk| {
-                    jobs.iter().any(|job| job.disk == disk && job.kind.writes_below())
-                })
-            };
-            let uses: Vec<DeviceUse> = definitions.iter().flat_map(uses).collect();
+            let uses = uses();
             let devices = known.devices(&uses);
             known.allow(&group, devices).map_err(|error| limits::fault(&error))?;
             known.show(&engine, pid, &uses)?;
-            Ok(over.then_some(Wanted { uses, group }))
+            Ok(over.then_some(Wanted { uses }))
         })
         .await
+    }
+
+    /// A change that was to begin does not.
+    pub fn did_not_begin(&self, update: bool) {
+        if update {
+            self.known().changing = false;
+        }
+    }
+
+    /// Looks at the paths that a definition brings, so that nobody waits for that once the change
+    /// begins. May block.
+    pub fn look_ahead(&self, engine: &Engine, before: &Definition, after: &Definition) {
+        if engine.cgroups.is_none() {
+            return;
+        }
+        let before = engine.device_uses(before, |_| false);
+        let after = engine.device_uses(after, |_| false);
+        // Not under the lock: it may take long.
+        let comes = |path: &&str| !paths(&before).any(|there| there == *path);
+        let found: Vec<_> =
+            paths(&after).filter(comes).map(|path| (path.to_owned(), device_at(path))).collect();
+        let mut known = self.known();
+        if known.listed.is_none() {
+            known.begin(&before);
+        }
+        known.nodes.extend(found);
     }
 
     /// Takes off the list what is not wanted any more.
     pub async fn narrow(&self, wanted: Wanted) {
         let Some(engine) = self.engine.upgrade() else { return };
+        if self.known().is_so(&wanted.uses) {
+            return;
+        }
         let (pid, known) = (self.pid, Arc::clone(&self.known));
+        let Some(cgroups) = engine.cgroups.clone() else { return };
         let _ = crate::blocking(move || {
+            let Some(group) = cgroups.machine_of(pid) else { return Ok(()) };
             let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
             let devices = known.devices(&wanted.uses);
             let of_all = engine.devices_of_all();
@@ -113,12 +174,17 @@ impl DeviceGuard {
                 if keep.with(there) == keep {
                     continue;
                 }
-                if let Err(error) = wanted.group.restrict_device(device, keep) {
+                if let Err(error) = group.restrict_device(device, keep) {
                     tracing::warn!(pid, ?device, %error, "stays on the guest's device list");
                 }
             }
             known.listed = Some(devices);
-            for path in known.forget(&wanted.uses) {
+            for (path, device) in known.forget(&wanted.uses) {
+                // Another path may lead to it, and what every guest has stays.
+                let stays = [known.listed.as_ref(), Some(&of_all)];
+                if stays.into_iter().flatten().any(|list| list.contains_key(&device)) {
+                    continue;
+                }
                 if let Err(error) = own_dev::remove_node(pid, Path::new(&path)) {
                     tracing::warn!(pid, path, %error, "stays in the guest's own /dev");
                 }
@@ -138,10 +204,13 @@ impl Known {
     /// their nodes in one place.
     fn begin(&mut self, uses: &[DeviceUse]) {
         for each in uses {
-            if let DeviceUse::Path { path, .. } = each
+            if let DeviceUse::Path { path, access } = each
                 && !path.starts_with("/dev/")
             {
                 self.nodes.insert(path.clone(), None);
+                if *access == Access::Read {
+                    self.unseen.insert(path.clone());
+                }
             }
         }
         let devices = self.devices(uses);
@@ -149,10 +218,49 @@ impl Known {
         self.listed = Some(devices);
     }
 
+    /// Whether all these paths are known.
+    fn knows(&self, uses: &[DeviceUse]) -> bool {
+        self.listed.is_some()
+            && uses.iter().all(|each| match each {
+                DeviceUse::Path { path, access } => {
+                    let anew = *access == Access::ReadWrite && self.unseen.contains(path);
+                    self.nodes.contains_key(path) && !anew
+                }
+                DeviceUse::Major(_) => true,
+            })
+    }
+
+    /// Whether the list is as these uses want it, and nothing else is known.
+    fn is_so(&mut self, uses: &[DeviceUse]) -> bool {
+        self.knows(uses)
+            && self.nodes.keys().all(|path| paths(uses).any(|used| used == path))
+            && Some(self.devices(uses)) == self.listed
+    }
+
+    /// Whether the list allows all that these uses want, and each has its node.
+    fn allows(&mut self, uses: &[DeviceUse]) -> bool {
+        let shown = |path: &str| {
+            self.shown.contains(path) || self.nodes.get(path).copied().flatten().is_none()
+        };
+        if !self.knows(uses) || !paths(uses).all(shown) {
+            return false;
+        }
+        let devices = self.devices(uses);
+        let listed = self.listed.get_or_insert_default();
+        devices.into_iter().all(|(device, access)| {
+            listed.get(&device).is_some_and(|there| there.with(access) == *there)
+        })
+    }
+
     /// The devices that these uses come to. May block on paths that are new.
     fn devices(&mut self, uses: &[DeviceUse]) -> Devices {
         let mut devices = Devices::new();
         for each in uses {
+            if let DeviceUse::Path { path, access: Access::ReadWrite } = each
+                && self.unseen.remove(path)
+            {
+                self.nodes.remove(path);
+            }
             let node = |path: &str| match self.nodes.get(path) {
                 Some(node) => *node,
                 None => *self.nodes.entry(path.to_owned()).or_insert_with(|| device_at(path)),
@@ -201,13 +309,14 @@ impl Known {
     }
 
     /// What a path leads to is looked at anew when it comes again; the devices that went.
-    fn forget(&mut self, uses: &[DeviceUse]) -> Vec<String> {
+    fn forget(&mut self, uses: &[DeviceUse]) -> Vec<(String, Device)> {
         let used = |name: &String| {
             uses.iter().any(|each| matches!(each, DeviceUse::Path { path, .. } if path == name))
         };
         let gone = self.nodes.extract_if(.., |path, _| !used(path));
-        let gone: Vec<_> = gone.filter(|(_, node)| node.is_some()).map(|(path, _)| path).collect();
+        let gone: Vec<_> = gone.filter_map(|(path, node)| Some((path, node?))).collect();
         self.shown.retain(|path| used(path));
+        self.unseen.retain(|path| used(path));
         gone
     }
 }

@@ -79,7 +79,7 @@ pub struct Vm {
     /// The locks of its disks.
     pub(super) disk_locks: DiskLocks,
     /// The devices of the host that it may use.
-    device_guard: DeviceGuard,
+    pub(in crate::domain) device_guard: DeviceGuard,
     /// The line to its agent.
     pub(super) agent: AgentLink,
     /// What makes support harder.
@@ -398,8 +398,12 @@ impl Vm {
     /// The guest has ended, or it cannot be written down: a daemon that takes the guest over would
     /// not know of it, so nothing may be done then.
     pub(super) async fn begin_change(&self, change: Change) -> Result<(), VirError> {
+        let begins_update = matches!(change.update, Some(Some(_)));
         let wanted = match self.device_guard.widen(&change, self.block_jobs()).await {
-            Err(error) if change.begins() => return Err(error),
+            Err(error) if change.begins() => {
+                self.device_guard.did_not_begin(begins_update);
+                return Err(error);
+            }
             // What is done is written down all the same.
             Err(error) => {
                 tracing::warn!(id = self.id, error = %error.message(), "its device list stays");
@@ -412,6 +416,9 @@ impl Vm {
         let (true, Ok(written)) = (sent, wait.await) else {
             return Err(super::affect::not_running());
         };
+        if written.is_err() {
+            self.device_guard.did_not_begin(begins_update);
+        }
         if let (Ok(()), Some(wanted)) = (&written, wanted) {
             self.device_guard.narrow(wanted).await;
         }
