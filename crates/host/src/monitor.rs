@@ -17,7 +17,7 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use qmp::{Command, Event, Greeting, Output, ProtocolError, QmpError, Value};
+use qmp::{Command, Event, Greeting, Output, ProtocolError, QmpError, Session, Value};
 use serde::de::DeserializeOwned;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
@@ -170,10 +170,27 @@ impl Monitor {
     /// # Errors
     /// [`MonitorError::Connect`] at the deadline, and whatever goes wrong afterwards.
     pub async fn connect(path: &Path, deadline: Instant) -> Result<Connected, MonitorError> {
+        Self::connect_with(path, deadline, Session::new()).await
+    }
+
+    /// As [`Monitor::connect`], to the monitor of a QEMU that had another client before: what it was
+    /// told then it may answer now.
+    ///
+    /// # Errors
+    /// As [`Monitor::connect`].
+    pub async fn connect_anew(path: &Path, deadline: Instant) -> Result<Connected, MonitorError> {
+        Self::connect_with(path, deadline, Session::new().continued()).await
+    }
+
+    async fn connect_with(
+        path: &Path,
+        deadline: Instant,
+        session: Session,
+    ) -> Result<Connected, MonitorError> {
         let mut pause = Duration::from_millis(1);
         loop {
             let error = match UnixStream::connect(path).await {
-                Ok(stream) => return Self::start(stream, deadline).await,
+                Ok(stream) => return Self::start(stream, deadline, session).await,
                 Err(error) => error,
             };
             let early =
@@ -199,16 +216,21 @@ impl Monitor {
         deadline: Instant,
     ) -> Result<Connected, MonitorError> {
         stream.set_nonblocking(true).map_err(io_error)?;
-        Self::start(UnixStream::from_std(stream).map_err(io_error)?, deadline).await
+        let stream = UnixStream::from_std(stream).map_err(io_error)?;
+        Self::start(stream, deadline, Session::new()).await
     }
 
-    async fn start(stream: UnixStream, deadline: Instant) -> Result<Connected, MonitorError> {
+    async fn start(
+        stream: UnixStream,
+        deadline: Instant,
+        session: Session,
+    ) -> Result<Connected, MonitorError> {
         let start = Instant::now();
         let (orders, inbox) = mpsc::unbounded_channel();
         let (event_sender, events) = mpsc::channel(EVENTS_MAX);
         let (greeted, greeting) = oneshot::channel();
         let path = Arc::default();
-        let line = Shared::new();
+        let line = Shared::new(session);
         let task = Task {
             path: Arc::clone(&path),
             renewal: Renewal::default(),

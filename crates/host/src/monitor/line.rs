@@ -87,10 +87,10 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Shared {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(session: Session) -> Self {
         Self(Arc::new(Mutex::new(Line {
             open: None,
-            session: Session::new(),
+            session,
             answers: HashMap::new(),
             outgoing: VecDeque::new(),
             looks_at: None,

@@ -365,7 +365,8 @@ async fn dismiss_pulls(status: &StatusFile, monitor: &Monitor) {
 }
 
 async fn connect(monitor: &str) -> Result<(Connected, String), MonitorError> {
-    let connected = Monitor::connect(Path::new(monitor), Instant::now() + MONITOR_DEADLINE).await?;
+    let deadline = Instant::now() + MONITOR_DEADLINE;
+    let connected = Monitor::connect_anew(Path::new(monitor), deadline).await?;
     connected.monitor.execute(qmp::cmd::qmp_capabilities(false)).await?;
     let status = connected.monitor.execute(qmp::cmd::query_status()).await?;
     Ok((connected, status.status))
