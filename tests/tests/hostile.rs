@@ -245,7 +245,7 @@ fn what_a_serial_port_writes_into_is_emptied_and_not_replaced() {
     // A named pipe that nobody reads is not waited for.
     std::fs::remove_file(&target).expect("our own");
     rustix::fs::mkfifoat(CWD, &target, Mode::RUSR | Mode::WUSR).expect("a pipe");
-    daemon.virsh("start port").fails_with(&["cannot write", "No such device or address"]);
+    daemon.virsh("start port").fails_with(&["Unable to open file", "No such device or address"]);
     daemon.assert_well();
 }
 
