@@ -194,8 +194,13 @@ async fn watch(pid_file: String, inbox: mpsc::UnboundedSender<Message>) {
             let _ = process.exited().await;
             name
         }
-        // It ended while no daemon ran; another process may have its number.
-        None => Path::new(&pid_file).file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+        // It ended while no daemon ran, or before anybody looked; another process may have its
+        // number. Its file is called after it.
+        None => {
+            let stem = Path::new(&pid_file).file_stem().unwrap_or_default().to_string_lossy();
+            let program = ["passt", "swtpm", "slirp"].into_iter().find(|it| stem.ends_with(it));
+            program.map_or_else(|| stem.into_owned(), str::to_owned)
+        }
     };
     tokio::time::sleep(if serves_disks(&pid_file) { SOON } else { AFTER }).await;
     // Nobody listens when the guest has ended, too.
