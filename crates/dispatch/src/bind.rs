@@ -4,7 +4,7 @@ use diag::{ErrorCode, ErrorDomain, VirError};
 use engine::Turn;
 use protocol::info::ReadOnly;
 use protocol::{Procedure, ProcedureInfo};
-use rpc::server::{Call, Outcome};
+use rpc::server::{BoxFuture, Call, Outcome};
 use std::future::Future;
 use xdr::{Decode, Decoder, Encode, Encoder};
 
@@ -52,10 +52,7 @@ pub fn later<P: Procedure + 'static, F>(
 where
     F: Future<Output = Result<P::Ret, VirError>> + Send + 'static,
 {
-    match arguments::<P>(&request) {
-        Ok(args) => Outcome::later(outcome::<P>(answer(args))),
-        Err(error) => Outcome::Error(error),
-    }
+    in_time::<P, F>(&request, answer, Outcome::Later)
 }
 
 /// As [`later`] for a call that only has to ask QEMU: it is asked from the connection's thread.
@@ -66,19 +63,27 @@ pub fn prompt<P: Procedure + 'static, F>(
 where
     F: Future<Output = Result<P::Ret, VirError>> + Send + 'static,
 {
-    match arguments::<P>(&request) {
-        Ok(args) => Outcome::prompt(outcome::<P>(answer(args))),
-        Err(error) => Outcome::Error(error),
-    }
+    in_time::<P, F>(&request, answer, Outcome::Prompt)
 }
 
-async fn outcome<P: Procedure + 'static>(
-    answer: impl Future<Output = Result<P::Ret, VirError>>,
-) -> Outcome {
-    match answer.await {
-        Ok(ret) => encode(&ret),
-        Err(error) => refused::<P>(error),
-    }
+fn in_time<P: Procedure + 'static, F>(
+    request: &Request<'_, '_>,
+    answer: impl FnOnce(P::Args) -> F,
+    how: fn(BoxFuture<Outcome>) -> Outcome,
+) -> Outcome
+where
+    F: Future<Output = Result<P::Ret, VirError>> + Send + 'static,
+{
+    let answer = match arguments::<P>(request) {
+        Ok(args) => answer(args),
+        Err(error) => return Outcome::Error(error),
+    };
+    how(Box::pin(async move {
+        match answer.await {
+            Ok(ret) => encode(&ret),
+            Err(error) => refused::<P>(error),
+        }
+    }))
 }
 
 /// Carries out a call that may keep its thread busy (large texts, files) on a thread for that.
