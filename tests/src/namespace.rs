@@ -32,6 +32,8 @@ pub fn inside_network(test: &str, body: impl FnOnce()) {
 #[track_caller]
 fn enter(test: &str, further: &[&str], body: impl FnOnce()) {
     if std::env::var_os(INSIDE).is_some_and(|name| name == test) {
+        // A failure of libvirtd's or QEMU's is told by their logs, which go with the namespace.
+        let _logs = Logs;
         return body();
     }
     if !crate::paths::is_root() {
@@ -60,4 +62,24 @@ fn enter(test: &str, further: &[&str], body: impl FnOnce()) {
         "{test} failed inside its namespace:\n{}",
         String::from_utf8_lossy(&output.stdout)
     );
+}
+
+/// Says the ends of all logs when a test has failed.
+struct Logs;
+
+impl Drop for Logs {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        for folder in ["/var/log/libvirt", "/var/log/libvirt/qemu"] {
+            for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+                let Ok(text) = std::fs::read(entry.path()) else { continue };
+                let text = String::from_utf8_lossy(&text);
+                let lines: Vec<&str> = text.lines().collect();
+                let from = lines.len().saturating_sub(60);
+                println!("--- {}\n{}", entry.path().display(), lines[from..].join("\n"));
+            }
+        }
+    }
 }

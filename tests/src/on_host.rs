@@ -2,7 +2,10 @@
 //! virsh against them.
 
 use std::ffi::OsStr;
+use std::fs::File;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use rustix::process::Signal;
 
@@ -16,11 +19,15 @@ pub const LIBVIRTD: &str = "/usr/sbin/libvirtd";
 pub struct Running(Child);
 
 impl Running {
-    /// Starts one, whose words are of no interest.
+    /// Starts one, whose words are only of interest when a test fails.
     pub fn start(program: impl AsRef<OsStr>, words: &[&str]) -> Running {
+        let log = Path::new("/var/log/libvirt/daemons.log");
+        std::fs::create_dir_all(log.parent().expect("a folder")).expect("root may");
+        let log = File::options().create(true).append(true).open(log).expect("root may");
         let mut command = Command::new(program);
-        let quiet = command.args(words).stdin(Stdio::null()).stdout(Stdio::null());
-        Running(quiet.stderr(Stdio::null()).spawn().expect("the daemon starts"))
+        command.args(words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        command.env("LIBVIRT_LOG_OUTPUTS", "2:file:/var/log/libvirt/libvirtd.log");
+        Running(command.spawn().expect("the daemon starts"))
     }
 
     /// Starts one that virsh talks to, and waits until it answers.
@@ -31,10 +38,14 @@ impl Running {
         running
     }
 
-    /// libvirt's.
+    /// libvirt's, once it is connected to the guests that run: a guest that is destroyed before that
+    /// it answers for with "domain is not running".
     #[track_caller]
     pub fn libvirtd() -> Running {
-        Running::serving(LIBVIRTD, &[])
+        let running = Running::serving(LIBVIRTD, &[]);
+        // Needs each guest's job, which connecting has.
+        virsh("domstats --list-running").ok();
+        running
     }
 
     /// Ours.
@@ -53,10 +64,15 @@ impl Running {
         self.0.try_wait().expect("our own child").is_none()
     }
 
-    /// Asks it to end, and waits until it has.
+    /// Asks it to end, and waits until it has. libvirtd now and then waits for half a minute for a
+    /// thread of its own: it gets three seconds.
     pub fn stop(mut self) {
         self.signal(Signal::TERM);
-        self.0.wait().expect("our own child");
+        let exe = std::fs::read_link(format!("/proc/{}/exe", self.0.id()));
+        let is_libvirtd = exe.is_ok_and(|exe| exe == Path::new(LIBVIRTD));
+        let limit = if is_libvirtd { Duration::from_secs(3) } else { wait::PATIENCE };
+        let ended = wait::until_some(limit, || self.0.try_wait().expect("our own child"));
+        assert!(ended.is_some() || is_libvirtd, "the daemon does not end");
     }
 }
 
@@ -64,6 +80,20 @@ impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
+    }
+}
+
+/// Removes the control groups of guests of this name that ended with their namespace: libvirtd would
+/// put its list of devices beside the one that such a group has, and both would count.
+pub fn forget_groups(guest: &str) {
+    let entries = |folder: &Path| std::fs::read_dir(folder).into_iter().flatten().flatten();
+    for hierarchy in entries(Path::new("/sys/fs/cgroup")) {
+        for group in entries(&hierarchy.path().join("machine")) {
+            if group.file_name().to_string_lossy().ends_with(&format!("-{guest}.libvirt-qemu")) {
+                entries(&group.path()).for_each(|part| drop(std::fs::remove_dir(part.path())));
+                let _ = std::fs::remove_dir(group.path());
+            }
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use host::cgroup::{Cgroups, Controller, Device, DeviceAccess, DeviceKind, Devices};
-use tests::on_host::{LIBVIRTD, Running, virsh};
+use tests::on_host::{LIBVIRTD, Running, forget_groups, virsh};
 use tests::{Daemon, domains, guests, namespace, paths, plugging, tool, wait};
 
 /// What every guest may use (the comments of libvirt's `qemu.conf`).
@@ -218,6 +218,7 @@ fn on_libvirts_paths(test: &str, body: impl FnOnce()) {
 
 /// Starts a guest with a block device on libvirt's paths; the pid of its QEMU.
 fn start(name: &str, block: &str) -> i32 {
+    forget_groups(name);
     let folder = Path::new("/var/lib/libvirt/images");
     let (image, serial) = (folder.join("boot.img"), folder.join("serial"));
     std::fs::write(&image, guests::boot_sector()).expect("an image");
