@@ -15,14 +15,65 @@ pub(super) fn is_power(arch: &str) -> bool {
     matches!(arch, "ppc64" | "ppc64le")
 }
 
+/// An architecture of Intel's family.
+pub(super) fn is_x86(arch: &str) -> bool {
+    matches!(arch, "x86_64" | "i686")
+}
+
 /// Where QEMU's object of the first virtual CPU is on x86.
 const FIRST_CPU: &str = "/machine/unattached/device[0]";
 
 /// Whether QEMU is asked which features the guest really got.
 pub(super) fn is_reported(domain: &Domain, arch: &str) -> bool {
     let custom = domain.cpu.as_ref().filter(|cpu| cpu.mode == Some(CpuMode::Custom));
-    matches!(arch, "x86_64" | "i686")
-        && custom.and_then(|cpu| cpu.model.as_ref()).is_some_and(|model| model.name.is_some())
+    let named = custom.and_then(|cpu| cpu.model.as_ref()).is_some_and(|model| model.name.is_some());
+    is_x86(arch) && (named || !indispensable(domain).is_empty())
+}
+
+/// A feature without which a guest that asks for it is not started, whatever its CPU is checked for.
+pub(super) struct Indispensable {
+    /// Leaf and register of CPUID that show it, and the bit.
+    leaf: u32,
+    register: &'static str,
+    bit: u32,
+    /// What libvirt calls it.
+    name: &'static str,
+}
+
+impl Indispensable {
+    /// Whether QEMU's answer to `feature-words` has it.
+    pub(super) fn is_in(&self, words: &serde_json::Value) -> bool {
+        let number = |word: &serde_json::Value, key: &str| word.get(key)?.as_u64();
+        words.as_array().into_iter().flatten().any(|word| {
+            number(word, "cpuid-input-eax") == Some(u64::from(self.leaf))
+                && word.get("cpuid-register").and_then(|name| name.as_str()) == Some(self.register)
+                && number(word, "features").is_some_and(|bits| bits >> self.bit & 1 == 1)
+        })
+    }
+
+    /// What a guest is told that does not get it.
+    pub(super) fn refusal(&self) -> String {
+        format!("host doesn't support {}", self.name)
+    }
+}
+
+/// What this guest asks for of such features.
+pub(super) fn indispensable(domain: &Domain) -> Vec<Indispensable> {
+    let mut found = Vec::new();
+    let spinlocks = domain.features.as_ref().and_then(|features| features.pvspinlock.as_ref());
+    if spinlocks.is_some_and(|feature| feature.state == Some(OnOff::On)) {
+        let name = "paravirtual spinlocks";
+        found.push(Indispensable { leaf: 0x4000_0001, register: "EAX", bit: 7, name });
+    }
+    let features = domain.cpu.iter().flat_map(|cpu| &cpu.features);
+    let mut wanted = features.filter(|feature| {
+        matches!(feature.policy, None | Some(CpuFeaturePolicy::Require | CpuFeaturePolicy::Force))
+    });
+    if wanted.any(|feature| feature.name == "invtsc") {
+        let name = "invariant TSC";
+        found.push(Indispensable { leaf: 0x8000_0007, register: "EDX", bit: 8, name });
+    }
+    found
 }
 
 /// The questions about the features of the first virtual CPU; `observe` reads the answers.

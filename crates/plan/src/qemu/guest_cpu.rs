@@ -1,6 +1,6 @@
 //! The CPU a guest really gets: what the domain asks for, on this host, with this emulator.
 
-use super::cpu::is_power;
+use super::cpu::{is_power, is_x86};
 use super::words::OnOff;
 use diag::{Diagnostic, ErrorCode, Severity};
 use model::capabilities::host::HostFacts;
@@ -44,6 +44,10 @@ pub fn resolve(
     accel: Accel,
 ) -> Result<(), Diagnostic> {
     decide(domain, caps, facts, accel)?;
+    if let Some(cpu) = domain.cpu.as_mut().filter(|_| is_x86(&caps.arch)) {
+        // Compared with the host's, but no emulator has heard of them.
+        cpu.features.retain(|feature| !NEVER_GUESTS.contains(&feature.name.as_str()));
+    }
     let own = caps.accel(accel).and_then(|own| own.host_model.as_ref());
     if let (Some(cpu), Some(own)) = (domain.cpu.as_mut(), own)
         && let Some(kept) = cpu.deprecated_features
@@ -120,7 +124,7 @@ fn decide(
     let known = |name: &str| {
         models.iter().find(|model| model.name == name).map(|model| model.blockers.as_slice())
     };
-    if matches!(arch.as_str(), "x86_64" | "i686") {
+    if is_x86(&arch) {
         // Elsewhere no model can stand for another one.
         if !models.is_empty() {
             cpu::translate(&arch, cpu, &known).map_err(|error| unanswered(&error))?;
@@ -168,7 +172,7 @@ fn usable_as_named(cpu: &Cpu, caps: Option<&AccelCaps>) -> bool {
 /// The features that keep the emulator from offering a model, where its word counts and not what our
 /// data say of the model.
 fn blockers<'a>(arch: &str, cpu: &Cpu, caps: Option<&'a AccelCaps>) -> Option<&'a [String]> {
-    if !matches!(arch, "x86_64" | "i686") {
+    if !is_x86(arch) {
         return None;
     }
     let name = cpu.model.as_ref()?.name.as_deref()?;
@@ -360,6 +364,25 @@ mod tests {
             cpu("Nehalem", &[("cmt", Disable), ("vmx-pml", Disable), ("pconfig", Require)]);
         nameable_features(&mut cpu, Some(&expanded));
         assert_eq!(words(&cpu), [("vmx-pml", Disable), ("pconfig", Require)]);
+    }
+
+    #[test]
+    fn what_no_guest_gets_is_asked_of_no_emulator() {
+        let text = include_str!("../../tests/data/qemu-10.0-x86_64.json");
+        let key = model::capabilities::qemu::CacheKey {
+            path: "/usr/bin/qemu-system-x86_64".into(),
+            ..Default::default()
+        };
+        let caps = QemuCaps::from_cache(text, &key).unwrap();
+        let facts = HostFacts { arch: "x86_64".into(), ..HostFacts::default() };
+        for policy in [CpuFeaturePolicy::Require, CpuFeaturePolicy::Disable] {
+            let mut domain = Domain {
+                cpu: Some(cpu("qemu64", &[("cmt", policy), ("aes", policy), ("osxsave", policy)])),
+                ..Domain::default()
+            };
+            resolve(&mut domain, &caps, &facts, Accel::Tcg).unwrap();
+            assert_eq!(words(&domain.cpu.unwrap()), [("aes", policy)]);
+        }
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! What QEMU and the executor reported, put into the live definition.
 
+use super::cpu::indispensable;
 use crate::launch_plan::LaunchPlan;
 use crate::step::ResultName;
-use diag::VirError;
+use diag::{ErrorCode, VirError};
 use model::domain::Domain;
 use model::domain::address::Address;
 use model::domain::cpu::CpuCheck;
@@ -46,12 +47,18 @@ pub struct Observed {
 /// Looks whether QEMU made the CPU that the definition insists on.
 ///
 /// # Errors
-/// libvirt's, when the guest's CPU differs from one with `check='full'`.
+/// libvirt's, when the guest's CPU differs from one with `check='full'`, or lacks what no check
+/// forgoes.
 pub fn verify(plan: &LaunchPlan, results: &Results) -> Result<(), VirError> {
     let json = |name: &str| match results.get(&ResultName::new(name)) {
         Some(ResultValue::Json(value)) => Some(value),
         _ => None,
     };
+    if let Some(words) = json("qmp.cpu-features")
+        && let Some(lacking) = indispensable(&plan.live).iter().find(|one| !one.is_in(words))
+    {
+        return Err(VirError::new(ErrorCode::CONFIG_UNSUPPORTED, lacking.refusal()));
+    }
     let full = plan.configured_cpu.as_ref().and_then(|cpu| cpu.check) == Some(CpuCheck::Full);
     match (&plan.live.cpu, json("qmp.cpu-features"), json("qmp.cpu-filtered")) {
         (Some(cpu), Some(enabled), Some(filtered)) if full => {

@@ -6,6 +6,7 @@ use crate::domain::devices::blockjobs::BlockJob;
 use crate::domain::record::{Domain, Live};
 use crate::domain::save::{SaveNote, forget_unfinished, go_on};
 use crate::domain::start::{foreign, teardown};
+use crate::domain::tuning::perf::Counters;
 use crate::domain::view::power_policy;
 use crate::domain::vm::look::{self, Look};
 use crate::domain::vm::{self, ActorParts};
@@ -260,6 +261,7 @@ impl Engine {
         }
         // Before its actor, so that a power-off which comes at once is understood.
         let fake_reboot = status.content().fake_reboot;
+        let counters = Counters::of_running(process.pid(), &status.content().definition);
         let vm = vm::spawn(ActorParts {
             engine: Arc::clone(self),
             domain: Arc::clone(&domain),
@@ -267,6 +269,7 @@ impl Engine {
             process,
             monitor: connected.monitor,
             events: connected.events,
+            counters,
             policy,
             status_file: status,
             fake_reboot,

@@ -9,6 +9,7 @@ use crate::domain::start::qemu_log;
 use crate::domain::start::results::Results;
 use crate::domain::start::steps;
 use crate::domain::start::teardown::{self, Made};
+use crate::domain::tuning::perf::Counters;
 use crate::engine::Engine;
 use crate::hooks::GuestHook;
 use crate::ports::is_free;
@@ -34,6 +35,8 @@ pub(in crate::domain) struct Launched {
     pub process: Process,
     pub connected: Connected,
     pub results: Results,
+    /// What the host's kernel counts of it.
+    pub counters: Counters,
 }
 
 /// A launch under way; holds what must be taken back if it ends early.
@@ -44,6 +47,7 @@ pub(in crate::domain) struct Launch {
     done: usize,
     results: Results,
     process: Option<Process>,
+    counters: Counters,
     /// Pid and start time of the exec helper, which is waited for when the launch ends early.
     helper: Option<(u32, u64)>,
     /// The writing down under way: it goes on when the launch is aborted.
@@ -100,6 +104,7 @@ impl Launch {
             done: 0,
             results: Results::default(),
             process: None,
+            counters: Counters::default(),
             helper: None,
             writing: None,
             log: None,
@@ -115,9 +120,12 @@ impl Launch {
         let result = self.attempt(notes, &mut abort).await;
         match result {
             Ok(connected) => match self.process.take() {
-                Some(process) => {
-                    Ok(Launched { process, connected, results: std::mem::take(&mut self.results) })
-                }
+                Some(process) => Ok(Launched {
+                    process,
+                    connected,
+                    results: std::mem::take(&mut self.results),
+                    counters: std::mem::take(&mut self.counters),
+                }),
                 None => Err(VirError::internal("a plan without an exec step").into()),
             },
             Err(error) => {
@@ -247,8 +255,9 @@ impl Launch {
             .map_err(|_| VirError::internal("the call ended unexpectedly; the log says more"))??;
         ready.map_err(|error| fault(self, error))?;
         let process = prepared.go().await.map_err(|error| fault(self, error))?;
-        self.process = Some(process);
+        let pid = self.process.insert(process).pid();
         self.done = exec_at + 1;
+        self.counters = Counters::of_start(pid, &self.plan.live)?;
         let connected = self.greet().await?;
         self.after_exec(exec_at + 1, &connected.monitor).await?;
         Ok(connected)
@@ -386,6 +395,9 @@ impl Launch {
     }
 
     /// QEMU's own words from its log, which say more than the broken connection.
+    ///
+    /// libvirtd says either this of a QEMU that ends in its start, or "process exited while connecting
+    /// to monitor", by which of its threads sees the end first; this one is the more frequent.
     async fn qemu_error(&self, error: &MonitorError) -> VirError {
         let said = match &self.log {
             Some((path, from)) => {

@@ -527,6 +527,7 @@ impl Engine {
             process: launched.process,
             monitor: launched.connected.monitor,
             events: launched.connected.events,
+            counters: launched.counters,
             policy,
             status_file,
             fake_reboot: false,

@@ -1,7 +1,6 @@
 //! Counters of the host's kernel for guests (`virsh perf`).
 
 use super::super::record::Domain;
-use super::Vm;
 use crate::domain::stored::store::os_words;
 use crate::engine::Engine;
 use crate::typed::{Kind, Params, Value, validate};
@@ -18,6 +17,27 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub(in crate::domain) struct Counters(Mutex<BTreeMap<String, File>>);
 
 impl Counters {
+    /// Those of a guest that starts.
+    ///
+    /// # Errors
+    /// This host cannot count one of its events.
+    pub fn of_start(pid: u32, definition: &Definition) -> Result<Self, VirError> {
+        let counters = Self::default();
+        counted(definition).try_for_each(|name| counters.start(pid, name))?;
+        Ok(counters)
+    }
+
+    /// Those of a guest that runs already. What the host cannot count is said in the log.
+    pub fn of_running(pid: u32, definition: &Definition) -> Self {
+        let counters = Self::default();
+        for name in counted(definition) {
+            if let Err(error) = counters.start(pid, name) {
+                tracing::warn!(error = %error.detail, "an event is not counted");
+            }
+        }
+        counters
+    }
+
     /// Starts a counter, unless it runs.
     fn start(&self, pid: u32, name: &str) -> Result<(), VirError> {
         let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -75,14 +95,10 @@ fn kernels(name: &str) -> Option<(u32, u64)> {
     }
 }
 
-/// Starts the counters of a guest's definition. What the host cannot count is said in the log.
-pub(in crate::domain) fn start_counters(vm: &Vm, definition: &Definition) {
+/// The events of a guest's definition that are to be counted, by name.
+fn counted(definition: &Definition) -> impl Iterator<Item = &str> {
     let events = definition.perf.iter().flat_map(|perf| &perf.events);
-    for event in events.filter(|event| bool::from(event.enabled)) {
-        if let Err(error) = vm.counters.start(vm.process.pid(), &event.name) {
-            tracing::warn!(error = %error.detail, "an event is not counted");
-        }
-    }
+    events.filter(|event| bool::from(event.enabled)).map(|event| event.name.as_str())
 }
 
 impl Engine {

@@ -66,6 +66,7 @@ pub(in crate::domain) struct ActorParts {
     pub process: Process,
     pub monitor: Monitor,
     pub events: Events,
+    pub counters: perf::Counters,
     pub policy: PowerPolicy,
     pub status_file: StatusFile,
     /// The next power-off stands for a reboot.
@@ -98,7 +99,7 @@ pub(in crate::domain) fn spawn(parts: ActorParts) -> Arc<Vm> {
         indexed: Mutex::default(),
         nodes_wanted: AtomicU8::new(NodesWanted::Unknown as u8),
         silent: AtomicBool::new(false),
-        counters: perf::Counters::default(),
+        counters: parts.counters,
         migration: watch::channel(String::new()).0,
         dump: watch::channel(None).0,
         last_node: AtomicU32::new(parts.status_file.last_node()),
@@ -110,9 +111,6 @@ pub(in crate::domain) fn spawn(parts: ActorParts) -> Arc<Vm> {
         helpers_ended: Mutex::default(),
         inbox,
     });
-    if let Some(live) = &parts.domain.snapshot().live {
-        perf::start_counters(&vm, &live.definition);
-    }
     parts.domain.set_vm(Some(Arc::clone(&vm)));
     let actor = Actor {
         engine: parts.engine,
