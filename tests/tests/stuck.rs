@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::Write;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -131,6 +132,34 @@ fn beside(daemon: &Daemon, line: &str) -> Child {
     command.args(["-c", &daemon.uri()]).args(line.split_whitespace());
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     command.spawn().expect("virsh runs")
+}
+
+/// A QEMU that greets and does nothing else is ended by `destroy` also when the daemon is a new one
+/// that has just begun to ask it.
+#[test]
+fn a_guest_that_never_answers_a_new_daemon_is_destroyed() {
+    let mut daemon = Daemon::start();
+    if daemon.is_external() {
+        return;
+    }
+    daemon.virsh_with_file("create", &domains::boot_sector(&daemon, "mute")).ok();
+    // Its main thread waits for a reader of this file: it hears of no signal but SIGKILL.
+    let fifo = daemon.path("fifo");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RUSR).expect("a fifo");
+    fs::set_permissions(&fifo, fs::Permissions::from_mode(0o666)).expect("our own file");
+    let save = format!(
+        r#"{{"execute":"pmemsave","arguments":{{"val":0,"size":1,"filename":"{}"}}}}"#,
+        fifo.display()
+    );
+    let mut asking = beside(&daemon, &format!("qemu-monitor-command mute {save}"));
+    wait::until("QEMU to hang", || {
+        (!daemon.virsh("domcontrol mute").ok().starts_with("ok")).then_some(())
+    });
+    daemon.kill();
+    asking.wait().expect("virsh ends");
+    daemon.restart();
+    daemon.virsh("destroy mute").ok();
+    assert_eq!(daemon.qemus(), [] as [i32; 0]);
 }
 
 #[test]

@@ -165,51 +165,35 @@ impl Engine {
         // Until it is under control, only destroy can do something about it.
         let (abort, aborted) = watch::channel(false);
         guest.domain.begin_start(abort);
-        let control = self.runtime().spawn(async move {
-            match connect(&content.monitor).await {
-                Ok((connected, run_state)) => {
-                    engine.welcome_back(guest, connected, run_state).await;
-                }
-                Err(error) => {
-                    tracing::warn!(
-                        domain = content.name,
-                        %error,
-                        "QEMU does not answer; trying again"
-                    );
-                    engine.keep_trying(guest, content.monitor, aborted).await;
-                }
-            }
-        });
+        let control = engine.gain_control(guest, content.monitor, aborted);
+        let control = self.runtime().spawn(control);
         let _ = tokio::time::timeout(START_PATIENCE, control).await;
     }
 
-    async fn keep_trying(
+    /// Connects to a guest's monitor, however long that takes, unless the guest ends or is
+    /// destroyed meanwhile.
+    async fn gain_control(
         self: Arc<Self>,
         guest: Guest,
         monitor: String,
         mut aborted: watch::Receiver<bool>,
     ) {
-        loop {
-            tokio::select! {
-                () = tokio::time::sleep(RETRY) => {}
-                true = async { aborted.wait_for(|aborted| *aborted).await.is_ok() } => {
-                    let _ = guest.process.terminate();
-                    let ended = tokio::time::timeout(TERM_PATIENCE, guest.process.exited()).await;
-                    if ended.is_err() {
-                        let _ = guest.process.kill();
-                        let _ = guest.process.exited().await;
-                    }
-                    self.bury(guest, ShutoffReason::Destroyed, StoppedDetail::Destroyed).await;
-                    return;
-                }
-                _ = guest.process.exited() => {
-                    self.bury(guest, ShutoffReason::Unknown, StoppedDetail::Failed).await;
-                    return;
-                }
-            }
-            if let Ok((connected, run_state)) = connect(&monitor).await {
+        let name = &guest.status.content().name;
+        tokio::select! {
+            (connected, run_state) = connect_at_last(name, &monitor) => {
                 self.welcome_back(guest, connected, run_state).await;
-                return;
+            }
+            true = async { aborted.wait_for(|aborted| *aborted).await.is_ok() } => {
+                let _ = guest.process.terminate();
+                let ended = tokio::time::timeout(TERM_PATIENCE, guest.process.exited()).await;
+                if ended.is_err() {
+                    let _ = guest.process.kill();
+                    let _ = guest.process.exited().await;
+                }
+                self.bury(guest, ShutoffReason::Destroyed, StoppedDetail::Destroyed).await;
+            }
+            _ = guest.process.exited() => {
+                self.bury(guest, ShutoffReason::Unknown, StoppedDetail::Failed).await;
             }
         }
     }
@@ -364,6 +348,22 @@ async fn dismiss_pulls(status: &StatusFile, monitor: &Monitor) {
             let dismiss = qmp::Command::<qmp::Ack>::new("job-dismiss").arg("id", text("id"));
             let _ = monitor.execute(dismiss).await;
         }
+    }
+}
+
+/// Connects to a guest's monitor, as often as it has to be tried.
+async fn connect_at_last(name: &str, monitor: &str) -> (Connected, String) {
+    let mut warned = false;
+    loop {
+        match connect(monitor).await {
+            Ok(connected) => return connected,
+            Err(error) if !warned => {
+                warned = true;
+                tracing::warn!(domain = name, %error, "QEMU does not answer; trying again");
+            }
+            Err(_) => {}
+        }
+        tokio::time::sleep(RETRY).await;
     }
 }
 
