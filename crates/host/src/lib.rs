@@ -32,5 +32,6 @@ pub mod rx_filter;
 mod scm;
 pub mod script;
 pub mod spawn;
+pub mod traffic;
 pub mod users;
 pub mod vsock;

@@ -17,8 +17,8 @@ const RTM_SETLINK: u16 = 19;
 const NLMSG_ERROR: u16 = 2;
 const NLM_F_REQUEST: u16 = 0x1;
 const NLM_F_ACK: u16 = 0x4;
-const NLM_F_EXCL: u16 = 0x200;
-const NLM_F_CREATE: u16 = 0x400;
+pub(crate) const NLM_F_EXCL: u16 = 0x200;
+pub(crate) const NLM_F_CREATE: u16 = 0x400;
 const NLA_F_NESTED: u16 = 0x8000;
 
 const IFLA_ADDRESS: u16 = 1;
@@ -141,39 +141,42 @@ fn isolate_message(index: u32) -> Message {
 }
 
 /// A request being put together.
-struct Message(Vec<u8>);
+pub(crate) struct Message(Vec<u8>);
 
 impl Message {
-    /// A request about a link, with its header and `struct ifinfomsg`.
-    fn link(kind: u16, flags: u16, family: u8, index: u32) -> Self {
+    /// A request with its header; `body` is the structure that its kind has before the attributes.
+    pub(crate) fn new(kind: u16, flags: u16, body: &[&[u8]]) -> Self {
         let mut bytes = vec![0; HEADER];
         bytes[4..6].copy_from_slice(&kind.to_ne_bytes());
         bytes[6..8].copy_from_slice(&(flags | NLM_F_REQUEST | NLM_F_ACK).to_ne_bytes());
         // Sequence number 1; port 0 is the kernel.
         bytes[8..12].copy_from_slice(&1u32.to_ne_bytes());
-        bytes.extend_from_slice(&[family, 0, 0, 0]);
-        bytes.extend_from_slice(&index.to_ne_bytes());
-        // No flags of the interface, and none to change.
-        bytes.extend_from_slice(&[0; 8]);
+        bytes.extend(body.concat());
         Self(bytes)
     }
 
-    fn attribute(&mut self, kind: u16, payload: &[u8]) {
+    /// A request about a link, with `struct ifinfomsg`.
+    fn link(kind: u16, flags: u16, family: u8, index: u32) -> Self {
+        // No flags of the interface, and none to change.
+        Self::new(kind, flags, &[&[family, 0, 0, 0], &index.to_ne_bytes(), &[0; 8]])
+    }
+
+    pub(crate) fn attribute(&mut self, kind: u16, payload: &[u8]) {
         self.nested(kind, |message| message.0.extend_from_slice(payload));
     }
 
-    fn nested(&mut self, kind: u16, fill: impl FnOnce(&mut Self)) {
+    pub(crate) fn nested(&mut self, kind: u16, fill: impl FnOnce(&mut Self)) {
         let start = self.0.len();
         self.0.extend_from_slice(&[0, 0]);
         self.0.extend_from_slice(&kind.to_ne_bytes());
         fill(self);
-        // All payloads here are short: names of at most 15 bytes, numbers.
+        // All payloads here are short: names of at most 15 bytes, numbers, tables of 1024 bytes.
         let length = (self.0.len() - start) as u16;
         self.0[start..start + 2].copy_from_slice(&length.to_ne_bytes());
         self.0.resize(self.0.len().next_multiple_of(4), 0);
     }
 
-    fn finish(&self) -> Vec<u8> {
+    pub(crate) fn finish(&self) -> Vec<u8> {
         let mut bytes = self.0.clone();
         bytes[..4].copy_from_slice(&(self.0.len() as u32).to_ne_bytes());
         bytes
@@ -181,7 +184,7 @@ impl Message {
 }
 
 /// Sends a request and waits for the kernel's acknowledgement.
-fn exchange(message: &Message) -> io::Result<()> {
+pub(crate) fn exchange(message: &Message) -> io::Result<()> {
     let socket = open()?;
     send(&socket, &message.finish(), SendFlags::empty())?;
     let mut buffer = vec![0; 8192];
