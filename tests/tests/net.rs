@@ -237,10 +237,6 @@ fn bridges_that_cannot_be_joined() {
                 "Network interface name 'averyveryverylongname0' is too long",
             ),
             (on("br0", "<vlan><tag id='4'/></vlan>"), "<vlan> is not supported yet"),
-            (
-                on("br0", "<bandwidth><inbound average='100'/></bandwidth>"),
-                "<bandwidth> is not supported yet",
-            ),
             (on("br0", "<filterref filter='clean-traffic'/>"), "<filterref> is not supported yet"),
             (
                 on("br0", "<script path='/bin/true'/>"),

@@ -183,6 +183,9 @@ fn fmt_tap(tap: &Tap, f: &mut Formatter<'_>) -> fmt::Result {
     if let Some(mtu) = tap.mtu {
         write!(f, " mtu {mtu}")?;
     }
+    if !tap.traffic.is_empty() {
+        write!(f, "\n    limit {}", tap.traffic)?;
+    }
     Ok(())
 }
 

@@ -24,6 +24,7 @@ pub mod qemu;
 pub mod secret;
 mod step;
 pub mod storage;
+mod traffic;
 
 pub use because::{Because, Explained, Place, Reasons, Subject};
 pub use command::Command;
@@ -31,3 +32,4 @@ pub use hot_plan::{HotCommand, PlugPlan, UnplugPlan};
 pub use launch_plan::{LaunchPlan, MonitorPlan};
 pub use props::Props;
 pub use step::*;
+pub use traffic::{Traffic, TrafficLimit};

@@ -264,6 +264,8 @@ pub struct Tap {
     pub vnet_hdr: bool,
     /// MTU to set; a bridge's port takes the bridge's where this is `None`.
     pub mtu: Option<u32>,
+    /// Limits of what passes it.
+    pub traffic: crate::Traffic,
     /// What else the definition asks of the device, by element: an executor that cannot do all of
     /// it refuses.
     pub asks: Vec<&'static str>,

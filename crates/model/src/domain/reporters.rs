@@ -17,6 +17,7 @@ const REPORTERS: &[(&str, ErrorDomain)] = &[
     ("port '", ErrorDomain::NONE),
     ("Cannot parse socket address '", ErrorDomain::NONE),
     ("vlan tag id ", ErrorDomain::NONE),
+    ("value '", ErrorDomain::NONE),
     ("missing tag id - each <vlan>", ErrorDomain::NONE),
     ("invalid \"trunk='", ErrorDomain::NONE),
     ("invalid configuration in <vlan>", ErrorDomain::NONE),

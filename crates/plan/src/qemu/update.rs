@@ -38,7 +38,7 @@ pub fn update(change: &Change, alias: &str, settings: &Settings, now: u64) -> Ve
             ]
         }
         // On the host alone, or no plain list.
-        Change::Medium | Change::Bridge { .. } => Vec::new(),
+        Change::Medium | Change::Bridge { .. } | Change::Bandwidth { .. } => Vec::new(),
         Change::Link { up } => vec![command("set_link", json!({"name": alias, "up": up}), false)],
         Change::RequestedSize { bytes } => {
             let path = format!("/machine/peripheral/{alias}");

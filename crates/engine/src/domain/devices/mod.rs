@@ -11,6 +11,7 @@ mod change;
 mod converse;
 mod detach;
 mod guard;
+mod host_end;
 mod inputs;
 mod inventory;
 mod media;

@@ -9,6 +9,7 @@ use crate::domain::affect::{not_running, running};
 use crate::domain::power::monitor_error;
 use crate::domain::record::Domain;
 use crate::domain::start::device_list::device_at;
+use crate::domain::start::links::limits;
 use crate::domain::start::results::Results;
 use crate::domain::start::steps;
 use crate::domain::start::teardown::Made;
@@ -19,7 +20,7 @@ use diag::VirError;
 use host::access::FileId;
 use host::own_dev;
 use model::domain::Domain as Definition;
-use model::domain::hotplug::{Attached, Place};
+use model::domain::hotplug::{Attached, Device, Place};
 use plan::qemu::{InUse, observe_plugged, plug, settle_device};
 use plan::{Action, PlugPlan, Step, Undo};
 use qmp::Value;
@@ -171,7 +172,12 @@ impl Engine {
         unsettled: Unsettled,
         kept: Vec<String>,
     ) {
-        let Unsettled { before: definition, undo, made, .. } = unsettled;
+        let Unsettled { before: definition, undo, made, definition: coming, place, .. } = unsettled;
+        if let Some(Device::Interface(interface)) =
+            coming.devices.as_ref().and_then(|devices| place.get(devices))
+        {
+            limits::end(&interface);
+        }
         let undo = not_needed(&definition, undo);
         let change = self.give_back(&domain.snapshot().name, made, kept, undo).await;
         let held = !change.hold.is_empty();

@@ -10,7 +10,7 @@ use crate::engine::Engine;
 use diag::VirError;
 use model::domain::hotplug::update::{Change, Updated};
 use plan::qemu::InUse;
-use plan::{PlugPlan, UnplugPlan};
+use plan::{PlugPlan, Traffic, UnplugPlan};
 
 impl Engine {
     /// What a verb would do to a device of the running guest; none for a verb that is not known.
@@ -105,6 +105,10 @@ fn rehearse_change(updated: &Updated) -> Vec<Line> {
             }
             Change::Bridge { port, from, to } => {
                 [Line::host(format!("move {port} from bridge {from} to {to}")), unseen()]
+            }
+            Change::Bandwidth { device, kind, to, .. } => {
+                let limits = Traffic::of(*kind, to.as_deref()).unwrap_or_default();
+                [Line::host(format!("limit {device}: {limits}")), unseen()]
             }
             Change::RequestedSize { bytes } => [
                 Line::qemu(format!("requested-size {bytes}")),

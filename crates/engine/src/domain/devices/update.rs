@@ -2,11 +2,11 @@
 
 use super::FORCE;
 use super::converse::Failure;
+use super::host_end;
 use super::note::UpdateNote;
 use crate::domain::affect::{Affect, not_running, running};
 use crate::domain::record::Domain;
 use crate::domain::start::launch::parse_command;
-use crate::domain::start::links;
 use crate::domain::vm::Vm;
 use crate::engine::Engine;
 use diag::{ErrorCode, Severity, VirError};
@@ -111,7 +111,7 @@ impl Engine {
         self.refuse_new_faults(definition, &whole)
     }
 
-    pub(super) async fn update_running(
+    pub(in crate::domain) async fn update_running(
         self: &Arc<Self>,
         domain: &Arc<Domain>,
         updated: Updated,
@@ -170,7 +170,8 @@ impl Engine {
         done
     }
 
-    /// Tells host and emulator what changes of a device.
+    /// Tells host and emulator what changes of a device. What was done on the host is taken back
+    /// where the emulator refuses the rest.
     async fn tell_changes(
         self: &Arc<Self>,
         vm: &Vm,
@@ -178,18 +179,39 @@ impl Engine {
         changes: &[Change],
         alias: &str,
     ) -> Result<(), Failure> {
+        for (done, change) in changes.iter().enumerate() {
+            let Err(failure) = self.tell_change(vm, definition, change, alias).await else {
+                continue;
+            };
+            if !failure.unanswered {
+                let done: Vec<Change> = changes.iter().take(done).rev().cloned().collect();
+                let name = definition.name.clone();
+                crate::blocking(move || {
+                    done.iter().for_each(|change| host_end::take_back(&name, change));
+                    Ok(())
+                })
+                .await?;
+            }
+            return Err(failure);
+        }
+        Ok(())
+    }
+
+    async fn tell_change(
+        &self,
+        vm: &Vm,
+        definition: &Definition,
+        change: &Change,
+        alias: &str,
+    ) -> Result<(), Failure> {
+        let (name, on_host) = (definition.name.clone(), change.clone());
+        crate::blocking(move || host_end::apply(&name, &on_host)).await?;
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let now = now.map_or(0, |since| since.as_secs());
-        for change in changes {
-            if let Change::Bridge { port, to, .. } = change {
-                let (name, port, to) = (definition.name.clone(), port.clone(), to.clone());
-                crate::blocking(move || links::move_to_bridge(&name, &port, &to)).await?;
-            }
-            for command in plan::qemu::update(change, alias, &self.settings.qemu, now) {
-                let parsed = parse_command(&command)?;
-                let name = parsed.name().to_owned();
-                vm.monitor.execute(parsed).await.map_err(|error| Failure::of(&name, &error))?;
-            }
+        for command in plan::qemu::update(change, alias, &self.settings.qemu, now) {
+            let parsed = parse_command(&command)?;
+            let name = parsed.name().to_owned();
+            vm.monitor.execute(parsed).await.map_err(|error| Failure::of(&name, &error))?;
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! Network devices of guests: taps and macvtaps, made and taken back.
 
+pub(in crate::domain) mod limits;
 mod names;
 
 use crate::domain::start::results::Results;
@@ -56,11 +57,13 @@ pub(in crate::domain) fn make_tap(
             let spec =
                 TapSpec { bridge: Some(bridge.clone()), isolated: *isolated, ..tap_spec(tap)? };
             let device = make_named(tap, spec)?;
+            limits::begin(&device.name, &tap.traffic)?;
             keep(step, tap, results, device.name, device.queues);
         }
         TapKind::Ethernet { managed, script, down_script } => {
             let device =
                 if *managed { make_named(tap, tap_spec(tap)?)? } else { open_existing(tap)? };
+            limits::begin(&device.name, &tap.traffic)?;
             if let Some(script) = script {
                 run_script(engine, script, &device.name)?;
             }
@@ -150,8 +153,10 @@ fn make_macvtap(
     if let Some(before) = device.lower_mac {
         remember(step, results, LOWER, format!("{} {lower}", MacAddr(before)));
     }
+    let name = device.name.clone();
     keep(step, tap, results, device.name, device.queues);
-    Ok(())
+    // What was remembered is taken back where this fails.
+    limits::begin(&name, &tap.traffic)
 }
 
 fn keep(step: &Step, tap: &Tap, results: &mut Results, device: String, queues: Vec<OwnedFd>) {

@@ -1,5 +1,6 @@
 //! Taking back what was made for a guest. Goes on over failures and reports each.
 
+use crate::domain::start::links::limits;
 use crate::engine::Engine;
 use crate::hooks::GuestHook;
 use host::access::{FileId, place};
@@ -58,6 +59,7 @@ pub(in crate::domain) async fn run(
     }
     take_all_back(engine, domain, undo, made).await;
     if let Some(definition) = definition {
+        definition.devices.iter().flat_map(|all| &all.interfaces).for_each(limits::end);
         let _ = engine.guest_hook(definition, GuestHook::Release(reason)).await;
     }
 }

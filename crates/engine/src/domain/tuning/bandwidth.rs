@@ -1,12 +1,15 @@
-//! Limits of network interfaces (`virsh domiftune`): what definitions say. A running guest's cannot
-//! be changed yet.
+//! Limits of network interfaces (`virsh domiftune`): what definitions say, and what the kernel does for
+//! a running guest's.
 
+use super::super::affect::not_running;
 use super::super::record::Domain;
 use crate::engine::Engine;
 use crate::typed::{Kind, Params, Value, validate};
 use diag::{ErrorCode, ErrorDomain, VirError};
 use model::domain::Domain as Definition;
 use model::domain::devices::interface::{Bandwidth, BandwidthLimit, Interface, InterfaceType};
+use model::domain::hotplug::update::{self, Updated};
+use model::domain::hotplug::{Device, DeviceKind, Place};
 use std::sync::Arc;
 
 /// libvirt's names, in the order in which it gives them.
@@ -60,10 +63,10 @@ impl Engine {
         })
     }
 
-    /// Sets limits of an interface in the stored definition.
+    /// Sets limits of an interface: of the running guest's in the kernel, and in the definitions.
     ///
     /// # Errors
-    /// An unknown interface, a running guest's, and those of the flags.
+    /// An unknown interface, one without limits, what the kernel refuses, and those of the flags.
     pub async fn set_interface_parameters(
         self: &Arc<Self>,
         domain: &Arc<Domain>,
@@ -84,16 +87,63 @@ impl Engine {
             {
                 change(definition, &name, &params)?;
             }
-            if sides.live.is_some() {
-                return Err(VirError::new(
-                    ErrorCode::OPERATION_UNSUPPORTED,
-                    "limits of a running guest's network interface cannot be changed yet",
-                ));
+            // What the kernel may refuse comes first.
+            let mut back = None;
+            if let Some(live) = sides.live.take() {
+                let before = domain.snapshot().live.clone().ok_or_else(not_running)?;
+                refuse_floor(&live.definition, &name)?;
+                let there = limited(&live.definition, &before.definition, &name)?;
+                back = Some(limited(&before.definition, &live.definition, &name)?);
+                engine.update_running(&domain, there, false).await?;
             }
-            engine.keep(&domain, sides).await
+            let kept = engine.keep(&domain, sides).await;
+            if let (Err(_), Some(back)) = (&kept, back) {
+                engine.update_running(&domain, back, false).await?;
+            }
+            kept
         })
         .await
     }
+}
+
+/// The change of a running guest's interface to what it is in `wanted`.
+fn limited(wanted: &Definition, now: &Definition, name: &str) -> Result<Updated, VirError> {
+    let interfaces = |definition: &Definition| {
+        definition.devices.as_ref().map(|devices| devices.interfaces.clone()).unwrap_or_default()
+    };
+    let (wanted, now) = (interfaces(wanted), interfaces(now));
+    let index = wanted.iter().position(|own| is_named(own, name)).ok_or_else(|| unknown(name))?;
+    let (Some(wanted), Some(now)) = (wanted.get(index), now.get(index)) else {
+        return Err(unknown(name));
+    };
+    let change = update::limits(now, wanted.bandwidth.clone());
+    Ok(Updated {
+        place: Place { kind: DeviceKind::Interface, index },
+        device: Device::Interface(Box::new(wanted.clone())),
+        changes: change.into_iter().collect(),
+    })
+}
+
+/// Only networks keep a part of their bandwidth free for one guest.
+fn refuse_floor(definition: &Definition, name: &str) -> Result<(), VirError> {
+    let interfaces = definition.devices.iter().flat_map(|devices| &devices.interfaces);
+    let floor = |own: &&Interface| {
+        let inbound = own.bandwidth.as_ref().and_then(|bandwidth| bandwidth.inbound.as_ref());
+        inbound.is_some_and(|limit| limit.floor.is_some())
+    };
+    let Some(interface) = interfaces.into_iter().find(|own| is_named(own, name)).filter(floor)
+    else {
+        return Ok(());
+    };
+    let mac = interface.mac.as_ref().map_or_else(String::new, |mac| mac.address.to_string());
+    Err(VirError::new(
+        ErrorCode::OPERATION_UNSUPPORTED,
+        format!(
+            "Invalid use of 'floor' on interface with MAC address {mac} - 'floor' is only \
+             supported for interface type 'network' with forward type 'nat', 'route', 'open' or \
+             none"
+        ),
+    ))
 }
 
 fn is_named(interface: &Interface, name: &str) -> bool {
@@ -113,8 +163,8 @@ fn has_limits(kind: InterfaceType) -> bool {
     matches!(kind, Bridge | Direct | Ethernet | Network)
 }
 
-/// A direction that is mentioned gets what is said of it and nothing else; one without a rate has
-/// no limits.
+/// A direction of which the rate (or what is kept free for it) is said gets what is said of it and
+/// nothing else: where that is 0, no limits.
 fn change(
     definition: &mut Definition,
     name: &str,
@@ -135,7 +185,7 @@ fn change(
             (direction == way).then_some((what, value.as_u64()?))
         });
         let own: Vec<(&str, u64)> = own.collect();
-        if own.is_empty() {
+        if !own.iter().any(|(what, _)| matches!(*what, "average" | "floor")) {
             return None;
         }
         let number = |what: &str| {
@@ -156,6 +206,9 @@ fn change(
     }
     if let Some(limit) = said("outbound") {
         bandwidth.outbound = limit;
+    }
+    if let Some(text) = bandwidth.overflow() {
+        return Err(VirError::new(ErrorCode::OVERFLOW, text).from_domain(ErrorDomain::NONE));
     }
     interface.bandwidth = (bandwidth != Bandwidth::default()).then_some(bandwidth);
     Ok(())
@@ -187,7 +240,12 @@ mod tests {
         let inbound = Some((Some(5), Some(6)));
         assert_eq!(set(mac, &both), Ok((inbound, Some((Some(7), None)))));
         assert_eq!(set(mac, &[("outbound.average", 0)]), Ok((inbound, None)));
-        assert_eq!(set(mac, &[("inbound.peak", 9)]), Ok((None, None)));
+        // Without a rate nothing is said of it.
+        assert_eq!(set(mac, &[("inbound.peak", 9)]), Ok((inbound, None)));
+        assert_eq!(set(mac, &[("inbound.floor", 0)]), Ok((None, None)));
+        let most = "value '4194304' is too big for 'burst' parameter, maximum is '4194303'";
+        let burst = [("inbound.average", 1), ("inbound.burst", 4_194_304)];
+        assert_eq!(set(mac, &burst), Err(most.to_owned()));
         assert_eq!(set("vnet9", &[]), Err("'vnet9' is not a known interface".to_owned()));
     }
 }

@@ -269,6 +269,30 @@ pub struct Bandwidth {
     pub outbound: Option<BandwidthLimit>,
 }
 
+impl Bandwidth {
+    /// The largest rate, in kilobytes a second: in bytes it fits 64 bits.
+    const LARGEST_RATE: u64 = u64::MAX / 1024 + 1;
+    /// The largest burst, in KiB: in bytes it fits 32 bits.
+    const LARGEST_BURST: u64 = (u32::MAX / 1024) as u64;
+
+    /// What is said of the first number that is too large, in libvirt's words.
+    pub fn overflow(&self) -> Option<String> {
+        let limits = [&self.inbound, &self.outbound].into_iter().flatten();
+        let numbers = limits.flat_map(|limit| {
+            [
+                ("average", limit.average, Self::LARGEST_RATE),
+                ("peak", limit.peak, Self::LARGEST_RATE),
+                ("floor", limit.floor, Self::LARGEST_RATE),
+                ("burst", limit.burst, Self::LARGEST_BURST),
+            ]
+        });
+        numbers.into_iter().find_map(|(name, number, most)| {
+            let number = number.filter(|number| *number > most)?;
+            Some(format!("value '{number}' is too big for '{name}' parameter, maximum is '{most}'"))
+        })
+    }
+}
+
 /// One direction.
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct BandwidthLimit {

@@ -2,6 +2,7 @@
 
 use super::super::build::{Build, Props, fd_mark};
 use super::super::words::YesNo;
+use crate::Traffic;
 use crate::step::{Action, Step, Tap, TapKind, Undo};
 use model::domain::devices::interface::*;
 
@@ -47,6 +48,7 @@ impl Build<'_> {
             queues: count,
             vnet_hdr: virtio,
             mtu: nic.mtu.as_ref().and_then(|mtu| mtu.size),
+            traffic: Traffic::of(nic.kind, nic.bandwidth.as_ref()).unwrap_or_default(),
             asks: asks(nic),
         }))
         .yields(alias);
@@ -95,7 +97,6 @@ fn asks(nic: &Interface) -> Vec<&'static str> {
     let source = nic.source.as_ref();
     [
         (nic.filter_ref.is_some(), "<filterref>"),
-        (nic.bandwidth.is_some(), "<bandwidth>"),
         (nic.vlan.is_some(), "<vlan>"),
         (nic.virtual_port.is_some(), "<virtualport>"),
         (nic.coalesce.is_some(), "<coalesce>"),

@@ -3,7 +3,7 @@
 use super::{Change, Updated, place, unsupported};
 use crate::domain::Domain;
 use crate::domain::devices::Devices;
-use crate::domain::devices::interface::{Interface, InterfaceType, LinkState};
+use crate::domain::devices::interface::{Bandwidth, Interface, InterfaceType, LinkState};
 use crate::domain::hotplug::device::{Device, DeviceKind};
 use crate::domain::hotplug::find;
 use diag::VirError;
@@ -23,7 +23,9 @@ pub(super) fn running(
         return Err(unsupported(text));
     }
     let up = |nic: &Interface| nic.link.as_ref().is_none_or(|link| link.state == LinkState::Up);
-    let mut changes: Vec<_> = other_bridge(old, wanted).into_iter().collect();
+    // What the host may refuse comes before what the guest sees.
+    let mut changes: Vec<_> = other_limits(old, wanted)?.into_iter().collect();
+    changes.extend(other_bridge(old, wanted));
     if up(old) != up(wanted) {
         changes.push(Change::Link { up: up(wanted) });
     }
@@ -36,6 +38,7 @@ pub(super) fn running(
         source,
         teaming: wanted.teaming.clone(),
         link: wanted.link.clone(),
+        bandwidth: wanted.bandwidth.clone(),
         trust_guest_rx_filters: wanted.trust_guest_rx_filters,
         ..old.clone()
     };
@@ -118,7 +121,6 @@ fn refusal(old: &Interface, wanted: &Interface) -> Option<String> {
     // The host's end: nobody here changes it while it is used.
     for (same, what) in [
         (source(old) == source(wanted) || other_bridge(old, wanted).is_some(), "source"),
-        (old.bandwidth == wanted.bandwidth, "bandwidth"),
         (old.vlan == wanted.vlan, "vlan"),
         (old.virtual_port == wanted.virtual_port, "virtualport"),
         (old.filter_ref == wanted.filter_ref, "filterref"),
@@ -133,6 +135,27 @@ fn refusal(old: &Interface, wanted: &Interface) -> Option<String> {
         }
     }
     None
+}
+
+/// Other limits of what passes it.
+fn other_limits(old: &Interface, wanted: &Interface) -> Result<Option<Change>, VirError> {
+    if old.bandwidth == wanted.bandwidth {
+        return Ok(None);
+    }
+    limits(old, wanted.bandwidth.clone()).map(Some).ok_or_else(|| {
+        unsupported("Unable to set bandwidth for interface because device name is unknown")
+    })
+}
+
+/// What sets the limits of a running guest's interface, whichever it has; none where it has no
+/// device on the host whose traffic the kernel can hold back.
+pub fn limits(nic: &Interface, to: Option<Bandwidth>) -> Option<Change> {
+    use InterfaceType::{Bridge, Direct, Ethernet, Network};
+    let device = nic.target.as_ref()?.dev.clone()?;
+    let (from, to) = (nic.bandwidth.clone().map(Box::new), to.map(Box::new));
+    let kind = nic.kind;
+    let has = matches!(kind, Bridge | Direct | Ethernet | Network);
+    has.then_some(Change::Bandwidth { device, kind, from, to })
 }
 
 /// The move to another bridge, where that alone is other about the source.

@@ -6,11 +6,13 @@ mod interface;
 mod memory;
 
 pub use graphics::seconds_of;
+pub use interface::limits;
 
 use super::device::{Device, DeviceKind, Place};
 use super::{error, find, support};
 use crate::domain::Domain;
 use crate::domain::devices::Devices;
+use crate::domain::devices::interface::{Bandwidth, InterfaceType};
 use diag::{ErrorCode, VirError};
 
 /// What a running guest's emulator is told about a changed device.
@@ -42,6 +44,17 @@ pub enum Change {
         from: String,
         /// The bridge that it joins.
         to: String,
+    },
+    /// The limits of what passes an interface are others.
+    Bandwidth {
+        /// The host's end of the interface.
+        device: String,
+        /// What kind of interface it is.
+        kind: InterfaceType,
+        /// The limits that it has.
+        from: Option<Box<Bandwidth>>,
+        /// The limits that it is to have.
+        to: Option<Box<Bandwidth>>,
     },
     /// The memory that a device is to have.
     RequestedSize {

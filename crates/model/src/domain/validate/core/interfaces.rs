@@ -252,6 +252,9 @@ fn host_side(x: &Interface, out: &mut Faults) {
 
 fn bandwidth(x: &Interface, out: &mut Faults) {
     let Some(b) = &x.bandwidth else { return };
+    if let Some(text) = b.overflow() {
+        out.code("domain.nic-bandwidth", ErrorCode::OVERFLOW, text);
+    }
     for limit in [&b.inbound, &b.outbound].into_iter().flatten() {
         if limit.average.is_none() && limit.floor.is_none() {
             out.detail("domain.nic-bandwidth", "Missing mandatory average or floor attributes");
