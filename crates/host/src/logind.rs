@@ -1,11 +1,11 @@
 //! systemd-logind: it is asked to delay the host's shutdown, and tells when that begins
 //! (org.freedesktop.login1(5)).
 
-use crate::dbus::{Bus, Call};
+use crate::dbus::{Bus, Call, Value};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const MANAGER: &str = "org.freedesktop.login1.Manager";
 
@@ -26,9 +26,9 @@ pub fn delay_shutdown(bus: &Path, who: &str, why: &str) -> io::Result<Delay> {
         path: "/org/freedesktop/login1",
         interface: MANAGER,
         member: "Inhibit",
-        args: &["shutdown", who, why, "delay"],
+        args: &["shutdown", who, why, "delay"].map(Value::Text),
     };
-    let mut fds = Bus::connect(bus, PATIENCE)?.call(&call)?;
+    let mut fds = Bus::connect(bus, Instant::now() + PATIENCE)?.call(&call)?.fds;
     let fd = fds.pop().ok_or_else(|| io::Error::other("logind gave no descriptor"))?;
     Ok(Delay(fd))
 }
@@ -39,9 +39,9 @@ pub fn delay_shutdown(bus: &Path, who: &str, why: &str) -> io::Result<Delay> {
 /// # Errors
 /// There is no bus at `bus`, or it broke.
 pub fn watch_shutdown(bus: &Path, mut begins: impl FnMut() -> bool) -> io::Result<()> {
-    let mut bus = Bus::connect(bus, PATIENCE)?;
+    let mut bus = Bus::connect(bus, Instant::now() + PATIENCE)?;
     bus.subscribe(MANAGER, "PrepareForShutdown")?;
-    bus.wait_for_ever()?;
+    bus.wait_for_ever();
     loop {
         let message = bus.receive()?;
         // It says no when a shutdown was called off.
