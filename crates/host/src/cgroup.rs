@@ -1,12 +1,12 @@
-//! Control groups, version 1 and 2, by the names libvirt gives them where no systemd does.
+//! Control groups, version 1 and 2, by the names libvirt gives them.
 //!
-//! A guest has one group, `machine/qemu-ID-NAME.libvirt-qemu`, in each hierarchy, and below it
+//! Without systemd a guest has one group, `machine/qemu-ID-NAME.libvirt-qemu`, in each hierarchy, and below it
 //! `emulator`, `vcpuN` and `iothreadN` where threads can be told apart: cpu and cpuset of version 1,
 //! and version 2 (as *threaded* groups). Observed of libvirtd 11.3 on a host that has version 1
 //! controllers and an empty version 2 hierarchy beside them.
 //!
-//! A guest that libvirtd started on a host with systemd-machined is in a scope of its own, its group is
-//! the folder `libvirt` in that.
+//! Where systemd-machined knows a guest, it is in a scope of its own, and its group is the folder
+//! `libvirt` in that.
 //!
 //! Other daemons of the host have guests of the same number and name: the group of a guest is one that
 //! nobody else is in ([`MachineGroup::claim`]).
@@ -14,13 +14,17 @@
 //! A controller that is not there is no fault: whatever needs it says so itself.
 
 mod devices;
+mod scope;
 
 pub use devices::{Device, DeviceAccess, DeviceKind, Devices};
 
+use crate::machined::Machined;
+use scope::is_guests;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 /// How the names of guests' groups end.
 pub const SUFFIX: &str = ".libvirt-qemu";
@@ -141,10 +145,20 @@ struct Hierarchy {
 }
 
 /// The hierarchies of this host that guests are placed in.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Cgroups {
     hierarchies: Vec<Hierarchy>,
+    /// Who has scopes for guests.
+    machined: Option<Arc<Machined>>,
 }
+
+impl PartialEq for Cgroups {
+    fn eq(&self, other: &Self) -> bool {
+        self.hierarchies == other.hierarchies
+    }
+}
+
+impl Eq for Cgroups {}
 
 impl Cgroups {
     /// Looks for them in `/proc/self/mounts`.
@@ -205,7 +219,19 @@ impl Cgroups {
                 found.push(Hierarchy { mount, controllers, v2: false });
             }
         }
-        Self { hierarchies: found }
+        Self { hierarchies: found, machined: None }
+    }
+
+    /// With machined in charge of scopes for guests, as far as it is there.
+    #[must_use]
+    pub fn with_machined(mut self, machined: Option<Machined>) -> Self {
+        self.machined = machined.map(Arc::new);
+        self
+    }
+
+    /// Who has scopes for guests.
+    pub fn machined(&self) -> Option<&Arc<Machined>> {
+        self.machined.as_ref()
     }
 
     /// Leaves only these controllers; what has no other is not touched.
@@ -326,16 +352,6 @@ impl Cgroups {
     }
 }
 
-/// Whether a group is a guest's: by the name that it has where systemd does not give it, or as the
-/// one that libvirtd makes in a scope of systemd's, `machine-qemu….scope/libvirt`.
-fn is_guests(group: &Path) -> bool {
-    let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
-    let Some(own) = name(group) else { return false };
-    let scope = || group.parent().and_then(name);
-    let is_scope = |scope: String| scope.starts_with("machine-qemu") && scope.ends_with(".scope");
-    own.ends_with(SUFFIX) || (own == "libvirt" && scope().is_some_and(is_scope))
-}
-
 /// The name of a guest's group where systemd does not give it: `qemu-ID-NAME.libvirt-qemu`, its name
 /// cut so that the whole stays a legal file name.
 pub fn machine_name(id: u32, guest: &str) -> String {
@@ -439,7 +455,8 @@ impl MachineGroup {
             let machine = hierarchy.mount.join(&self.relative);
             let mut folder = hierarchy.mount.clone();
             for name in below {
-                if hierarchy.v2 {
+                let above = folder.strip_prefix(&hierarchy.mount).unwrap_or(&folder);
+                if hierarchy.v2 && !self.is_systemds(above) {
                     // Below the machine's group lie threads, which only some controllers tell
                     // apart; one of the others there would forbid threaded groups.
                     let threads = folder == machine;
@@ -481,6 +498,15 @@ impl MachineGroup {
         paths.into_values().map(|p| p.join("cgroup.procs")).collect()
     }
 
+    /// Moves a process into a part's groups, where the part has its own.
+    ///
+    /// # Errors
+    /// The process is gone (ESRCH), or the groups are not there.
+    pub fn move_process(&self, part: Part, pid: u32) -> Result<(), CgroupError> {
+        let mut paths = self.of(part);
+        paths.try_for_each(|(_, path)| write(&path.join("cgroup.procs"), &pid.to_string()))
+    }
+
     /// Moves a thread of the guest into a part's groups.
     ///
     /// # Errors
@@ -502,7 +528,8 @@ impl MachineGroup {
         self.of(part).find(|(h, _)| h.controllers.contains(&controller)).map(|(_, path)| path)
     }
 
-    /// Writes a setting, for example `cpu.shares` (version 1) or `cpu.weight` (version 2).
+    /// Writes a setting, for example `cpu.shares` (version 1) or `cpu.weight` (version 2). Where
+    /// systemd is in charge of what was written, it is told.
     ///
     /// # Errors
     /// The controller or the file is not there (`NotFound`), or the kernel refuses the value.
@@ -513,7 +540,9 @@ impl MachineGroup {
         file: &str,
         value: &str,
     ) -> Result<(), CgroupError> {
-        write(&self.file(part, controller, file)?, value)
+        write(&self.file(part, controller, file)?, value)?;
+        self.tell_systemd(part, file, value);
+        Ok(())
     }
 
     /// Reads a setting or counter, without its line end.
@@ -532,8 +561,7 @@ impl MachineGroup {
     }
 
     fn file(&self, part: Part, controller: Controller, file: &str) -> Result<PathBuf, CgroupError> {
-        let folder = self.folder(part, controller);
-        folder.map(|f| f.join(file)).ok_or_else(|| {
+        self.place_of(part, controller, file).ok_or_else(|| {
             let path = Path::new(controller.name()).join(file);
             fault("find", &path)(io::ErrorKind::NotFound.into())
         })
@@ -590,6 +618,9 @@ impl MachineGroup {
             if let Err(error) = remove_tree(&path) {
                 result = Err(error);
             }
+        }
+        if part == Part::Machine {
+            self.remove_scope();
         }
         result
     }
@@ -696,17 +727,5 @@ mod tests {
         check("/machine", "machine/q");
         check("/machine/prod", "machine/prod.partition/q");
         check("/../x/", "x.partition/q");
-        let scope = r"machine.slice/machine-qemu\x2d1\x2da.scope";
-        for (path, is) in [
-            ("machine/qemu-1-a.libvirt-qemu".to_owned(), true),
-            (format!("{scope}/libvirt"), true),
-            (scope.to_owned(), false),
-            (format!("{scope}/libvirt/emulator"), false),
-            (format!("/{scope}/libvirt"), false),
-            ("libvirt".to_owned(), false),
-            (format!("../{scope}/libvirt"), false),
-        ] {
-            assert_eq!(cgroups.at(Path::new(&path)).is_some(), is, "{path}");
-        }
     }
 }

@@ -18,6 +18,7 @@ pub mod lock;
 pub mod lock_daemon;
 pub mod log_daemon;
 pub mod logind;
+pub mod machined;
 pub mod monitor;
 pub mod netdev;
 pub mod netlink;
