@@ -23,6 +23,7 @@ pub mod golden;
 pub mod groups;
 pub mod guests;
 pub mod killing;
+pub mod machined;
 pub mod mutate;
 pub mod namespace;
 pub mod on_host;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use host::cgroup::{Cgroups, Controller, Device, DeviceAccess, DeviceKind, Devices};
+use tests::machined::{self, Machined};
 use tests::on_host::{LIBVIRTD, Running, forget_groups, virsh};
 use tests::{Daemon, domains, guests, namespace, paths, plugging, tool, wait};
 
@@ -289,48 +290,16 @@ fn lists_change_hands() {
     });
 }
 
-const BUS: &str = "<!DOCTYPE busconfig PUBLIC \
-    \"-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN\" \
-    \"http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd\"><busconfig><type>system</type>\
-    <listen>unix:path=/run/bus</listen><servicedir>/run/services</servicedir>\
-    <auth>EXTERNAL</auth><policy context='default'><allow user='*'/><allow own='*'/>\
-    <allow send_destination='*' eavesdrop='true'/><allow receive_sender='*'/></policy></busconfig>";
-
 /// Where systemd makes the groups of libvirtd's guests, they are found all the same: the list and the
 /// limits of such a guest change.
 #[test]
 fn a_guest_in_a_scope_of_machined_is_taken_over() {
     on_libvirts_paths("a_guest_in_a_scope_of_machined_is_taken_over", || {
-        let has = |program: &str, words: &[&str]| {
-            Command::new(program).args(words).output().is_ok_and(|done| done.status.success())
-        };
-        if !has("dbus-daemon", &["--version"])
-            || !has("/usr/bin/python3", &["-c", "import dbus, gi.repository.GLib"])
-        {
-            eprintln!("skipped: dbus-daemon, python3-dbus or python3-gi is not installed");
-            return;
-        }
+        let Some(_machined) = Machined::start() else { return };
         let folder = Path::new("/var/lib/libvirt/images");
         let Some([first, second]) = loops(folder) else { return };
         let (a, b) = (first.0.as_str(), second.0.as_str());
-        std::fs::create_dir_all("/run/services").expect("a folder");
-        std::fs::write("/run/bus.conf", BUS).expect("a file");
-        // libvirtd looks only for services that can be started.
-        let service = "[D-BUS Service]\nName=org.freedesktop.machine1\nExec=/bin/false\n";
-        std::fs::write("/run/services/org.freedesktop.machine1.service", service).expect("a file");
-        let bus = ["--nofork", "--nopidfile", "--config-file=/run/bus.conf"];
-        let _bus = Running::start("dbus-daemon", &bus);
-        wait::until("the bus", || Path::new("/run/bus").exists().then_some(()));
-        let script = paths::workspace().join("tests/python/machined.py");
-        let _machined =
-            Running::start("/usr/bin/python3", &[&script.display().to_string(), "/run/bus"]);
-        let names = ["--bus=unix:path=/run/bus", "--print-reply", "--dest=org.freedesktop.DBus"];
-        let owner = ["/", "org.freedesktop.DBus.GetNameOwner", "string:org.freedesktop.systemd1"];
-        wait::until("machined", || {
-            has("dbus-send", &[&names[..], &owner[..]].concat()).then_some(())
-        });
-        let address = "DBUS_SYSTEM_BUS_ADDRESS=unix:path=/run/bus";
-        let daemon = Running::serving("env", &[address, LIBVIRTD]);
+        let daemon = machined::libvirtd();
         let pid = start("scoped", a);
         let cgroups = Cgroups::detect().expect("mounts");
         let group = cgroups.machine_of(u32::try_from(pid).expect("a pid")).expect("a group");
@@ -338,8 +307,7 @@ fn a_guest_in_a_scope_of_machined_is_taken_over() {
         assert_eq!(listed(pid), expected(&[(a, true)]));
         daemon.stop();
 
-        let daemon =
-            Running::serving("env", &[address, &paths::ironvirt().to_string_lossy(), "daemon"]);
+        let daemon = machined::ours();
         let plug = disk(folder, b, "sdb");
         virsh(&format!("attach-device scoped {} --live", plug.display())).ok();
         assert_eq!(listed(pid), expected(&[(a, true), (b, true)]));
@@ -353,12 +321,6 @@ fn a_guest_in_a_scope_of_machined_is_taken_over() {
         virsh("destroy scoped").ok();
         wait::until("its groups to be gone", || (!group.exists()).then_some(()));
         daemon.stop();
-        // As systemd does of a scope that nobody is in.
-        let scope = group.relative().parent().expect("a scope");
-        let mounts = std::fs::read_to_string("/proc/self/mounts").expect("mounts");
-        for mount in mounts.lines().filter_map(|line| line.split_ascii_whitespace().nth(1)) {
-            let _ = std::fs::remove_dir(Path::new(mount).join(scope));
-        }
     });
 }
 

@@ -9,16 +9,16 @@ use crate::ports::Ports;
 use crate::secrets::Secrets;
 use crate::settings::{EngineSettings, KvmPolicy};
 use crate::storage::Pools;
-use diag::{ErrorCode, VirError};
-use host::cgroup::{CgroupError, Cgroups, MachineGroup, Part};
+use diag::VirError;
+use host::cgroup::Cgroups;
 use host::files;
 use host::lock::{LockError, PidFile};
+use host::machined::Machined;
 use host::spawn::Helper;
 use host::users::Users;
 use model::capabilities::host::{HostFacts, KvmState};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -43,6 +43,8 @@ pub struct EngineConfig {
     pub runtime: Handle,
     /// What guests and scripts may take over of the daemon's environment: PATH, HOME, USER, LOGNAME.
     pub environment: BTreeMap<String, OsString>,
+    /// Where the host's message bus listens, to register guests with machined.
+    pub system_bus: Option<PathBuf>,
 }
 
 /// Why an engine cannot be opened.
@@ -140,6 +142,7 @@ impl Engine {
             lock_helper,
             runtime,
             environment,
+            system_bus,
         } = config;
         let mut facts = crate::host_view::read_facts(&layout);
         match settings.kvm {
@@ -149,6 +152,10 @@ impl Engine {
                 facts.kvm = KvmState::Unusable("ironvirt.conf says kvm = \"off\"".into())
             }
         }
+        // Names of machines belong to the whole host, as its own tree does.
+        let machined = system_bus.filter(|_| layout.is_hosts()).map(Machined::new);
+        let groups = || Some(settings.groups.detect()?.with_machined(machined));
+        let cgroups = if layout.session { None } else { groups() };
         let users = Users::load(Path::new("/"));
         let account = settings.qemu.ids.map(|ids| host::probe::Account {
             uid: ids.uid,
@@ -162,7 +169,7 @@ impl Engine {
         Self {
             caps: CapsStore::new(layout.qemu_cache(), account, facts.kvm_usable(), &kernel),
             store: Store::domains(&layout),
-            cgroups: (!layout.session).then(|| settings.groups.detect()).flatten(),
+            cgroups,
             users,
             registry: Registry::default(),
             pools: Pools::new(&layout, &events),
@@ -280,94 +287,10 @@ impl<T: Send + 'static> Drop for Detached<T> {
     }
 }
 
-/// How many names are tried for a guest's control groups.
-const CGROUPS_MAX: u32 = 50;
-
 impl Engine {
     /// The user QEMU runs as, whose links are followed nowhere; 0 where that is the daemon's own.
     pub(crate) fn guest_uid(&self) -> u32 {
         self.settings.qemu.ids.map_or(0, |ids| ids.uid)
-    }
-
-    /// Makes a guest's control groups with its limits; returns where they are below the hierarchies, and the files
-    /// its process has to be written to.
-    pub(crate) fn make_cgroup(
-        &self,
-        domain: &str,
-        cgroup: &plan::Cgroup,
-    ) -> Result<Option<(String, Vec<PathBuf>)>, VirError> {
-        let Some(cgroups) = &self.cgroups else { return Ok(None) };
-        let group = match self.claim_cgroup(cgroups, domain, cgroup) {
-            Ok(group) => group,
-            Err(error) => {
-                if cgroup.settings.iter().any(|(name, _)| name != "cpuset_mems") {
-                    return Err(VirError::new(ErrorCode::SYSTEM_ERROR, error.to_string())
-                        .hint("the guest's definition has limits that need its control group"));
-                }
-                // Accounting is lost, the guest is not.
-                tracing::warn!(domain, %error, "control group not made");
-                return Ok(None);
-            }
-        };
-        let limited = crate::domain::start::limits::limit_guest(cgroups, &group, &cgroup.settings)
-            .and_then(|()| self.guard_devices(&group, &cgroup.devices));
-        if let Err(error) = limited {
-            // Where it is was not written down yet.
-            let _ = group.remove(Part::Machine);
-            return Err(error);
-        }
-        Ok(Some((group.relative().display().to_string(), group.join_files(Part::Emulator))))
-    }
-
-    /// Groups for a guest that nobody else is in. A group of that name with processes in it is
-    /// somebody else's (a guest that another daemon lost sight of), and is left alone.
-    fn claim_cgroup(
-        &self,
-        cgroups: &Cgroups,
-        domain: &str,
-        cgroup: &plan::Cgroup,
-    ) -> Result<MachineGroup, CgroupError> {
-        let mut group = cgroups.machine(&cgroup.partition, &self.cgroup_name(&cgroup.name));
-        for attempt in 1..=CGROUPS_MAX {
-            if group.claim()? {
-                if let Err(error) = group.create(Part::Emulator) {
-                    let _ = group.remove(Part::Machine);
-                    return Err(error);
-                }
-                return Ok(group);
-            }
-            let path = group.relative().display();
-            tracing::warn!(domain, %path, "a control group is in use; the guest gets another");
-            let name = self.cgroup_name(&format!("{}-{attempt}", cgroup.name));
-            group = cgroups.machine(&cgroup.partition, &name);
-        }
-        let (path, source) = (group.relative().to_owned(), ErrorKind::AlreadyExists.into());
-        Err(CgroupError { action: "create", path, source })
-    }
-
-    /// What the control group of a guest is called that libvirt calls `qemu-ID-NAME`.
-    fn cgroup_name(&self, name: &str) -> String {
-        format!("{name}{}{}", self.layout.cgroup_mark(), host::cgroup::SUFFIX)
-    }
-
-    /// Removes a guest's control groups: those at `made`, or, where nobody wrote down where they
-    /// are, all of this name.
-    pub(crate) fn remove_cgroup(&self, name: &str, made: Option<&str>) -> Result<(), String> {
-        let Some(cgroups) = &self.cgroups else { return Ok(()) };
-        let groups = match made {
-            Some(path) => {
-                vec![cgroups.at(Path::new(path)).ok_or_else(|| format!("no group: {path}"))?]
-            }
-            None => cgroups.named(&self.cgroup_name(name)),
-        };
-        let removed = groups.iter().map(|group| group.remove(Part::Machine));
-        removed.fold(Ok(()), Result::and).map_err(|error| error.to_string())
-    }
-
-    /// Where a running guest's control groups are.
-    pub(crate) fn cgroup_of(&self, pid: u32) -> Option<String> {
-        let group = self.cgroups.as_ref()?.machine_of(pid)?;
-        Some(group.relative().display().to_string())
     }
 }
 

@@ -106,10 +106,15 @@ impl Layout {
         Ok(self)
     }
 
+    /// Whether it is the machine's own tree.
+    pub fn is_hosts(&self) -> bool {
+        self.root.as_os_str().is_empty()
+    }
+
     /// What tells this daemon's guests from those of other roots, where names belong to the whole
     /// machine; nothing for the machine's own tree, whose names are libvirt's.
     pub fn cgroup_mark(&self) -> String {
-        if self.root.as_os_str().is_empty() {
+        if self.is_hosts() {
             return String::new();
         }
         // FNV-1a, 64 bits: the same in every build.

@@ -120,6 +120,7 @@ async fn serve(args: &Args, handle: tokio::runtime::Handle) -> Result<(), String
             .into_iter()
             .filter_map(|name| Some((name.to_owned(), std::env::var_os(name)?)))
             .collect(),
+        system_bus: Some(paths::system_bus()),
     })
     .map_err(|error| error.to_string())?;
     let taken_over = tokio::select! {
@@ -220,6 +221,7 @@ pub fn explain(xml: &str, record: Option<&str>) -> Result<serde_json::Value, Str
         lock_helper: None,
         runtime: runtime.handle().clone(),
         environment: std::collections::BTreeMap::new(),
+        system_bus: None,
     };
     let emulator = engine::emulator_named(xml);
     let record = match (&emulator, record) {

@@ -238,17 +238,22 @@ impl Engine {
         if plan.steps.is_empty() {
             return (results, Ok(()));
         }
-        let (engine, name, steps) = (Arc::clone(self), Arc::clone(name), plan.steps.clone());
+        let (engine, name) = (Arc::clone(self), Arc::clone(name));
+        let plan_steps = plan.steps.clone();
         let done = crate::blocking(move || {
             let mut outcome = Ok(());
             let own_dev = pid.is_some_and(|pid| own_dev::has_own_dev(pid).unwrap_or(false));
             // There QEMU's user has nodes of its own; the host's are not lent.
-            let steps = steps.iter().filter(|step| !(own_dev && lends_device(step)));
+            let steps = plan_steps.iter().filter(|step| !(own_dev && lends_device(step)));
             for step in steps {
                 outcome = steps::perform(&engine, &name, step, &mut results);
                 if outcome.is_err() {
                     break;
                 }
+            }
+            if let Some(pid) = pid {
+                let undo = plan_steps.iter().filter_map(|step| Some(&step.undo.as_ref()?.0));
+                engine.place_helpers(&name, pid, undo);
             }
             Ok((results, outcome))
         })

@@ -22,7 +22,7 @@ use plan::{Action, Exec, LaunchPlan, QmpCommand, Step, Undo};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -150,13 +150,23 @@ impl Launch {
         self.hook(GuestHook::Prepare, abort).await?;
         // The exec helper loads while the steps are done.
         let engine = Arc::clone(&self.engine);
-        let starting = crate::blocking(move || Ok(host::spawn::start(engine.exec_helper())));
+        let (tell, leader) = oneshot::channel();
+        self.results.leader = Some(leader);
+        let starting = crate::blocking(move || {
+            let started = host::spawn::start(engine.exec_helper());
+            let _ = started.as_ref().map(|started| tell.send(started.pid()));
+            Ok(started)
+        });
         let (started, prepared) = tokio::join!(starting, self.prepare_steps(exec_at, notes));
-        let started = started?;
-        if let Ok(started) = &started {
-            self.helper = Some((started.pid(), started.start_time()));
-        }
+        let mut started = started?;
+        self.note_helper(&started);
         prepared?;
+        if self.results.leader_is_lost {
+            let engine = Arc::clone(&self.engine);
+            let starting = crate::blocking(move || Ok(host::spawn::start(engine.exec_helper())));
+            started = starting.await?;
+            self.note_helper(&started);
+        }
         self.hook(GuestHook::Start, abort).await?;
         let connected = tokio::select! {
             biased;
@@ -165,6 +175,12 @@ impl Launch {
         };
         self.hook(GuestHook::Started, abort).await?;
         Ok(connected)
+    }
+
+    fn note_helper(&mut self, started: &Result<Started, SpawnError>) {
+        if let Ok(started) = started {
+            self.helper = Some((started.pid(), started.start_time()));
+        }
     }
 
     /// The administrator's scripts may prevent the start; `destroy` does not wait for them.
@@ -193,6 +209,7 @@ impl Launch {
         let engine = Arc::clone(&self.engine);
         let mut results = std::mem::take(&mut self.results);
         results.lock_owner = self.engine.lock_owner(&self.plan.live);
+        results.id = self.plan.live.id.and_then(|id| u32::try_from(id).ok()).unwrap_or(0);
         results.uuid = self.plan.live.uuid.map_or([0; 16], |uuid| uuid.0);
         if let (Some(exec), Some(uuid)) = (self.plan.exec(), self.plan.live.uuid)
             && let Some(domain) = self.engine.registry.any_by_uuid(&uuid)
@@ -260,7 +277,23 @@ impl Launch {
         self.counters = Counters::of_start(pid, &self.plan.live)?;
         let connected = self.greet().await?;
         self.after_exec(exec_at + 1, &connected.monitor).await?;
+        self.place_helpers(pid).await?;
         Ok(connected)
+    }
+
+    async fn place_helpers(&self, qemu: u32) -> Result<(), VirError> {
+        let steps = self.plan.rollback(self.done);
+        let ends = |step: &&Undo| matches!(step, Undo::EndHelper { .. });
+        let helpers: Vec<_> = steps.into_iter().filter(ends).cloned().collect();
+        if helpers.is_empty() {
+            return Ok(());
+        }
+        let (engine, name) = (Arc::clone(&self.engine), Arc::clone(&self.name));
+        crate::blocking(move || {
+            engine.place_helpers(&name, qemu, helpers.iter());
+            Ok(())
+        })
+        .await
     }
 
     async fn greet(&mut self) -> Result<Connected, VirError> {

@@ -6,6 +6,7 @@ pub mod explain;
 pub(in crate::domain) mod foreign;
 pub(in crate::domain) mod found;
 pub(in crate::domain) mod grants;
+mod groups;
 pub(in crate::domain) mod guest_log;
 pub(in crate::domain) mod holders;
 pub(in crate::domain) mod labels;

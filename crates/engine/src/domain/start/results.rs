@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use tokio::sync::oneshot;
 
 /// The first number given to a descriptor passed on to QEMU.
 const FIRST_FD: i32 = 10;
@@ -37,6 +38,8 @@ pub(in crate::domain) struct Results {
     pub created: BTreeSet<String>,
     /// Files that this start lent to QEMU's user.
     pub lent: BTreeMap<String, FileId>,
+    /// The guest's number.
+    pub id: u32,
     /// The guest's UUID, for those who are asked to do something for it.
     pub uuid: [u8; 16],
     /// Where in its log QEMU begins, where a log daemon has it.
@@ -49,6 +52,10 @@ pub(in crate::domain) struct Results {
     pub cgroup: Option<String>,
     /// Control group files QEMU's process has to be written to.
     pub cgroup_files: Vec<PathBuf>,
+    /// Tells the process that becomes QEMU, as soon as there is one.
+    pub leader: Option<oneshot::Receiver<u32>>,
+    /// Somebody may move that process to where it does not belong: another one has to become QEMU.
+    pub leader_is_lost: bool,
 }
 
 impl Results {

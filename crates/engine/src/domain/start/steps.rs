@@ -149,11 +149,7 @@ pub(in crate::domain) fn perform(
         Action::Helper(helper) => start_helper(helper, results, guest),
         Action::Cgroup(cgroup) => {
             crate::domain::start::limits::check(engine.cgroups.as_ref(), &cgroup.settings)?;
-            if let Some((path, files)) = engine.make_cgroup(domain, cgroup)? {
-                results.cgroup = Some(path);
-                results.cgroup_files = files;
-            }
-            Ok(())
+            engine.make_cgroup(domain, cgroup, results)
         }
         Action::Exec(_) | Action::Qmp { .. } | Action::Threads(_) => {
             Err(VirError::internal("a step of the second half in the first half of a plan"))

@@ -31,6 +31,9 @@ impl Engine {
                 tracing::debug!(group, error, "a control group was left");
             }
         }
+        if let Some(cgroups) = self.cgroups.as_ref().filter(|_| self.layout.is_hosts()) {
+            cgroups.remove_empty_scopes();
+        }
         let run = self.layout.qemu_run();
         for file in children(&run) {
             let orphan = file

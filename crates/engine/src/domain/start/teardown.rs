@@ -57,7 +57,13 @@ pub(in crate::domain) async fn run(
     if let Some(definition) = definition {
         let _ = engine.guest_hook(definition, GuestHook::Stopped).await;
     }
+    let cgroup = made.cgroup.clone();
     take_all_back(engine, domain, undo, made).await;
+    let unregistered = engine.unregister(domain, cgroup.as_deref());
+    // Another try of the same start has the same name.
+    if let (ShutoffReason::Failed, Some(unregistered)) = (reason, unregistered) {
+        let _ = unregistered.await;
+    }
     if let Some(definition) = definition {
         definition.devices.iter().flat_map(|all| &all.interfaces).for_each(limits::end);
         let _ = engine.guest_hook(definition, GuestHook::Release(reason)).await;
@@ -155,6 +161,8 @@ async fn end_process(domain: &str, pid_file: &str, pid: u32, process: &Process) 
     {
         tracing::warn!(domain, pid, pid_file, "a helper did not end; killing it");
         let _ = process.kill();
+        // While it is there its control groups cannot go.
+        let _ = tokio::time::timeout(HELPER_PATIENCE, process.exited()).await;
     }
 }
 

@@ -162,6 +162,11 @@ impl Engine {
             let _ = path.and_then(|place| std::fs::remove_file(place.path()));
         }
         steps::perform(self, &name, &Step::new(Action::Helper(helper)), &mut Default::default())?;
+        let live = self.registry.by_name(&name).and_then(|domain| domain.snapshot().live.clone());
+        if let Some(live) = live {
+            let undo = Undo::EndHelper { pid_file: pid_file.to_owned() };
+            self.place_helpers(&name, live.pid, std::iter::once(&undo));
+        }
         Ok(true)
     }
 }
