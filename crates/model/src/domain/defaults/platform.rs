@@ -1,6 +1,6 @@
 //! The guest as a whole: identity, memory, machine, CPU, lifecycle, clock.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use diag::{Diagnostic, ErrorCode};
 use xml::OnOff;
@@ -9,7 +9,8 @@ use super::{DefaultsContext, fault};
 use crate::domain::Domain;
 use crate::domain::clock::{Clock, ClockBasis, ClockOffset};
 use crate::domain::cpu::{
-    Cpu, CpuCheck, CpuFallback, CpuFeature, CpuFeaturePolicy, CpuMatch, CpuMode, CpuModel,
+    Cpu, CpuCheck, CpuFallback, CpuFeature, CpuFeaturePolicy, CpuMatch, CpuMode, CpuModel, Numa,
+    NumaDistances, NumaSibling,
 };
 use crate::domain::definition::VirtType;
 use crate::domain::devices::iommu::{Iommu, IommuModel};
@@ -450,11 +451,11 @@ fn topology(c: &mut Cpu) {
     }
 }
 
-/// Cells of which each gets its distance to each other. QEMU has no more than 128, and the table
-/// grows with the square.
+/// Cells whose distances are completed. QEMU has no more than 128, and the table may grow with the
+/// square.
 const MOST_CELLS: usize = 256;
 
-fn numa(n: &mut crate::domain::cpu::Numa, vcpus: Option<u32>) {
+fn numa(n: &mut Numa, vcpus: Option<u32>) {
     for (i, c) in n.cells.iter_mut().enumerate() {
         c.id.get_or_insert(i as u32);
     }
@@ -490,39 +491,41 @@ fn numa(n: &mut crate::domain::cpu::Numa, vcpus: Option<u32>) {
             }
         }
     }
-    // Distances are symmetric: what one cell says of another holds the other way too, and when one
-    // cell has distances all have, 10 to itself and 20 to strangers.
-    if n.cells.iter().all(|c| c.distances.is_none()) || n.cells.len() > MOST_CELLS {
-        return;
+    if n.cells.len() <= MOST_CELLS {
+        distances(n);
     }
-    let mut given: HashMap<(u32, u32), u32> = HashMap::new();
+}
+
+/// What one cell says of its distance to another holds the other way too, unless that one says
+/// something else; and both are 10 from themselves. Cells of which none speaks stay as they are.
+fn distances(numa: &mut Numa) {
+    let mut table: BTreeMap<(u32, u32), u32> = BTreeMap::new();
     let mut seen = HashSet::new();
-    for c in &n.cells {
-        let (Some(a), Some(d)) = (c.id.filter(|a| seen.insert(*a)), &c.distances) else { continue };
-        for s in &d.siblings {
-            given.entry((a, s.id)).or_insert(s.value);
+    let known: HashSet<u32> = numa.cells.iter().filter_map(|cell| cell.id).collect();
+    for cell in &numa.cells {
+        let Some(from) = cell.id.filter(|id| seen.insert(*id)) else { continue };
+        for sibling in cell.distances.iter().flat_map(|distances| &distances.siblings) {
+            table.entry((from, sibling.id)).or_insert(sibling.value);
         }
     }
-    let ids: Vec<u32> = n.cells.iter().filter_map(|c| c.id).collect();
-    let table: Vec<Vec<u32>> = ids
-        .iter()
-        .map(|&a| {
-            ids.iter()
-                .map(|&b| {
-                    let value = given.get(&(a, b)).or_else(|| given.get(&(b, a)));
-                    value.copied().unwrap_or(if a == b { 10 } else { 20 })
-                })
-                .collect()
-        })
-        .collect();
-    for (cell, row) in n.cells.iter_mut().zip(table) {
-        cell.distances = Some(crate::domain::cpu::NumaDistances {
-            siblings: ids
-                .iter()
-                .zip(row)
-                .map(|(&id, value)| crate::domain::cpu::NumaSibling { id, value })
-                .collect(),
-        });
+    for ((from, to), value) in table.clone() {
+        if !known.contains(&to) {
+            continue;
+        }
+        table.entry((to, from)).or_insert(value);
+        for cell in [from, to] {
+            table.entry((cell, cell)).or_insert(10);
+        }
+    }
+    for cell in &mut numa.cells {
+        let Some(from) = cell.id else { continue };
+        let row = table.range((from, 0)..=(from, u32::MAX));
+        let known = row.filter(|((_, to), _)| known.contains(to));
+        let siblings: Vec<NumaSibling> =
+            known.map(|(&(_, id), &value)| NumaSibling { id, value }).collect();
+        if !siblings.is_empty() {
+            cell.distances = Some(NumaDistances { siblings });
+        }
     }
 }
 
@@ -603,5 +606,45 @@ fn clock(d: &mut Domain) {
             c.basis = None;
         }
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::cpu::NumaCell;
+
+    #[test]
+    fn distances_hold_the_other_way_too() {
+        let check = |given: &[(u32, u32, u32)], expected: &[&[(u32, u32)]]| {
+            let cells = (0..3).map(|id| {
+                let own = given.iter().filter(|(from, ..)| *from == id);
+                let siblings: Vec<_> =
+                    own.map(|&(_, id, value)| NumaSibling { id, value }).collect();
+                let distances = (!siblings.is_empty()).then_some(NumaDistances { siblings });
+                NumaCell { id: Some(id), distances, ..NumaCell::default() }
+            });
+            let mut numa = Numa { cells: cells.collect(), interconnects: None };
+            distances(&mut numa);
+            let found: Vec<Vec<(u32, u32)>> = numa
+                .cells
+                .iter()
+                .map(|cell| {
+                    let siblings = cell.distances.iter().flat_map(|all| &all.siblings);
+                    siblings.map(|sibling| (sibling.id, sibling.value)).collect()
+                })
+                .collect();
+            assert_eq!(found, expected, "{given:?}");
+        };
+        let both: &[&[_]] = &[&[(0, 10), (1, 21)], &[(0, 21), (1, 10)], &[]];
+        check(&[(0, 1, 21)], both);
+        check(&[(1, 0, 21)], both);
+        check(&[(0, 1, 21), (1, 0, 31)], &[both[0], &[(0, 31), (1, 10)], &[]]);
+        check(
+            &[(0, 1, 21), (1, 2, 41)],
+            &[both[0], &[(0, 21), (1, 10), (2, 41)], &[(1, 41), (2, 10)]],
+        );
+        check(&[(0, 0, 10)], &[&[(0, 10)], &[], &[]]);
+        check(&[], &[&[], &[], &[]]);
     }
 }
