@@ -22,9 +22,7 @@ pub(super) fn has_private(d: &Domain) -> bool {
     dev.disks.iter().any(|x| {
         x.private_data.is_some()
             || x.mirror.is_some()
-            || x.source
-                .as_ref()
-                .is_some_and(|s| s.private_data.is_some() || s.actual_type.is_some())
+            || x.source.as_ref().is_some_and(keeps_private)
             || x.backing_store.is_some()
     }) || dev.interfaces.iter().any(|x| x.actual.is_some())
         || dev.graphics.iter().any(|x| {
@@ -104,9 +102,16 @@ fn strip_chain(mut next: Option<&mut BackingStore>) {
     }
 }
 
+fn keeps_private(source: &DiskSource) -> bool {
+    source.private_data.is_some()
+        || source.actual_type.is_some()
+        || source.tls_from_config.is_some()
+}
+
 /// Takes it away from an image, and from the file that holds its bytes.
 fn without_private(source: &mut DiskSource) {
     source.private_data = None;
+    source.tls_from_config = None;
     if let Some(data) = source.data_store.as_mut().and_then(|data| data.source.as_mut()) {
         data.private_data = None;
     }
@@ -130,7 +135,9 @@ pub fn strip(d: &mut Domain) {
         while let Some(s) = source.take() {
             s.seclabels.retain(|l| l.label_skip != Some(YesNo::Yes));
             s.index = None;
-            s.tls_from_config = None;
+            if s.tls_from_config == Some(1) {
+                s.tls = None;
+            }
             if s.actual_type.take().is_some() {
                 s.file = None;
                 s.dev = None;

@@ -76,7 +76,7 @@ pub fn settle_device(
     }
     chardev::choose_paths(&mut one, inputs.settings, &short);
     let private_dir = format!("{}/domain-{short}", inputs.settings.lib_dir);
-    live::complete_devices(one.devices_mut(), &private_dir);
+    live::complete_devices(one.devices_mut(), inputs.settings, &private_dir);
     let Some(device) = only.get(one.devices_mut()) else {
         return Err(fault(
             "qemu.volume",

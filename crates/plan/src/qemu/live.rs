@@ -7,7 +7,9 @@ use model::domain::Domain;
 use model::domain::cpu::{Cpu, CpuCheck, CpuFallback, CpuFeature, CpuFeaturePolicy, CpuMode};
 use model::domain::devices::Devices;
 use model::domain::devices::chardev::{ChannelState, CharTargetType};
-use model::domain::devices::disk::{BackingStore, ReservationSource};
+use model::domain::devices::disk::{
+    BackingStore, Disk, DiskSource, ReservationSource, StorageType,
+};
 use model::domain::devices::hostdev::{HostdevDriverName, HostdevType};
 use model::domain::devices::memballoon::BalloonModel;
 use model::domain::tune::Resource;
@@ -39,7 +41,7 @@ pub(super) fn complete(live: &mut Domain, written: &Domain, set: &Settings, priv
             target.state = Some(ChannelState::Disconnected);
         }
     }
-    complete_devices(devices, private_dir);
+    complete_devices(devices, set, private_dir);
     // A guest has all its memory until its balloon driver gives some back.
     let balloon = devices.memballoons.iter().any(|balloon| balloon.model != BalloonModel::None);
     if let Some(total) = total.filter(|_| balloon) {
@@ -47,8 +49,25 @@ pub(super) fn complete(live: &mut Domain, written: &Domain, set: &Settings, priv
     }
 }
 
+/// Whether the connections to a disk's images are encrypted, where the definition leaves that to the
+/// daemon's configuration.
+fn decide_tls(disk: &mut Disk, enabled: bool) {
+    let decide = |source: &mut DiskSource| {
+        if source.protocol.as_deref() == Some("nbd") && source.tls.is_none() {
+            source.tls = Some(if enabled { YesNo::Yes } else { YesNo::No });
+            source.tls_from_config = Some(1);
+        }
+    };
+    disk.source.iter_mut().for_each(decide);
+    let mut next = disk.backing_store.as_deref_mut();
+    while let Some(layer) = next {
+        layer.source.iter_mut().for_each(decide);
+        next = layer.backing_store.as_deref_mut();
+    }
+}
+
 /// The part of [`complete`] that is about single devices.
-pub(super) fn complete_devices(devices: &mut Devices, private_dir: &str) {
+pub(super) fn complete_devices(devices: &mut Devices, set: &Settings, private_dir: &str) {
     for disk in &mut devices.disks {
         if disk.source.is_none()
             && let Some(driver) = disk.driver.as_mut()
@@ -56,11 +75,16 @@ pub(super) fn complete_devices(devices: &mut Devices, private_dir: &str) {
             // Without a medium there is no format.
             driver.kind = None;
         }
+        let cache = crate::block::cache_mode(disk);
+        if cache.is_some() {
+            disk.driver.get_or_insert_default().cache = cache;
+        }
         let raw = disk.driver.as_ref().and_then(|driver| driver.kind.as_deref()) == Some("raw");
-        if raw && disk.source.is_some() {
-            // A raw image ends its chain.
+        if raw && disk.source.is_some() && disk.kind != StorageType::Network {
+            // A raw image that can be looked at ends its chain.
             disk.backing_store.get_or_insert_with(|| Box::new(BackingStore::default()));
         }
+        decide_tls(disk, set.nbd_tls.enabled);
         let source = disk.source.as_mut();
         let reservations = source.and_then(|source| source.reservations.as_mut());
         if let Some(ours) = reservations.filter(|ours| ours.managed == YesNo::Yes) {
@@ -165,4 +189,84 @@ pub(super) fn update_cpu(cpu: &mut Cpu, enabled: &Value, filtered: &Value) {
         }
     }
     cpu.check = Some(CpuCheck::Full);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::step::Ids;
+    use model::domain::devices::disk::{CacheMode, DiskDriver};
+    use model::domain::{FormatFlags, ParseOptions, format, parse};
+
+    fn completed(disk: &str) -> Disk {
+        let text = format!(
+            "<domain type='qemu'><name>a</name><memory>1</memory><os><type>hvm</type></os>\
+             <devices>{disk}</devices></domain>"
+        );
+        let domain = parse(&text, ParseOptions::default()).domain.expect("a domain");
+        let mut devices = domain.devices.expect("devices");
+        let set = Settings::system("", Ids { uid: 1, gid: 1 });
+        complete_devices(&mut devices, &set, "/run");
+        devices.disks.remove(0)
+    }
+
+    fn shared(cache: &str, after: &str) -> Option<CacheMode> {
+        let disk = completed(&format!(
+            "<disk type='file'><driver name='qemu' type='raw' {cache}/><source file='/x'/>\
+             <target dev='vda'/><shareable/>{after}</disk>"
+        ));
+        disk.driver.as_ref().and_then(|driver: &DiskDriver| driver.cache)
+    }
+
+    #[test]
+    fn what_guests_share_is_not_cached() {
+        assert_eq!(shared("", ""), Some(CacheMode::None));
+        assert_eq!(shared("cache='writeback'", ""), Some(CacheMode::Writeback));
+        assert_eq!(shared("", "<readonly/>"), None);
+    }
+
+    #[test]
+    fn connections_show_whether_they_are_encrypted() {
+        let disk = |attributes: &str| {
+            completed(&format!(
+                "<disk type='network'><driver name='qemu' type='raw'/><source protocol='nbd' \
+                 name='x' {attributes}><host name='h'/></source><backingStore type='network'>\
+                 <format type='raw'/><source protocol='nbd' name='y'><host name='h'/></source>\
+                 </backingStore><target dev='vda'/></disk>"
+            ))
+        };
+        let open = disk("");
+        let source = open.source.as_ref().expect("a source");
+        assert_eq!((source.tls, source.tls_from_config), (Some(YesNo::No), Some(1)));
+        let below = open.backing_store.as_ref().and_then(|layer| layer.source.as_ref());
+        assert_eq!(below.expect("below").tls, Some(YesNo::No));
+        let said = disk("tls='yes'").source.expect("a source");
+        assert_eq!((said.tls, said.tls_from_config), (Some(YesNo::Yes), None));
+    }
+
+    #[test]
+    fn the_end_of_a_chain_is_shown_where_the_image_can_be_looked_at() {
+        let raw = |kind: &str, source: &str| {
+            let disk = completed(&format!(
+                "<disk type='{kind}'><driver name='qemu' type='raw'/>{source}\
+                 <target dev='vda'/></disk>"
+            ));
+            disk.backing_store.is_some()
+        };
+        assert!(raw("file", "<source file='/x'/>"));
+        assert!(raw("block", "<source dev='/x'/>"));
+        assert!(!raw("network", "<source protocol='nbd' name='x'><host name='h'/></source>"));
+    }
+
+    #[test]
+    fn only_status_files_tell_who_decided() {
+        let text = "<domain type='qemu' id='1'><name>a</name><memory>1</memory><os><type>hvm</type>\
+             </os><devices><disk type='network'><driver name='qemu' type='raw'/><source \
+             protocol='nbd' name='x' tls='no' tlsFromConfig='1'><host name='h'/></source>\
+             <target dev='vda' bus='virtio'/></disk></devices></domain>";
+        let domain = parse(text, ParseOptions { live: true }).domain.expect("a domain");
+        let shown = |live| format(&domain, FormatFlags { live, secure: false, migratable: false });
+        assert!(shown(true).contains(" tls='no'>"), "{}", shown(true));
+        assert!(!shown(false).contains("tls"), "{}", shown(false));
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::{Change, Updated, place, unsupported};
 use crate::domain::devices::Devices;
-use crate::domain::devices::disk::{Disk, DiskSource};
+use crate::domain::devices::disk::{BlockIo, CacheMode, DetectZeroes, Disk, DiskSource};
 use crate::domain::hotplug::device::{Device, DeviceKind};
 use crate::domain::hotplug::error;
 use diag::{ErrorCode, VirError};
@@ -62,7 +62,9 @@ fn same_source(old: &Disk, wanted: &Disk) -> bool {
         source.seclabels.clear();
         source.private_data = None;
         source.data_store = None;
-        source.tls_from_config = None;
+        if source.tls_from_config.take() == Some(1) {
+            source.tls = None;
+        }
         source.reservations = None;
         source
     };
@@ -79,11 +81,16 @@ fn same_source(old: &Disk, wanted: &Disk) -> bool {
     }
 }
 
-/// The first thing that `wanted` says otherwise and that cannot be changed.
+/// The first thing that `wanted` says otherwise and that cannot be changed. Of how the disk is driven
+/// it need not say what it does not care about.
 fn changed_field(old: &Disk, wanted: &Disk) -> Option<&'static str> {
     let (was, is) =
         (old.driver.clone().unwrap_or_default(), wanted.driver.clone().unwrap_or_default());
     let said = |there: bool, same: bool| there && !same;
+    let cache = is.cache.filter(|mode| *mode != CacheMode::Default);
+    let zeroes = is.detect_zeroes.filter(|how| *how != DetectZeroes::Off);
+    let block = |disk: &Disk| disk.blockio.clone().unwrap_or_default();
+    let (had, has): (BlockIo, BlockIo) = (block(old), block(wanted));
     let checks = [
         (old.device != wanted.device, "device"),
         (said(wanted.target.bus.is_some(), old.target.bus == wanted.target.bus), "bus"),
@@ -92,22 +99,24 @@ fn changed_field(old: &Disk, wanted: &Disk) -> Option<&'static str> {
         (said(wanted.wwn.is_some(), old.wwn == wanted.wwn), "wwn"),
         (said(wanted.vendor.is_some(), old.vendor == wanted.vendor), "vendor"),
         (said(wanted.product.is_some(), old.product == wanted.product), "product"),
-        (old.blockio != wanted.blockio, "blockio"),
+        (had.logical_block_size != has.logical_block_size, "blockio logical_block_size"),
+        (had.physical_block_size != has.physical_block_size, "blockio physical_block_size"),
+        (had.discard_granularity != has.discard_granularity, "blockio discard_granularity"),
         (!old.readonly && wanted.readonly, "readonly"),
         (!old.shareable && wanted.shareable, "shared"),
-        (was.cache != is.cache, "cache"),
-        (was.error_policy != is.error_policy, "error_policy"),
-        (was.rerror_policy != is.rerror_policy, "rerror_policy"),
-        (was.io != is.io, "io"),
-        (was.ioeventfd != is.ioeventfd, "ioeventfd"),
-        (was.event_idx != is.event_idx, "event_idx"),
-        (was.copy_on_read != is.copy_on_read, "copy_on_read"),
+        (said(cache.is_some(), was.cache == cache), "cache"),
+        (said(is.error_policy.is_some(), was.error_policy == is.error_policy), "error_policy"),
+        (said(is.rerror_policy.is_some(), was.rerror_policy == is.rerror_policy), "rerror_policy"),
+        (said(is.io.is_some(), was.io == is.io), "io"),
+        (said(is.ioeventfd.is_some(), was.ioeventfd == is.ioeventfd), "ioeventfd"),
+        (said(is.event_idx.is_some(), was.event_idx == is.event_idx), "event_idx"),
+        (said(is.copy_on_read.is_some(), was.copy_on_read == is.copy_on_read), "copy_on_read"),
         (said(wanted.boot.is_some(), old.boot == wanted.boot), "boot order"),
         (old.rawio != wanted.rawio, "rawio"),
         (old.sgio != wanted.sgio, "sgio"),
-        (was.discard != is.discard, "discard"),
-        (was.iothread != is.iothread, "iothread"),
-        (was.detect_zeroes != is.detect_zeroes, "detect_zeroes"),
+        (said(is.discard.is_some(), was.discard == is.discard), "discard"),
+        (said(is.iothread.is_some(), was.iothread == is.iothread), "iothread"),
+        (said(zeroes.is_some(), was.detect_zeroes == zeroes), "detect_zeroes"),
         (said(wanted.alias.is_some(), old.alias == wanted.alias), "alias"),
         (said(wanted.address.is_some(), old.address == wanted.address), "address"),
         (old.transient != wanted.transient, "transient"),
@@ -146,4 +155,49 @@ fn changed_limit(old: &Disk, wanted: &Disk) -> Option<&'static str> {
     );
     let differs = |(_, was, is): &(&str, Option<u64>, Option<u64>)| is.is_some() && was != is;
     limits.into_iter().find(differs).map(|(name, ..)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{ParseOptions, parse};
+
+    fn disk(driver: &str, inner: &str) -> Disk {
+        let text = format!(
+            "<domain type='qemu' id='1'><name>a</name><memory>1</memory><os><type>hvm</type></os>\
+             <devices><disk type='network'><driver name='qemu' {driver}/><source protocol='nbd' \
+             name='x' {inner}<target dev='vda'/></disk></devices></domain>"
+        );
+        let domain = parse(&text, ParseOptions { live: true }).domain.expect("a domain");
+        domain.devices.expect("devices").disks.remove(0)
+    }
+
+    #[test]
+    fn what_is_not_said_of_the_driver_stays() {
+        for (was, is, expected) in [
+            ("cache='none'", "", None),
+            ("cache='none'", "cache='default'", None),
+            ("cache='none'", "cache='writeback'", Some("cache")),
+            ("", "cache='writeback'", Some("cache")),
+            ("error_policy='stop'", "", None),
+            ("", "error_policy='stop'", Some("error_policy")),
+            ("io='threads' discard='unmap' copy_on_read='on' iothread='1'", "", None),
+            ("ioeventfd='on' event_idx='off'", "", None),
+            ("detect_zeroes='on'", "detect_zeroes='off'", None),
+            ("", "detect_zeroes='on'", Some("detect_zeroes")),
+        ] {
+            let found = changed_field(&disk(was, "/>"), &disk(is, "/>"));
+            assert_eq!(found, expected, "{was} {is}");
+        }
+        let block = "/><blockio logical_block_size='512'/>";
+        let found = changed_field(&disk("", block), &disk("", "/>"));
+        assert_eq!(found, Some("blockio logical_block_size"));
+    }
+
+    #[test]
+    fn what_the_daemon_decided_of_a_source_is_no_other_source() {
+        let (ours, open) = (disk("", "tls='no' tlsFromConfig='1'/>"), disk("", "/>"));
+        assert!(same_source(&ours, &open));
+        assert!(!same_source(&disk("", "tls='no'/>"), &disk("", "tls='yes'/>")));
+    }
 }
