@@ -467,6 +467,10 @@ impl MachineGroup {
                 let parent = folder.clone();
                 folder.push(name);
                 let new = new.as_deref_mut().filter(|_| folder == machine);
+                // To look costs less than to try, which waits for others that change this hierarchy.
+                if new.is_none() && folder.is_dir() {
+                    continue;
+                }
                 match fs::create_dir(&folder) {
                     Ok(()) => new.into_iter().for_each(|made| made.push(folder.clone())),
                     Err(e) if e.kind() == io::ErrorKind::AlreadyExists && new.is_none() => continue,
@@ -645,10 +649,14 @@ fn remove_tree(folder: &Path) -> Result<(), CgroupError> {
     }
 }
 
-/// Lets the groups below `folder` use the controllers. One that cannot be is not used then.
+/// Lets the groups below `folder` use the controllers. One that cannot be is not used then; what they
+/// use already is not written again, as that would wait for all who change the hierarchy.
 fn enable_v2<'a>(folder: &Path, controllers: impl Iterator<Item = &'a Controller>) {
-    for name in controllers.filter_map(|c| c.name_v2()) {
-        let _ = write(&folder.join("cgroup.subtree_control"), &format!("+{name}"));
+    let file = folder.join("cgroup.subtree_control");
+    let there = fs::read_to_string(&file).unwrap_or_default();
+    let lacks = |name: &&str| !there.split_ascii_whitespace().any(|word| word == *name);
+    for name in controllers.filter_map(|c| c.name_v2()).filter(lacks) {
+        let _ = write(&file, &format!("+{name}"));
     }
 }
 
