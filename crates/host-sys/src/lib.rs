@@ -31,8 +31,8 @@ pub use memory::{forget_code, give_back_freed};
 pub use netdev::{
     Tap, add_to_bridge, configure_macvtap, create_bridge, delete_bridge, interface_mac,
     interface_mtu, kvm_api_version, open_tap, remove_from_bridge, set_interface_all_multicast,
-    set_interface_group, set_interface_mac, set_interface_mtu, set_interface_multicast,
-    set_interface_promiscuous, set_interface_up, tap_name,
+    set_interface_coalesce, set_interface_group, set_interface_mac, set_interface_mtu,
+    set_interface_multicast, set_interface_promiscuous, set_interface_up, tap_name,
 };
 pub use perf::count_events;
 pub use sched::{SchedPolicy, set_scheduler};

@@ -15,6 +15,9 @@ const SIOCBRADDBR: libc::c_ulong = 0x89a0;
 const SIOCBRDELBR: libc::c_ulong = 0x89a1;
 const SIOCBRADDIF: libc::c_ulong = 0x89a2;
 const SIOCBRDELIF: libc::c_ulong = 0x89a3;
+const SIOCETHTOOL: libc::c_ulong = 0x8946;
+/// From linux/ethtool.h: sets a `struct ethtool_coalesce`.
+const ETHTOOL_SCOALESCE: u32 = 0xf;
 const KVM_GET_API_VERSION: libc::c_ulong = 0xae00;
 
 /// A tap interface, one descriptor for each queue. It vanishes with its last descriptor.
@@ -261,6 +264,24 @@ pub fn set_interface_group(name: &str, group: [u8; 6], on: bool) -> io::Result<(
     let number = if on { libc::SIOCADDMULTI } else { libc::SIOCDELMULTI };
     // SAFETY: both read one ifreq.
     check(unsafe { libc::ioctl(socket.as_raw_fd(), number, &mut request) })
+}
+
+/// Sets after how many received frames at most an interface tells of them (0: of each); all else about
+/// it is left to the device.
+///
+/// # Errors
+/// It does not exist, has no such setting, or no CAP_NET_ADMIN.
+pub fn set_interface_coalesce(name: &str, frames: u32) -> io::Result<()> {
+    let socket = control_socket()?;
+    let mut request = request(name)?;
+    // struct ethtool_coalesce: the command, microseconds, frames, and 20 more settings.
+    let mut settings = [0u32; 23];
+    settings[0] = ETHTOOL_SCOALESCE;
+    settings[2] = frames;
+    request.ifr_ifru.ifru_data = settings.as_mut_ptr().cast();
+    // SAFETY: SIOCETHTOOL reads one ifreq and, for this command, the structure it points to, which is
+    // ours and outlives the call.
+    check(unsafe { libc::ioctl(socket.as_raw_fd(), SIOCETHTOOL, &mut request) })
 }
 
 /// The version of KVM's interface that an open `/dev/kvm` speaks; 12 since 2007.

@@ -6,6 +6,7 @@
 //! async ones say so by their signature.
 
 pub mod access;
+pub mod addresses;
 pub mod agent;
 pub mod cgroup;
 pub mod dbus;

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use crate::netlink::{self, MacvtapMode};
+use crate::netlink::{self, MacvtapMode, PortVlan};
 
 /// How long the node of a new macvtap may take to appear below `/dev`.
 const NODE_PATIENCE: Duration = Duration::from_secs(5);
@@ -248,6 +248,54 @@ pub fn move_to_bridge(name: &str, bridge: &str) -> Result<(), NetdevError> {
     let number = index(name).ok_or_else(missing).map_err(fault(action()))?;
     let master = index(bridge).ok_or_else(missing).map_err(fault(action()))?;
     netlink::set_master(number, master).map_err(fault(action()))
+}
+
+/// Has an interface tell of received frames only so many at a time; 0: of each.
+///
+/// # Errors
+/// It does not exist, or has no such setting.
+pub fn set_coalesce(name: &str, frames: u32) -> Result<(), NetdevError> {
+    host_sys::set_interface_coalesce(name, frames)
+        .map_err(fault(format!("Cannot set coalesce info on '{name}'")))
+}
+
+/// The VLANs of a bridge's port could not be set.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct VlanError(pub io::Error);
+
+/// The VLAN of every port of which nothing was said.
+const DEFAULT_VLAN: u16 = 1;
+
+/// Has a bridge's port leave VLANs and join others; of neither the default one. To join none is to be
+/// in the default one again. Where that fails, it is in those again that it was to leave.
+///
+/// # Errors
+/// It is no bridge's port, or its kernel does not filter VLANs.
+pub fn set_vlans(
+    name: &str,
+    leave: &[(u16, PortVlan)],
+    join: &[(u16, PortVlan)],
+) -> Result<(), VlanError> {
+    let number = index(name).ok_or_else(|| VlanError(io::ErrorKind::NotFound.into()))?;
+    let default = [(DEFAULT_VLAN, PortVlan::NativeUntagged)];
+    let or_default = |vlans: &[(u16, PortVlan)]| -> Vec<_> {
+        if vlans.is_empty() { default.to_vec() } else { vlans.to_vec() }
+    };
+    let exchange = |leave: &[(u16, PortVlan)], join: &[(u16, PortVlan)]| {
+        for (id, _) in leave {
+            match netlink::set_port_vlan(number, *id, PortVlan::Leave) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        join.iter().try_for_each(|(id, how)| netlink::set_port_vlan(number, *id, *how))
+    };
+    let (leave, join) = (or_default(leave), or_default(join));
+    exchange(&leave, &join).map_err(|error| {
+        let _ = exchange(&join, &leave);
+        VlanError(error)
+    })
 }
 
 fn switch_on(name: &str) -> Result<(), NetdevError> {

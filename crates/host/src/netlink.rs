@@ -31,6 +31,10 @@ const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
 const IFLA_MACVLAN_MODE: u16 = 1;
 const IFLA_BRPORT_ISOLATED: u16 = 33;
+const IFLA_AF_SPEC: u16 = 26;
+const IFLA_BRIDGE_VLAN_INFO: u16 = 2;
+const BRIDGE_VLAN_INFO_PVID: u16 = 2;
+const BRIDGE_VLAN_INFO_UNTAGGED: u16 = 4;
 
 const AF_UNSPEC: u8 = 0;
 const AF_BRIDGE: u8 = 7;
@@ -101,6 +105,45 @@ pub fn delete_link(index: u32) -> io::Result<()> {
 /// It is no bridge's port, or no right to it.
 pub fn isolate_port(index: u32) -> io::Result<()> {
     exchange(&isolate_message(index))
+}
+
+/// What a bridge's port has to do with a VLAN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PortVlan {
+    /// Its traffic passes with its tag.
+    Tagged,
+    /// What comes without a tag belongs to it; it leaves with its tag.
+    NativeTagged,
+    /// What comes without a tag belongs to it, and leaves without.
+    NativeUntagged,
+    /// Its traffic does not pass.
+    Leave,
+}
+
+/// Sets what the bridge port numbered `index` has to do with a VLAN.
+///
+/// # Errors
+/// The kernel filters no VLANs, the port is no bridge's or not in a VLAN that it is to leave
+/// (`NotFound`), there is no such VLAN, or no right to it.
+pub fn set_port_vlan(index: u32, id: u16, how: PortVlan) -> io::Result<()> {
+    exchange(&vlan_message(index, id, how))
+}
+
+fn vlan_message(index: u32, id: u16, how: PortVlan) -> Message {
+    let (kind, flags) = match how {
+        PortVlan::Tagged => (RTM_SETLINK, 0),
+        PortVlan::NativeTagged => (RTM_SETLINK, BRIDGE_VLAN_INFO_PVID),
+        PortVlan::NativeUntagged => {
+            (RTM_SETLINK, BRIDGE_VLAN_INFO_PVID | BRIDGE_VLAN_INFO_UNTAGGED)
+        }
+        PortVlan::Leave => (RTM_DELLINK, 0),
+    };
+    let mut message = Message::link(kind, 0, AF_BRIDGE, index);
+    message.nested(IFLA_AF_SPEC | NLA_F_NESTED, |port| {
+        let info = [flags.to_ne_bytes(), id.to_ne_bytes()].concat();
+        port.attribute(IFLA_BRIDGE_VLAN_INFO, &info);
+    });
+    message
 }
 
 /// Makes the interface numbered `index` a port of the bridge numbered `bridge`, at once: what it was
@@ -233,6 +276,24 @@ mod tests {
             expected.extend_from_slice(payload);
         }
         assert_eq!(bytes[32..], expected);
+    }
+
+    /// As libvirtd 11.3 sends them.
+    #[test]
+    fn vlans_of_a_port() {
+        for (how, kind, flags) in [
+            (PortVlan::Tagged, 0x13, 0),
+            (PortVlan::NativeTagged, 0x13, 2),
+            (PortVlan::NativeUntagged, 0x13, 6),
+            (PortVlan::Leave, 0x11, 0),
+        ] {
+            let bytes = vlan_message(0x13, 42, how).finish();
+            assert_eq!(bytes.len(), 44);
+            assert_eq!(bytes[4..8], [kind, 0, 5, 0], "{how:?}");
+            let body = [7, 0, 0, 0, 0x13, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+            assert_eq!(bytes[16..32], body, "{how:?}");
+            assert_eq!(bytes[32..], [12, 0, 0x1a, 0x80, 8, 0, 2, 0, flags, 0, 42, 0], "{how:?}");
+        }
     }
 
     #[test]
