@@ -236,7 +236,8 @@ fn bridges_that_cannot_be_joined() {
                 on("br0", "<target dev='averyveryverylongname0'/>"),
                 "Network interface name 'averyveryverylongname0' is too long",
             ),
-            (on("br0", "<vlan><tag id='4'/></vlan>"), "<vlan> is not supported yet"),
+            (on("br0", "<vlan><tag id='0'/></vlan>"), "vlanid out of range: 0"),
+            (on("br0", "<vlan><tag id='4095'/></vlan>"), "error adding vlan filter to interface"),
             (on("br0", "<filterref filter='clean-traffic'/>"), "<filterref> is not supported yet"),
             (
                 on("br0", "<script path='/bin/true'/>"),
@@ -457,8 +458,19 @@ fn taps_of_their_own() {
             ("<target dev='end0' managed='no'/>".into(), "end0"),
             ("<target dev='ready0'/>".into(), "The ready0 interface already exists"),
             (
-                "<source><ip address='10.1.1.1' prefix='24'/></source>".into(),
-                "<ip> of the host's end is not supported yet",
+                "<source><ip address='10.1.1.1'/>\
+                 <ip address='10.1.1.1'/></source>"
+                    .into(),
+                "Failed to add IP address 10.1.1.1/8 bcast 10.255.255.255 to vnet",
+            ),
+            (
+                "<source><route address='10.2.0.0' prefix='16' gateway='10.1.1.9'/></source>"
+                    .into(),
+                "Error adding route to vnet",
+            ),
+            (
+                "<vlan><tag id='4'/></vlan>".into(),
+                "vlan tag not supported for this connection type",
             ),
         ] {
             refuses(&daemon, "refused", &ethernet(&inner), &[said]);
@@ -624,5 +636,168 @@ fn what_cannot_start_says_so_and_is_kept() {
         daemon.virsh("setvcpus later 1 --config").ok();
         daemon.virsh("domrename later renamed").ok();
         daemon.virsh("undefine renamed").ok();
+    });
+}
+
+const ADDRESSED: &str = "<source>
+    <ip address='10.77.0.1' prefix='24' peer='10.77.0.2'/><ip address='192.168.7.1'/>
+    <ip address='fd00::1' prefix='64'/>
+    <route address='10.78.0.0' prefix='24' gateway='10.77.0.2' metric='5'/>
+    <route address='10.79.0.0' netmask='255.255.0.0' gateway='192.168.7.9'/>
+  </source>";
+
+#[test]
+fn addresses_and_routes_of_the_hosts_end() {
+    namespace::inside_network("addresses_and_routes_of_the_hosts_end", || {
+        wire();
+        ip("tuntap add dev own0 mode tap");
+        ip("addr add 10.5.0.1/24 dev own0");
+        let mut daemon = Daemon::start();
+        let nic = |number: u32, more: &str| {
+            format!(
+                "<interface type='ethernet'><mac address='52:54:00:12:00:0{number}'/>{more}\
+                 <model type='e1000'/></interface>"
+            )
+        };
+        let assert_told = |device: &str| {
+            let addresses = ip(&format!("-o addr show dev {device}"));
+            for part in [
+                "inet 10.77.0.1 peer 10.77.0.2/24 scope global",
+                "inet 192.168.7.1/24 brd 192.168.7.255 scope global",
+                "inet6 fd00::1/64 scope global",
+            ] {
+                assert!(addresses.contains(part), "no {part:?} in: {addresses}");
+            }
+            let routes = ip(&format!("route show dev {device}"));
+            for part in
+                ["10.78.0.0/24 via 10.77.0.2 metric 5", "10.79.0.0/16 via 192.168.7.9 metric 1"]
+            {
+                assert!(routes.contains(part), "no {part:?} in: {routes}");
+            }
+        };
+        start(&daemon, "first", &nic(1, ADDRESSED));
+        assert_told("vnet0");
+        let live = daemon.virsh("dumpxml first").ok();
+        assert!(live.contains("<ip address='10.77.0.1' family='ipv4' prefix='24' peer="), "{live}");
+        destroy(&daemon, "first").ok();
+        wait_until_gone(&["vnet0"]);
+        assert!(!ip("route").contains("10.78.0.0"), "{}", ip("route"));
+
+        // What stays keeps what was its own, and nothing of the guest's; whoever ends the guest.
+        let own = nic(2, &format!("{ADDRESSED}<target dev='own0' managed='no'/>"));
+        let before = ip("-4 -o addr show dev own0");
+        for killed in [false, true] {
+            ip("link set own0 up");
+            if killed {
+                daemon.virsh("start second").ok();
+                daemon.kill();
+                daemon.launch();
+            } else {
+                start(&daemon, "second", &own);
+            }
+            assert_told("own0");
+            destroy(&daemon, "second").ok();
+            assert_eq!(ip("-4 -o addr show dev own0"), before);
+            assert!(!ip("route").contains("10.78.0.0"), "{}", ip("route"));
+            assert!(!ip("-6 addr show dev own0").contains("fd00::1"));
+        }
+        // An address that it has already is not given, and not taken.
+        let taken = "<source><ip address='10.6.0.1' prefix='24'/><ip address='10.5.0.1' prefix='24'/>\
+                     </source><target dev='own0' managed='no'/>";
+        define(&daemon, "third", &nic(3, taken));
+        daemon
+            .virsh("start third")
+            .fails_with(&["Failed to add IP address 10.5.0.1/24 bcast 10.5.0.255 to own0"]);
+        assert_eq!(ip("-4 -o addr show dev own0"), before);
+        let told = daemon.ironvirt("start first --dry-run").ok();
+        for part in ["address 10.77.0.1/24 peer 10.77.0.2", "route 10.78.0.0/24 via 10.77.0.2"] {
+            assert!(told.contains(part), "no {part:?} in: {told}");
+        }
+        for bad in ["bridge", "user"] {
+            let xml = format!(
+                "<interface type='{bad}'><source bridge='br0'><ip address='10.1.1.1'/></source></interface>"
+            );
+            is_no_definition(
+                &daemon,
+                "fourth",
+                &xml,
+                &["only supported on interfaces of type 'ethernet'"],
+            );
+        }
+    });
+}
+
+/// After how many frames at most a device tells of them.
+fn collected(device: &str) -> String {
+    let text = "import array, fcntl, socket, struct, sys
+settings = array.array('I', [0xe] + [0] * 22)
+request = struct.pack('16sP16x', sys.argv[1].encode(), settings.buffer_info()[0])
+fcntl.ioctl(socket.socket(), 0x8946, request)
+print(settings[2])";
+    tool("python3", &["-c", text, device], "").ok().trim().to_owned()
+}
+
+#[test]
+fn frames_and_vlans_of_a_bridges_port() {
+    namespace::inside_network("frames_and_vlans_of_a_bridges_port", || {
+        wire();
+        let daemon = Daemon::start();
+        let nic = |more: &str| {
+            format!(
+                "<interface type='bridge'><mac address='52:54:00:12:00:01'/>\
+                 <source bridge='br0'/><target dev='tap0'/><model type='e1000'/>{more}</interface>"
+            )
+        };
+        let frames =
+            |number: u32| format!("<coalesce><rx><frames max='{number}'/></rx></coalesce>");
+        start(&daemon, "first", &nic(&frames(7)));
+        assert_eq!(collected("tap0"), "7");
+        let update = |xml: &str| {
+            let file = daemon.write("nic.xml", xml);
+            daemon.virsh_words(&["update-device", "first", &file.display().to_string(), "--live"])
+        };
+        for (more, expected) in [(frames(9), "9"), (String::new(), "0"), (frames(5), "5")] {
+            update(&nic(&more)).ok();
+            assert_eq!(collected("tap0"), expected);
+            assert_eq!(daemon.virsh("dumpxml first").ok().contains("<coalesce>"), !more.is_empty());
+        }
+        let tags = "<vlan trunk='yes'><tag id='41'/><tag id='42' nativeMode='untagged'/></vlan>";
+        let vlans = |id: u32| format!("<vlan><tag id='{id}'/></vlan>");
+        let filters =
+            tool("ip", &["link", "set", "br0", "type", "bridge", "vlan_filtering", "1"], "");
+        if filters.status == 0 {
+            update(&nic(&(tags.to_owned() + &frames(6)))).ok();
+            let of_port = || tool("bridge", &["-c=never", "vlan", "show", "dev", "tap0"], "").ok();
+            let told = of_port();
+            assert!(told.contains("41") && told.contains("42 PVID Egress Untagged"), "{told}");
+            update(&nic(&vlans(43))).ok();
+            let told = of_port();
+            assert!(told.contains("43 PVID Egress Untagged") && !told.contains("41"), "{told}");
+            update(&nic("")).ok();
+            assert!(of_port().contains("1 PVID Egress Untagged"), "{}", of_port());
+        } else {
+            let said = "error adding vlan filter to interface tap0: Operation not supported";
+            let text = update(&nic(&(tags.to_owned() + &frames(6)))).fails_with(&[said]);
+            assert!(text.contains("CONFIG_BRIDGE_VLAN_FILTERING"), "{text}");
+            // Neither part of a change that failed is there.
+            assert_eq!(collected("tap0"), "5");
+            assert!(!daemon.virsh("dumpxml first").ok().contains("vlan"));
+            let other = nic(&vlans(4)).replace("tap0", "tap1").replace("0:01'", "0:02'");
+            let before = ip("-br link");
+            refuses(&daemon, "second", &other, &["error adding vlan filter to interface tap1"]);
+            assert_eq!(ip("-br link").lines().count(), before.lines().count());
+        }
+        destroy(&daemon, "first").ok();
+        define(&daemon, "third", &nic(tags));
+        let told = daemon.ironvirt("start third --dry-run").ok();
+        assert!(told.contains("vlan 42 native untagged, 41"), "{told}");
+        for kind in ["direct", "ethernet", "user"] {
+            let xml = format!(
+                "<interface type='{kind}'><source dev='end0' mode='bridge'/>{}</interface>",
+                frames(3)
+            );
+            let said = format!("coalesce settings on interface type {kind} are not supported");
+            is_no_definition(&daemon, "fourth", &xml, &[&said]);
+        }
     });
 }

@@ -316,6 +316,11 @@ fn limits_and_places_in_libvirts_words() {
         )
     };
     let secret = "<secret type='passphrase' usage='a'/>";
+    let host_route = |attrs: &str| {
+        format!(
+            "<interface type='ethernet'><source><route address='10.88.0.0' {attrs}/></source></interface>"
+        )
+    };
     let nic = |kind: &str, inner: &str| format!("<interface type='{kind}'>{inner}</interface>");
     let hostdev = |kind: &str, attrs: &str, inner: &str| {
         format!("<hostdev mode='subsystem' type='{kind}' {attrs}>{inner}</hostdev>")
@@ -409,6 +414,20 @@ fn limits_and_places_in_libvirts_words() {
         (nic("user", "<ip address='10.0.0.1' prefix='30'/>"), 27, "invalid prefix, must be in range of 4-27"),
         (nic("user", "<ip address='fe80::1' prefix='24'/>"), 67, "unsupported IPv6 address prefix='24' - must be 64"),
         (nic("user", "<ip address='10.0.0.1' family='ipv6'/>"), 27, "Invalid address '10.0.0.1' in <ip>"),
+        (nic("ethernet", "<source><ip address='10.0.0.1' prefix='33'/></source>"), 27, "Invalid prefix value '33' in <ip>"),
+        (nic("ethernet", "<source><ip address='10.0.0.1' peer='x'/></source>"), 8, "Invalid peer 'x' in <ip>"),
+        (nic("ethernet", "<source><ip address='10.0.0.1' peer='fd00::1'/></source>"), 8, "Invalid peer 'fd00::1' in <ip>"),
+        (host_route("prefix='16'"), 27, "interface host IP: Missing required gateway attribute in route definition"),
+        (host_route("prefix='16' gateway='x'"), 27, "interface host IP: Bad gateway address 'x' in route definition"),
+        (host_route("prefix='16' gateway='10.0.0.1' metric='0'"), 27, "Invalid value for attribute 'metric' in element 'route': Zero is not permitted"),
+        (host_route("prefix='8' gateway='10.0.0.1'"), 27, "interface host IP: Address '10.88.0.0' in route definition is not a network address"),
+        (host_route("gateway='10.0.0.1'"), 27, "interface host IP: Address '10.88.0.0' in route definition is not a network address"),
+        (host_route("prefix='33' gateway='10.0.0.1'"), 27, "interface host IP: Invalid prefix 33 specified in route definition, must be 0 - 32"),
+        (host_route("prefix='16' netmask='255.255.0.0' gateway='10.0.0.1'"), 27, "interface host IP: Route definition cannot have both a prefix and a netmask"),
+        (host_route("family='ipv6' prefix='16' gateway='10.0.0.1'"), 27, "interface host IP: ipv6 family specified for non-IPv6 address '10.88.0.0' in route definition"),
+        (nic("bridge", "<source bridge='b'/><bandwidth><inbound average='5' burst='4194304'/></bandwidth>"), 82, "value '4194304' is too big for 'burst' parameter, maximum is '4194303'"),
+        (nic("bridge", "<source bridge='b'/><bandwidth><inbound average='18446744073709551615'/></bandwidth>"), 82, "value '18446744073709551615' is too big for 'average' parameter, maximum is '18014398509481984'"),
+        (nic("direct", "<source dev='e'/><coalesce><rx><frames max='7'/></rx></coalesce>"), 67, "coalesce settings on interface type direct are not supported"),
         (nic("bridge", "<source bridge='b'/><bandwidth><inbound/></bandwidth>"), 35, "Missing mandatory average or floor attributes"),
         (nic("bridge", "<source bridge='b'/><teaming type='persistent' persistent='x'/>"), 67, "teaming persistent attribute not allowed if teaming type is 'persistent'"),
         (nic("bridge", "<source bridge='b'/><tune><sndbuf>x</sndbuf></tune>"), 27, "sndbuf must be a positive integer"),

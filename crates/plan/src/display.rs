@@ -186,6 +186,18 @@ fn fmt_tap(tap: &Tap, f: &mut Formatter<'_>) -> fmt::Result {
     if !tap.traffic.is_empty() {
         write!(f, "\n    limit {}", tap.traffic)?;
     }
+    if let Some(vlans) = &tap.vlans {
+        write!(f, "\n    vlan {vlans}")?;
+    }
+    if let Some(frames) = tap.coalesce {
+        write!(f, "\n    tell of at most {frames} frames at a time")?;
+    }
+    for address in &tap.addresses {
+        write!(f, "\n    address {address}")?;
+    }
+    for route in &tap.routes {
+        write!(f, "\n    route {route}")?;
+    }
     Ok(())
 }
 

@@ -11,6 +11,7 @@ mod because;
 pub mod block;
 mod command;
 mod display;
+mod host_end;
 mod hot_plan;
 pub mod io_limits;
 mod launch_plan;
@@ -28,6 +29,7 @@ mod traffic;
 
 pub use because::{Because, Explained, Place, Reasons, Subject};
 pub use command::Command;
+pub use host_end::{HostAddress, HostRoute, PortVlans, coalesced_frames};
 pub use hot_plan::{HotCommand, PlugPlan, UnplugPlan};
 pub use launch_plan::{LaunchPlan, MonitorPlan};
 pub use props::Props;

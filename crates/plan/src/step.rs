@@ -266,6 +266,14 @@ pub struct Tap {
     pub mtu: Option<u32>,
     /// Limits of what passes it.
     pub traffic: crate::Traffic,
+    /// VLANs of a bridge's port; `None` where the bridge's default is meant.
+    pub vlans: Option<crate::PortVlans>,
+    /// After how many received frames at most it tells of them.
+    pub coalesce: Option<u32>,
+    /// Addresses of the host's end.
+    pub addresses: Vec<crate::HostAddress>,
+    /// Routes over it.
+    pub routes: Vec<crate::HostRoute>,
     /// What else the definition asks of the device, by element: an executor that cannot do all of
     /// it refuses.
     pub asks: Vec<&'static str>,

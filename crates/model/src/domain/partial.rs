@@ -46,7 +46,10 @@ const OF_THEIR_OWN: &[(&str, &[&str])] = &[
     ("domain.", &["unassigned-address"]),
     ("domain.disk-", &["format", "io", "discard", "metadata-cache", "serial", "dir", "protocol"]),
     ("domain.nic-", &["model", "source", "reconnect", "virtualport", "host-side", "bandwidth"]),
-    ("domain.nic-", &["ip", "route", "queue-size", "target", "mtu", "coalesce", "isolated"]),
+    (
+        "domain.nic-",
+        &["ip", "route", "queue-size", "target", "mtu", "coalesce", "isolated", "host-route"],
+    ),
     ("domain.nic-", &["backend"]),
     ("domain.char-", &["spicevmc", "source", "reconnect", "protocol"]),
     ("domain.hostdev-", &["type", "source", "rawio", "sgio", "model", "teaming", "address"]),

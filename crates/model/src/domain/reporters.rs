@@ -18,6 +18,7 @@ const REPORTERS: &[(&str, ErrorDomain)] = &[
     ("Cannot parse socket address '", ErrorDomain::NONE),
     ("vlan tag id ", ErrorDomain::NONE),
     ("value '", ErrorDomain::NONE),
+    ("interface host IP: ", ErrorDomain::NETWORK),
     ("missing tag id - each <vlan>", ErrorDomain::NONE),
     ("invalid \"trunk='", ErrorDomain::NONE),
     ("invalid configuration in <vlan>", ErrorDomain::NONE),

@@ -67,7 +67,7 @@ impl Route {
     }
 
     /// The addresses stand in messages as they were written.
-    fn check_addresses(&self, written: &str, over: &str) -> Result<(), String> {
+    pub(crate) fn check_addresses(&self, written: &str, over: &str) -> Result<(), String> {
         let Self { address, gateway, .. } = *self;
         let at = "in route definition";
         match self.family {

@@ -38,7 +38,11 @@ pub fn update(change: &Change, alias: &str, settings: &Settings, now: u64) -> Ve
             ]
         }
         // On the host alone, or no plain list.
-        Change::Medium | Change::Bridge { .. } | Change::Bandwidth { .. } => Vec::new(),
+        Change::Medium
+        | Change::Bridge { .. }
+        | Change::Bandwidth { .. }
+        | Change::Vlan { .. }
+        | Change::Coalesce { .. } => Vec::new(),
         Change::Link { up } => vec![command("set_link", json!({"name": alias, "up": up}), false)],
         Change::RequestedSize { bytes } => {
             let path = format!("/machine/peripheral/{alias}");

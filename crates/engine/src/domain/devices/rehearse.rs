@@ -10,7 +10,7 @@ use crate::engine::Engine;
 use diag::VirError;
 use model::domain::hotplug::update::{Change, Updated};
 use plan::qemu::InUse;
-use plan::{PlugPlan, Traffic, UnplugPlan};
+use plan::{PlugPlan, PortVlans, Traffic, UnplugPlan};
 
 impl Engine {
     /// What a verb would do to a device of the running guest; none for a verb that is not known.
@@ -109,6 +109,17 @@ fn rehearse_change(updated: &Updated) -> Vec<Line> {
             Change::Bandwidth { device, kind, to, .. } => {
                 let limits = Traffic::of(*kind, to.as_deref()).unwrap_or_default();
                 [Line::host(format!("limit {device}: {limits}")), unseen()]
+            }
+            Change::Vlan { device, to, .. } => {
+                let vlans = to.as_ref().map(PortVlans::of).unwrap_or_default();
+                [Line::host(format!("vlan of {device}: {vlans}")), unseen()]
+            }
+            Change::Coalesce { device, to, .. } => {
+                let frames = plan::coalesced_frames(to.as_ref()).unwrap_or_default();
+                [
+                    Line::host(format!("{device} tells of at most {frames} frames at a time")),
+                    unseen(),
+                ]
             }
             Change::RequestedSize { bytes } => [
                 Line::qemu(format!("requested-size {bytes}")),

@@ -2,6 +2,7 @@
 
 pub(in crate::domain) mod limits;
 mod names;
+pub(in crate::domain) mod settings;
 
 use crate::domain::start::results::Results;
 use crate::domain::start::steps::{named, system};
@@ -21,6 +22,7 @@ use units::MacAddr;
 const INDEX: &str = ".index";
 const LOWER: &str = ".lower";
 const DOWN_SCRIPT: &str = ".downscript";
+const SETTINGS: &str = ".settings";
 
 /// How long an interface's script may take.
 const SCRIPT_DEADLINE: Duration = Duration::from_secs(30);
@@ -57,12 +59,20 @@ pub(in crate::domain) fn make_tap(
             let spec =
                 TapSpec { bridge: Some(bridge.clone()), isolated: *isolated, ..tap_spec(tap)? };
             let device = make_named(tap, spec)?;
+            settings::begin(&device.name, tap)?;
             limits::begin(&device.name, &tap.traffic)?;
             keep(step, tap, results, device.name, device.queues);
         }
         TapKind::Ethernet { managed, script, down_script } => {
             let device =
                 if *managed { make_named(tap, tap_spec(tap)?)? } else { open_existing(tap)? };
+            settings::begin(&device.name, tap)?;
+            if !managed && let Some(told) = settings::to_take_back(tap) {
+                remember(step, results, SETTINGS, told);
+                if let Some(name) = &step.result {
+                    results.links.insert(name.clone(), device.name.clone());
+                }
+            }
             limits::begin(&device.name, &tap.traffic)?;
             if let Some(script) = script {
                 run_script(engine, script, &device.name)?;
@@ -233,6 +243,9 @@ pub(in crate::domain) fn remove(
         && let Err(error) = run_script(engine, script, device)
     {
         faults.push(error.message());
+    }
+    if let Some(told) = kept(SETTINGS) {
+        settings::end(device, told);
     }
     if let Some(index) = kept(INDEX).and_then(|index| index.parse().ok())
         && let Err(error) = netdev::remove_macvtap(device, index)

@@ -2,8 +2,8 @@
 
 use super::super::build::{Build, Props, fd_mark};
 use super::super::words::YesNo;
-use crate::Traffic;
 use crate::step::{Action, Step, Tap, TapKind, Undo};
+use crate::{HostAddress, HostRoute, PortVlans, Traffic, coalesced_frames};
 use model::domain::devices::interface::*;
 
 impl Build<'_> {
@@ -41,6 +41,7 @@ impl Build<'_> {
             },
         };
         let count = queues.unwrap_or(1);
+        let on_bridge = nic.kind == InterfaceType::Bridge;
         let step = Step::new(Action::Tap(Tap {
             kind,
             name: target.dev.clone(),
@@ -49,6 +50,10 @@ impl Build<'_> {
             vnet_hdr: virtio,
             mtu: nic.mtu.as_ref().and_then(|mtu| mtu.size),
             traffic: Traffic::of(nic.kind, nic.bandwidth.as_ref()).unwrap_or_default(),
+            vlans: nic.vlan.as_ref().filter(|_| on_bridge).map(PortVlans::of),
+            coalesce: coalesced_frames(nic.coalesce.as_ref()),
+            addresses: HostAddress::all(&source),
+            routes: HostRoute::all(&source),
             asks: asks(nic),
         }))
         .yields(alias);
@@ -92,16 +97,12 @@ impl Build<'_> {
     }
 }
 
-/// What else is asked of the host's end, by element.
+/// What is asked of the host's end that nobody does yet, by element.
 fn asks(nic: &Interface) -> Vec<&'static str> {
-    let source = nic.source.as_ref();
     [
         (nic.filter_ref.is_some(), "<filterref>"),
-        (nic.vlan.is_some(), "<vlan>"),
+        (nic.vlan.is_some() && nic.kind != InterfaceType::Bridge, "<vlan>"),
         (nic.virtual_port.is_some(), "<virtualport>"),
-        (nic.coalesce.is_some(), "<coalesce>"),
-        (source.is_some_and(|source| !source.ips.is_empty()), "<ip> of the host's end"),
-        (source.is_some_and(|source| !source.routes.is_empty()), "<route> of the host"),
     ]
     .into_iter()
     .filter_map(|(used, what)| used.then_some(what))

@@ -25,7 +25,11 @@ pub(super) fn running(
     let up = |nic: &Interface| nic.link.as_ref().is_none_or(|link| link.state == LinkState::Up);
     // What the host may refuse comes before what the guest sees.
     let mut changes: Vec<_> = other_limits(old, wanted)?.into_iter().collect();
-    changes.extend(other_bridge(old, wanted));
+    let moves = other_bridge(old, wanted);
+    let moved = moves.is_some();
+    changes.extend(moves);
+    changes.extend(other_vlans(old, wanted, moved));
+    changes.extend(other_coalescing(old, wanted));
     if up(old) != up(wanted) {
         changes.push(Change::Link { up: up(wanted) });
     }
@@ -39,6 +43,8 @@ pub(super) fn running(
         teaming: wanted.teaming.clone(),
         link: wanted.link.clone(),
         bandwidth: wanted.bandwidth.clone(),
+        vlan: wanted.vlan.clone(),
+        coalesce: wanted.coalesce.clone(),
         trust_guest_rx_filters: wanted.trust_guest_rx_filters,
         ..old.clone()
     };
@@ -121,10 +127,9 @@ fn refusal(old: &Interface, wanted: &Interface) -> Option<String> {
     // The host's end: nobody here changes it while it is used.
     for (same, what) in [
         (source(old) == source(wanted) || other_bridge(old, wanted).is_some(), "source"),
-        (old.vlan == wanted.vlan, "vlan"),
+        (old.vlan == wanted.vlan || old.kind == InterfaceType::Bridge, "vlan"),
         (old.virtual_port == wanted.virtual_port, "virtualport"),
         (old.filter_ref == wanted.filter_ref, "filterref"),
-        (old.coalesce == wanted.coalesce, "coalesce"),
         (old.port == wanted.port, "port"),
         (old.ips == wanted.ips, "ip"),
     ] {
@@ -145,6 +150,21 @@ fn other_limits(old: &Interface, wanted: &Interface) -> Result<Option<Change>, V
     limits(old, wanted.bandwidth.clone()).map(Some).ok_or_else(|| {
         unsupported("Unable to set bandwidth for interface because device name is unknown")
     })
+}
+
+/// Other VLANs of its port. A port that is another bridge's by then is in none that was said.
+fn other_vlans(old: &Interface, wanted: &Interface, moves: bool) -> Option<Change> {
+    let device = old.target.as_ref()?.dev.clone()?;
+    let from = old.vlan.clone().filter(|_| !moves);
+    let to = wanted.vlan.clone();
+    (from != to).then_some(Change::Vlan { device, from, to })
+}
+
+/// Another number of frames that it collects.
+fn other_coalescing(old: &Interface, wanted: &Interface) -> Option<Change> {
+    let device = old.target.as_ref()?.dev.clone()?;
+    let (from, to) = (old.coalesce.clone(), wanted.coalesce.clone());
+    (from != to).then_some(Change::Coalesce { device, from, to })
 }
 
 /// What sets the limits of a running guest's interface, whichever it has; none where it has no

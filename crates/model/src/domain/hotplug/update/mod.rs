@@ -12,7 +12,7 @@ use super::device::{Device, DeviceKind, Place};
 use super::{error, find, support};
 use crate::domain::Domain;
 use crate::domain::devices::Devices;
-use crate::domain::devices::interface::{Bandwidth, InterfaceType};
+use crate::domain::devices::interface::{Bandwidth, Coalesce, InterfaceType, Vlan};
 use diag::{ErrorCode, VirError};
 
 /// What a running guest's emulator is told about a changed device.
@@ -55,6 +55,24 @@ pub enum Change {
         from: Option<Box<Bandwidth>>,
         /// The limits that it is to have.
         to: Option<Box<Bandwidth>>,
+    },
+    /// An interface tells of more or fewer received frames at a time.
+    Coalesce {
+        /// The host's end of the interface.
+        device: String,
+        /// How many it was told to collect at most.
+        from: Option<Coalesce>,
+        /// How many it is to collect.
+        to: Option<Coalesce>,
+    },
+    /// The host's end of an interface is in other VLANs.
+    Vlan {
+        /// The port of the bridge.
+        device: String,
+        /// Those that it is in.
+        from: Option<Vlan>,
+        /// Those that it is to be in.
+        to: Option<Vlan>,
     },
     /// The memory that a device is to have.
     RequestedSize {

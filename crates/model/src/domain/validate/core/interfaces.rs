@@ -3,14 +3,14 @@
 use core::net::IpAddr;
 
 use diag::ErrorCode;
-use xml::YesNo;
+use xml::{XmlValue, YesNo};
 
 use super::super::Faults;
 use crate::domain::devices::Devices;
 use crate::domain::devices::interface::{
-    HostAddress, Interface, InterfaceType, IpAddress, TeamingType,
+    HostAddress, Interface, InterfaceType, IpAddress, Route, TeamingType,
 };
-use crate::network::VirtualPortType;
+use crate::network::{Family, VirtualPortType};
 
 pub(super) fn check(dev: &Devices, out: &mut Faults) {
     for x in &dev.interfaces {
@@ -248,6 +248,45 @@ fn host_side(x: &Interface, out: &mut Faults) {
             ),
         );
     }
+    s.ips.iter().for_each(|ip| address(ip, out));
+    s.routes.iter().for_each(|route| host_route(route, out));
+}
+
+/// Routes of the host's end, by the rules of a network's.
+fn host_route(route: &Route, out: &mut Faults) {
+    let mut bad =
+        |text: String| out.xml("domain.nic-host-route", format!("interface host IP: {text}"));
+    let at = "in route definition";
+    let read = |text: &str| crate::network::IpAddress::parse(text);
+    let Some(gateway) = &route.gateway else {
+        return bad(format!("Missing required gateway attribute {at}"));
+    };
+    let Some(address) = read(&route.address) else {
+        return bad(format!("Bad network address '{}' {at}", route.address));
+    };
+    let Some(over) = read(gateway) else {
+        return bad(format!("Bad gateway address '{gateway}' {at}"));
+    };
+    let netmask = match route.netmask.as_deref().map(|mask| (mask, read(mask))) {
+        Some((mask, None)) => return bad(format!("Bad netmask address '{mask}' {at}")),
+        other => other.and_then(|(_, mask)| mask),
+    };
+    let family = match route.family.as_deref().map(|family| (family, Family::parse(family))) {
+        Some((family, Err(_))) => return bad(format!("Unrecognized family '{family}' {at}")),
+        other => other.and_then(|(_, family)| family.ok()),
+    };
+    if route.metric == Some(0) {
+        return out.xml(
+            "domain.nic-host-route",
+            "Invalid value for attribute 'metric' in element 'route': Zero is not permitted",
+        );
+    }
+    let (prefix, metric) = (route.prefix, route.metric);
+    let route_of =
+        crate::network::Route { family, address, netmask, prefix, gateway: over, metric };
+    if let Err(text) = route_of.check_addresses(&route.address, gateway) {
+        bad(text);
+    }
 }
 
 fn bandwidth(x: &Interface, out: &mut Faults) {
@@ -280,6 +319,12 @@ fn address(ip: &IpAddress, out: &mut Faults) {
     let most = if parsed.is_ipv4() { 32 } else { 128 };
     if let Some(p) = ip.prefix.filter(|p| *p > most) {
         out.xml("domain.nic-ip", format!("Invalid prefix value '{p}' in <ip>"));
+    }
+    if let Some(peer) = &ip.peer
+        && peer.parse::<IpAddr>().ok().is_none_or(|peer| peer.is_ipv4() != parsed.is_ipv4())
+    {
+        let text = format!("Invalid peer '{peer}' in <ip>");
+        out.code("domain.nic-ip", ErrorCode::INVALID_ARG, text);
     }
 }
 

@@ -68,7 +68,7 @@ fn one(x: &Interface, out: &mut Faults) {
             format!("setting MTU on interface type {kind} is not supported yet"),
         );
     }
-    if x.coalesce.is_some() && !matches!(x.kind, Network | Bridge | Direct) {
+    if x.coalesce.is_some() && !matches!(x.kind, Network | Bridge) {
         out.unsupported(
             "domain.nic-coalesce",
             format!("coalesce settings on interface type {kind} are not supported"),
