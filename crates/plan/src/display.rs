@@ -74,7 +74,7 @@ impl Display for Action {
                 let when = if *reset { "" } else { " unless it exists" };
                 write!(f, "copy {from} to {to} mode {mode:o}{}{when}", owner(ids))
             }
-            Action::RequireFile { path, role } => write!(f, "require {path} ({role})"),
+            Action::RequireFile { path, role, .. } => write!(f, "require {path} ({role})"),
             Action::Grant(grant) => {
                 write!(f, "grant {} {}", grant.access, grant.path)?;
                 match grant.owner {

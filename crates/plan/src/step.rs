@@ -147,6 +147,8 @@ pub enum Action {
         path: String,
         /// Which element named it, for the error.
         role: String,
+        /// What it is, for the error.
+        kind: FileKind,
     },
     /// Give QEMU's user access to a file, remembering the previous owner.
     Grant(Grant),
@@ -230,6 +232,17 @@ pub enum Action {
     Threads(Vec<ThreadSetting>),
 }
 
+/// What a file is to its guest: libvirt has words of its own for some that cannot be reached.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FileKind {
+    /// What a disk lies on.
+    Image,
+    /// A source of random numbers.
+    Random,
+    /// Anything else.
+    Other,
+}
+
 /// What gives a file to QEMU's user.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Grant {
@@ -247,6 +260,8 @@ pub struct Grant {
     pub shared: bool,
     /// Which element asked, for errors and `explain`.
     pub why: String,
+    /// What it is, for errors.
+    pub kind: FileKind,
 }
 
 /// A tap or macvtap device to make.

@@ -2,7 +2,7 @@
 
 use super::build::{Build, Switch, comma};
 use super::words::{DeviceBoot, YesNo};
-use crate::step::{Access, Action, Step};
+use crate::step::{Access, Action, FileKind, Step};
 use model::domain::devices::disk::DiskDevice;
 use model::domain::os::BootDev;
 
@@ -99,6 +99,7 @@ impl Build<'_> {
                 self.steps.push(Step::new(Action::RequireFile {
                     path: path.clone(),
                     role: role.clone(),
+                    kind: FileKind::Other,
                 }));
                 self.grant(&path, Access::Read, true, &role);
             }

@@ -5,7 +5,7 @@ use super::settings::Settings;
 use super::words::{Address, Alias};
 pub(super) use crate::props::{Props, Switch};
 use crate::step::{
-    Access, Action, Arg, Grant, Ids, Piece, ResultName, SecretBy, SecretRef, Step, Undo,
+    Access, Action, Arg, FileKind, Grant, Ids, Piece, ResultName, SecretBy, SecretRef, Step, Undo,
 };
 use diag::{Diagnostic, ErrorCode, Severity};
 use model::capabilities::host::HostFacts;
@@ -471,6 +471,15 @@ impl<'a> Build<'a> {
 
     /// A step that gives a file to QEMU's user for the time of the run.
     pub(super) fn grant(&mut self, path: &str, access: Access, shared: bool, why: &str) {
+        self.grant_kind(FileKind::Other, path, access, shared, why);
+    }
+
+    /// The same for what a disk lies on.
+    pub(super) fn grant_image(&mut self, path: &str, access: Access, shared: bool, why: &str) {
+        self.grant_kind(FileKind::Image, path, access, shared, why);
+    }
+
+    fn grant_kind(&mut self, kind: FileKind, path: &str, access: Access, shared: bool, why: &str) {
         let done = |step: &Step| matches!(&step.action, Action::Grant(g) if g.path == path);
         if self.steps.iter().any(done) {
             return;
@@ -484,6 +493,7 @@ impl<'a> Build<'a> {
             optional: false,
             shared,
             why: why.to_string(),
+            kind,
         };
         let mut step = Step::new(Action::Grant(grant));
         if owner.is_some() {

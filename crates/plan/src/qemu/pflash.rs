@@ -3,7 +3,7 @@
 use super::build::Build;
 use super::words::YesNo;
 use crate::block::{self, Image};
-use crate::step::{Access, Action, SecretBy, Step};
+use crate::step::{Access, Action, FileKind, SecretBy, Step};
 use model::domain::devices::disk::{DiskAuth, DiskSource, StorageType};
 use model::domain::os::{FirmwareFormat, LoaderType, Nvram, Os};
 
@@ -115,7 +115,8 @@ impl Build<'_> {
             })
             .rolled_back_by(Undo::RemoveIfCreated(path.to_string())),
             None => {
-                Step::new(Action::RequireFile { path: path.to_string(), role: "<nvram>".into() })
+                let (path, role) = (path.to_string(), "<nvram>".into());
+                Step::new(Action::RequireFile { path, role, kind: FileKind::Other })
             }
         };
         self.steps.push(step);

@@ -1,7 +1,7 @@
 //! Random number generators.
 
 use super::build::{Build, Props};
-use crate::step::{Action, Step};
+use crate::step::{Action, FileKind, Step};
 use model::domain::devices::chardev::CharSource;
 use model::domain::devices::rng::RngBackendModel;
 
@@ -14,8 +14,8 @@ impl Build<'_> {
             let props = match rng.backend.model {
                 RngBackendModel::Random => {
                     let path = rng.backend.device.clone().unwrap_or_else(|| "/dev/random".into());
-                    let role = "<rng>".to_owned();
-                    let require = Action::RequireFile { path: path.clone(), role };
+                    let (role, kind) = ("<rng>".to_owned(), FileKind::Random);
+                    let require = Action::RequireFile { path: path.clone(), role, kind };
                     self.steps.push(Step::new(require));
                     Props::object("rng-random", &object).set("filename", path)
                 }

@@ -130,6 +130,7 @@ impl Build<'_> {
                 optional: false,
                 shared: false,
                 why: "<tpm>".into(),
+                kind: crate::step::FileKind::Other,
             })));
         }
         socket

@@ -4,7 +4,7 @@ use crate::domain::stored::store::os_words;
 use crate::engine::Engine;
 use diag::{ErrorCode, VirError};
 use host::access::{FileId, Identity, Owner, Want};
-use plan::{Access, Grant};
+use plan::{Access, FileKind, Grant};
 use std::path::Path;
 
 /// Lends a file as a plan says and tells which one, or checks that QEMU's user can use it as it is.
@@ -17,9 +17,11 @@ pub(in crate::domain) fn grant(engine: &Engine, grant: &Grant) -> Result<Option<
     if let Err(error) = std::fs::metadata(path) {
         let words = os_words(&error);
         // libvirt's words for a missing image, and for what else a guest is lent.
-        let text = match grant.why.starts_with("<disk") {
-            true => format!("Cannot access storage file '{}': {words}", grant.path),
-            false => format!("Path '{}' is not accessible: {words}", grant.path),
+        let text = match grant.kind {
+            FileKind::Image => format!("Cannot access storage file '{}': {words}", grant.path),
+            FileKind::Random | FileKind::Other => {
+                format!("Path '{}' is not accessible: {words}", grant.path)
+            }
         };
         return Err(VirError::new(ErrorCode::SYSTEM_ERROR, text)
             .hint(format!("{} must exist before the guest can start", grant.why)));

@@ -8,7 +8,7 @@ use diag::{ErrorCode, ErrorDomain, VirError};
 use host::access::{Expected, FileId, OpenMode, Owner, make_parents, place};
 use host::files::{self, WriteMode};
 use plan::{
-    Access, Action, Content, Grant, Helper, HostDevice, Ids, ResultName, SecretRef, Step,
+    Access, Action, Content, FileKind, Grant, Helper, HostDevice, Ids, ResultName, SecretRef, Step,
     ThreadSetting,
 };
 use std::fs;
@@ -44,7 +44,7 @@ pub(in crate::domain) fn perform(
             }
             Ok(())
         }
-        Action::RequireFile { path, role } => require_file(path, role),
+        Action::RequireFile { path, role, kind } => require_file(path, role, *kind),
         Action::Grant(grant) => {
             if let Some(file) = grant_access(engine, grant)? {
                 results.lent.insert(grant.path.clone(), file);
@@ -302,20 +302,16 @@ fn copy_file(
     Ok(!existed)
 }
 
-fn require_file(path: &str, role: &str) -> Result<(), VirError> {
-    match fs::metadata(path) {
-        Ok(_) => Ok(()),
-        // libvirt's words for a missing disk, which scripts look for.
-        Err(error) if role.starts_with("<disk>") => {
-            Err(system(&format!("Cannot access storage file '{path}'"), &error)
-                .hint(format!("the source of {role} must exist before the guest can start")))
-        }
-        Err(error) if role == "<rng>" => {
-            Err(system(&format!("Path '{path}' is not accessible"), &error)
-                .hint(format!("{role} asks for this source of random numbers")))
-        }
-        Err(error) => Err(system(&format!("cannot access {role} '{path}'"), &error)),
-    }
+fn require_file(path: &str, role: &str, kind: FileKind) -> Result<(), VirError> {
+    let Err(error) = fs::metadata(path) else { return Ok(()) };
+    // libvirt's words, which scripts look for.
+    Err(match kind {
+        FileKind::Image => system(&format!("Cannot access storage file '{path}'"), &error)
+            .hint(format!("the source of {role} must exist before the guest can start")),
+        FileKind::Random => system(&format!("Path '{path}' is not accessible"), &error)
+            .hint(format!("{role} asks for this source of random numbers")),
+        FileKind::Other => system(&format!("cannot access {role} '{path}'"), &error),
+    })
 }
 
 fn grant_access(engine: &Engine, grant: &Grant) -> Result<Option<FileId>, VirError> {

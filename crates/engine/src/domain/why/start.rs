@@ -74,7 +74,7 @@ impl Engine {
 
     fn look_at(&self, action: &Action, found: &mut Vec<Finding>) {
         match action {
-            Action::RequireFile { path, role } if !Path::new(path).exists() => {
+            Action::RequireFile { path, role, .. } if !Path::new(path).exists() => {
                 found.push(Finding::blocks(
                     format!("{role}: '{path}' does not exist"),
                     "create it, or correct the path (`edit`)",

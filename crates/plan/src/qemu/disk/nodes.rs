@@ -2,7 +2,7 @@
 
 use super::super::build::{Build, Props, Switch, fd_mark};
 use crate::block::{self, BlockError, Chain, FdSet, Image};
-use crate::step::{Access, Action, Content, Helper, SecretBy, Step, Undo};
+use crate::step::{Access, Action, Content, FileKind, Helper, SecretBy, Step, Undo};
 use model::domain::devices::disk::*;
 use serde_json::Value;
 use xml::YesNo;
@@ -155,7 +155,7 @@ impl Build<'_> {
             if is_top {
                 self.require(disk, path, element);
             }
-            self.grant(path, access, shared, element);
+            self.grant_image(path, access, shared, element);
         }
         self.nbdkit(image);
     }
@@ -311,7 +311,8 @@ impl Build<'_> {
             return;
         }
         let (path, role) = (path.to_string(), element.to_string());
-        self.steps.push(Step::new(Action::RequireFile { path, role }));
+        let kind = FileKind::Image;
+        self.steps.push(Step::new(Action::RequireFile { path, role, kind }));
     }
 
     /// The manager of reservations that we start, if any disk asks for it.

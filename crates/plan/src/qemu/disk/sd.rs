@@ -36,7 +36,7 @@ impl Build<'_> {
             image.debug = Some(self.set.gluster_debug_level);
             match (image.kind, &image.source.file, &image.source.dev) {
                 (StorageType::File, Some(path), _) | (StorageType::Block, _, Some(path)) => {
-                    self.grant(path, Access::ReadWrite, false, element);
+                    self.grant_image(path, Access::ReadWrite, false, element);
                     parts.push(format!("file={}", comma(path)));
                 }
                 _ => match block::storage(&image, Purpose::Run) {
