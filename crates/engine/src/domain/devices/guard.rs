@@ -50,11 +50,19 @@ pub(in crate::domain) struct Wanted {
     uses: Vec<DeviceUse>,
 }
 
-fn change_has_hostdevs(change: &Change) -> bool {
-    let after = change.update.iter().flatten().map(|update| &update.after);
-    [&change.definition].into_iter().chain(after).any(|definition| {
-        definition.devices.as_ref().is_some_and(|devices| !devices.hostdevs.is_empty())
-    })
+/// Whether to tell what a definition uses takes a look at devices of the host.
+fn has_hostdevs(definition: &Definition) -> bool {
+    definition.devices.as_ref().is_some_and(|devices| !devices.hostdevs.is_empty())
+}
+
+/// What definitions use while these jobs work on their images. May block.
+fn uses_of<'a>(
+    engine: &Engine,
+    definitions: impl Iterator<Item = &'a Definition>,
+    jobs: &[BlockJob],
+) -> Vec<DeviceUse> {
+    let writes = |disk: &str| jobs.iter().any(|job| job.disk == disk && job.kind.writes_below());
+    definitions.flat_map(|definition| engine.device_uses(definition, writes)).collect()
 }
 
 fn paths(uses: &[DeviceUse]) -> impl Iterator<Item = &str> {
@@ -90,37 +98,29 @@ impl DeviceGuard {
         }
         let over = !change.begins() && change.hold.is_empty() && !self.known().changing;
         let jobs = change.jobs.clone().unwrap_or(jobs);
-        let mut definitions = vec![change.definition.clone()];
-        definitions.extend(change.update.iter().flatten().map(|update| update.after.clone()));
+        let after = || change.update.iter().flatten().map(|update| &update.after);
+        let definitions = || std::iter::once(&change.definition).chain(after());
         let (pid, known) = (self.pid, Arc::clone(&self.known));
         let before = domain.snapshot().live.clone();
-        let uses = {
-            let engine = Arc::clone(&engine);
-            move || -> Vec<DeviceUse> {
-                let writes =
-                    |disk: &str| jobs.iter().any(|job| job.disk == disk && job.kind.writes_below());
-                let uses = |definition| engine.device_uses(definition, writes);
-                definitions.iter().flat_map(uses).collect()
-            }
-        };
         // Whether another thread is needed can be told where no device of the host is looked up.
-        let is_plain = |live: &Arc<crate::domain::record::Live>| {
-            live.definition.devices.as_ref().is_none_or(|devices| devices.hostdevs.is_empty())
-        };
-        let plain = before.as_ref().is_some_and(is_plain) && !change_has_hostdevs(change);
-        if plain {
-            let uses = uses();
+        let plain = before.as_ref().is_some_and(|live| !has_hostdevs(&live.definition))
+            && !definitions().any(has_hostdevs);
+        let (found, unseen) = if plain {
+            let uses = uses_of(&engine, definitions(), &jobs);
             if self.known().allows(&uses) {
                 return Ok(over.then_some(Wanted { uses }));
             }
-        }
+            (Some(uses), Vec::new())
+        } else {
+            (None, definitions().cloned().collect())
+        };
         crate::blocking(move || {
             let Some(group) = cgroups.machine_of(pid) else { return Ok(None) };
             let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
             if let (None, Some(before)) = (&known.listed, before) {
                 known.begin(&engine.device_uses(&before.definition, |_| false));
             }
-            let uses = uses();
+            let uses = found.unwrap_or_else(|| uses_of(&engine, unseen.iter(), &jobs));
             let devices = known.devices(&uses);
             known.allow(&group, devices).map_err(|error| limits::fault(&error))?;
             known.show(&engine, pid, &uses)?;
@@ -289,8 +289,7 @@ impl Known {
     fn show(&mut self, engine: &Engine, pid: u32, uses: &[DeviceUse]) -> Result<(), VirError> {
         let settings = &engine.settings.qemu;
         let owner = settings.ids.filter(|_| settings.dynamic_ownership);
-        for each in uses {
-            let DeviceUse::Path { path, .. } = each else { continue };
+        for path in paths(uses) {
             let node = self.nodes.get(path).copied().flatten();
             let Some(device) = node.filter(|_| !self.shown.contains(path)) else { continue };
             let add = || match own_dev::has_own_dev(pid)? {
@@ -303,16 +302,14 @@ impl Known {
             add().map_err(|error| {
                 system(&format!("Unable to make {path} in the guest's own /dev"), &error)
             })?;
-            self.shown.insert(path.clone());
+            self.shown.insert(path.to_owned());
         }
         Ok(())
     }
 
     /// What a path leads to is looked at anew when it comes again; the devices that went.
     fn forget(&mut self, uses: &[DeviceUse]) -> Vec<(String, Device)> {
-        let used = |name: &String| {
-            uses.iter().any(|each| matches!(each, DeviceUse::Path { path, .. } if path == name))
-        };
+        let used = |name: &String| paths(uses).any(|path| path == name);
         let gone = self.nodes.extract_if(.., |path, _| !used(path));
         let gone: Vec<_> = gone.filter_map(|(path, node)| Some((path, node?))).collect();
         self.shown.retain(|path| used(path));
