@@ -297,3 +297,77 @@ fn plugged_devices_change_hands() {
         daemon.stop();
     });
 }
+
+/// Copies and commits that either began are known to the other, who ends them in either way.
+#[test]
+fn jobs_of_images_are_ended_by_the_other() {
+    on_libvirts_paths("jobs_of_images_are_ended_by_the_other", || {
+        let folder = std::path::Path::new("/var/lib/libvirt/images");
+        std::fs::create_dir_all(folder).expect("a folder");
+        let path = |guest: &str, image: &str| folder.join(format!("{guest}-{image}.qcow2"));
+        let make = |guest: &str| {
+            let (base, top) = (path(guest, "base"), path(guest, "top"));
+            let (base, top) = (base.display().to_string(), top.display().to_string());
+            tool("qemu-img", &["create", "-q", "-f", "qcow2", &base, "1M"], "").ok();
+            let over = ["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", &base, &top];
+            tool("qemu-img", &over, "").ok();
+            let disk = format!(
+                "<devices><disk type='file'><driver name='qemu' type='qcow2'/>\
+                 <source file='{top}'/><target dev='vda' bus='virtio'/></disk></devices>"
+            );
+            let file = folder.join(format!("{guest}.xml"));
+            let xml = domains::minimal(guest).replace("<devices/>", &disk);
+            std::fs::write(&file, xml).expect("a file");
+            virsh(&format!("create {} --paused", file.display())).ok();
+        };
+        // Guest, job, how it ends, the image that the guest has afterwards.
+        let jobs = [
+            ("copied", "copy", "pivot", "copy"),
+            ("uncopied", "copy", "abort", "top"),
+            ("committed", "commit", "pivot", "base"),
+            ("uncommitted", "commit", "abort", "top"),
+        ];
+        for (first, second) in [
+            (Running::libvirtd as fn() -> Running, Running::ours as fn() -> Running),
+            (Running::ours, Running::libvirtd),
+        ] {
+            let daemon = first();
+            for (guest, job, ..) in jobs {
+                make(guest);
+                let copy = path(guest, "copy");
+                let line = match job {
+                    "copy" => format!("blockcopy {guest} vda {} --transient-job", copy.display()),
+                    _ => format!("blockcommit {guest} vda --active"),
+                };
+                virsh(&line).ok();
+                wait::until(&format!("the {job} of {guest} to be ready"), || {
+                    virsh(&format!("dumpxml {guest}")).ok().contains("ready='yes'").then_some(())
+                });
+            }
+            daemon.stop();
+
+            let daemon = second();
+            for (guest, job, end, image) in jobs {
+                assert!(virsh(&format!("dumpxml {guest}")).ok().contains("ready='yes'"), "{guest}");
+                virsh(&format!("blockjob {guest} vda --{end}")).ok();
+                let what = format!("the {end} of the {job}");
+                wait::until(&what, || {
+                    let xml = virsh(&format!("dumpxml {guest}")).ok();
+                    let source = format!("<source file='{}'", path(guest, image).display());
+                    (!xml.contains("<mirror") && xml.contains(&source)).then_some(())
+                });
+                virsh(&format!("destroy {guest}")).ok();
+                // libvirtd leaves images that were below another to QEMU's user.
+                if image == "copy" {
+                    wait::until(&format!("what the {end} left to be given back"), || {
+                        plugging::is_mine(&path(guest, image)).then_some(())
+                    });
+                }
+                for image in ["base", "top", "copy"] {
+                    let _ = std::fs::remove_file(path(guest, image));
+                }
+            }
+            daemon.stop();
+        }
+    });
+}

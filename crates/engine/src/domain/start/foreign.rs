@@ -5,6 +5,7 @@ use crate::domain::adopt::status::StatusContent;
 use crate::domain::start::links;
 use crate::domain::start::teardown::Made;
 use crate::engine::Engine;
+use model::domain::devices::disk::Disk;
 use model::domain::devices::interface::{Interface, InterfaceType, NetBackendType};
 use model::domain::devices::tpm::TpmBackendType;
 use plan::{ResultName, Undo};
@@ -24,9 +25,7 @@ pub(in crate::domain) fn undo(
         .collect();
     let Some(devices) = &content.definition.devices else { return (undo, made) };
     for disk in &devices.disks {
-        undo.extend(
-            crate::domain::view::source_path(disk).map(|path| Undo::RestoreOwner(path.to_owned())),
-        );
+        undo.extend(written(disk).map(|path| Undo::RestoreOwner(path.to_owned())));
     }
     let os = content.definition.os.as_ref();
     let nvram = os.and_then(|os| os.nvram.as_ref()).and_then(|nvram| nvram.path.as_ref());
@@ -90,7 +89,7 @@ pub(in crate::domain) fn lent_meanwhile(
     let disks = content.definition.devices.iter().flat_map(|devices| &devices.disks);
     // Of others nothing is recorded, and they are not given back.
     let own = disks.filter(|disk| !disk.readonly && !disk.shareable);
-    for path in own.filter_map(crate::domain::view::source_path) {
+    for path in own.flat_map(written) {
         let step = Undo::RestoreOwner(path.to_owned());
         if undo.contains(&step) || host::access::claims(Path::new(path)) == 0 {
             continue;
@@ -100,6 +99,14 @@ pub(in crate::domain) fn lent_meanwhile(
             undo.insert(0, step);
         }
     }
+}
+
+/// The images of a disk that libvirtd gives back at the guest's end: the one that the guest writes, and
+/// the one that a copy or commit under way writes.
+fn written(disk: &Disk) -> impl Iterator<Item = &str> {
+    let mirror = disk.mirror.iter().filter_map(|mirror| mirror.source.as_ref());
+    let mirror = mirror.filter_map(|source| source.file.as_deref().or(source.dev.as_deref()));
+    crate::domain::view::source_path(disk).into_iter().chain(mirror)
 }
 
 fn short_name(lib_dir: &str) -> Option<&str> {
