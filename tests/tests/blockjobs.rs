@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use rustix::process::Signal;
@@ -12,7 +13,7 @@ use tests::chains::{Images, assert_true, chain, create, files, guest, jobs, node
 use tests::killing::Kills;
 use tests::plugging::{begin, is_mine, lends, live, qmp};
 use tests::saving::SmallDisk;
-use tests::{Daemon, processes, tool, wait};
+use tests::{Daemon, domains, processes, tool, wait};
 
 /// How a job is kept from its end: QEMU does a first part, then next to nothing.
 const SLOW: &str = "--bandwidth 1 --bytes";
@@ -286,6 +287,59 @@ fn files_are_lent_and_given_back_once() {
     wait::until("the file to be given back", || is_mine(&shared).then_some(()));
     daemon.virsh("destroy g").ok();
     assert_eq!(images.lent(), BTreeSet::new());
+}
+
+/// Labels of single images say whose they are while the guest runs: at a start and as a copy.
+#[test]
+fn images_belong_to_whom_their_labels_name() {
+    let daemon = Daemon::start();
+    if !rustix::process::getuid().is_root() {
+        return;
+    }
+    let image = |name: &str| {
+        let path = daemon.write(&format!("images/{name}"), vec![0; 1 << 20]);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).expect("it is ours");
+        path
+    };
+    let (own, copied) = (image("own.img"), image("copied.img"));
+    let owner = |path: &Path| {
+        let there = fs::metadata(path).expect("it is there");
+        (there.uid(), there.gid())
+    };
+    let disk = |path: &Path, label: &str, target: &str| {
+        format!(
+            "<disk type='file'><driver name='qemu' type='raw'/><source file='{}'>{label}</source>\
+             {target}</disk>",
+            path.display()
+        )
+    };
+    let kept = "<seclabel model='dac' relabel='no'/>";
+    for (label, expected) in [
+        (kept, (0, 0)),
+        ("<seclabel model='dac' relabel='yes'><label>+0:+5</label></seclabel>", (0, 5)),
+    ] {
+        let target = "<target dev='vda' bus='virtio'/>";
+        let devices = format!("<devices>{}</devices>", disk(&own, label, target));
+        start(&daemon, &domains::minimal("g").replace("<devices/>", &devices));
+        assert_eq!(owner(&own), expected, "{label}");
+        copy_to(&daemon, &disk(&copied, label, ""), "--reuse-external --wait").ok();
+        assert_eq!(owner(&copied), expected, "{label}, of a copy");
+        daemon.virsh("blockjob g vda --pivot").ok();
+        assert_eq!(owner(&copied), expected, "{label}, of a copy in use");
+        daemon.virsh("destroy g").ok();
+        assert_eq!([owner(&own), owner(&copied)], [(0, 0); 2], "{label}, given back");
+    }
+    for (label, words) in [
+        ("<seclabel model='selinux' relabel='no'/>", "Security driver model 'selinux' is not"),
+        ("<seclabel relabel='no'/>", "Security driver model '(null)' is not available"),
+        ("<seclabel model='dac'><label>no-such:x</label></seclabel>", "parse user 'no-such'"),
+    ] {
+        let target = "<target dev='vda' bus='virtio'/>";
+        let devices = format!("<devices>{}</devices>", disk(&own, label, target));
+        daemon.virsh("undefine g");
+        daemon.define(&domains::minimal("g").replace("<devices/>", &devices)).ok();
+        daemon.virsh("start g").fails_with(&[words]);
+    }
 }
 
 #[test]

@@ -471,20 +471,36 @@ impl<'a> Build<'a> {
 
     /// A step that gives a file to QEMU's user for the time of the run.
     pub(super) fn grant(&mut self, path: &str, access: Access, shared: bool, why: &str) {
-        self.grant_kind(FileKind::Other, path, access, shared, why);
+        self.grant_kind(FileKind::Other, self.ids(), path, access, shared, why);
     }
 
-    /// The same for what a disk lies on.
-    pub(super) fn grant_image(&mut self, path: &str, access: Access, shared: bool, why: &str) {
-        self.grant_kind(FileKind::Image, path, access, shared, why);
+    /// The same for what a disk lies on, which may go to another user and group, or to nobody: then
+    /// QEMU must reach it as it is.
+    pub(super) fn grant_image(
+        &mut self,
+        owner: Option<Ids>,
+        path: &str,
+        access: Access,
+        shared: bool,
+        why: &str,
+    ) {
+        self.grant_kind(FileKind::Image, owner, path, access, shared, why);
     }
 
-    fn grant_kind(&mut self, kind: FileKind, path: &str, access: Access, shared: bool, why: &str) {
+    fn grant_kind(
+        &mut self,
+        kind: FileKind,
+        owner: Option<Ids>,
+        path: &str,
+        access: Access,
+        shared: bool,
+        why: &str,
+    ) {
         let done = |step: &Step| matches!(&step.action, Action::Grant(g) if g.path == path);
         if self.steps.iter().any(done) {
             return;
         }
-        let owner = self.ids().filter(|_| self.set.dynamic_ownership);
+        let owner = owner.filter(|_| self.set.dynamic_ownership);
         let grant = Grant {
             path: path.to_string(),
             access,

@@ -1,6 +1,7 @@
 //! What the daemon's configuration says about starting guests.
 
 use crate::step::Ids;
+use std::collections::BTreeMap;
 
 /// Listening and authentication defaults of one graphics protocol.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -94,6 +95,9 @@ pub struct Settings {
     pub gluster_debug_level: u32,
     /// The helper for persistent reservations (`pr_helper`).
     pub pr_helper: String,
+    /// Users and groups that labels of single images name (`<seclabel model='dac'>` of a source), by
+    /// their text.
+    pub image_owners: BTreeMap<String, Ids>,
     /// Path of the `vhost-net` device, where it can be opened.
     pub vhost_net: Option<String>,
 }
@@ -162,6 +166,7 @@ impl Settings {
             nbd_tls: tls("nbd"),
             gluster_debug_level: 4,
             pr_helper: "qemu-pr-helper".into(),
+            image_owners: BTreeMap::new(),
             vhost_net: None,
         }
     }

@@ -4,7 +4,8 @@
 use crate::engine::Engine;
 use diag::VirError;
 use model::domain::Domain as Definition;
-use model::domain::seclabel::{Seclabel, SeclabelType};
+use model::domain::devices::disk::Disk;
+use model::domain::seclabel::{DeviceSeclabel, Seclabel, SeclabelType};
 use plan::Ids;
 use plan::qemu::Settings;
 use std::borrow::Cow;
@@ -40,12 +41,36 @@ impl Engine {
                     }
                 }
                 Some(model) => {
-                    let detail = format!("Security driver model '{model}' is not available");
-                    return Err(VirError::config(detail));
+                    return Err(VirError::config(unavailable(model)));
                 }
             }
         }
+        if self.settings.qemu.privileged {
+            let labels =
+                image_labels(definition).filter(|(_, label)| label.relabel != Some(YesNo::No));
+            for text in
+                labels.filter_map(|(model, label)| label.label.as_ref().filter(|_| model == DAC))
+            {
+                let ids = self.ids_of(text)?;
+                settings.to_mut().image_owners.insert(text.clone(), ids);
+            }
+        }
         Ok(settings)
+    }
+
+    /// Looks whether the labels of a definition's images are of drivers that are there.
+    ///
+    /// # Errors
+    /// libvirt's.
+    pub(in crate::domain) fn refuse_image_labels(
+        &self,
+        definition: &Definition,
+    ) -> Result<(), VirError> {
+        let mut models = image_labels(definition).map(|(model, _)| model);
+        match models.find(|model| *model != DAC).filter(|_| self.settings.qemu.privileged) {
+            Some(model) => Err(VirError::config(unavailable(model))),
+            None => Ok(()),
+        }
     }
 
     /// `USER:GROUP`: names, or numbers after a plus sign; numbers alone where no name is such.
@@ -62,6 +87,18 @@ impl Engine {
             .ok_or_else(|| VirError::invalid_arg(format!("Failed to parse group '{group}'")))?;
         Ok(Ids { uid, gid })
     }
+}
+
+fn unavailable(model: &str) -> String {
+    format!("Security driver model '{model}' is not available")
+}
+
+/// The labels of the images that a definition names, each with its model; libvirt has this word for
+/// one that is missing.
+fn image_labels(definition: &Definition) -> impl Iterator<Item = (&str, &DeviceSeclabel)> {
+    let disks = definition.devices.iter().flat_map(|devices| &devices.disks);
+    let labels = disks.flat_map(Disk::images).flat_map(|image| &image.source.seclabels);
+    labels.map(|label| (label.model.as_deref().unwrap_or("(null)"), label))
 }
 
 /// Whether files of the guest get the label.

@@ -256,6 +256,7 @@ impl Engine {
         let mut found = self.look_up(definition)?;
         found.fd_groups = self.descriptor_groups(definition)?;
         if id >= 0 {
+            self.refuse_image_labels(definition)?;
             // An explanation is of the definition alone: its files need not be there.
             self.look_into_images(definition, &mut found)?;
         }

@@ -2,8 +2,9 @@
 
 use super::super::build::{Build, Props, Switch, fd_mark};
 use crate::block::{self, BlockError, Chain, FdSet, Image};
-use crate::step::{Access, Action, Content, FileKind, Helper, SecretBy, Step, Undo};
+use crate::step::{Access, Action, Content, FileKind, Helper, Ids, SecretBy, Step, Undo};
 use model::domain::devices::disk::*;
+use model::domain::seclabel::DeviceSeclabel;
 use serde_json::Value;
 use xml::YesNo;
 
@@ -122,6 +123,18 @@ impl Build<'_> {
         }
     }
 
+    /// Who owns an image while the guest runs; nobody else than before where its label says so.
+    pub(super) fn image_owner(&self, source: &DiskSource) -> Option<Ids> {
+        let label = source.seclabels.iter().find(|label| label.model.as_deref() == Some("dac"));
+        match label {
+            Some(label) if label.relabel == Some(YesNo::No) => None,
+            Some(DeviceSeclabel { label: Some(text), .. }) => {
+                self.set.image_owners.get(text).copied().or_else(|| self.ids())
+            }
+            _ => self.ids(),
+        }
+    }
+
     /// Makes what an image lies on reachable for QEMU: files, descriptors, devices, helpers.
     fn reach(&mut self, disk: &Disk, image: &mut Image<'_>, is_top: bool, element: &str) {
         let read_only = image.options.read_only;
@@ -155,7 +168,7 @@ impl Build<'_> {
             if is_top {
                 self.require(disk, path, element);
             }
-            self.grant_image(path, access, shared, element);
+            self.grant_image(self.image_owner(source), path, access, shared, element);
         }
         self.nbdkit(image);
     }

@@ -43,7 +43,15 @@ pub(in crate::qemu) fn add_chain<'a>(
     while end.as_ref().is_some_and(|store| store.source.is_some()) {
         end = &mut end.as_mut()?.backing_store;
     }
-    Some(end.insert(Box::new(chain.clone())))
+    let end = end.insert(Box::new(chain.clone()));
+    // What holds for the image that names them holds for them.
+    let labels = disk.source.as_ref().map(|source| source.seclabels.clone()).unwrap_or_default();
+    let mut next = Some(&mut **end);
+    while let Some(layer) = next {
+        layer.source.iter_mut().for_each(|source| source.seclabels.clone_from(&labels));
+        next = layer.backing_store.as_deref_mut();
+    }
+    Some(end)
 }
 
 /// Puts the file that was found to hold the bytes of a disk's lowest image in its place; that image's

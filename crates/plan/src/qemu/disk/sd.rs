@@ -36,7 +36,8 @@ impl Build<'_> {
             image.debug = Some(self.set.gluster_debug_level);
             match (image.kind, &image.source.file, &image.source.dev) {
                 (StorageType::File, Some(path), _) | (StorageType::Block, _, Some(path)) => {
-                    self.grant_image(path, Access::ReadWrite, false, element);
+                    let owner = self.image_owner(image.source);
+                    self.grant_image(owner, path, Access::ReadWrite, false, element);
                     parts.push(format!("file={}", comma(path)));
                 }
                 _ => match block::storage(&image, Purpose::Run) {
