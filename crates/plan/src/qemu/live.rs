@@ -80,7 +80,8 @@ pub(super) fn complete_devices(devices: &mut Devices, set: &Settings, private_di
             disk.driver.get_or_insert_default().cache = cache;
         }
         let raw = disk.driver.as_ref().and_then(|driver| driver.kind.as_deref()) == Some("raw");
-        if raw && disk.source.is_some() && disk.kind != StorageType::Network {
+        let served = matches!(disk.kind, StorageType::Network | StorageType::Vhostuser);
+        if raw && disk.source.is_some() && !served {
             // A raw image that can be looked at ends its chain.
             disk.backing_store.get_or_insert_with(|| Box::new(BackingStore::default()));
         }

@@ -10,7 +10,7 @@ use diag::{ErrorCode, ErrorDomain, VirError};
 use host::files::FileError;
 use lifecycle::Request;
 use model::domain::Domain as Definition;
-use model::domain::devices::disk::Disk;
+use model::domain::devices::disk::{Disk, StorageType};
 use qmp::{Value, cmd};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -102,6 +102,19 @@ pub fn disk<'a>(definition: &'a Definition, name: &str) -> Result<&'a Disk, VirE
 pub fn named_disk<'a>(definition: &'a Definition, name: &str) -> Result<&'a Disk, VirError> {
     disk(definition, name)
         .map_err(|_| VirError::invalid_arg(format!("disk '{name}' not found in domain")))
+}
+
+/// Refuses what only a disk with images of its own has; another process has this one's. `what`, with
+/// its verb: "block info is".
+///
+/// # Errors
+/// libvirt's, for a disk served over vhost-user.
+pub(in crate::domain) fn has_images(disk: &Disk, what: &str) -> Result<(), VirError> {
+    if disk.kind != StorageType::Vhostuser {
+        return Ok(());
+    }
+    let text = format!("{what} not supported for vhostuser disk");
+    Err(VirError::new(ErrorCode::OPERATION_UNSUPPORTED, text))
 }
 
 /// All disks of a definition.
@@ -210,6 +223,7 @@ impl Engine {
         } else {
             let found = disk(definition, name)
                 .map_err(|_| VirError::invalid_arg(format!("invalid path: {name}")))?;
+            has_images(found, "block stats are")?;
             vec![found]
         };
         let entries = vm
@@ -240,6 +254,7 @@ impl Engine {
     pub async fn block_info(&self, domain: &Domain, name: &str) -> Result<BlockInfo, VirError> {
         let remote = self.with_side(domain, 0, |definition, live| {
             let disk = disk(definition, name)?;
+            has_images(disk, "block info is")?;
             Ok(is_remote(disk).then(|| (disk.clone(), live)))
         })?;
         if let Some((disk, live)) = remote {

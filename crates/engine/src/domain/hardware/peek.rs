@@ -39,6 +39,7 @@ impl Engine {
     ) -> Result<Vec<u8>, VirError> {
         let found = self.with_side(domain, 0, |definition, live| {
             let disk = named_disk(definition, name)?;
+            super::block::has_images(disk, "peeking is")?;
             if super::block::by_descriptor(disk) {
                 let text = "peeking is not supported for FD passed images";
                 return Err(VirError::new(ErrorCode::OPERATION_UNSUPPORTED, text));

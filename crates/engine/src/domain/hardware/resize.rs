@@ -1,7 +1,7 @@
 //! Disks of running guests that become larger or smaller (`virsh blockresize`).
 
 use crate::domain::affect::{acquire, not_running, running};
-use crate::domain::hardware::block::disks;
+use crate::domain::hardware::block::{disks, has_images};
 use crate::domain::power::{execute, monitor_error};
 use crate::domain::record::Domain;
 use crate::domain::view::{self, source_path};
@@ -89,6 +89,7 @@ fn resizable<'a>(definition: &'a Definition, name: &str) -> Result<&'a Disk, Vir
     let found = disks(definition).iter().find(named).ok_or_else(|| {
         VirError::invalid_arg(format!("disk '{name}' was not found in the domain config"))
     })?;
+    has_images(found, "block resize is")?;
     // A disk of a network has a source without a path.
     let empty = found.source.as_ref().is_none_or(|source| source.index.is_none())
         && source_path(found).is_none();

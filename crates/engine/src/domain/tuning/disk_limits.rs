@@ -12,7 +12,7 @@ use crate::typed::{Kind, Params, Value, validate};
 use diag::{ErrorCode, VirError};
 use lifecycle::Request;
 use model::domain::Domain as Definition;
-use model::domain::devices::disk::Disk;
+use model::domain::devices::disk::{Disk, StorageType};
 use plan::io_limits::{IoLimits, IoLimitsFault, LARGEST};
 use qmp::{Ack, Command, cmd};
 use std::sync::Arc;
@@ -165,6 +165,10 @@ fn find<'a>(definition: &'a Definition, name: &str, live: bool) -> Result<&'a Di
                 if live { "not found in domain" } else { "was not found in the domain config" };
             VirError::invalid_arg(format!("disk '{name}' {place}"))
         })?;
+    if found.kind == StorageType::Vhostuser {
+        let text = format!("block I/O throttling is not supported for disk '{name}'");
+        return Err(VirError::config(text));
+    }
     if found.throttlefilters.as_ref().is_some_and(|filters| !filters.filters.is_empty()) {
         return Err(VirError::config(format!(
             "block 'iotune' can't be used together with 'throttlefilters' for disk '{name}'"

@@ -3,7 +3,7 @@
 use super::super::affect::acquire;
 use super::super::power::execute;
 use super::super::record::Domain;
-use crate::domain::hardware::block::disks;
+use crate::domain::hardware::block::{disks, has_images};
 use crate::engine::Engine;
 use crate::events::DomainEvent;
 use diag::VirError;
@@ -33,6 +33,11 @@ impl Engine {
             let vm = super::running(&domain)?;
             let snapshot = domain.snapshot();
             let live = snapshot.live.as_ref().ok_or_else(super::not_running)?;
+            let target = device.split('[').next().unwrap_or_default();
+            let served = |disk: &&Disk| disk.target.dev == target;
+            if let Some(disk) = disks(&live.definition).iter().find(served) {
+                has_images(disk, "setting device threshold is")?;
+            }
             let (_, index) = image(&live.definition, &device)
                 .ok_or_else(|| VirError::invalid_arg(format!("failed to find disk '{device}'")))?;
             let node = format!("libvirt-{index}-storage");

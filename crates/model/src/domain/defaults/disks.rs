@@ -61,6 +61,10 @@ fn complete(disk: &mut Disk) {
     if disk.snapshot == Some(SnapshotMode::No) && disk.readonly {
         disk.snapshot = None;
     }
+    if disk.kind == StorageType::Vhostuser {
+        // What is in it is another process's.
+        disk.snapshot.get_or_insert(SnapshotMode::No);
+    }
     if disk.device.is_removable()
         && disk.target.tray == Some(crate::domain::devices::disk::TrayState::Closed)
     {

@@ -103,6 +103,10 @@ pub(in crate::qemu) fn images_numbered(domain: &Domain) -> u32 {
 
 /// Numbers the images of one disk, the first of them after `last`; the last number given.
 pub(in crate::qemu) fn number_disk(disk: &mut Disk, last: u32) -> u32 {
+    // What another process serves has no nodes.
+    if disk.kind == StorageType::Vhostuser {
+        return last;
+    }
     // An empty drive has a number too, for the medium to come.
     let mut next = last + 1;
     if !has_source(disk) {
