@@ -1,9 +1,10 @@
-//! Devices that other processes serve over vhost-user.
+//! Devices that other processes serve over vhost-user: disks, and folders by virtiofsd; where helpers run.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use tests::{Daemon, domains, wait};
+use rustix::process::Signal;
+use tests::{Daemon, domains, processes, wait};
 
 /// Memory that other processes may use too.
 const SHARED: &str = "<memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>";
@@ -112,4 +113,160 @@ fn a_disk_that_another_process_serves() {
     check(&shown("dumpxml fed"));
     domains::discard(&daemon, "fed");
     assert!(socket.exists(), "the socket is the server's");
+}
+
+/// virtiofsd, where it is installed: by a package, or on the search path.
+fn virtiofsd() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = ["/usr/libexec".into(), "/usr/lib/qemu".into()];
+    let all = folders.into_iter().chain(std::env::split_paths(&path));
+    let found = all.map(|folder: PathBuf| folder.join("virtiofsd")).find(|file| file.exists());
+    if found.is_none() {
+        eprintln!("skipped: there is no virtiofsd here");
+    }
+    found.filter(|_| tests::paths::is_root())
+}
+
+fn folder(program: &Path, share: &Path, tag: &str) -> String {
+    format!(
+        "<filesystem><driver type='virtiofs'/><binary path='{}'/><source dir='{}'/>\
+         <target dir='{tag}'/></filesystem>",
+        program.display(),
+        share.display()
+    )
+}
+
+/// The processes that serve folders of this daemon's guests; one may be another's child.
+fn servers(daemon: &Daemon) -> Vec<i32> {
+    let all = processes::naming(daemon.root()).into_iter();
+    all.filter(|&pid| processes::command_line(pid).iter().any(|word| word.contains("-fs.sock")))
+        .filter(|&pid| {
+            !processes::command_line(pid).iter().any(|word| word.contains("qemu-system"))
+        })
+        .collect()
+}
+
+/// The groups of a process that QEMU's own threads have to themselves.
+fn groups(pid: i32) -> Vec<String> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    text.lines().filter(|line| line.ends_with("/emulator")).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_folder_is_served_by_virtiofsd_and_that_ends_with_the_guest() {
+    let Some(program) = virtiofsd() else { return };
+    let mut daemon = Daemon::start();
+    if daemon.is_external() {
+        return;
+    }
+    let share = daemon.write("share/in", "hello").parent().expect("a folder").to_owned();
+    let missing = daemon.path("missing");
+    daemon.define(&guest(&daemon, "lost", &folder(&program, &missing, "data"))).ok();
+    let words = format!("the virtiofs export directory '{}' does not exist", missing.display());
+    daemon.virsh("start lost").fails_with(&[&words]);
+    // What is said of a failed start is not what was said of those before.
+    let idmap = "<idmap><uid start='0' target='7' count='1'/></idmap><source";
+    let refused = folder(&program, &share, "data").replace("<binary", "<binary xattr='on'");
+    let refused = refused.replace("'/><source", "'><sandbox mode='chroot'/></binary><source");
+    let refused = refused.replacen("<source", idmap, 1);
+    daemon.define(&guest(&daemon, "mapped", &refused)).ok();
+    for _ in 0..2 {
+        let said = daemon.virsh("start mapped");
+        assert_ne!(said.status, 0, "{said:?}");
+        assert!(said.stderr.matches("Error entering sandbox").count() <= 1, "{said:?}");
+    }
+    daemon.define(&guest(&daemon, "shared", &folder(&program, &share, "data"))).ok();
+    daemon.virsh("start shared").ok();
+    let shown = daemon.virsh("dumpxml shared").ok();
+    assert!(shown.contains(&format!("<binary path='{}'/>", program.display())), "{shown}");
+    let qemu = daemon.qemus()[0];
+    let check = |count: usize| {
+        // A sandbox makes two of each.
+        let all = servers(&daemon);
+        assert!(all.len() >= count, "{all:?}");
+        for pid in all {
+            let (own, its) = (groups(qemu), groups(pid));
+            assert!(
+                own.iter().all(|group| its.contains(group)),
+                "{pid} is in {its:?}, not {own:?}"
+            );
+        }
+    };
+    check(1);
+    // One more comes while it runs; no two go by one name.
+    let again = daemon.write("again.xml", folder(&program, &share, "data"));
+    let attach = |file: &Path| daemon.virsh(&format!("attach-device shared {}", file.display()));
+    attach(&again).fails_with(&["filesystem target 'data' specified twice"]);
+    attach(&daemon.write("other.xml", folder(&program, &share, "other"))).ok();
+    check(2);
+    // Ended by itself, it is told of, by another daemon too.
+    daemon.kill();
+    daemon.launch();
+    for pid in servers(&daemon) {
+        processes::signal(pid, Signal::KILL);
+    }
+    wait::until("word of the helper", || {
+        let told = daemon.ironvirt("why shared").ok();
+        told.contains("its helper 'virtiofsd").then_some(())
+    });
+    for name in ["shared", "lost", "mapped"] {
+        domains::discard(&daemon, name);
+    }
+    // Nothing is left of one that runs to the end of its guest, either.
+    daemon.define(&guest(&daemon, "short", &folder(&program, &share, "data"))).ok();
+    daemon.virsh("start short").ok();
+    daemon.virsh("destroy short").ok();
+    wait::until("everything's end", || servers(&daemon).is_empty().then_some(()));
+    let left = std::fs::read_dir(daemon.path("var/lib/libvirt/qemu")).expect("a folder").flatten();
+    let left: Vec<_> = left.map(|entry| entry.file_name()).collect();
+    assert!(!left.iter().any(|name| name.to_string_lossy().starts_with("domain-")), "{left:?}");
+    assert!(!daemon.log().contains("not taken back"), "{}", daemon.log());
+    assert_eq!(std::fs::read_to_string(share.join("in")).expect("our file"), "hello");
+}
+
+/// What a helper does is done for its guest, and counts as QEMU's own.
+#[test]
+fn helpers_have_the_limits_of_their_guest() {
+    let daemon = Daemon::start();
+    if daemon.is_external() || !tests::paths::is_root() {
+        return;
+    }
+    let nic = "<interface type='user'><backend type='passt'/><model type='virtio'/></interface>";
+    let limit = "<cputune><emulator_period>100000</emulator_period>\
+                 <emulator_quota>50000</emulator_quota></cputune><os>";
+    let xml = guest(&daemon, "netted", nic).replacen("<os>", limit, 1);
+    daemon.define(&xml).ok();
+    daemon.virsh("start netted").ok();
+    let qemu = daemon.qemus()[0];
+    let passt = || {
+        let all = processes::naming(daemon.root()).into_iter();
+        let named = |pid: &i32| processes::command_line(*pid)[0].contains("passt");
+        all.filter(named).collect::<Vec<_>>()
+    };
+    let own = groups(qemu);
+    assert!(!own.is_empty(), "QEMU is in no group");
+    let inside = |what: &str| {
+        wait::until(what, || {
+            let all = passt();
+            (!all.is_empty() && all.iter().all(|&pid| groups(pid) == own)).then_some(())
+        });
+    };
+    inside("passt in the group of its guest");
+    // One that comes later, and one that is started anew.
+    let another = daemon.write("nic.xml", nic);
+    daemon.virsh(&format!("attach-device netted {}", another.display())).ok();
+    assert_eq!(passt().len(), 2);
+    inside("both");
+    let first = passt()[0];
+    processes::signal(first, Signal::KILL);
+    wait::until("another one", || {
+        let all = passt();
+        (all.len() == 2 && !all.contains(&first)).then_some(())
+    });
+    inside("the new one, too");
+    daemon.virsh("destroy netted").ok();
+    wait::until("the end of all", || passt().is_empty().then_some(()));
+    let left = tests::groups::guests(daemon.root());
+    assert!(left.is_empty(), "{left:?}");
+    daemon.virsh("undefine netted").ok();
 }

@@ -205,6 +205,16 @@ pub fn threads(pid: u32) -> Vec<u32> {
     ids
 }
 
+/// The processes that a process has made and that are there, from all its threads. Empty when it is
+/// gone, and where the kernel does not tell.
+pub fn children(pid: u32) -> Vec<u32> {
+    let of = |thread: &u32| {
+        std::fs::read_to_string(format!("/proc/{pid}/task/{thread}/children")).unwrap_or_default()
+    };
+    let lists: Vec<String> = threads(pid).iter().map(of).collect();
+    lists.iter().flat_map(|list| list.split_whitespace()).filter_map(|id| id.parse().ok()).collect()
+}
+
 /// Processor time used by a process in nanoseconds (user, system), as `/proc/PID/stat` counts it;
 /// `None` when it is gone.
 pub fn cpu_time(pid: u32, thread: Option<u32>) -> Option<(u64, u64)> {

@@ -334,7 +334,20 @@ fn limits_and_places_in_libvirts_words() {
              {inner}</disk>"
         )
     };
+    let fs = |attrs: &str, inner: &str| {
+        format!(
+            "<filesystem {attrs}><driver type='virtiofs'/>{inner}<target dir='a'/></filesystem>"
+        )
+    };
+    let dir = "<source dir='/a'/>";
     for (part, code, words) in [
+        (fs("", dir) + &fs("fmode='644'", dir), 67, "filesystem target 'a' specified twice"),
+        (fs("fmode='644'", dir), 67, "fmode and dmode must be used with accessmode=mapped"),
+        (fs("model='virtio' multidevs='warn'", dir), 67, "virtiofs does not support model"),
+        (fs("multidevs='warn'", dir), 67, "virtiofs does not support multidevs"),
+        (fs("multidevs='default'", dir), 67, "'virtiofs' requires shared memory"),
+        (fs("accessmode='mapped'", "<source socket='/s'/>"), 67, "'virtiofs' requires shared memory"),
+        (fs("type='mount'", "<source file='/a'/>"), 19, "missing source information for device a"),
         ("<cfpc value='fixed-ibs'/>".to_owned(), 27, "Invalid value for attribute 'value' in element 'cfpc': 'fixed-ibs'."),
         ("<ibs value='fixed'/>".to_owned(), 27, "Invalid value for attribute 'value' in element 'ibs': 'fixed'."),
         ("<tcg><tb-cache unit='KiB'>100</tb-cache></tcg>".to_owned(), 67, "tb-cache size must be an integer multiple of MiB"),
@@ -545,6 +558,9 @@ fn what_means_nothing_is_dropped() {
             "<disk type='network'><source protocol='{protocol}' name='a' {rest}</source><target dev='vda'/></disk>"
         )
     };
+    let fs = |inner: &str| {
+        format!("<filesystem><driver type='virtiofs'/>{inner}<target dir='a'/></filesystem>")
+    };
     for (part, gone) in [
         ("<smm state='off'><tseg unit='MiB'>8</tseg></smm>".to_owned(), "tseg"),
         ("<hyperv mode='passthrough'><relaxed state='on'/></hyperv>".to_owned(), "relaxed"),
@@ -563,6 +579,10 @@ fn what_means_nothing_is_dropped() {
         ("<graphics type='vnc'><gl/></graphics>".to_owned(), "<gl/>"),
         ("<shmem name='a'><size unit='G'>0</size></shmem>".to_owned(), "size"),
         (network("nbd", "><host name='named' transport='unix' socket='/s'/>"), "named"),
+        (fs("<idmap/><source dir='/a'/>"), "idmap"),
+        (fs("<binary><lock/><openfiles max='0'/></binary><source dir='/a'/>"), "binary"),
+        (fs("<source dir='/a' name='named'/>"), "named"),
+        (fs("<source dir='/named' socket='/s'/>"), "named"),
     ] {
         let parsed = parse(&document(&part), ParseOptions::default());
         let d = parsed.domain.unwrap_or_else(|| panic!("{part}: {:?}", parsed.diagnostics));

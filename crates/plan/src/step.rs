@@ -235,6 +235,8 @@ pub enum Action {
 /// What a file is to its guest: libvirt has words of its own for some that cannot be reached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FileKind {
+    /// A folder that virtiofsd shares.
+    SharedFolder,
     /// What a disk lies on.
     Image,
     /// A source of random numbers.

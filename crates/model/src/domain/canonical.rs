@@ -13,7 +13,7 @@ use super::devices::disk::{
     BackingStore, DiskMirror, DiskSource, Encryption, ImageFormat, MetadataCache, NetworkTransport,
     SourceIdentity, StorageType,
 };
-use super::devices::filesystem::FilesystemDriver;
+use super::devices::filesystem::{FilesystemDriver, MultiDevs};
 use super::devices::graphics::{GraphicsType, SpiceMode};
 use super::devices::hostdev::HostdevType;
 use super::devices::rng::RngBackendModel;
@@ -257,7 +257,11 @@ pub fn canonicalize(d: &mut Domain, out: &mut Vec<Diagnostic>) {
                 ..FilesystemDriver::default()
             };
         }
+        // Only containers' folders have drivers with names.
+        f.driver.as_mut().into_iter().for_each(|driver| driver.name = None);
         f.driver = f.driver.take().filter(|d| *d != FilesystemDriver::default());
+        f.source = f.source.take().and_then(|source| source.of_kind(f.kind));
+        f.multi_devs = f.multi_devs.filter(|multi| *multi != MultiDevs::Default);
         for mode in [&mut f.fmode, &mut f.dmode] {
             *mode = mode.take().filter(|mode| !mode.bytes().all(|c| c == b'0') || mode.is_empty());
         }

@@ -56,7 +56,10 @@ const OF_THEIR_OWN: &[(&str, &[&str])] = &[
     ("domain.hostdev-", &["usb", "iscsi", "scsi", "vhost", "boot", "mdev", "mode"]),
     ("domain.graphics-", &["audio", "password", "connected", "dbus", "listen", "type"]),
     ("domain.shmem-", &["name", "msi", "size", "model", "server"]),
-    ("domain.filesystem-", &["driver", "target", "source", "type", "limit", "access", "mode"]),
+    (
+        "domain.filesystem-",
+        &["driver", "target", "source", "type", "limit", "access", "mode", "twice"],
+    ),
     ("domain.video-", &["resolution", "memory", "heads", "vram"]),
 ];
 

@@ -2,8 +2,28 @@
 
 use super::build::{Build, Props, Switch, comma};
 use super::chardev::{Backend, Socket, SocketAddress};
-use crate::step::{Access, Action, Helper, Step, Undo};
+use crate::step::{Access, Action, FileKind, Helper, Step, Undo};
+use model::capabilities::host::HostFacts;
+use model::domain::devices::Devices;
 use model::domain::devices::filesystem::*;
+
+/// The virtiofsd that this host has, if it does.
+fn virtiofsd(host: &HostFacts) -> Option<String> {
+    let found = host.vhost_user.iter().find(|backend| backend.kind == "fs");
+    found.map(|backend| backend.binary.clone())
+}
+
+/// Says in the live definition which program serves each folder.
+pub(super) fn note_programs(devices: &mut Devices, host: &HostFacts) {
+    for fs in &mut devices.filesystems {
+        let ours = fs.source.as_ref().is_some_and(|source| source.socket.is_none());
+        let kind = fs.driver.as_ref().and_then(|driver| driver.kind.as_deref());
+        if ours && kind == Some("virtiofs") {
+            let path = &mut fs.binary.get_or_insert_default().path;
+            *path = path.take().or_else(|| virtiofsd(host));
+        }
+    }
+}
 
 impl Build<'_> {
     /// All folders.
@@ -119,8 +139,7 @@ impl Build<'_> {
         let socket = format!("{}/{id}-fs.sock", self.private_dir);
         let pid_file = format!("{}/{id}-fs.pid", self.private_dir);
         let binary = fs.binary.clone().unwrap_or_default();
-        let found = self.host.vhost_user.iter().find(|backend| backend.kind == "fs");
-        let program = binary.path.clone().or(found.map(|backend| backend.binary.clone()));
+        let program = binary.path.clone().or_else(|| virtiofsd(self.host));
         if program.is_none() {
             let text = "Unable to find a satisfying virtiofsd";
             self.fail_with("qemu.virtiofsd", diag::ErrorCode::OPERATION_FAILED, text);
@@ -170,6 +189,8 @@ impl Build<'_> {
             socket_owner: None,
             one_shot: false,
         };
+        let (role, kind) = ("<filesystem>".to_owned(), FileKind::SharedFolder);
+        self.steps.push(Step::new(Action::RequireFile { path: dir.to_owned(), role, kind }));
         let step = Step::new(Action::Helper(helper)).undone_by(Undo::EndHelper { pid_file });
         self.steps.push(step);
         self.grant(&socket, Access::ReadWrite, false, "<filesystem>");

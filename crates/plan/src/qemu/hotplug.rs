@@ -5,7 +5,7 @@ use super::build::{Build, Hot};
 use super::found::{FdGroup, Found};
 use super::launch::{accelerator, acpi_indexes, fault, host_nodes, short_name};
 use super::noted::{Noted, Now};
-use super::{Inputs, chardev, disk, flags, live, net};
+use super::{Inputs, chardev, disk, filesystem, flags, live, net};
 use crate::hot_plan::{HotCommand, PlugPlan, UnplugPlan};
 use crate::step::{Arg, Piece, QmpCommand, ResultName};
 use diag::{Diagnostic, ErrorCode};
@@ -77,6 +77,7 @@ pub fn settle_device(
     chardev::choose_paths(&mut one, inputs.settings, &short);
     let private_dir = format!("{}/domain-{short}", inputs.settings.lib_dir);
     live::complete_devices(one.devices_mut(), inputs.settings, &private_dir);
+    filesystem::note_programs(one.devices_mut(), inputs.host);
     let Some(device) = only.get(one.devices_mut()) else {
         return Err(fault(
             "qemu.volume",

@@ -221,6 +221,7 @@ pub fn launch(domain: &Domain, inputs: &Inputs) -> Result<LaunchPlan, Vec<Diagno
     super::live::complete(&mut live, domain, set, &private_dir);
     if let Some(devices) = live.devices.as_mut() {
         super::dbus::show_bus(devices, set, &short);
+        super::filesystem::note_programs(devices, inputs.host);
     }
     disk::private::note_nodes(&mut live, &nodes);
     super::clock::note_start(&mut live, inputs.host.utc_offset);

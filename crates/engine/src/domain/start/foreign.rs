@@ -6,6 +6,7 @@ use crate::domain::start::links;
 use crate::domain::start::teardown::Made;
 use crate::engine::Engine;
 use model::domain::devices::disk::Disk;
+use model::domain::devices::filesystem::Filesystem;
 use model::domain::devices::interface::{Interface, InterfaceType, NetBackendType};
 use model::domain::devices::tpm::TpmBackendType;
 use plan::{ResultName, Undo};
@@ -64,6 +65,16 @@ pub(in crate::domain) fn undo(
     let emulated = |kind| kind == TpmBackendType::Emulator;
     if devices.tpms.iter().any(|tpm| emulated(tpm.backend.kind)) {
         undo.push(Undo::EndHelper { pid_file: file("swtpm", format!("{short}-swtpm.pid")) });
+    }
+    let served = |fs: &&Filesystem| {
+        fs.driver.as_ref().is_some_and(|driver| driver.kind.as_deref() == Some("virtiofs"))
+    };
+    for fs in devices.filesystems.iter().filter(served) {
+        let Some(alias) = &fs.alias else { continue };
+        let pid_file = run.join(format!("{short}-{}-fs.pid", alias.name)).display().to_string();
+        if Path::new(&pid_file).exists() {
+            undo.push(Undo::EndHelper { pid_file });
+        }
     }
     let bus = file("dbus", format!("{short}-dbus.pid"));
     if Path::new(&bus).exists() {

@@ -129,10 +129,15 @@ impl Engine {
         };
         for pid_file in pid_files {
             let pid = host::lock::written_pid(Path::new(pid_file));
-            if let Some(pid) = pid.filter(|pid| is_helper(*pid, pid_file))
-                && let Err(error) = group.move_process(Part::Emulator, pid)
-            {
-                tracing::debug!(domain, pid_file, %error, "a helper is not in its guest's group");
+            let mut next = Vec::from_iter(pid.filter(|pid| is_helper(*pid, pid_file)));
+            // What it makes from then on begins there; virtiofsd's work is done by one that it made.
+            while let Some(pid) = next.pop() {
+                match group.move_process(Part::Emulator, pid) {
+                    Ok(()) => next.extend(host::process::children(pid)),
+                    Err(error) => {
+                        tracing::debug!(domain, pid_file, %error, "a helper is not in its guest's group");
+                    }
+                }
             }
         }
     }

@@ -310,6 +310,10 @@ fn require_file(path: &str, role: &str, kind: FileKind) -> Result<(), VirError> 
             .hint(format!("the source of {role} must exist before the guest can start")),
         FileKind::Random => system(&format!("Path '{path}' is not accessible"), &error)
             .hint(format!("{role} asks for this source of random numbers")),
+        FileKind::SharedFolder => {
+            VirError::internal(format!("the virtiofs export directory '{path}' does not exist"))
+                .hint(format!("make the folder that the <source> of {role} names"))
+        }
         FileKind::Other => system(&format!("cannot access {role} '{path}'"), &error),
     })
 }
@@ -359,6 +363,8 @@ fn start_helper(helper: &Helper, results: &Results, guest: u32) -> Result<(), Vi
         Some(log) => Some(open_log(log, guest)?),
         None => None,
     };
+    // What its forerunners said is no news.
+    let said_before = output.as_ref().and_then(|log| log.metadata().ok()).map_or(0, |is| is.len());
     match output {
         Some(file) => {
             let second = file.try_clone().map_err(|error| system("cannot open a log", &error))?;
@@ -372,7 +378,12 @@ fn start_helper(helper: &Helper, results: &Results, guest: u32) -> Result<(), Vi
         command.uid(ids.uid).gid(ids.gid);
     }
     let mut child = command.spawn().map_err(|error| {
-        system(&format!("cannot start '{}'", helper.program), &error)
+        let searched = !helper.program.contains('/');
+        let what = match error.kind() {
+            std::io::ErrorKind::NotFound if searched => "Cannot find '{}' in path",
+            _ => "cannot start '{}'",
+        };
+        system(&what.replace("{}", &helper.program), &error)
             .hint(format!("install the package that has '{}'", helper.program))
     })?;
     if let (Some(path), false, false) = (&helper.pid_file, helper.daemonizes, helper.one_shot) {
@@ -396,7 +407,12 @@ fn start_helper(helper: &Helper, results: &Results, guest: u32) -> Result<(), Vi
     loop {
         match child.try_wait() {
             Ok(Some(status)) if !status.success() || !ended_well => {
-                return Err(helper_error(helper, child.stderr.take(), &status.to_string()));
+                return Err(helper_error(
+                    helper,
+                    child.stderr.take(),
+                    said_before,
+                    &status.to_string(),
+                ));
             }
             Ok(Some(_)) if helper_ready(helper) => return hand_over_socket(helper),
             Ok(None) if !ended_well && helper_ready(helper) => {
@@ -445,6 +461,7 @@ fn listens(path: &str) -> bool {
 fn helper_error(
     helper: &Helper,
     stderr: Option<std::process::ChildStderr>,
+    said_before: u64,
     status: &str,
 ) -> VirError {
     use std::io::Read;
@@ -452,7 +469,7 @@ fn helper_error(
     if let Some(stderr) = stderr {
         let _ = stderr.take(2048).read_to_string(&mut said);
     } else if let Some(log) = &helper.log {
-        said = qemu_log::tail(Path::new(log), 0);
+        said = qemu_log::tail(Path::new(log), said_before);
     }
     let said = said.trim();
     let why = if said.is_empty() { status } else { said };

@@ -36,9 +36,11 @@ impl Engine {
         }
         let run = self.layout.qemu_run();
         for file in children(&run) {
-            let orphan = file
-                .strip_suffix(".pid")
-                .is_some_and(|name| name != "driver" && !names.contains(name) && !held(&run, name));
+            // Of helpers that libvirtd started, a number is before the guest's name.
+            let helps = |name: &str| split_id(name).is_some_and(|(id, _)| active.contains(&id));
+            let orphan = file.strip_suffix(".pid").is_some_and(|name| {
+                name != "driver" && !names.contains(name) && !held(&run, name) && !helps(name)
+            });
             if orphan || is_half_written(&file) {
                 remove_file(&run.join(&file));
             }

@@ -13,7 +13,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a helper process may take to end after SIGTERM.
 const HELPER_PATIENCE: Duration = Duration::from_secs(3);
@@ -126,7 +126,17 @@ fn take_back(engine: &Engine, step: &Undo, made: &Made) -> Result<(), String> {
             }
             Ok(())
         }
-        Undo::RemoveCgroup(name) => engine.remove_cgroup(name, made.cgroup.as_deref()),
+        Undo::RemoveCgroup(name) => {
+            // What a helper had made itself ends a moment after it.
+            let until = Instant::now() + HELPER_PATIENCE;
+            loop {
+                let removed = engine.remove_cgroup(name, made.cgroup.as_deref());
+                if removed.is_ok() || Instant::now() > until {
+                    return removed;
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
     }
 }
 
@@ -145,11 +155,17 @@ pub(in crate::domain) async fn end_helper(domain: &str, pid_file: &str) {
 
 /// Whether a process is the helper with this pid file. The number alone proves nothing: the helper
 /// may be gone and its user may have written another one. It was given its paths on its command line,
-/// which all begin alike.
+/// which all begin alike; one of libvirtd's holds the pid file open instead.
 pub(in crate::domain) fn is_helper(pid: u32, pid_file: &str) -> bool {
     let stem = pid_file.strip_suffix(".pid").unwrap_or(pid_file);
     let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    String::from_utf8_lossy(&command).contains(stem)
+    String::from_utf8_lossy(&command).contains(stem) || has_open(pid, Path::new(pid_file))
+}
+
+fn has_open(pid: u32, file: &Path) -> bool {
+    let open = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    let mut open = open.filter_map(|entry| fs::read_link(entry.path()).ok());
+    open.any(|path| path == file)
 }
 
 async fn end_process(domain: &str, pid_file: &str, pid: u32, process: &Process) {

@@ -10,7 +10,7 @@ use crate::domain::address::Address;
 use crate::domain::devices::controller::{
     Controller, ControllerModel, ControllerTarget, ControllerType,
 };
-use crate::domain::devices::filesystem::AccessMode;
+use crate::domain::devices::filesystem::{AccessMode, Filesystem};
 use crate::domain::devices::hostdev::{HostdevMode, HostdevType};
 use crate::domain::devices::input::{InputBus, InputType};
 use crate::domain::devices::interface::{Interface, InterfaceModel, InterfaceType};
@@ -63,7 +63,9 @@ pub(super) fn apply(d: &mut Domain, m: &Machine, ctx: &mut DefaultsContext<'_>) 
             s.mode.get_or_insert_with(|| "vepa".to_owned());
         }
     }
-    for f in &mut dev.filesystems {
+    // Who serves a socket decides for itself.
+    let own = |f: &&mut Filesystem| f.source.as_ref().is_none_or(|source| source.socket.is_none());
+    for f in dev.filesystems.iter_mut().filter(own) {
         f.access_mode.get_or_insert(AccessMode::Passthrough);
     }
     for i in &mut dev.inputs {

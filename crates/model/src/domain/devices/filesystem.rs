@@ -76,10 +76,10 @@ pub struct Filesystem {
     #[xml(child, empty_absent)]
     pub driver: Option<FilesystemDriver>,
     /// Element `<binary>`.
-    #[xml(child)]
+    #[xml(child, empty_absent)]
     pub binary: Option<FilesystemBinary>,
     /// Element `<idmap>`.
-    #[xml(child)]
+    #[xml(child, empty_absent)]
     pub idmap: Option<IdMap>,
     /// Element `<source>`.
     #[xml(child)]
@@ -146,7 +146,7 @@ pub struct FilesystemBinary {
     #[xml(child, needs = "mode")]
     pub cache: Option<CacheOption>,
     /// Element `<lock>`.
-    #[xml(child)]
+    #[xml(child, empty_absent)]
     pub lock: Option<LockOption>,
     /// Element `<sandbox>`.
     #[xml(child, needs = "mode")]
@@ -232,6 +232,25 @@ pub struct FilesystemSource {
     /// Attribute `socket`.
     #[xml(attr)]
     pub socket: Option<String>,
+}
+
+impl FilesystemSource {
+    /// What a source of this kind is named by, and no more; `None` where nothing names it. Where
+    /// another process serves the folder, its socket does.
+    pub fn of_kind(self, kind: FilesystemType) -> Option<Self> {
+        let FilesystemSource { dev, dir, file, name, usage, units, pool, volume, socket } = self;
+        let none = Self::default();
+        let source = match kind {
+            _ if socket.is_some() => Self { socket, ..none },
+            FilesystemType::Mount | FilesystemType::Bind => Self { dir, ..none },
+            FilesystemType::Block => Self { dev, ..none },
+            FilesystemType::File => Self { file, ..none },
+            FilesystemType::Template => Self { name, ..none },
+            FilesystemType::Ram => Self { usage, units, ..none },
+            FilesystemType::Volume => Self { pool, volume, ..none },
+        };
+        Some(source).filter(|source| *source != Self::default())
+    }
 }
 
 /// Mount tag or mount point.

@@ -53,6 +53,7 @@ pub(super) fn check(d: &Domain, dev: &Devices, m: &Machine, out: &mut Faults) {
         }
     }
     iommus(d, dev, m, out);
+    twins(d, out);
     let shared = shares_memory(d);
     for f in &dev.filesystems {
         filesystem(shared, f, m, out);
@@ -362,6 +363,24 @@ fn iommus(d: &Domain, dev: &Devices, m: &Machine, out: &mut Faults) {
     }
 }
 
+/// A tag of virtiofs is the guest's only name for a folder.
+fn twins(d: &Domain, out: &mut Faults) {
+    let all = d.devices.as_ref().map_or(&[][..], |devices| &devices.filesystems);
+    let by_helper = |f: &&Filesystem| {
+        f.driver.as_ref().is_some_and(|driver| driver.kind.as_deref() == Some("virtiofs"))
+    };
+    for f in all.iter().filter(by_helper) {
+        let tag = &f.target.dir;
+        if all.iter().filter(|other| other.target.dir == *tag).count() > 1 {
+            out.unsupported(
+                "domain.filesystem-twice",
+                format!("filesystem target '{tag}' specified twice"),
+            );
+            return;
+        }
+    }
+}
+
 fn filesystem(shared: bool, f: &Filesystem, m: &Machine, out: &mut Faults) {
     let driver = f.driver.as_ref().and_then(|d| d.kind.as_deref());
     if f.kind != FilesystemType::Mount {
@@ -384,16 +403,17 @@ fn filesystem(shared: bool, f: &Filesystem, m: &Machine, out: &mut Faults) {
             );
         }
     }
+    let modes = f.fmode.is_some() || f.dmode.is_some();
+    let mapped = f.access_mode == Some(AccessMode::Mapped);
+    if modes && !mapped {
+        out.unsupported(
+            "domain.filesystem-mode",
+            "fmode and dmode must be used with accessmode=mapped",
+        );
+    }
     if driver != Some("virtiofs") {
         if f.boot.is_some() {
             out.unsupported("domain.filesystem-boot", "boot order is only supported for virtiofs");
-        }
-        let modes = f.fmode.is_some() || f.dmode.is_some();
-        if modes && f.access_mode != Some(AccessMode::Mapped) {
-            out.unsupported(
-                "domain.filesystem-mode",
-                "fmode and dmode must be used with accessmode=mapped",
-            );
         }
         return;
     }
@@ -403,7 +423,8 @@ fn filesystem(shared: bool, f: &Filesystem, m: &Machine, out: &mut Faults) {
             "setting virtiofs boot order is supported only with PCI bus",
         );
     }
-    if f.access_mode.is_some_and(|a| a != AccessMode::Passthrough) {
+    let socket = f.source.as_ref().is_some_and(|source| source.socket.is_some());
+    if !socket && f.access_mode.is_some_and(|a| a != AccessMode::Passthrough) {
         out.unsupported(
             "domain.filesystem-access",
             "virtiofs only supports passthrough accessmode",
@@ -412,8 +433,18 @@ fn filesystem(shared: bool, f: &Filesystem, m: &Machine, out: &mut Faults) {
     if f.driver.as_ref().is_some_and(|d| d.wrpolicy.is_some()) {
         out.unsupported("domain.filesystem-driver", "virtiofs does not support wrpolicy");
     }
-    if f.fmode.is_some() || f.dmode.is_some() {
+    if modes && mapped {
         out.unsupported("domain.filesystem-mode", "virtiofs does not support fmode and dmode");
+    }
+    for (there, name) in [
+        (f.model.is_some(), "model"),
+        (f.driver.as_ref().is_some_and(|d| d.format.is_some()), "format"),
+        (f.multi_devs.is_some(), "multidevs"),
+    ] {
+        if there {
+            let text = format!("virtiofs does not support {name}");
+            out.unsupported("domain.filesystem-driver", text);
+        }
     }
     if !shared {
         out.unsupported("domain.shared-memory", "'virtiofs' requires shared memory");
