@@ -14,6 +14,7 @@ use model::domain::devices::hostdev::{Hostdev, HostdevType, SourceAddress};
 use model::domain::devices::interface::{
     HostAddress, Interface, InterfaceType, Teaming, TeamingType,
 };
+use xml::YesNo;
 
 /// A number as XML writes it: `0x…` or decimal.
 fn number(text: Option<&str>) -> Option<u32> {
@@ -193,19 +194,24 @@ impl Build<'_> {
         let address = source.address.as_ref();
         let bus = address.and_then(|address| number(address.bus.as_deref()));
         let device = address.and_then(|address| address.device.map(|n| n.0));
-        let (Some(bus), Some(device)) = (bus, device) else {
+        // Without a place, QEMU waits for no device.
+        let missing = source.missing == Some(YesNo::Yes);
+        let place = bus.zip(device).filter(|_| !missing);
+        if place.is_none() && !missing {
             let text = "USB host device is missing bus/device information";
             self.fail_with("qemu.hostdev", ErrorCode::INTERNAL_ERROR, text);
             return;
-        };
-        let path = format!("/dev/bus/usb/{bus:03}/{device:03}");
-        self.grant(&path, Access::ReadWrite, false, element);
+        }
         let mut props = Props::device("usb-host");
-        props = if self.has("usb-host.hostdevice") {
-            props.set("hostdevice", path)
-        } else {
-            props.set("hostbus", bus).set("hostaddr", device)
-        };
+        if let Some((bus, device)) = place {
+            let path = format!("/dev/bus/usb/{bus:03}/{device:03}");
+            self.grant(&path, Access::ReadWrite, false, element);
+            props = if self.has("usb-host.hostdevice") {
+                props.set("hostdevice", path)
+            } else {
+                props.set("hostbus", bus).set("hostaddr", device)
+            };
+        }
         props = props.set("id", id);
         if let Some(reset) = source.guest_reset.as_deref() {
             self.need("usb-host.guest-resets-all", &format!("{element}: guestReset"));

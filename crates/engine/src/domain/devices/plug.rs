@@ -20,7 +20,7 @@ use diag::VirError;
 use host::access::FileId;
 use host::own_dev;
 use model::domain::Domain as Definition;
-use model::domain::hotplug::{Attached, Device, Place};
+use model::domain::hotplug::{Attached, Device, DeviceKind, Place};
 use plan::qemu::{InUse, observe_plugged, plug, settle_device};
 use plan::{Action, PlugPlan, Step, Undo};
 use qmp::Value;
@@ -205,6 +205,9 @@ impl Engine {
         place: Place,
         in_use: InUse,
     ) -> Result<Planned, VirError> {
+        let hostdevs = &mut definition.devices_mut().hostdevs;
+        let own = (place.kind == DeviceKind::Hostdev).then_some(place.index);
+        self.find_usb_devices(own.and_then(|index| hostdevs.get_mut(index)).into_iter())?;
         let found = self.look_up_device(&definition, place)?;
         let plan = self.with_found(&definition.clone(), &found, |inputs| {
             let last_node = settle_device(&mut definition, place, inputs, in_use)?;

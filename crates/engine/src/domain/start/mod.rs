@@ -21,6 +21,7 @@ pub(in crate::domain) mod steps;
 pub(in crate::domain) mod sweep;
 pub(in crate::domain) mod teardown;
 pub(in crate::domain) mod tpm;
+mod usb;
 
 use super::job::Admission;
 use super::record::{Domain, Live};
@@ -235,6 +236,8 @@ impl Engine {
             )?;
         if id >= 0 {
             self.disks_can_be_locked(definition)?;
+            let devices = definition.devices.iter_mut();
+            self.find_usb_devices(devices.flat_map(|devices| &mut devices.hostdevs))?;
         }
         let caps = self.caps.get(&emulator)?;
         definition.id = Some(id);
