@@ -249,6 +249,29 @@ fn what_a_serial_port_writes_into_is_emptied_and_not_replaced() {
     daemon.assert_well();
 }
 
+/// A disk where a port's socket is to be stays: only what an earlier run left makes room.
+#[test]
+fn what_is_no_socket_does_not_make_room_for_one() {
+    let daemon = Daemon::start();
+    if daemon.is_external() {
+        return;
+    }
+    let taken = daemon.path("images/taken");
+    let port = format!(
+        "<serial type='unix'><source mode='bind' path='{}'/></serial></devices>",
+        taken.display()
+    );
+    let xml = domains::boot_sector(&daemon, "room");
+    daemon.define(&xml.replacen("</devices>", &port, 1)).ok();
+    std::fs::write(&taken, "somebody's disk").expect("our own folder");
+    daemon.virsh("start room").fails_with(&["cannot listen on", "it is there and no socket"]);
+    assert_eq!(std::fs::read_to_string(&taken).expect("still there"), "somebody's disk");
+    std::fs::remove_file(&taken).expect("our own");
+    drop(std::os::unix::net::UnixListener::bind(&taken).expect("a socket that nobody serves"));
+    daemon.virsh("start room").ok();
+    daemon.virsh("destroy room").ok();
+}
+
 #[test]
 fn capabilities_that_another_user_wrote_are_not_believed() {
     let mut daemon = Daemon::start();

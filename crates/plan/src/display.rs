@@ -264,7 +264,7 @@ impl Display for Undo {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Undo::RemoveTree(path) => write!(f, "remove tree {path}"),
-            Undo::RemoveFile(path) => write!(f, "remove {path}"),
+            Undo::RemoveFile(path) | Undo::RemoveSocket(path) => write!(f, "remove {path}"),
             Undo::RemoveIfCreated(path) => write!(f, "remove {path} if this start made it"),
             Undo::RestoreOwner(path) => write!(f, "restore owner of {path}"),
             Undo::RemoveLink(name) => write!(f, "remove link <{name}>"),

@@ -475,6 +475,8 @@ pub enum Undo {
     RemoveTree(String),
     /// Remove a file or socket.
     RemoveFile(String),
+    /// Remove a socket; what is anything else at its path stays.
+    RemoveSocket(String),
     /// Remove a file only if this very start made it (NVRAM).
     RemoveIfCreated(String),
     /// Give ownership back as recorded.

@@ -529,7 +529,7 @@ impl<'a> Build<'a> {
             mode: 0o700,
             owner: self.ids(),
         });
-        self.steps.push(step.yields(name).undone_by(Undo::RemoveFile(path.to_string())));
+        self.steps.push(step.yields(name).undone_by(Undo::RemoveSocket(path.to_string())));
     }
 
     /// A descriptor set that holds the named descriptor; its path.

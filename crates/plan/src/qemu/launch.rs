@@ -462,7 +462,7 @@ fn assemble(
     let monitor = format!("{private_dir}/monitor.sock");
     let listen = Action::ListenUnix { path: monitor.clone(), mode: 0o700, owner: set.ids };
     steps.push((
-        Step::new(listen).yields("monitor.fd").undone_by(Undo::RemoveFile(monitor)),
+        Step::new(listen).yields("monitor.fd").undone_by(Undo::RemoveSocket(monitor)),
         because("", "the daemon speaks to QEMU through its monitor"),
     ));
     let log = Action::OpenLog { path: format!("{}/{}.log", set.log_dir, live.name) };

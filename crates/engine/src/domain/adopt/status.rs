@@ -520,6 +520,7 @@ pub(in crate::domain) fn undo_to_json(undo: &Undo) -> serde_json::Value {
     let (kind, subject) = match undo {
         Undo::RemoveTree(path) => ("remove-tree", path),
         Undo::RemoveFile(path) => ("remove-file", path),
+        Undo::RemoveSocket(path) => ("remove-socket", path),
         Undo::RemoveIfCreated(path) => ("remove-if-created", path),
         Undo::RestoreOwner(path) => ("restore-owner", path),
         Undo::RemoveLink(name) => ("remove-link", &name.0),
@@ -537,6 +538,7 @@ pub(in crate::domain) fn undo_from_json(value: &serde_json::Value) -> Option<Und
     Some(match value.get(0)?.as_str()? {
         "remove-tree" => Undo::RemoveTree(subject),
         "remove-file" => Undo::RemoveFile(subject),
+        "remove-socket" => Undo::RemoveSocket(subject),
         "remove-if-created" => Undo::RemoveIfCreated(subject),
         "restore-owner" => Undo::RestoreOwner(subject),
         "remove-link" => Undo::RemoveLink(plan::ResultName::new(subject)),
@@ -572,6 +574,7 @@ mod tests {
             Some(BTreeMap::from([("/d".to_owned(), FileId { device: 1, inode: u64::MAX })]));
         let undo = vec![
             Undo::RemoveTree("/a".into()),
+            Undo::RemoveSocket("/s.sock".into()),
             Undo::ReleasePort(plan::ResultName::new("vnc.port")),
             Undo::EndHelper { pid_file: "/p".into() },
             Undo::EndQemu,

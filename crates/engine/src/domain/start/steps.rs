@@ -12,6 +12,7 @@ use plan::{
     ThreadSetting,
 };
 use std::fs;
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -338,9 +339,18 @@ fn listen_unix(
     guest: u32,
 ) -> Result<UnixListener, VirError> {
     let failed = |error| system(&format!("cannot listen on '{path}'"), &error);
-    match fs::remove_file(place(Path::new(path), guest).map_err(failed)?.path()) {
+    let stale = place(Path::new(path), guest).map_err(failed)?;
+    match fs::symlink_metadata(stale.path()) {
+        Ok(found) if found.file_type().is_socket() => {
+            fs::remove_file(stale.path()).map_err(failed)?;
+        }
+        Ok(_) => {
+            let taken = format!("cannot listen on '{path}': it is there and no socket");
+            return Err(VirError::new(ErrorCode::SYSTEM_ERROR, taken)
+                .hint("nothing is removed: name a path that is free"));
+        }
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
-        _ => {}
+        Err(_) => {}
     }
     // By its own name, which QEMU tells and unlinks; that it is there is seen by handing it over.
     let listener = UnixListener::bind(path).map_err(failed)?;

@@ -11,6 +11,7 @@ use plan::Undo;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -110,6 +111,7 @@ fn take_back(engine: &Engine, step: &Undo, made: &Made) -> Result<(), String> {
     match step {
         Undo::RemoveTree(path) => remove(path, fs::remove_dir_all),
         Undo::RemoveFile(path) => remove(path, fs::remove_file),
+        Undo::RemoveSocket(path) => remove(path, remove_socket),
         Undo::RemoveIfCreated(path) if made.created.contains(path) => remove(path, fs::remove_file),
         Undo::RemoveIfCreated(_) | Undo::EndHelper { .. } | Undo::EndQemu => Ok(()),
         Undo::RestoreOwner(path) => match &made.lent {
@@ -137,6 +139,14 @@ fn take_back(engine: &Engine, step: &Undo, made: &Made) -> Result<(), String> {
                 std::thread::sleep(Duration::from_millis(5));
             }
         }
+    }
+}
+
+/// Removes a socket; somebody's file in its place stays.
+fn remove_socket(path: PathBuf) -> io::Result<()> {
+    match fs::symlink_metadata(&path)?.file_type().is_socket() {
+        true => fs::remove_file(path),
+        false => Ok(()),
     }
 }
 
