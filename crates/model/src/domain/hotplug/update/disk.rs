@@ -2,7 +2,7 @@
 
 use super::{Change, Updated, place, unsupported};
 use crate::domain::devices::Devices;
-use crate::domain::devices::disk::{BlockIo, CacheMode, DetectZeroes, Disk, DiskSource};
+use crate::domain::devices::disk::{BlockIo, CacheMode, Disk, DiskSource, Geometry};
 use crate::domain::hotplug::device::{Device, DeviceKind};
 use crate::domain::hotplug::error;
 use diag::{ErrorCode, VirError};
@@ -14,6 +14,9 @@ pub(super) fn running(devices: &Devices, wanted: &Disk) -> Result<Updated, VirEr
     let Some((index, old)) = found.and_then(|i| Some((i, devices.disks.get(i)?))) else {
         return Err(error(ErrorCode::INTERNAL_ERROR, format!("disk '{target}' not found")));
     };
+    if wanted.alias.is_some() && old.alias != wanted.alias {
+        return Err(error(ErrorCode::OPERATION_DENIED, "changing device alias is not allowed"));
+    }
     if let Some(limit) = changed_limit(old, wanted) {
         let text = format!("cannot modify field 'blkdeviotune {limit}' of the disk");
         return Err(unsupported(text));
@@ -53,7 +56,7 @@ pub(super) fn running(devices: &Devices, wanted: &Disk) -> Result<Updated, VirEr
 }
 
 /// Whether both are the same image: what a running guest's image has beyond its place is not asked
-/// for.
+/// for. Where it stays in any case, neither is how it is read.
 fn same_source(old: &Disk, wanted: &Disk) -> bool {
     let place = |disk: &Disk| {
         let mut source: DiskSource = disk.source.clone().unwrap_or_default();
@@ -66,6 +69,10 @@ fn same_source(old: &Disk, wanted: &Disk) -> bool {
             source.tls = None;
         }
         source.reservations = None;
+        if !old.device.is_removable() {
+            source.slices = None;
+            source.encryption = None;
+        }
         source
     };
     let empty = |disk: &Disk| place(disk) == DiskSource::default();
@@ -74,7 +81,7 @@ fn same_source(old: &Disk, wanted: &Disk) -> bool {
         (true, true) => true,
         (false, false) => {
             let formats = (format(old), format(wanted));
-            let same = formats.1.is_none() || formats.0 == formats.1;
+            let same = !old.device.is_removable() || formats.1.is_none() || formats.0 == formats.1;
             old.kind == wanted.kind && place(old) == place(wanted) && same
         }
         _ => false,
@@ -88,13 +95,19 @@ fn changed_field(old: &Disk, wanted: &Disk) -> Option<&'static str> {
         (old.driver.clone().unwrap_or_default(), wanted.driver.clone().unwrap_or_default());
     let said = |there: bool, same: bool| there && !same;
     let cache = is.cache.filter(|mode| *mode != CacheMode::Default);
-    let zeroes = is.detect_zeroes.filter(|how| *how != DetectZeroes::Off);
+    let geometry = |differs: fn(&Geometry, &Geometry) -> bool| {
+        let was = old.geometry.clone().unwrap_or_default();
+        wanted.geometry.as_ref().is_some_and(|is| differs(&was, is))
+    };
     let block = |disk: &Disk| disk.blockio.clone().unwrap_or_default();
     let (had, has): (BlockIo, BlockIo) = (block(old), block(wanted));
     let checks = [
         (old.device != wanted.device, "device"),
         (said(wanted.target.bus.is_some(), old.target.bus == wanted.target.bus), "bus"),
-        (old.geometry != wanted.geometry, "cylinders, heads and sectors"),
+        (geometry(|was, is| was.cyls != is.cyls), "geometry cylinders"),
+        (geometry(|was, is| was.heads != is.heads), "geometry heads"),
+        (geometry(|was, is| was.secs != is.secs), "geometry sectors"),
+        (geometry(|was, is| was.trans != is.trans), "geometry trans"),
         (said(wanted.serial.is_some(), old.serial == wanted.serial), "serial"),
         (said(wanted.wwn.is_some(), old.wwn == wanted.wwn), "wwn"),
         (said(wanted.vendor.is_some(), old.vendor == wanted.vendor), "vendor"),
@@ -116,8 +129,10 @@ fn changed_field(old: &Disk, wanted: &Disk) -> Option<&'static str> {
         (old.sgio != wanted.sgio, "sgio"),
         (said(is.discard.is_some(), was.discard == is.discard), "discard"),
         (said(is.iothread.is_some(), was.iothread == is.iothread), "iothread"),
-        (said(zeroes.is_some(), was.detect_zeroes == zeroes), "detect_zeroes"),
-        (said(wanted.alias.is_some(), old.alias == wanted.alias), "alias"),
+        (
+            said(is.discard_no_unref.is_some(), was.discard_no_unref == is.discard_no_unref),
+            "discard_no_unref",
+        ),
         (said(wanted.address.is_some(), old.address == wanted.address), "address"),
         (old.transient != wanted.transient, "transient"),
     ];
@@ -160,6 +175,7 @@ fn changed_limit(old: &Disk, wanted: &Disk) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::devices::disk::DiskDevice;
     use crate::domain::{ParseOptions, parse};
 
     fn disk(driver: &str, inner: &str) -> Disk {
@@ -183,8 +199,11 @@ mod tests {
             ("", "error_policy='stop'", Some("error_policy")),
             ("io='threads' discard='unmap' copy_on_read='on' iothread='1'", "", None),
             ("ioeventfd='on' event_idx='off'", "", None),
+            // Not looked at; it stays.
             ("detect_zeroes='on'", "detect_zeroes='off'", None),
-            ("", "detect_zeroes='on'", Some("detect_zeroes")),
+            ("", "detect_zeroes='on'", None),
+            ("discard_no_unref='on'", "", None),
+            ("", "discard_no_unref='off'", Some("discard_no_unref")),
         ] {
             let found = changed_field(&disk(was, "/>"), &disk(is, "/>"));
             assert_eq!(found, expected, "{was} {is}");
@@ -192,6 +211,41 @@ mod tests {
         let block = "/><blockio logical_block_size='512'/>";
         let found = changed_field(&disk("", block), &disk("", "/>"));
         assert_eq!(found, Some("blockio logical_block_size"));
+        let shape = |cyls, heads| {
+            disk("", &format!("/><geometry cyls='{cyls}' heads='{heads}' secs='63'/>"))
+        };
+        for (wanted, expected) in [
+            (disk("", "/>"), None),
+            (shape(100, 16), None),
+            (shape(99, 2), Some("geometry cylinders")),
+            (shape(100, 2), Some("geometry heads")),
+        ] {
+            assert_eq!(changed_field(&shape(100, 16), &wanted), expected);
+        }
+    }
+
+    /// Of libvirtd 11.3: an update of a fixed disk says where its image is, the rest is not compared.
+    #[test]
+    fn how_a_fixed_disk_is_read_is_not_compared() {
+        let slice = "><slices><slice type='storage' offset='0' size='512'/></slices></source>";
+        let luks = "><encryption format='luks'><secret type='passphrase' usage='x'/></encryption>\
+                    </source>";
+        let old = disk("type='qcow2'", "/>");
+        for (driver, inner) in [("type='raw'", "/>"), ("type='qcow2'", slice), ("", luks)] {
+            assert!(same_source(&old, &disk(driver, inner)), "{driver} {inner}");
+        }
+        assert!(!same_source(&old, &disk("type='qcow2'", "index='1' tls='yes'/>")));
+        let mut drive = old.clone();
+        drive.device = DiskDevice::Cdrom;
+        assert!(!same_source(&drive, &disk("type='raw'", "/>")));
+    }
+
+    #[test]
+    fn aliases_stay() {
+        let devices = Devices { disks: vec![disk("", "/>")], ..Devices::default() };
+        let error = running(&devices, &disk("", "/><alias name='ua-x'/>")).expect_err("refused");
+        assert_eq!(error.code, ErrorCode::OPERATION_DENIED);
+        assert_eq!(error.message(), "operation forbidden: changing device alias is not allowed");
     }
 
     #[test]

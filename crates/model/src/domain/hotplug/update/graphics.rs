@@ -30,8 +30,9 @@ pub(super) fn running(devices: &Devices, wanted: &Graphics) -> Result<Updated, V
     };
     listens(old, wanted, kind)?;
     let automatic = |graphics: &Graphics| {
-        // A port that is not said is chosen.
-        graphics.auto_port.map_or(graphics.port.is_none(), |auto| auto == YesNo::Yes)
+        // A port that is not said is chosen, as is -1.
+        let chosen = graphics.port.is_none_or(|port| port == -1);
+        graphics.auto_port.map_or(chosen, |auto| auto == YesNo::Yes)
     };
     let ports = |graphics: &Graphics| (graphics.port, graphics.tls_port.filter(|port| *port > 0));
     let fixed = !automatic(wanted);
@@ -138,7 +139,31 @@ pub fn seconds_of(text: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::seconds_of;
+    use super::*;
+    use crate::domain::{ParseOptions, parse};
+
+    fn display(attributes: &str) -> Devices {
+        let text = format!(
+            "<domain type='qemu' id='1'><name>a</name><memory>1</memory><os><type>hvm</type></os>\
+             <devices><graphics type='vnc' {attributes}/></devices></domain>"
+        );
+        let domain = parse(&text, ParseOptions { live: true }).domain.expect("a domain");
+        domain.devices.expect("devices")
+    }
+
+    /// A definition's own words for a chosen port change the password of the guest that has it.
+    #[test]
+    fn a_chosen_port_is_the_chosen_port() {
+        let chosen = display("port='5901' autoport='yes'");
+        let fixed = display("port='5901' autoport='no'");
+        for (attributes, is_chosen) in
+            [("port='-1'", true), ("autoport='yes'", true), ("", true), ("port='5901'", false)]
+        {
+            let wanted = display(&format!("{attributes} passwd='y'")).graphics.remove(0);
+            assert_eq!(running(&chosen, &wanted).is_ok(), is_chosen, "{attributes}");
+            assert_eq!(running(&fixed, &wanted).is_ok(), !is_chosen, "{attributes}");
+        }
+    }
 
     #[test]
     fn times_are_seconds_of_the_epoch() {
