@@ -113,6 +113,9 @@ fn decide(
             _ => Ok(()),
         };
     }
+    if is_x86(&arch) && matches!(cpu.check, Some(CpuCheck::Partial | CpuCheck::Full)) {
+        refuse_forbidden(&arch, &host, cpu)?;
+    }
     if compared {
         match blockers(&arch, cpu, accel_caps) {
             Some(blockers) => fits(&arch, x86::compare_unusable(&host, cpu, blockers))?,
@@ -210,6 +213,14 @@ fn known_features(arch: &str, cpu: &Cpu) -> Result<(), Diagnostic> {
 /// Refuses a host that lacks what the guest must have.
 fn suits(arch: &str, host: &Cpu, cpu: &Cpu) -> Result<(), Diagnostic> {
     fits(arch, cpu::compare(arch, host, cpu))
+}
+
+/// What the host has and the guest must not have.
+fn refuse_forbidden(arch: &str, host: &Cpu, cpu: &Cpu) -> Result<(), Diagnostic> {
+    let found = x86::forbidden(host, cpu).map_err(|error| unanswered(&error))?;
+    let Some(name) = found else { return Ok(()) };
+    let reason = format!("Host CPU provides forbidden feature '{name}'");
+    fits(arch, Ok(Comparison::Incompatible(reason)))
 }
 
 fn fits(arch: &str, found: Result<Comparison, CpuError>) -> Result<(), Diagnostic> {
@@ -382,6 +393,34 @@ mod tests {
             };
             resolve(&mut domain, &caps, &facts, Accel::Tcg).unwrap();
             assert_eq!(words(&domain.cpu.unwrap()), [("aes", policy)]);
+        }
+    }
+
+    /// Of libvirtd 11.3: whichever comes first in the document, before what is missing.
+    #[test]
+    fn what_the_host_has_and_the_guest_must_not_refuses_the_start() {
+        let text = include_str!("../../tests/data/qemu-10.0-x86_64.json");
+        let key = model::capabilities::qemu::CacheKey {
+            path: "/usr/bin/qemu-system-x86_64".into(),
+            ..Default::default()
+        };
+        let caps = QemuCaps::from_cache(text, &key).unwrap();
+        let facts = HostFacts { arch: "x86_64".into(), ..HostFacts::default() };
+        let resolved = |check, features: &[_]| {
+            let mut cpu = cpu("qemu64", features);
+            cpu.check = check;
+            let mut domain = Domain { cpu: Some(cpu), ..Domain::default() };
+            resolve(&mut domain, &caps, &facts, Accel::Tcg).map_err(|fault| fault.message)
+        };
+        use CpuFeaturePolicy::{Forbid, Require};
+        let both = [("pcid", Require), ("erms", Forbid), ("monitor", Forbid)];
+        for check in [CpuCheck::Partial, CpuCheck::Full] {
+            let refused = resolved(Some(check), &both).expect_err("the host has it");
+            assert!(refused.ends_with("Host CPU provides forbidden feature 'erms'"), "{refused}");
+            assert_eq!(resolved(Some(check), &[("pcid", Forbid)]), Ok(()));
+        }
+        for check in [None, Some(CpuCheck::None)] {
+            assert_eq!(resolved(check, &both), Ok(()));
         }
     }
 

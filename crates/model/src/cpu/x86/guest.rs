@@ -60,6 +60,20 @@ pub fn compare(host: &Cpu, cpu: &Cpu) -> Result<Comparison, CpuError> {
     Ok(Comparison::Superset)
 }
 
+/// The first feature that `cpu` must not have and that `host` has, in the order of the document: it
+/// ends a start before anything else is compared.
+///
+/// # Errors
+/// A model or a feature of `host` is unknown.
+pub fn forbidden<'a>(host: &Cpu, cpu: &'a Cpu) -> Result<Option<&'a str>, CpuError> {
+    let map = X86Map::get();
+    let has = Wanted::new(host)?.visible();
+    let has = |name: &str| map.feature_named(name).is_some_and(|index| has.contains(index));
+    let mut forbidden =
+        cpu.features.iter().filter(|feature| feature.policy == Some(CpuFeaturePolicy::Forbid));
+    Ok(forbidden.find(|feature| has(&feature.name)).map(|feature| feature.name.as_str()))
+}
+
 /// How a hypervisor's `host` CPU compares with `cpu`, when the hypervisor itself says which
 /// features keep it from offering the model (`blockers`, empty where it is usable): the model
 /// counts as what the hypervisor makes of it, not as what our data say.

@@ -14,8 +14,8 @@ pub use decode::{
     from_host_model, signature_of, surviving,
 };
 pub use guest::{
-    compare, compare_unusable, drop_unknown_to_qemu, expand, has_feature, migratable, translate,
-    update,
+    compare, compare_unusable, drop_unknown_to_qemu, expand, forbidden, has_feature, migratable,
+    translate, update,
 };
 pub use live::{check_live, update_live};
 pub use map::{Feature, FeatureSet, Model, Register, Signature, X86Map};
