@@ -1,5 +1,7 @@
 //! Questions and changes of running guests, and bulk statistics of many that do not run.
 
+use std::collections::BTreeSet;
+
 use tests::{Daemon, domains, groups, python};
 
 /// A guest whose boot sector runs, with room for one more virtual CPU and a console.
@@ -61,6 +63,13 @@ fn statistics_of_guests_that_do_not_run_come_from_their_definitions() {
 fn limits_of_a_definition_are_the_guests_limits() {
     let daemon = Daemon::start();
     let name = "limited";
+    // Also those that a killed run left.
+    let named = || -> BTreeSet<_> {
+        let groups = std::fs::read_dir("/sys/fs/cgroup/cpu/machine").into_iter().flatten();
+        let names = groups.flatten().map(|group| group.file_name());
+        names.filter(|name| name.to_string_lossy().contains("-limited.")).collect()
+    };
+    let before = named();
     let mounted = |controller: &str| {
         std::path::Path::new("/sys/fs/cgroup").join(controller).join("cgroup.procs").exists()
     };
@@ -127,12 +136,7 @@ fn limits_of_a_definition_are_the_guests_limits() {
     daemon.define(&xml).ok();
     let refused = daemon.virsh("start limited").failed();
     assert!(refused.contains("cpu.cfs_quota_us': Invalid argument"), "{refused}");
-    let left: Vec<_> = std::fs::read_dir("/sys/fs/cgroup/cpu/machine")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter(|entry| entry.file_name().to_string_lossy().contains("-limited."))
-        .collect();
+    let left: BTreeSet<_> = named().difference(&before).cloned().collect();
     assert!(left.is_empty(), "{left:?}");
     daemon.virsh("undefine limited").ok();
 }
