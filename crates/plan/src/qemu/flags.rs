@@ -38,6 +38,7 @@ pub(super) fn adjusted<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::qemu::recorded::caps;
     use model::domain::qemu_namespace::{QemuCapabilities, QemuCapability};
 
     fn domain(added: &[&str], deleted: &[&str]) -> Domain {
@@ -52,15 +53,6 @@ mod tests {
             }),
             ..Domain::default()
         }
-    }
-
-    fn caps() -> QemuCaps {
-        let text = include_str!("../../tests/data/qemu-10.0-x86_64.json");
-        let key = model::capabilities::qemu::CacheKey {
-            path: "/usr/bin/qemu-system-x86_64".into(),
-            ..Default::default()
-        };
-        QemuCaps::from_cache(text, &key).unwrap()
     }
 
     #[test]

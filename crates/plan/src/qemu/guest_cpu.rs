@@ -322,6 +322,7 @@ fn nameable_features(cpu: &mut Cpu, expanded: Option<&HostModel>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::qemu::recorded::caps;
 
     fn cpu(model: &str, features: &[(&str, CpuFeaturePolicy)]) -> Cpu {
         let feature = |(name, policy): &(&str, CpuFeaturePolicy)| CpuFeature {
@@ -379,12 +380,7 @@ mod tests {
 
     #[test]
     fn what_no_guest_gets_is_asked_of_no_emulator() {
-        let text = include_str!("../../tests/data/qemu-10.0-x86_64.json");
-        let key = model::capabilities::qemu::CacheKey {
-            path: "/usr/bin/qemu-system-x86_64".into(),
-            ..Default::default()
-        };
-        let caps = QemuCaps::from_cache(text, &key).unwrap();
+        let caps = caps();
         let facts = HostFacts { arch: "x86_64".into(), ..HostFacts::default() };
         for policy in [CpuFeaturePolicy::Require, CpuFeaturePolicy::Disable] {
             let mut domain = Domain {
@@ -399,12 +395,7 @@ mod tests {
     /// Of libvirtd 11.3: whichever comes first in the document, before what is missing.
     #[test]
     fn what_the_host_has_and_the_guest_must_not_refuses_the_start() {
-        let text = include_str!("../../tests/data/qemu-10.0-x86_64.json");
-        let key = model::capabilities::qemu::CacheKey {
-            path: "/usr/bin/qemu-system-x86_64".into(),
-            ..Default::default()
-        };
-        let caps = QemuCaps::from_cache(text, &key).unwrap();
+        let caps = caps();
         let facts = HostFacts { arch: "x86_64".into(), ..HostFacts::default() };
         let resolved = |check, features: &[_]| {
             let mut cpu = cpu("qemu64", features);
@@ -443,12 +434,7 @@ mod tests {
     #[test]
     fn a_host_of_another_kind_cannot_be_compared_with() {
         let facts = HostFacts { arch: "x86_64".into(), ..HostFacts::default() };
-        let text = include_str!("../../tests/data/qemu-10.0-x86_64.json");
-        let key = model::capabilities::qemu::CacheKey {
-            path: "/usr/bin/qemu-system-x86_64".into(),
-            ..Default::default()
-        };
-        let caps = QemuCaps::from_cache(text, &key).unwrap();
+        let caps = caps();
         let check = |arch: &str, check: CpuCheck, expected: &str| {
             let xml = format!(
                 "<domain type='qemu'><name>a</name><memory>1</memory><os><type arch='{arch}'>hvm\

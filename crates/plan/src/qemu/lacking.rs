@@ -163,13 +163,12 @@ impl PlugPlan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::capabilities::qemu::{AccelCaps, CacheKey, CpuDefinition};
+    use crate::qemu::recorded;
+    use model::capabilities::qemu::{AccelCaps, CpuDefinition};
 
     fn caps() -> QemuCaps {
         let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         let cpu = CpuDefinition { name: "POWER9".into(), ..CpuDefinition::default() };
-        let text = include_str!("../../tests/data/qemu-10.0-x86_64.json");
-        let key = CacheKey { path: "/usr/bin/qemu-system-x86_64".into(), ..CacheKey::default() };
         QemuCaps {
             types: set(&[
                 "e1000",
@@ -181,7 +180,7 @@ mod tests {
             ]),
             backends: [("-netdev".to_owned(), set(&["tap", "user"]))].into(),
             tcg: Some(AccelCaps { cpus: vec![cpu], ..AccelCaps::default() }),
-            ..QemuCaps::from_cache(text, &key).expect("the recorded capabilities")
+            ..recorded::caps()
         }
     }
 

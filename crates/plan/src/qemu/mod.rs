@@ -48,6 +48,8 @@ mod pci;
 mod pflash;
 mod power;
 mod pstore;
+#[cfg(test)]
+mod recorded;
 mod resources;
 mod rng;
 mod settings;
