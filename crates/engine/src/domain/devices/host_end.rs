@@ -3,8 +3,10 @@
 
 use crate::domain::start::links::{self, limits, settings};
 use diag::VirError;
+use model::domain::Domain as Definition;
 use model::domain::devices::interface::{Bandwidth, InterfaceType, Vlan};
 use model::domain::hotplug::update::Change;
+use model::domain::hotplug::{Device, Place};
 use plan::{PortVlans, Traffic};
 
 /// Does on the host what a change asks of it.
@@ -32,6 +34,15 @@ pub(super) fn apply(guest: &str, change: &Change) -> Result<(), VirError> {
 pub(super) fn take_back(guest: &str, change: &Change) {
     if let Err(error) = apply(guest, &reverse(change.clone())) {
         tracing::warn!(domain = guest, ?change, error = %error.message(), "not taken back");
+    }
+}
+
+/// Takes the limits of an interface that leaves a definition from a device that stays.
+pub(super) fn leave(definition: &Definition, place: Place) {
+    if let Some(Device::Interface(interface)) =
+        definition.devices.as_ref().and_then(|devices| place.get(devices))
+    {
+        limits::end(&interface);
     }
 }
 

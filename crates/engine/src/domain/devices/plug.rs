@@ -3,13 +3,13 @@
 
 use super::Change;
 use super::converse::{Failure, converse};
+use super::host_end;
 use super::release::not_needed;
 use super::settle::Unsettled;
 use crate::domain::affect::{not_running, running};
 use crate::domain::power::monitor_error;
 use crate::domain::record::Domain;
 use crate::domain::start::device_list::device_at;
-use crate::domain::start::links::limits;
 use crate::domain::start::results::Results;
 use crate::domain::start::steps;
 use crate::domain::start::teardown::Made;
@@ -20,7 +20,7 @@ use diag::VirError;
 use host::access::FileId;
 use host::own_dev;
 use model::domain::Domain as Definition;
-use model::domain::hotplug::{Attached, Device, DeviceKind, Place};
+use model::domain::hotplug::{Attached, DeviceKind, Place};
 use plan::qemu::{InUse, observe_plugged, plug, settle_device};
 use plan::{Action, PlugPlan, Step, Undo};
 use qmp::Value;
@@ -173,11 +173,7 @@ impl Engine {
         kept: Vec<String>,
     ) {
         let Unsettled { before: definition, undo, made, definition: coming, place, .. } = unsettled;
-        if let Some(Device::Interface(interface)) =
-            coming.devices.as_ref().and_then(|devices| place.get(devices))
-        {
-            limits::end(&interface);
-        }
+        host_end::leave(&coming, place);
         let undo = not_needed(&definition, undo);
         let change = self.give_back(&domain.snapshot().name, made, kept, undo).await;
         let held = !change.hold.is_empty();

@@ -1,10 +1,10 @@
 //! A device has left: what stood behind it goes too.
 
 use super::Change;
+use super::host_end;
 use super::release::{close_behind, not_needed};
 use crate::domain::affect::{acquire, not_running, running};
 use crate::domain::record::Domain;
-use crate::domain::start::links::limits;
 use crate::domain::start::teardown::Made;
 use crate::domain::vm::Vm;
 use crate::engine::Engine;
@@ -13,7 +13,7 @@ use diag::VirError;
 use lifecycle::Request;
 use model::domain::Domain as Definition;
 use model::domain::devices::disk::{BackingStore, Disk, DiskSource};
-use model::domain::hotplug::{self, Device, Place};
+use model::domain::hotplug::{self, Place};
 use plan::{Undo, UnplugPlan};
 use qmp::Value;
 use std::sync::Arc;
@@ -38,11 +38,7 @@ impl Engine {
         }
         let mut definition = live.definition.clone();
         let alias = place.alias(&definition);
-        if let Some(Device::Interface(interface)) =
-            definition.devices.as_ref().and_then(|devices| place.get(devices))
-        {
-            limits::end(&interface);
-        }
+        host_end::leave(&definition, place);
         hotplug::take_out(&mut definition, place);
         remove_image_fdsets(&vm, &live.definition, &definition).await;
         let undo = not_needed(&definition, plan.undo);

@@ -7,7 +7,7 @@ use crate::engine::Engine;
 use crate::typed::{Kind, Params, Value, validate};
 use diag::{ErrorCode, ErrorDomain, VirError};
 use model::domain::Domain as Definition;
-use model::domain::devices::interface::{Bandwidth, BandwidthLimit, Interface, InterfaceType};
+use model::domain::devices::interface::{Bandwidth, BandwidthLimit, Interface};
 use model::domain::hotplug::update::{self, Updated};
 use model::domain::hotplug::{Device, DeviceKind, Place};
 use std::sync::Arc;
@@ -108,9 +108,9 @@ impl Engine {
 
 /// The change of a running guest's interface to what it is in `wanted`.
 fn limited(wanted: &Definition, now: &Definition, name: &str) -> Result<Updated, VirError> {
-    let interfaces = |definition: &Definition| {
-        definition.devices.as_ref().map(|devices| devices.interfaces.clone()).unwrap_or_default()
-    };
+    fn interfaces(definition: &Definition) -> &[Interface] {
+        definition.devices.as_ref().map(|devices| devices.interfaces.as_slice()).unwrap_or_default()
+    }
     let (wanted, now) = (interfaces(wanted), interfaces(now));
     let index = wanted.iter().position(|own| is_named(own, name)).ok_or_else(|| unknown(name))?;
     let (Some(wanted), Some(now)) = (wanted.get(index), now.get(index)) else {
@@ -157,12 +157,6 @@ fn unknown(name: &str) -> VirError {
         .from_domain(ErrorDomain::DOMAIN)
 }
 
-/// The kinds of interfaces that have a device on the host whose traffic the kernel can hold back.
-fn has_limits(kind: InterfaceType) -> bool {
-    use InterfaceType::{Bridge, Direct, Ethernet, Network};
-    matches!(kind, Bridge | Direct | Ethernet | Network)
-}
-
 /// A direction of which the rate (or what is kept free for it) is said gets what is said of it and
 /// nothing else: where that is 0, no limits.
 fn change(
@@ -173,7 +167,7 @@ fn change(
     let interfaces = &mut definition.devices_mut().interfaces;
     let interface = interfaces.iter_mut().find(|own| is_named(own, name));
     let interface = interface.ok_or_else(|| unknown(name))?;
-    if !has_limits(interface.kind) {
+    if !interface.kind.has_limits() {
         return Err(VirError::config(format!(
             "setting bandwidth on interfaces of type '{}' is not implemented yet",
             interface.kind

@@ -49,6 +49,14 @@ pub enum InterfaceType {
     Vds,
 }
 
+impl InterfaceType {
+    /// Whether interfaces of this kind have a device on the host whose traffic the kernel can hold
+    /// back.
+    pub fn has_limits(self) -> bool {
+        matches!(self, Self::Bridge | Self::Direct | Self::Ethernet | Self::Network)
+    }
+}
+
 /// Who chose the address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, XmlEnum)]
 pub enum MacType {

@@ -170,12 +170,10 @@ fn other_coalescing(old: &Interface, wanted: &Interface) -> Option<Change> {
 /// What sets the limits of a running guest's interface, whichever it has; none where it has no
 /// device on the host whose traffic the kernel can hold back.
 pub fn limits(nic: &Interface, to: Option<Bandwidth>) -> Option<Change> {
-    use InterfaceType::{Bridge, Direct, Ethernet, Network};
     let device = nic.target.as_ref()?.dev.clone()?;
     let (from, to) = (nic.bandwidth.clone().map(Box::new), to.map(Box::new));
     let kind = nic.kind;
-    let has = matches!(kind, Bridge | Direct | Ethernet | Network);
-    has.then_some(Change::Bandwidth { device, kind, from, to })
+    kind.has_limits().then_some(Change::Bandwidth { device, kind, from, to })
 }
 
 /// The move to another bridge, where that alone is other about the source.
