@@ -306,3 +306,62 @@ fn a_group_that_others_are_in_is_left_to_them() {
     let _ = other.kill();
     let _ = other.wait();
 }
+
+/// A status file that lies or is lost: the guest is found by what else is known of it, or at least no
+/// second QEMU gets its disks.
+#[test]
+fn a_guest_whose_status_file_is_wrong_is_not_lost() {
+    let mut daemon = Daemon::start();
+    if daemon.is_external() {
+        return;
+    }
+    daemon.define(&domains::boot_sector(&daemon, "kept")).ok();
+    daemon.virsh("start kept").ok();
+    let qemus = daemon.qemus();
+    let definition = daemon.virsh("dumpxml kept --inactive").ok();
+    let status = daemon.path("run/libvirt/qemu/kept.xml");
+    let truth = fs::read_to_string(&status).expect("a status file");
+
+    daemon.kill();
+    let lie = truth.replace(&format!("pid='{}'", qemus[0]), "pid='1'");
+    assert_ne!(lie, truth);
+    fs::write(&status, lie).expect("it can be written");
+    daemon.launch();
+    daemon.wait_for_state("kept", "running (booted)");
+    assert_eq!(daemon.qemus(), qemus);
+    let written = fs::read_to_string(&status).expect("a status file");
+    assert!(written.contains(&format!("pid='{}'", qemus[0])), "{written}");
+
+    for damage in [Some(&truth[..truth.len() / 2]), None] {
+        daemon.kill();
+        match damage {
+            Some(half) => fs::write(&status, half).expect("it can be written"),
+            None => fs::remove_file(&status).expect("it can be removed"),
+        }
+        daemon.launch();
+        daemon.wait_for_state("kept", "shut off (unknown)");
+        let words = [
+            &*format!(
+                "domain 'kept' runs already, out of control: its QEMU is process {}",
+                qemus[0]
+            ),
+            status.to_str().expect("a plain path"),
+        ];
+        daemon.virsh("start kept").fails_with(&words);
+        daemon.virsh_with_file("create", &definition).fails_with(&words);
+        let why = daemon.ironvirt("why kept");
+        assert!(why.stdout.contains(words[0]), "{why}");
+        assert_eq!(daemon.qemus(), qemus);
+
+        daemon.kill();
+        fs::write(&status, &truth).expect("it can be written");
+        daemon.launch();
+        daemon.wait_for_state("kept", "running (booted)");
+        assert_ticks(&daemon, "kept");
+    }
+    daemon.virsh("destroy kept").ok();
+    wait::until("QEMU's end", || daemon.qemus().is_empty().then_some(()));
+    daemon.virsh("start kept").ok();
+    daemon.virsh("destroy kept").ok();
+    daemon.assert_well();
+}

@@ -60,7 +60,13 @@ impl Engine {
                 // A guest's name may have dots: the suffix alone is replaced.
                 let name = path.file_name()?.to_str()?.strip_suffix(SIDECAR)?.strip_suffix('.')?;
                 let name = name.to_owned();
-                (!path.with_file_name(format!("{name}.xml")).exists()).then_some((path, name))
+                let told = path.with_file_name(format!("{name}.xml")).exists();
+                // A start that is cut short never lets QEMU go: the status file of this one was lost.
+                let runs = !told && self.stray(&name).is_some();
+                if runs {
+                    tracing::error!(domain = name, "runs, but its status file is gone");
+                }
+                (!told && !runs).then_some((path, name))
             })
             .collect()
     }
@@ -71,7 +77,7 @@ impl Engine {
         for path in self.status_paths() {
             let Ok(status) = StatusFile::read(&path) else { continue };
             // Nor one that is dead and not reaped yet, or that is about to be ended.
-            let (Some(process), known) = find_process(&status) else { continue };
+            let (Some(process), known) = find_process(self, &status) else { continue };
             if !process::is_alive(process.pid(), process.start_time()) || is_starting(&status) {
                 continue;
             }

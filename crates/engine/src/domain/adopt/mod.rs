@@ -4,3 +4,4 @@ mod cut_starts;
 pub(in crate::domain) mod reattach;
 pub(in crate::domain) mod status;
 mod status_text;
+mod strays;

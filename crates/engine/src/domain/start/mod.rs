@@ -436,6 +436,7 @@ impl Engine {
         let plan = {
             let (engine, domain) = (Arc::clone(self), Arc::clone(domain));
             crate::blocking(move || {
+                engine.refuse_stray(&definition.name)?;
                 model::domain::assign_aliases(&mut definition);
                 for told in engine.forgo(&mut definition, saved_cpu.is_some()) {
                     engine.tell(&domain, told);

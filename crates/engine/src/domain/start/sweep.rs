@@ -2,7 +2,7 @@
 //! once it knows which guests there are.
 
 use crate::engine::Engine;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -17,11 +17,22 @@ impl Engine {
             active.insert(id);
             names.insert(domain.snapshot().name.to_string());
         });
+        let run = self.layout.qemu_run();
+        let files = children(&run);
+        // Guests that run out of control need their monitors, should they be taken over once more.
+        let unknown = files
+            .iter()
+            .filter_map(|file| file.strip_suffix(".pid"))
+            .filter(|name| !names.contains(*name));
+        let strays = unknown.filter_map(|name| Some((name, self.stray(name)?)));
+        let strays: BTreeMap<&str, String> =
+            strays.map(|(name, pid)| (name, command_line(pid))).collect();
         for folder in children(&self.layout.qemu_lib()) {
             let Some((id, short)) = folder.strip_prefix("domain-").and_then(split_id) else {
                 continue;
             };
-            if active.contains(&id) {
+            let own = format!("/{folder}/");
+            if active.contains(&id) || strays.values().any(|command| command.contains(&own)) {
                 continue;
             }
             remove_tree(&self.layout.qemu_lib().join(&folder));
@@ -34,15 +45,15 @@ impl Engine {
         if let Some(cgroups) = self.cgroups.as_ref().filter(|_| self.layout.is_hosts()) {
             cgroups.remove_empty_scopes();
         }
-        let run = self.layout.qemu_run();
-        for file in children(&run) {
+        for file in &files {
             // Of helpers that libvirtd started, a number is before the guest's name.
             let helps = |name: &str| split_id(name).is_some_and(|(id, _)| active.contains(&id));
             let orphan = file.strip_suffix(".pid").is_some_and(|name| {
-                name != "driver" && !names.contains(name) && !held(&run, name) && !helps(name)
+                let runs = names.contains(name) || strays.contains_key(name);
+                name != "driver" && !runs && !held(&run, name) && !helps(name)
             });
-            if orphan || is_half_written(&file) {
-                remove_file(&run.join(&file));
+            if orphan || is_half_written(file) {
+                remove_file(&run.join(file));
             }
         }
         for folder in [self.layout.domain_config(), self.layout.pool_config()] {
@@ -51,6 +62,12 @@ impl Engine {
             }
         }
     }
+}
+
+/// What a process was started with; empty when it is gone.
+fn command_line(pid: u32) -> String {
+    let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&command).into_owned()
 }
 
 /// A status file still tells of the guest: one that could not be read is not ours to clear.

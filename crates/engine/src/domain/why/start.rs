@@ -34,6 +34,9 @@ impl Engine {
             let mut definition = engine.definition_of(&config)?;
             let plan = engine.plan_start(&mut definition, -1, StartOptions::default())?;
             let mut found = Vec::new();
+            found.extend(
+                engine.refuse_stray(&definition.name).err().as_ref().map(Finding::of_error),
+            );
             if let Some(error) = crate::domain::start::steps::unsupported(&plan.steps) {
                 found.push(Finding::of_error(&error));
             }

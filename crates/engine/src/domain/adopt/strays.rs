@@ -1,0 +1,79 @@
+//! QEMUs that still run for a guest of which no status file tells, or tells wrongly: a second one on
+//! the same disks would ruin them.
+
+use crate::domain::adopt::status::{SIDECAR, Sidecar};
+use crate::engine::Engine;
+use diag::{ErrorCode, VirError};
+use host::{lock, process};
+use std::path::Path;
+
+impl Engine {
+    /// The QEMU that runs under a guest's name, by its pid file and by our own notes beside the
+    /// status file. To be asked for guests that count as shut off.
+    pub(in crate::domain) fn stray(&self, name: &str) -> Option<u32> {
+        // A guest of that name cannot be started; the pid file is the daemon's own.
+        if name == "driver" {
+            return None;
+        }
+        let run = self.layout.qemu_run();
+        let noted = || {
+            let known = Sidecar::read(&run.join(format!("{name}.{SIDECAR}")))?;
+            process::is_alive(known.pid, known.start_time).then_some(known.pid)
+        };
+        let pids = noted().into_iter().chain(lock::written_pid(&run.join(format!("{name}.pid"))));
+        pids.into_iter().find(|pid| is_qemu_of(*pid, name))
+    }
+
+    /// Refuses to run a second QEMU for a guest.
+    ///
+    /// # Errors
+    /// One runs already, out of the daemon's control.
+    pub(in crate::domain) fn refuse_stray(&self, name: &str) -> Result<(), VirError> {
+        let Some(pid) = self.stray(name) else { return Ok(()) };
+        let file = self.layout.qemu_run().join(format!("{name}.xml"));
+        let file = file.display();
+        let detail = format!(
+            "domain '{name}' runs already, out of control: its QEMU is process {pid}, and the status \
+             file '{file}' is missing or cannot be used"
+        );
+        Err(VirError::new(ErrorCode::OPERATION_INVALID, detail).hint(format!(
+            "shut the guest down from within or end process {pid}, then start it; or put '{file}' \
+             back and restart the daemon"
+        )))
+    }
+}
+
+/// Whether a process is the QEMU that was started for a guest: a pid alone proves nothing.
+pub(super) fn is_qemu_of(pid: u32, name: &str) -> bool {
+    let command = std::fs::read(Path::new("/proc").join(pid.to_string()).join("cmdline"));
+    let command = command.unwrap_or_default();
+    let mut arguments = command.split(|byte| *byte == 0).map(String::from_utf8_lossy);
+    arguments.any(|argument| is_name_of(&argument, name))
+}
+
+/// Whether an argument is that of QEMU's `-name` for a guest. A comma within a name stands twice.
+fn is_name_of(argument: &str, guest: &str) -> bool {
+    let wanted = format!("guest={}", guest.replace(',', ",,"));
+    argument
+        .strip_prefix(&wanted)
+        .is_some_and(|rest| rest.is_empty() || (rest.starts_with(',') && !rest.starts_with(",,")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_is_known_by_its_whole_name() {
+        for (argument, guest, expected) in [
+            ("guest=a,debug-threads=on", "a", true),
+            ("guest=a", "a", true),
+            ("guest=ab,debug-threads=on", "a", false),
+            ("guest=a,,b,debug-threads=on", "a,b", true),
+            ("guest=a,,b,debug-threads=on", "a", false),
+            ("a", "a", false),
+        ] {
+            assert_eq!(is_name_of(argument, guest), expected, "{argument} {guest}");
+        }
+    }
+}
