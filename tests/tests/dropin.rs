@@ -357,8 +357,8 @@ fn jobs_of_images_are_ended_by_the_other() {
                     (!xml.contains("<mirror") && xml.contains(&source)).then_some(())
                 });
                 virsh(&format!("destroy {guest}")).ok();
-                // libvirtd leaves images that were below another to QEMU's user.
-                if image == "copy" {
+                // libvirtd leaves images that are below another to QEMU's user.
+                if end == "pivot" {
                     wait::until(&format!("what the {end} left to be given back"), || {
                         plugging::is_mine(&path(guest, image)).then_some(())
                     });

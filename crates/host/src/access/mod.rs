@@ -7,5 +7,5 @@ mod owner;
 mod rehearse;
 
 pub use hold::{Expected, FileId, OpenMode, Place, hand_over, id_of, make_parents, open, place};
-pub use owner::{AccessError, Claim, Owner, claim, claims, release};
+pub use owner::{AccessError, Claim, Owner, claim, claims, pass_on, release};
 pub use rehearse::{Denial, DenialReason, Identity, Want, rehearse};

@@ -177,6 +177,25 @@ pub fn claims(path: &Path) -> usize {
     Record::read(path).map_or(0, |record| usize::try_from(record.count).unwrap_or(usize::MAX))
 }
 
+/// A guest goes on with another image: writes down on `to` that it is given back to whom `from` was
+/// lent by, as libvirt does at a pivot. Nothing is done where `to` has a record of its own or `from`
+/// has none. Returns which file `to` is when it was done. No link of user `guest` is followed.
+///
+/// # Errors
+/// A file cannot be opened or changed, or is locked.
+pub fn pass_on(from: &Path, to: &Path, guest: u32) -> Result<Option<FileId>, AccessError> {
+    let from_held = hold(from, guest).map_err(fault("open", from))?;
+    let to_held = hold(to, guest).map_err(fault("open", to))?;
+    let file = to_held.id().map_err(fault("stat", to))?;
+    let Some(record) = Record::read(&from_held.path()) else { return Ok(None) };
+    let _lock = lock(&to_held.path()).map_err(|error| error.of(to))?;
+    if Record::read(&to_held.path()).is_some() {
+        return Ok(None);
+    }
+    let written = Record { count: 1, ..record }.write(&to_held.path());
+    Ok(written.map_err(|error| error.of(to))?.then_some(file))
+}
+
 /// The same with a path that always means the same file.
 fn release_held(path: &Path, fallback: Option<Owner>) -> Result<Option<Owner>, AccessError> {
     let _lock = lock(path)?;
@@ -320,6 +339,7 @@ fn parse_owner(text: &str) -> Option<Owner> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::id_of;
 
     const QEMU: Owner = Owner { uid: 4711, gid: 4712 };
 
@@ -378,6 +398,30 @@ mod tests {
         assert_eq!(attribute(&path, COUNT).unwrap(), "1");
         std::fs::remove_file(&path).unwrap();
         assert_eq!(release(&path, QEMU.uid, None, Some(original)).unwrap(), None);
+    }
+
+    #[test]
+    fn the_image_that_a_guest_goes_on_with_is_given_back_like_the_one_before() {
+        if !rustix::process::getuid().is_root() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let (top, base) = (dir.path().join("top"), dir.path().join("base"));
+        let original = Owner { uid: 12, gid: 34 };
+        for path in [&top, &base] {
+            std::fs::write(path, "").unwrap();
+            chown(path, original).unwrap();
+        }
+        chown(&base, QEMU).unwrap();
+        assert_eq!(pass_on(&top, &base, QEMU.uid).unwrap(), None, "nothing is known of the first");
+        if !claim(&top, QEMU, true).unwrap().recorded {
+            return;
+        }
+        assert_eq!(pass_on(&top, &base, QEMU.uid).unwrap(), id_of(&base));
+        assert_eq!(pass_on(&top, &base, QEMU.uid).unwrap(), None, "it has its own record");
+        for path in [&top, &base] {
+            assert_eq!(release(path, QEMU.uid, None, None).unwrap(), Some(original));
+        }
     }
 
     #[test]

@@ -16,11 +16,13 @@ use crate::domain::vm::Vm;
 use crate::engine::Engine;
 use crate::events::DomainEvent;
 use diag::VirError;
+use host::access::FileId;
 use lifecycle::Request;
 use model::domain::Domain as Definition;
 use model::domain::devices::disk::Disk;
 use plan::Undo;
 use qmp::{Ack, Command, Value, cmd};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -267,10 +269,15 @@ impl Engine {
         let kept = if nodes.is_empty() { nodes } else { close_nodes(vm, &nodes).await };
         self.objects_go(vm, &ending.gone).await;
         remove_image_fdsets(vm, before, &ending.definition).await;
+        let passed = self.pass_on(before, &ending, job).await;
         let undo = ending::given_back(&ending, &vm.undo().await);
         let undo = not_needed(&ending.definition, undo);
         let made = if undo.is_empty() { Made::default() } else { vm.made().await };
-        let change = self.give_back(&name, made, kept, undo).await;
+        let mut change = self.give_back(&name, made, kept, undo).await;
+        if let Some((path, file)) = passed {
+            change.made.lent = Some([(path.clone(), file)].into());
+            change.add.push(Undo::RestoreOwner(path));
+        }
         let held = !change.hold.is_empty();
         if over && !ending.delete.is_empty() {
             let files = ending.delete.iter().cloned().map(Undo::RemoveFile).collect();
@@ -282,6 +289,36 @@ impl Engine {
             // What QEMU has open stays locked.
             true => self.release_later(domain),
             false => vm.unlock_change(before).await,
+        }
+    }
+
+    /// A guest goes on with an image that was below the one it had: libvirtd wrote down nothing of that
+    /// one when it lent it. It is given back like the other. The path, and which file it is.
+    async fn pass_on(
+        self: &Arc<Self>,
+        before: &Definition,
+        ending: &Ending,
+        job: &BlockJob,
+    ) -> Option<(String, FileId)> {
+        let image = |definition: &Definition| {
+            let disk = disks(definition).iter().find(|disk| disk.target.dev == job.disk)?;
+            source_path(disk).map(str::to_owned)
+        };
+        let (old, new) = (image(before)?, image(&ending.definition)?);
+        if old == new || !ending.paths.contains(&old) {
+            return None;
+        }
+        let (guest, to) = (self.guest_uid(), new.clone());
+        let passed = tokio::task::spawn_blocking(move || {
+            host::access::pass_on(Path::new(&old), Path::new(&to), guest)
+        });
+        match passed.await {
+            Ok(Ok(file)) => Some((new, file?)),
+            Ok(Err(error)) => {
+                tracing::warn!(path = new, %error, "it will stay with QEMU's user");
+                None
+            }
+            Err(_) => None,
         }
     }
 
