@@ -97,6 +97,8 @@ pub struct CapsStore {
     recorded: Option<String>,
     /// How long a binary may take to answer all questions.
     patience: Duration,
+    /// What binaries are taken not to have.
+    filters: Vec<String>,
 }
 
 impl CapsStore {
@@ -115,7 +117,14 @@ impl CapsStore {
             slots: Mutex::default(),
             recorded: None,
             patience: PROBE_DEADLINE,
+            filters: Vec::new(),
         }
+    }
+
+    /// The same store, which takes binaries not to have what `flags` name (`capability_filters`).
+    #[must_use]
+    pub fn without(self, flags: &[String]) -> Self {
+        Self { filters: flags.to_vec(), ..self }
     }
 
     /// The emulator that is used for guests of architecture `arch` when none is named.
@@ -172,7 +181,9 @@ impl CapsStore {
         }
         let found = self.load(&key).map_or_else(|| self.probe(&key), Ok);
         slot.failed = found.as_ref().err().map(|error| Failed::now(&key, error));
-        let known = Arc::new(Known::new(key, found?));
+        let mut caps = found?;
+        caps.flags.retain(|flag| !self.filters.contains(flag));
+        let known = Arc::new(Known::new(key, caps));
         slot.known = Some(Arc::clone(&known));
         // A binary's answers are many times as large as what is kept of them, and the code that asks
         // and reads is done.

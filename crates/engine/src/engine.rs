@@ -167,7 +167,8 @@ impl Engine {
         let kernel = crate::host_view::kernel_release();
         let events = Arc::<EventBus>::default();
         Self {
-            caps: CapsStore::new(layout.qemu_cache(), account, facts.kvm_usable(), &kernel),
+            caps: CapsStore::new(layout.qemu_cache(), account, facts.kvm_usable(), &kernel)
+                .without(&settings.capability_filters),
             store: Store::domains(&layout),
             cgroups,
             users,

@@ -4,6 +4,7 @@ use crate::conf::{ConfError, ConfFile};
 use crate::domain::host_stop::HostStopSettings;
 use crate::layout::Layout;
 use host::cgroup::{Cgroups, Controller};
+use model::capabilities::qemu::known_flag;
 use model::save_image::SaveFormat;
 use plan::Ids;
 use plan::qemu::{Settings, TlsSettings};
@@ -43,6 +44,8 @@ pub struct EngineSettings {
     pub locks: LockSettings,
     /// Guests' control groups.
     pub groups: GroupSettings,
+    /// Flags of emulators that count as not there (`capability_filters`).
+    pub capability_filters: Vec<String>,
 }
 
 /// What `qemu.conf` says of guests' control groups.
@@ -215,6 +218,20 @@ pub fn load(
     if let Some(program) = conf.text("pr_helper")? {
         qemu.pr_helper = program.to_owned();
     }
+    if let Some(on) = conf.switch("remember_owner")? {
+        qemu.remember_owner = on;
+    }
+    if let Some(program) = conf.text("dbus_daemon")? {
+        qemu.dbus_daemon = program.to_owned();
+    }
+    qemu.deprecation = match conf.text("deprecation_behavior")? {
+        None | Some("none") => None,
+        Some(word @ ("omit" | "reject" | "crash")) => Some(word.to_owned()),
+        Some(_) => {
+            let words = "expected \"none\", \"omit\", \"reject\" or \"crash\"";
+            return Err(conf.invalid("deprecation_behavior", words));
+        }
+    };
     if let Some(n) = conf.number("seccomp_sandbox")? {
         qemu.sandbox = match n {
             0 => Some(false),
@@ -260,9 +277,18 @@ pub fn load(
     let auto_start_delay = Duration::from_millis(delay.unwrap_or(0));
     let locks = LockSettings::default();
     let host_stop = HostStopSettings::read(&conf, layout.session)?;
+    if !matches!(conf.text("sched_core")?, None | Some("none")) {
+        let words = "not supported here: guests would share processor cores with others";
+        return Err(conf.invalid("sched_core", words));
+    }
+    let capability_filters = capability_filters(&conf)?;
+    let groups = GroupSettings::read(&conf)?;
     let use_nbdkit = conf.switch("storage_use_nbdkit")?.unwrap_or(false);
+    conf.tell_unheeded();
+    own.tell_unheeded();
     Ok(EngineSettings {
         qemu,
+        capability_filters,
         kvm,
         save,
         host_stop,
@@ -271,8 +297,17 @@ pub fn load(
         use_nbdkit,
         lock_manager,
         locks,
-        groups: GroupSettings::read(&conf)?,
+        groups,
     })
+}
+
+/// What emulators are to be taken not to have.
+fn capability_filters(conf: &ConfFile) -> Result<Vec<String>, ConfError> {
+    let names = conf.list("capability_filters")?.unwrap_or_default();
+    for name in names.iter().filter(|name| known_flag(name).is_none()) {
+        tracing::warn!(name, "capability_filters: no such capability is known");
+    }
+    Ok(names)
 }
 
 fn save(conf: &ConfFile, layout: &Layout) -> Result<SaveSettings, ConfError> {
@@ -404,6 +439,9 @@ fn display(conf: &ConfFile, qemu: &mut Settings) -> Result<(), ConfError> {
     if conf.switch("spice_tls")? == Some(true) {
         let dir = conf.text("spice_tls_x509_cert_dir")?.unwrap_or("/etc/pki/libvirt-spice");
         qemu.spice.tls_dir = Some(dir.to_owned());
+    }
+    if conf.switch("spice_sasl")? == Some(true) {
+        qemu.spice.sasl_dir = Some(conf.text("spice_sasl_dir")?.unwrap_or_default().to_owned());
     }
     if let Some(on) = conf.switch("nographics_allow_host_audio")? {
         qemu.nographics_allow_host_audio = on;

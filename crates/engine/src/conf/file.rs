@@ -3,7 +3,8 @@
 //!
 //! The format is described by the comments of the shipped `qemu.conf` and `libvirtd.conf`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
 
 /// A value of a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,10 +30,12 @@ pub struct ConfError {
 }
 
 /// The settings of one file.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct ConfFile {
     name: String,
     settings: BTreeMap<String, (usize, ConfValue)>,
+    /// The settings that somebody asked for.
+    asked: Mutex<BTreeSet<String>>,
 }
 
 impl ConfFile {
@@ -46,7 +49,39 @@ impl ConfFile {
         while let Some((key, line, value)) = reader.setting()? {
             settings.insert(key, (line, value));
         }
-        Ok(Self { name: name.to_owned(), settings })
+        Ok(Self { name: name.to_owned(), settings, asked: Mutex::default() })
+    }
+
+    fn get(&self, name: &str) -> Option<&(usize, ConfValue)> {
+        let found = self.settings.get(name)?;
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
+        Some(found)
+    }
+
+    /// Counts what was asked for so far as not asked for.
+    pub(super) fn forget_asked(&self) {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// What is set and nobody asked for, so that it has no effect: each as `FILE:LINE: NAME`. What is
+    /// switched off (0, "none" or an empty list) need not be told.
+    pub fn unheeded(&self) -> Vec<String> {
+        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let off = |value: &ConfValue| match value {
+            ConfValue::Number(number) => *number == 0,
+            ConfValue::Text(text) => text == "none",
+            ConfValue::List(list) => list.is_empty(),
+        };
+        let unheeded =
+            self.settings.iter().filter(|(name, (_, value))| !asked.contains(*name) && !off(value));
+        unheeded.map(|(name, (line, _))| format!("{}:{line}: {name}", self.name)).collect()
+    }
+
+    /// Tells the log of settings that have no effect.
+    pub fn tell_unheeded(&self) {
+        for setting in self.unheeded() {
+            tracing::warn!(setting, "has no effect: nothing here depends on it");
+        }
     }
 
     /// The names that are set.
@@ -59,7 +94,7 @@ impl ConfFile {
     /// # Errors
     /// When it is set to something else.
     pub fn text(&self, name: &str) -> Result<Option<&str>, ConfError> {
-        match self.settings.get(name) {
+        match self.get(name) {
             None => Ok(None),
             Some((_, ConfValue::Text(text))) => Ok(Some(text)),
             Some((line, _)) => Err(self.wrong(*line, name, "a quoted string")),
@@ -71,7 +106,7 @@ impl ConfFile {
     /// # Errors
     /// When it is set to something else.
     pub fn number(&self, name: &str) -> Result<Option<i64>, ConfError> {
-        match self.settings.get(name) {
+        match self.get(name) {
             None => Ok(None),
             Some((_, ConfValue::Number(number))) => Ok(Some(*number)),
             Some((line, _)) => Err(self.wrong(*line, name, "a whole number")),
@@ -83,7 +118,7 @@ impl ConfFile {
     /// # Errors
     /// When it is set to something else.
     pub fn switch(&self, name: &str) -> Result<Option<bool>, ConfError> {
-        match self.settings.get(name) {
+        match self.get(name) {
             None => Ok(None),
             Some((_, ConfValue::Number(0))) => Ok(Some(false)),
             Some((_, ConfValue::Number(1))) => Ok(Some(true)),
@@ -96,7 +131,7 @@ impl ConfFile {
     /// # Errors
     /// When it is set to a number.
     pub fn list(&self, name: &str) -> Result<Option<Vec<String>>, ConfError> {
-        match self.settings.get(name) {
+        match self.get(name) {
             None => Ok(None),
             Some((_, ConfValue::List(list))) => Ok(Some(list.clone())),
             Some((_, ConfValue::Text(text))) => Ok(Some(vec![text.clone()])),

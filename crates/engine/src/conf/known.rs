@@ -194,6 +194,7 @@ impl Known {
         for name in self.lists {
             conf.list(name)?;
         }
+        conf.forget_asked();
         Ok(())
     }
 }

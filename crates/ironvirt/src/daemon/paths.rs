@@ -77,7 +77,9 @@ pub fn daemon_conf(layout: &Layout, args: &Args) -> Result<DaemonConf, String> {
             conf.invalid("unix_sock_group", &format!("there is no group '{name}'")).to_string()
         })?),
     };
-    Ok(DaemonConf { socket_group, limits: limits(&conf)?, max_queued: max_queued(&conf)? })
+    let read = DaemonConf { socket_group, limits: limits(&conf)?, max_queued: max_queued(&conf)? };
+    conf.tell_unheeded();
+    Ok(read)
 }
 
 /// How much the main server takes on.

@@ -501,18 +501,21 @@ impl<'a> Build<'a> {
             return;
         }
         let owner = owner.filter(|_| self.set.dynamic_ownership);
+        let restore = owner.is_some() && self.set.remember_owner;
         let grant = Grant {
             path: path.to_string(),
             access,
             owner,
-            restore: owner.is_some(),
+            restore,
             optional: false,
             shared,
             why: why.to_string(),
             kind,
         };
         let mut step = Step::new(Action::Grant(grant));
-        if owner.is_some() {
+        // Of a file that others may use, nobody would know when the last one has done with it.
+        let own = access == Access::ReadWrite && !shared;
+        if restore || (owner.is_some() && own) {
             step = step.undone_by(Undo::RestoreOwner(path.to_string()));
         }
         self.steps.push(step);

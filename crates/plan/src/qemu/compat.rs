@@ -3,10 +3,11 @@
 use super::build::{Build, Props};
 
 impl Build<'_> {
-    /// `-compat`, as `<qemu:deprecation>` says; without it, as QEMU likes.
+    /// `-compat`, as `<qemu:deprecation>` or else the settings say; without either, as QEMU likes.
     pub(super) fn compat(&mut self) {
-        let Some(deprecation) = &self.d.qemu_deprecation else { return };
-        let input = match deprecation.behavior.as_str() {
+        let own = self.d.qemu_deprecation.as_ref().map(|own| &own.behavior);
+        let Some(behavior) = own.or(self.set.deprecation.as_ref()) else { return };
+        let input = match behavior.as_str() {
             "omit" => None,
             "reject" => Some("reject"),
             "crash" => Some("crash"),

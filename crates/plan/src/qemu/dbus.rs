@@ -65,7 +65,7 @@ impl Build<'_> {
             })
             .undone_by(Undo::RemoveFile(conf.clone())),
             Step::new(Action::Helper(Helper {
-                program: "dbus-daemon".into(),
+                program: self.set.dbus_daemon.clone(),
                 args: vec!["--nofork".into(), "--config-file".into(), conf.into()],
                 owner: self.ids(),
                 pid_file: Some(pid_file.clone()),

@@ -95,6 +95,13 @@ pub struct Settings {
     pub gluster_debug_level: u32,
     /// The helper for persistent reservations (`pr_helper`).
     pub pr_helper: String,
+    /// Write down whose a file is that the guest is lent, and give it back (`remember_owner`).
+    pub remember_owner: bool,
+    /// The program of a guest's own message bus (`dbus_daemon`).
+    pub dbus_daemon: String,
+    /// What QEMU does when deprecated parts of it are used, where the domain says nothing
+    /// (`deprecation_behavior`).
+    pub deprecation: Option<String>,
     /// Users and groups that labels of single images name (`<seclabel model='dac'>` of a source), by
     /// their text.
     pub image_owners: BTreeMap<String, Ids>,
@@ -166,6 +173,9 @@ impl Settings {
             nbd_tls: tls("nbd"),
             gluster_debug_level: 4,
             pr_helper: "qemu-pr-helper".into(),
+            remember_owner: true,
+            dbus_daemon: "dbus-daemon".into(),
+            deprecation: None,
             image_owners: BTreeMap::new(),
             vhost_net: None,
         }

@@ -67,7 +67,8 @@ pub(in crate::domain) fn reachable(
     })
 }
 
-/// Gives a file back to whom it belonged.
+/// Gives a file back to whom it belonged; to root where that is not to be written down
+/// (`remember_owner = 0`).
 ///
 /// # Errors
 /// In words, when it cannot be, or is another file by now.
@@ -76,7 +77,9 @@ pub(in crate::domain) fn restore(
     path: &str,
     lent: Option<FileId>,
 ) -> Result<(), String> {
-    host::access::release(Path::new(path), engine.guest_uid(), lent, None)
+    let remembered = engine.settings.qemu.remember_owner || !engine.settings.qemu.privileged;
+    let root = (!remembered).then_some(Owner { uid: 0, gid: 0 });
+    host::access::release(Path::new(path), engine.guest_uid(), lent, root)
         .map(|_| ())
         .map_err(|error| error.to_string())
 }
