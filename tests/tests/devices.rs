@@ -151,6 +151,35 @@ fn ports_displays_and_the_rest() {
     }
 }
 
+/// A name stands for two pipes where both are there: they are lent and given back, and what has the
+/// name itself is left alone.
+#[test]
+fn a_port_leads_to_two_pipes() {
+    let daemon = Daemon::start();
+    let name = daemon.write("images/pipe", "another's");
+    let ends = ["in", "out"].map(|end| name.with_extension(end));
+    for end in &ends {
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, end, rustix::fs::FileType::Fifo, mode, 0)
+            .expect("a pipe");
+    }
+    let serial = format!("<serial type='pipe'><source path='{}'/></serial>", name.display());
+    let xml = domains::boot_sector(&daemon, "piped");
+    let (before, after) = xml.split_once("<serial").expect("a port");
+    let (_, after) = after.split_once("</serial>").expect("its end");
+    daemon.define(&format!("{before}{serial}{after}")).ok();
+    let own = rustix::process::getuid().as_raw();
+    let owner = |path: &Path| fs::metadata(path).expect("there").uid();
+    daemon.virsh_words(&["start", "piped"]).ok();
+    assert!(ends.iter().all(|end| owner(end) != own), "the pipes are QEMU's");
+    assert_eq!(owner(&name), own, "another's file");
+    let mut said = vec![0; guests::BOOT_SECTOR_LINE.len()];
+    fs::File::open(&ends[1]).and_then(|mut pipe| pipe.read_exact(&mut said)).expect("it speaks");
+    assert_eq!(said, guests::BOOT_SECTOR_LINE.as_bytes());
+    daemon.virsh_words(&["destroy", "piped"]).ok();
+    assert!(ends.iter().all(|end| owner(end) == own), "the pipes are given back");
+}
+
 /// A SPICE display: it serves a port of its own choice, greets a client, takes another password, and
 /// a USB device of the client's comes and goes.
 #[test]

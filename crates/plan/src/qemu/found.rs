@@ -3,7 +3,7 @@
 use model::domain::devices::disk::{BackingStore, DataStore, DiskSource, StorageType};
 use model::domain::devices::interface::Interface;
 use model::domain::sysinfo::Sysinfo;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Adapter, bus, target and unit of a SCSI device of the host.
 pub type ScsiPlace = (String, u32, u32, u32);
@@ -28,6 +28,9 @@ pub struct Found {
     pub network_addresses: BTreeMap<String, String>,
     /// Generic nodes (`/dev/sg0`) of SCSI devices by adapter (`scsi_host0`), bus, target and unit.
     pub scsi_generic: BTreeMap<ScsiPlace, String>,
+    /// Names of pipes that are two, `NAME.in` and `NAME.out`: where both are there, QEMU opens them
+    /// and not what has the name itself.
+    pub pipe_pairs: BTreeSet<String>,
     /// A server for RDP runs beside QEMU, on its D-Bus display.
     pub rdp: bool,
     /// virtiofsd is of the kind that lets nobody choose how it locks, as all are since QEMU 8.

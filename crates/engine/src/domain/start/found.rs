@@ -3,12 +3,14 @@
 use crate::engine::Engine;
 use diag::{ErrorCode, VirError};
 use model::domain::Domain as Definition;
+use model::domain::devices::Devices;
+use model::domain::devices::chardev::{CharSource, CharType};
 use model::domain::devices::disk::{Disk, DiskSource, StartupPolicy, StorageType};
 use model::domain::devices::hostdev::Hostdev;
 use model::domain::os::SmbiosMode;
 use model::storage::{Volume, VolumeType};
 use plan::qemu::{Found, FoundVolume, ScsiPlace};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -42,6 +44,7 @@ impl Engine {
             }
         }
         found.scsi_generic = scsi_nodes(definition);
+        found.pipe_pairs = pipe_pairs(devices);
         Ok(found)
     }
 
@@ -90,6 +93,23 @@ impl Engine {
         };
         Ok(FoundVolume { kind, source })
     }
+}
+
+/// Names of pipes behind the guest's character devices that are a pair, one for each direction.
+fn pipe_pairs(devices: &Devices) -> BTreeSet<String> {
+    let ports = [&devices.serials, &devices.parallels, &devices.consoles, &devices.channels];
+    let sources = ports.into_iter().flatten().map(|port| &port.source);
+    let sources = sources.chain(devices.redirdevs.iter().map(|redirdev| &redirdev.source));
+    sources.filter_map(pipe).filter(|name| is_pair(name)).map(str::to_owned).collect()
+}
+
+fn pipe(source: &CharSource) -> Option<&str> {
+    let first = source.sources.first().filter(|_| source.kind == CharType::Pipe)?;
+    first.path.as_deref()
+}
+
+fn is_pair(name: &str) -> bool {
+    ["in", "out"].iter().all(|end| Path::new(&format!("{name}.{end}")).exists())
 }
 
 /// The generic nodes of the host's SCSI devices that a definition names.

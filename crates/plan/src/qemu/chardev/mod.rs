@@ -62,7 +62,7 @@ impl Build<'_> {
                 }
             }
             CharType::Pipe => {
-                self.grant(&path, Access::ReadWrite, false, element);
+                self.grant_pipe(&path, element);
                 Backend::Pipe(path)
             }
             CharType::File => {
@@ -98,6 +98,16 @@ impl Build<'_> {
                 return None;
             }
         })
+    }
+
+    /// Lends the pipe of a name, or the two that QEMU prefers to it.
+    fn grant_pipe(&mut self, name: &str, element: &str) {
+        if !self.found.pipe_pairs.contains(name) {
+            return self.grant(name, Access::ReadWrite, false, element);
+        }
+        for end in ["in", "out"] {
+            self.grant(&format!("{name}.{end}"), Access::ReadWrite, false, element);
+        }
     }
 
     fn tcp(&mut self, source: &CharSource, first: &CharSourceElement, alias: &str) -> Backend {
