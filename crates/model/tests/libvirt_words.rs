@@ -294,6 +294,11 @@ fn passed_over() {
 
 #[test]
 fn limits_and_places_in_libvirts_words() {
+    let named = |device: &str, dev: &str, bus: &str| {
+        format!(
+            "<disk type='block' device='{device}'><source dev='/a'/><target dev='{dev}' bus='{bus}'/></disk>"
+        )
+    };
     let numa = |cells: &str| format!("<cpu><numa>{cells}</numa></cpu>");
     let disk = |driver: &str, inner: &str| {
         format!("<disk>{driver}<source file='/a'/><target dev='vda' bus='virtio'/>{inner}</disk>")
@@ -481,6 +486,15 @@ fn limits_and_places_in_libvirts_words() {
             "unsupported rendernode accel attribute without 'vhostuser'",
         ),
         ("<watchdog model='ib700'/><watchdog model='ib700'/>".to_owned(), 67, "domain can only have one watchdog with model 'ib700'"),
+        (named("disk", "fda", "sata"), 1, "Invalid harddisk device name: fda"),
+        (named("lun", "fda", "scsi"), 1, "Invalid harddisk device name: fda"),
+        (named("floppy", "hda", "fdc"), 1, "Invalid floppy device name: hda"),
+        (named("floppy", "sda1", "fdc"), 1, "Invalid floppy device name: sda1"),
+        (named("floppy", "fda1", "fdc"), 67, "invalid disk target 'fda1', partitions can't appear in disk targets"),
+        (named("cdrom", "sda1", "sata"), 67, "invalid disk target 'sda1', partitions can't appear in disk targets"),
+        (named("lun", "sda1", "sata"), 67, "disk device='lun' is not supported for bus='sata'"),
+        (named("cdrom", "vda3", "virtio"), 67, "disk type of 'vda3' does not support ejectable media"),
+        (named("disk", "sda", "none"), 27, "Invalid value for attribute 'bus' in element 'target': 'none'."),
         (
             "<pstore backend='acpi-erst'><path>/a</path><size>12</size></pstore>".to_owned(),
             27,

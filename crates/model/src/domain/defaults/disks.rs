@@ -153,7 +153,6 @@ pub(crate) fn bus_of_name(dev: &str) -> DiskBus {
         ("vd", DiskBus::Virtio),
         ("xvd", DiskBus::Xen),
         ("ubd", DiskBus::Uml),
-        ("fd", DiskBus::Fdc),
     ] {
         if dev.starts_with(prefix) {
             return bus;

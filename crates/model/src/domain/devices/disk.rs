@@ -75,8 +75,6 @@ pub enum DiskBus {
     Sata,
     /// `sd`.
     Sd,
-    /// `none`.
-    None,
 }
 
 /// Host page cache.

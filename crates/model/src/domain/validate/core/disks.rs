@@ -70,7 +70,6 @@ fn pairs(disks: &[Disk], out: &mut Faults) {
 }
 
 fn one(x: &Disk, out: &mut Faults) {
-    let dev = &x.target.dev;
     let bus = x.target.bus.unwrap_or(DiskBus::Ide);
     if x.device == DiskDevice::Lun {
         lun(x, out);
@@ -111,26 +110,7 @@ fn one(x: &Disk, out: &mut Faults) {
     }
     driver(x, bus, out);
     address(x, bus, out);
-    if target_index(dev).is_none() {
-        let known = ["hd", "sd", "vd", "xvd", "ubd"].iter().any(|start| dev.starts_with(start));
-        if x.address.is_none() {
-            out.xml(
-                "domain.disk-target",
-                format!("Unknown disk name '{dev}' and no address specified"),
-            );
-        } else if known || bus == DiskBus::Fdc {
-            out.unsupported("domain.disk-target", format!("invalid disk target '{dev}'"));
-        } else {
-            out.internal("domain.disk-target", format!("Invalid harddisk device name: {dev}"));
-        }
-    }
-    let partition = dev.ends_with(|c: char| c.is_ascii_digit());
-    if partition && target_index(dev).is_some() && x.device != DiskDevice::Cdrom {
-        out.unsupported(
-            "domain.disk-partition",
-            format!("invalid disk target '{dev}', partitions can't appear in disk targets"),
-        );
-    }
+    name(x, out);
     identity(x, bus, out);
     if let Some(t) = &x.iotune {
         throttle(t, out);
@@ -244,6 +224,25 @@ fn driver(x: &Disk, bus: DiskBus, out: &mut Faults) {
             "domain.disk-iothread",
             "disk driver 'iothread' attribute can't be used together with 'iothreads' subelement",
         );
+    }
+}
+
+/// What a disk is called: each kind of device has names of its own, but CD-ROMs may have any.
+fn name(x: &Disk, out: &mut Faults) {
+    let dev = &x.target.dev;
+    let numbered = target_index(dev).is_some();
+    let (kind, starts): (_, &[&str]) = match x.device {
+        DiskDevice::Floppy => ("floppy", &["fd"]),
+        DiskDevice::Disk | DiskDevice::Lun => ("harddisk", &["hd", "sd", "vd", "xvd", "ubd"]),
+        DiskDevice::Cdrom => ("", &[""]),
+    };
+    if !numbered && x.address.is_none() {
+        let text = format!("Unknown disk name '{dev}' and no address specified");
+        out.xml("domain.disk-target", text);
+    } else if !starts.iter().any(|start| dev.starts_with(start)) {
+        out.internal("domain.disk-target", format!("Invalid {kind} device name: {dev}"));
+    } else if !numbered {
+        out.unsupported("domain.disk-target", format!("invalid disk target '{dev}'"));
     }
 }
 

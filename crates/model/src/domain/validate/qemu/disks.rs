@@ -9,6 +9,7 @@ use super::super::core::tune::IoThreads;
 use super::shares_memory;
 use crate::domain::Domain;
 use crate::domain::address::{self, Address, DriveAddress};
+use crate::domain::defaults::target_index;
 use crate::domain::devices::Devices;
 use crate::domain::devices::controller::ControllerType;
 use crate::domain::devices::disk::{
@@ -79,6 +80,13 @@ fn one(guest: &Guest<'_>, x: &Disk, out: &mut Faults) {
     }
     if x.device == DiskDevice::Lun {
         lun(x, bus, format, out);
+    }
+    let partition = name.ends_with(|c: char| c.is_ascii_digit());
+    if partition && target_index(name).is_some() {
+        out.unsupported(
+            "domain.disk-partition",
+            format!("invalid disk target '{name}', partitions can't appear in disk targets"),
+        );
     }
     if x.target.removable.is_some() && !matches!(bus, DiskBus::Usb | DiskBus::Scsi) {
         out.xml("domain.disk-removable", "removable is only valid for usb or scsi disks");
