@@ -180,6 +180,38 @@ fn a_port_leads_to_two_pipes() {
     assert!(ends.iter().all(|end| owner(end) == own), "the pipes are given back");
 }
 
+#[test]
+fn some_devices_are_refused_by_the_start_only() {
+    let daemon = Daemon::start();
+    let port = |port: u32| format!("<serial type='null'><target port='{port}'/></serial>");
+    for (devices, words) in [
+        (port(3).repeat(2), "internal error: target port '3' already allocated"),
+        (port(4), "internal error: Maximum supported number of ISA serial ports is '4'"),
+        (
+            "<serial type='null'><target type='system-serial'/></serial>".to_owned(),
+            "internal error: Invalid target model for serial device",
+        ),
+        (
+            "<interface type='user'><model type='virtio'/><driver queues='3'/></interface>"
+                .to_owned(),
+            "multiqueue is not supported for network interfaces of type user",
+        ),
+    ] {
+        daemon.define(&domain("refused", "pc", BIOS, "", &devices)).ok();
+        daemon.virsh_words(&["start", "refused"]).fails_with(&[words]);
+        daemon.virsh_words(&["undefine", "refused"]).ok();
+    }
+    // None of their numbers is asked of QEMU.
+    let devices =
+        "<video><model type='virtio' heads='0'/></video><controller type='fdc' index='1'/>";
+    check(
+        &daemon,
+        "odd",
+        &domain("odd", "pc", BIOS, "", devices),
+        &["<model type='virtio' primary"],
+    );
+}
+
 /// A SPICE display: it serves a port of its own choice, greets a client, takes another password, and
 /// a USB device of the client's comes and goes.
 #[test]

@@ -486,6 +486,10 @@ fn limits_and_places_in_libvirts_words() {
             "unsupported rendernode accel attribute without 'vhostuser'",
         ),
         ("<watchdog model='ib700'/><watchdog model='ib700'/>".to_owned(), 67, "domain can only have one watchdog with model 'ib700'"),
+        ("<watchdog model='ib700'/>".to_owned(), 67, "ib700 model of watchdog cannot be used with this machine type"),
+        ("<video><model type='vga'><acceleration accel2d='yes'/></model></video>".to_owned(), 67, "qemu does not support the accel2d setting"),
+        ("<video><model type='xen'/></video>".to_owned(), 67, "domain configuration does not support video model 'xen'"),
+        ("<filesystem accessmode='mapped'><driver type='mtp'/><source dir='/a'/><target dir='x'/></filesystem>".to_owned(), 67, "mtp only supports passthrough accessmode"),
         (named("disk", "fda", "sata"), 1, "Invalid harddisk device name: fda"),
         (named("lun", "fda", "scsi"), 1, "Invalid harddisk device name: fda"),
         (named("floppy", "hda", "fdc"), 1, "Invalid floppy device name: hda"),
@@ -597,6 +601,7 @@ fn what_means_nothing_is_dropped() {
         (fs("<binary><lock/><openfiles max='0'/></binary><source dir='/a'/>"), "binary"),
         (fs("<source dir='/a' name='named'/>"), "named"),
         (fs("<source dir='/named' socket='/s'/>"), "named"),
+        ("<interface type='bridge'><source bridge='b'/><model type='virtio'/><driver queues='1'/></interface>".to_owned(), "queues"),
     ] {
         let parsed = parse(&document(&part), ParseOptions::default());
         let d = parsed.domain.unwrap_or_else(|| panic!("{part}: {:?}", parsed.diagnostics));

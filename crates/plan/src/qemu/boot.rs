@@ -34,7 +34,7 @@ impl Build<'_> {
         if given {
             return orders;
         }
-        // Each class means its first device.
+        // Each class means its first device, and a class that is named again its last place.
         for (position, boot) in os.boot.iter().enumerate() {
             let number = position as u32 + 1;
             let wanted = match boot.dev {
@@ -54,9 +54,7 @@ impl Build<'_> {
                 }
                 None => orders.interfaces.get_mut(0),
             };
-            if let Some(slot) = slot
-                && slot.is_none()
-            {
+            if let Some(slot) = slot {
                 *slot = Some(number);
             }
         }

@@ -134,7 +134,15 @@ impl Build<'_> {
             ("sku", "sku"),
         ];
         let mut table = |number: u32, block: &SysinfoBlock, keys: &[(&str, &str)]| {
+            let said = |key: &str| block.entries.iter().any(|e| e.name == key);
+            if !keys.iter().any(|(entry, _)| said(entry)) {
+                return;
+            }
             let mut out = format!("type={number}");
+            // QEMU would name itself as the maker of a board or a case whose maker is not said.
+            if !said("manufacturer") && matches!(number, 2 | 3) {
+                out.push_str(",manufacturer=");
+            }
             for (entry, key) in keys {
                 if let Some(found) = block.entries.iter().find(|e| e.name == *entry) {
                     out.push_str(&format!(",{key}={}", comma(&found.value)));

@@ -165,7 +165,7 @@ impl Engine {
                     .live
                     .as_ref()
                     .and_then(|live| balloon(&live.definition)?.alias.clone())
-                    .ok_or_else(wrong_balloon)?;
+                    .ok_or_else(balloon_missing)?;
                 let path = peripheral(&alias.name);
                 vm.monitor
                     .execute(cmd::qom_set(&path, "guest-stats-polling-interval", period))
@@ -235,14 +235,14 @@ fn set_maximum(definition: &mut Definition, kib: u64) -> Result<(), VirError> {
 fn set_period(definition: &mut Definition, period: u32) -> Result<(), VirError> {
     let balloons = &mut definition.devices_mut().memballoons;
     let Some(balloon) = balloons.iter_mut().find(|b| b.model != BalloonModel::None) else {
-        return Err(wrong_balloon());
+        return Err(balloon_missing());
     };
     balloon.stats = (period > 0).then_some(BalloonStats { period });
     Ok(())
 }
 
-fn wrong_balloon() -> VirError {
-    VirError::invalid_state("Memory balloon model must be virtio to set the collection period")
+fn balloon_missing() -> VirError {
+    VirError::internal("No memory balloon device configured, can not set the collection period")
 }
 
 fn no_balloon() -> VirError {
@@ -269,6 +269,12 @@ mod tests {
             balloon_numbers(&answer).into_iter().map(|stat| (stat.name, stat.value)).collect();
         assert_eq!(stats, [("major_fault", 3), ("unused", 2), ("last-update", 17)]);
         assert_eq!(balloon_numbers(&Value::Null), []);
+    }
+
+    #[test]
+    fn no_balloon_has_no_period() {
+        let refused = set_period(&mut Definition::default(), 3).map_err(|error| error.code);
+        assert_eq!(refused, Err(diag::ErrorCode::INTERNAL_ERROR));
     }
 
     #[test]

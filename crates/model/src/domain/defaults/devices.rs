@@ -20,6 +20,7 @@ use crate::domain::devices::rng::RngBackendModel;
 use crate::domain::devices::shmem::{ShmemModel, ShmemModelName, ShmemSize};
 use crate::domain::devices::sound::SoundModel;
 use crate::domain::devices::tpm::{TpmBackendType, TpmModel, TpmVersion};
+use crate::domain::scalar::AnyBase;
 
 /// What needs no machine: MAC addresses.
 pub(super) fn apply_core(d: &mut Domain, ctx: &mut DefaultsContext<'_>) {
@@ -134,6 +135,13 @@ pub(super) fn apply(d: &mut Domain, m: &Machine, ctx: &mut DefaultsContext<'_>) 
         }
     }
     for h in &mut dev.hostdevs {
+        if h.kind == Some(HostdevType::Usb)
+            && let Some(address) = h.source.as_mut().and_then(|source| source.address.as_mut())
+            && let Some(bus) = &mut address.bus
+            && let Ok(AnyBase(number)) = <AnyBase as xml::XmlValue>::parse(bus)
+        {
+            *bus = number.to_string();
+        }
         // An iSCSI target without a unit means unit 0.
         if let Some(s) = h.source.as_mut()
             && s.protocol.as_deref() == Some("iscsi")

@@ -229,6 +229,9 @@ fn video(v: &mut Video, m: &Machine, ctx: &DefaultsContext<'_>) {
     for size in [&mut model.ram, &mut model.vram, &mut model.vram64, &mut model.vgamem] {
         *size = size.filter(|n| *n != 0);
     }
+    // What draws on several screens is asked for none of its own number: QEMU's default.
+    let many = matches!(model.kind, VideoType::Qxl | VideoType::Virtio);
+    let nothing = many && model.heads == Some(0);
     match model.kind {
         VideoType::Vga | VideoType::Cirrus | VideoType::Vmvga | VideoType::Bochs => {
             model.vram.get_or_insert(16384);
@@ -250,6 +253,9 @@ fn video(v: &mut Video, m: &Machine, ctx: &DefaultsContext<'_>) {
         _ => {
             model.heads.get_or_insert(1);
         }
+    }
+    if nothing {
+        model.heads = None;
     }
     // Sizes of memory are powers of two, also where QEMU has no use for them.
     let sizes = [&mut model.ram, &mut model.vram, &mut model.vram64, &mut model.vgamem];

@@ -75,6 +75,10 @@ impl Machine {
     pub fn is_isapc(&self) -> bool {
         self.is_x86() && self.name == "isapc"
     }
+    /// Whether devices of the ISA bus can be added.
+    pub fn takes_isa_devices(&self) -> bool {
+        self.is_i440fx() || self.is_isapc()
+    }
     /// The minimal x86 machine.
     pub fn is_microvm(&self) -> bool {
         self.is_x86() && self.name == "microvm"

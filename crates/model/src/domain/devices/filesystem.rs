@@ -145,12 +145,12 @@ pub struct FilesystemBinary {
     /// Element `<cache>`.
     #[xml(child, needs = "mode")]
     pub cache: Option<CacheOption>,
-    /// Element `<lock>`.
-    #[xml(child, empty_absent)]
-    pub lock: Option<LockOption>,
     /// Element `<sandbox>`.
     #[xml(child, needs = "mode")]
     pub sandbox: Option<SandboxOption>,
+    /// Element `<lock>`.
+    #[xml(child, empty_absent)]
+    pub lock: Option<LockOption>,
     /// Element `<thread_pool>`.
     #[xml(child, needs_text = "size")]
     pub thread_pool: Option<ThreadPoolOption>,

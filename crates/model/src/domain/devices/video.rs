@@ -121,12 +121,12 @@ pub struct VideoModel {
 /// 2D and 3D.
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
 pub struct Acceleration {
-    /// Attribute `accel2d`.
-    #[xml(attr)]
-    pub accel2d: Option<YesNo>,
     /// Attribute `accel3d`.
     #[xml(attr)]
     pub accel3d: Option<YesNo>,
+    /// Attribute `accel2d`.
+    #[xml(attr)]
+    pub accel2d: Option<YesNo>,
     /// Attribute `rendernode`.
     #[xml(attr)]
     pub rendernode: Option<String>,

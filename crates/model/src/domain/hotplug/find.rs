@@ -375,6 +375,7 @@ fn hostdev_text(hostdev: &Hostdev) -> String {
 mod tests {
     use super::*;
     use crate::domain::defaults::{self, DefaultsContext};
+    use crate::domain::hotplug::support::{can_plug, can_unplug};
     use crate::domain::hotplug::{read, take_out};
     use crate::domain::{ParseOptions, parse};
 
@@ -414,6 +415,24 @@ mod tests {
         let serial = "detaching serial console is not supported";
         check("<console type='pty'/>", Err(serial));
         check("<console type='pty'><target type='serial' port='0'/></console>", Err(serial));
+    }
+
+    #[test]
+    fn what_a_running_guest_cannot_take_or_lose() {
+        let read = |xml: &str| read(xml, false).device.expect("a device");
+        let again = read("<channel type='unix'><target type='virtio' name='a.0'/></channel>");
+        let refused = can_plug(&guest(), &again).map_err(|e| (e.code, e.detail));
+        let text = "chardev already exists".to_owned();
+        assert_eq!(refused, Err((ErrorCode::OPERATION_INVALID, text)));
+        let other = read("<channel type='unix'><target type='virtio' name='b.0'/></channel>");
+        assert_eq!(can_plug(&guest(), &other), Ok(()));
+        let folder = |driver: &str| {
+            format!("<filesystem>{driver}<source dir='/a'/><target dir='a'/></filesystem>")
+        };
+        let refused = can_unplug(&guest(), &read(&folder(""))).map_err(|e| e.detail);
+        assert_eq!(refused, Err("only virtiofs filesystems can be hotplugged".to_owned()));
+        let virtiofs = read(&folder("<driver type='virtiofs'/>"));
+        assert_eq!(can_unplug(&guest(), &virtiofs), Ok(()));
     }
 
     #[test]

@@ -2,10 +2,12 @@
 
 use super::device::{Device, DeviceKind, Place};
 use super::error;
+use super::find::same_chardev_target;
 use crate::domain::Domain;
 use crate::domain::devices::chardev::{CharTargetType, Serial};
 use crate::domain::devices::controller::ControllerType;
 use crate::domain::devices::disk::{Disk, DiskBus, DiskDevice};
+use crate::domain::devices::filesystem::Filesystem;
 use crate::domain::devices::hostdev::HostdevMode;
 use crate::domain::devices::input::{InputBus, InputType};
 use crate::domain::devices::interface::InterfaceType;
@@ -201,11 +203,11 @@ pub fn can_plug(domain: &Domain, device: &Device) -> Result<(), VirError> {
             let text = "the domain already has a vsock device";
             return Err(error(ErrorCode::OPERATION_INVALID, text));
         }
-        Device::Filesystem(fs) => {
-            let driver = fs.driver.as_ref().and_then(|driver| driver.kind.as_deref());
-            if driver != Some("virtiofs") {
-                return Err(unsupported("only virtiofs filesystems can be hotplugged"));
-            }
+        Device::Filesystem(fs) => only_virtiofs(fs)?,
+        Device::Serial(_) | Device::Parallel(_) | Device::Channel(_)
+            if domain.devices.iter().any(|there| same_chardev_target(there, device)) =>
+        {
+            return Err(error(ErrorCode::OPERATION_INVALID, "chardev already exists"));
         }
         _ => {}
     }
@@ -310,12 +312,21 @@ pub fn can_unplug(domain: &Domain, device: &Device) -> Result<(), VirError> {
             let text = "hot unplug is not supported for hostdev mode 'capabilities'";
             Err(error(ErrorCode::CONFIG_UNSUPPORTED, text))
         }
+        Device::Filesystem(fs) => only_virtiofs(fs),
         Device::Watchdog(watchdog) if is_board_watchdog(watchdog.model) => {
             let model = watchdog.model.as_str();
             let text = format!("hot unplug of watchdog of model {model} is not supported");
             Err(unsupported(text))
         }
         _ => Ok(()),
+    }
+}
+
+/// Folders by virtiofs come and go; those by 9p stay.
+fn only_virtiofs(fs: &Filesystem) -> Result<(), VirError> {
+    match fs.driver.as_ref().and_then(|driver| driver.kind.as_deref()) {
+        Some("virtiofs") => Ok(()),
+        _ => Err(unsupported("only virtiofs filesystems can be hotplugged")),
     }
 }
 

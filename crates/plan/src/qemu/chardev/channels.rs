@@ -28,9 +28,10 @@ impl Build<'_> {
                     self.virtio_port("virtserialport", channel, &alias, chardev, &target);
                 }
                 other => {
+                    let kind = other.map_or("", |kind| kind.as_str());
                     self.fail(
                         "qemu.channel",
-                        format!("<channel> target type {other:?} is not supported"),
+                        format!("channel target type '{kind}' is not supported by QEMU"),
                     );
                 }
             }

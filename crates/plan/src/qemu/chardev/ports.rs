@@ -1,6 +1,7 @@
 //! Serial and parallel ports of the guest.
 
 use super::super::build::{Build, Props};
+use diag::ErrorCode;
 use model::domain::devices::chardev::*;
 
 impl Build<'_> {
@@ -32,10 +33,11 @@ impl Build<'_> {
                 (None, None | Some(CharTargetType::IsaSerial)) => "isa-serial",
                 (None, Some(CharTargetType::PciSerial)) => "pci-serial",
                 (None, Some(CharTargetType::UsbSerial)) => "usb-serial",
-                (model, kind) => {
-                    self.fail(
+                _ => {
+                    self.fail_with(
                         "qemu.serial",
-                        format!("<serial> target {kind:?} model {model:?} is not supported"),
+                        ErrorCode::INTERNAL_ERROR,
+                        "Invalid target model for serial device",
                     );
                     continue;
                 }

@@ -4,6 +4,7 @@ use super::super::build::{Build, Props, fd_mark};
 use super::super::words::YesNo;
 use crate::step::{Action, Step, Tap, TapKind, Undo};
 use crate::{HostAddress, HostRoute, PortVlans, Traffic, coalesced_frames};
+use model::capabilities::qemu::Accel;
 use model::domain::devices::interface::*;
 
 impl Build<'_> {
@@ -85,7 +86,8 @@ impl Build<'_> {
                 props =
                     props.set(if count == 1 { "vhostfd" } else { "vhostfds" }, names("vhostfd"));
             }
-            None if wanted && use_vhost => {
+            // To a guest that the kernel does not run its help with frames is nothing to insist on.
+            None if wanted && use_vhost && self.accel == Accel::Kvm => {
                 self.fail(
                     "qemu.vhost-net",
                     "vhost-net was requested for an interface, but is unavailable",

@@ -125,7 +125,8 @@ pub mod emulated {
         let assigned = el.attr("type") == Some("hostdev");
         let driver = if model.starts_with("virtio") && !assigned {
             let mut read: InterfaceDriver = cx.element(driver)?;
-            read.queues = read.queues.filter(|n| *n > 0);
+            // One is what there is without a number.
+            read.queues = read.queues.filter(|n| *n > 1);
             read
         } else {
             let virtio = VirtioDriver::read(driver, cx)?;

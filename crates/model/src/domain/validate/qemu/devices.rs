@@ -145,7 +145,7 @@ fn videos(d: &Domain, dev: &Devices, out: &mut Faults) {
         ) {
             out.unsupported(
                 "domain.video-type",
-                format!("video type '{kind}' is not supported with QEMU"),
+                format!("domain configuration does not support video model '{kind}'"),
             );
         }
         let first_only = matches!(
@@ -179,6 +179,12 @@ fn videos(d: &Domain, dev: &Devices, out: &mut Faults) {
             out.unsupported(
                 "domain.video-vram",
                 "value for 'vgamem' must be at least 1 MiB (1024 KiB)",
+            );
+        }
+        if m.acceleration.as_ref().is_some_and(|a| a.accel2d == Some(YesNo::Yes)) {
+            out.unsupported(
+                "domain.video-acceleration",
+                "qemu does not support the accel2d setting",
             );
         }
         if m.acceleration.as_ref().is_some_and(|a| a.accel3d == Some(YesNo::Yes))
@@ -231,6 +237,10 @@ fn watchdogs(dev: &Devices, m: &Machine, out: &mut Faults) {
             WatchdogModel::Diag288 if !m.is_s390() => out.unsupported(
                 "domain.watchdog-machine",
                 "diag288 model of watchdog is allowed for s390 and s390x only",
+            ),
+            WatchdogModel::Ib700 if !m.takes_isa_devices() => out.unsupported(
+                "domain.watchdog-machine",
+                "ib700 model of watchdog cannot be used with this machine type",
             ),
             WatchdogModel::Itco if !m.is_q35() => out.unsupported(
                 "domain.watchdog-machine",
@@ -402,6 +412,14 @@ fn filesystem(shared: bool, f: &Filesystem, m: &Machine, out: &mut Faults) {
                 "Cannot automatically add a new PCI bus for a device with connect flags 00",
             );
         }
+    }
+    if let Some(kind @ ("mtp" | "handle")) = driver
+        && f.access_mode.is_some_and(|a| a != AccessMode::Passthrough)
+    {
+        out.unsupported(
+            "domain.filesystem-access",
+            format!("{kind} only supports passthrough accessmode"),
+        );
     }
     let modes = f.fmode.is_some() || f.dmode.is_some();
     let mapped = f.access_mode == Some(AccessMode::Mapped);

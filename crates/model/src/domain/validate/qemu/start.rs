@@ -8,6 +8,7 @@ use crate::domain::address;
 use crate::domain::address::Address;
 use crate::domain::defaults::Machine;
 use crate::domain::devices::Devices;
+use crate::domain::devices::chardev::{CharTargetType, Serial};
 use crate::domain::devices::controller::ControllerType;
 use crate::domain::devices::disk::{DiskBus, StorageType};
 use crate::domain::devices::interface::InterfaceType;
@@ -62,10 +63,8 @@ fn devices(dev: &Devices, m: &Machine, out: &mut Faults) {
     if dev.parallels.len() > 3 {
         out.unsupported("start.parallel-count", "this QEMU machine has at most 3 parallel ports");
     }
+    isa_serials(&dev.serials, out);
     for c in &dev.controllers {
-        if c.kind == ControllerType::Fdc && c.index.unwrap_or(0) > 0 {
-            out.internal("start.fdc", "Only 1 fdc controller is supported");
-        }
         let model = c.model.as_deref().unwrap_or_default();
         if c.kind == ControllerType::Usb
             && c.ports.is_some()
@@ -111,6 +110,19 @@ fn devices(dev: &Devices, m: &Machine, out: &mut Faults) {
                 ),
             );
         }
+        let several = x.driver.as_ref().and_then(|d| d.queues).is_some_and(|n| n > 1);
+        let assigned = matches!(
+            x.kind,
+            InterfaceType::Vhostuser | InterfaceType::Vdpa | InterfaceType::Hostdev
+        );
+        if several && !taps && !assigned {
+            out.unsupported(
+                "start.nic-queues",
+                format!(
+                    "interface {mac} - multiqueue is not supported for network interfaces of type {kind}"
+                ),
+            );
+        }
         if let Some(n) = x.acpi.as_ref().and_then(|a| a.index)
             && !indexes.insert(n)
         {
@@ -119,6 +131,29 @@ fn devices(dev: &Devices, m: &Machine, out: &mut Faults) {
                 ErrorCode::CONFIG_UNSUPPORTED,
                 format!("ACPI index '{n}' is used more than once"),
             );
+        }
+    }
+}
+
+/// A board has four serial ports on its ISA bus, each once.
+fn isa_serials(serials: &[Serial], out: &mut Faults) {
+    let mut taken = std::collections::BTreeSet::new();
+    for serial in serials {
+        let Some(target) = &serial.target else { continue };
+        let port = target.port.unwrap_or_default().0;
+        if target.kind != Some(CharTargetType::IsaSerial) {
+            continue;
+        }
+        if port > 3 {
+            out.internal(
+                "start.serial-count",
+                "Maximum supported number of ISA serial ports is '4'",
+            );
+            return;
+        }
+        if !taken.insert(port) {
+            out.internal("start.serial-port", format!("target port '{port}' already allocated"));
+            return;
         }
     }
 }
