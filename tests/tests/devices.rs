@@ -439,6 +439,53 @@ fn an_emulated_tpm_keeps_its_state_until_undefined() {
     }
 }
 
+/// swtpm's user reads the passphrase, and the state within a saved guest is encrypted too.
+#[test]
+fn an_encrypted_tpm_starts_and_goes_with_what_is_its_own() {
+    if !Path::new("/usr/bin/swtpm_setup").exists() || !tests::paths::is_root() {
+        return;
+    }
+    let daemon = Daemon::start();
+    let secret = "11111111-2222-3333-4444-555555555556";
+    let text = format!(
+        "<secret private='yes'><uuid>{secret}</uuid><usage type='vtpm'><name>t</name></usage></secret>"
+    );
+    let text = daemon.write("secret.xml", text);
+    daemon.virsh(&format!("secret-define {}", text.display())).ok();
+    daemon.virsh(&format!("secret-set-value {secret} c2VjcmV0")).ok();
+    let folder = daemon.path("mine");
+    fs::create_dir(&folder).expect("a folder");
+    fs::write(folder.join("notes"), "the administrator's").expect("a file");
+    let folders = ["run/libvirt/qemu/swtpm", "var/lib/libvirt/swtpm"].map(|name| daemon.path(name));
+    for source in [String::new(), format!("<source type='dir' path='{}'/>", folder.display())] {
+        let tpm = format!(
+            "<tpm model='tpm-tis'><backend type='emulator' version='2.0'>{source}\
+             <encryption secret='{secret}'/></backend></tpm>"
+        );
+        let xml = domain("tpm", "pc", BIOS, "", &tpm);
+        daemon.define(&xml).ok();
+        daemon.virsh("start tpm").ok();
+        let keys = || {
+            let names = fs::read_dir(&folders[0]).expect("the folder").flatten();
+            names.filter(|name| name.path().extension().is_some_and(|end| end == "key")).count()
+        };
+        assert_eq!(keys(), 0, "the passphrase lies about");
+        let image = daemon.path("tpm.save");
+        daemon.virsh(&format!("save tpm {}", image.display())).ok();
+        daemon.virsh(&format!("restore {}", image.display())).ok();
+        let uuid = daemon.virsh("domuuid tpm").ok();
+        let own = folders[1].join(uuid.trim());
+        let state = if source.is_empty() { own.join("tpm2") } else { folder.clone() };
+        let kept = state.join("tpm2-00.permall");
+        // What a TPM uses is not taken from under it.
+        daemon.virsh("undefine tpm --tpm").ok();
+        assert!(kept.exists(), "{}", kept.display());
+        daemon.virsh("destroy tpm").ok();
+        assert!(!kept.exists() && !own.exists(), "{}", kept.display());
+    }
+    assert!(folder.join("notes").exists(), "a file of the administrator's is gone");
+}
+
 #[test]
 fn memory_that_the_guest_takes_is_shown_and_asked_for() {
     let daemon = Daemon::start();

@@ -59,14 +59,14 @@ impl Build<'_> {
                 (dir.clone(), format!("dir={dir}"), Some(dir))
             }
         };
-        let key = self.swtpm_key(backend);
         let run = format!("{}/swtpm", self.set.run_dir);
         let base = format!("{run}/{}-swtpm", self.short_name);
         let (socket, pid_file) = (format!("{base}.sock"), format!("{base}.pid"));
         let name = &self.d.name;
         let log = format!("{}/{name}-swtpm.log", self.set.swtpm_log_dir);
         let owner = self.set.swtpm_ids;
-        self.swtpm_folders(&uuid, folder, &run);
+        self.swtpm_folders(&uuid, folder, backend.source.is_none(), &run);
+        let key = self.swtpm_key(backend, &base);
         let two = (version == "2.0").then_some("--tpm2");
         let words = |list: &[&str]| -> Vec<Arg> {
             list.iter().copied().chain(two).map(Arg::from).collect()
@@ -115,8 +115,11 @@ impl Build<'_> {
             "--terminate",
         ]);
         if let Some(path) = &key {
-            args.push("--key".into());
-            args.push(format!("pwdfile={path},mode=aes-256-cbc").into());
+            // The second is for what it hands to QEMU, for a saved or migrated guest; both are read
+            // at its start, and then the file is of no more use.
+            let key = format!("pwdfile={path},mode=aes-256-cbc");
+            let last = format!("{key},remove=true");
+            args.extend(["--key", &key, "--migration-key", &last].map(Arg::from));
         }
         let step = Step::new(Action::Helper(helper("swtpm", args, false)));
         self.steps.push(step.undone_by(Undo::EndHelper { pid_file: pid_file.clone() }));
@@ -136,10 +139,11 @@ impl Build<'_> {
         socket
     }
 
-    /// The file with the passphrase of the TPM's state, if it has one.
-    fn swtpm_key(&mut self, backend: &TpmBackend) -> Option<String> {
+    /// The file with the passphrase of the TPM's state, if it has one; where swtpm's user, who is
+    /// not QEMU's, can read it.
+    fn swtpm_key(&mut self, backend: &TpmBackend, base: &str) -> Option<String> {
         let encryption = backend.encryption.as_ref()?;
-        let path = format!("{}/swtpm.key", self.private_dir);
+        let path = format!("{base}.key");
         let secret = SecretRef {
             usage_type: "vtpm".into(),
             by: SecretBy::Uuid(encryption.secret.to_string()),
@@ -157,13 +161,14 @@ impl Build<'_> {
     }
 
     /// The folders of swtpm's state, sockets and log, with libvirt's modes.
-    fn swtpm_folders(&mut self, uuid: &str, state: Option<String>, run: &str) {
+    /// `own`: the state lies in a folder that is named after the domain's UUID.
+    fn swtpm_folders(&mut self, uuid: &str, state: Option<String>, own: bool, run: &str) {
         let (set, owner) = (self.set, self.set.swtpm_ids);
         let storage = &set.swtpm_storage_dir;
         // QEMU's user owns the sockets' folder, swtpm's group may make sockets in it.
         let both = self.ids().map(|ids| Ids { gid: owner.unwrap_or(ids).gid, ..ids });
         let mut folders = vec![(storage.clone(), 0o711, None)];
-        folders.push((format!("{storage}/{uuid}"), 0o711, None));
+        folders.extend(own.then(|| (format!("{storage}/{uuid}"), 0o711, None)));
         folders.extend(state.map(|state| (state, 0o700, owner)));
         folders.push((run.to_string(), 0o770, both));
         let log = &set.swtpm_log_dir;

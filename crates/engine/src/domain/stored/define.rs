@@ -208,7 +208,8 @@ impl Engine {
             remove_nvram(&path)?;
         }
         self.store.remove(&snapshot.name).map_err(|error| error.to_vir())?;
-        let keeps_tpm = options.keep_tpm || snapshot.is_active() && !options.tpm;
+        // A TPM that runs keeps its state: what is to go, goes when its guest ends.
+        let keeps_tpm = options.keep_tpm || snapshot.is_active();
         let tpm = if !keeps_tpm && config.xml.contains("<tpm ") {
             self.definition_of(&config).and_then(|definition| {
                 crate::domain::start::tpm::forget(&self.settings.qemu, &definition, options.tpm)
