@@ -75,6 +75,9 @@ fn a_guest_tells_and_does_what_its_agent_is_asked() {
     daemon
         .virsh("guestvcpus agent --cpulist 0 --disable")
         .fails_with(&["Operation not supported: vCPU '0' is not offlinable"]);
+    daemon
+        .virsh("guestvcpus agent --cpulist 0-3 --enable")
+        .fails_with(&["invalid argument: guest is missing vCPUs '2-3'"]);
     daemon.virsh("setvcpus agent 3 --guest").fails_with(&["vcpus in the domain: 3 > 2"]);
 
     // Raw commands are the agent's business.
@@ -102,7 +105,11 @@ fn a_guest_tells_and_does_what_its_agent_is_asked() {
     wait_for_agent(&daemon, "agent");
     daemon
         .virsh("dompmsuspend agent disk")
-        .fails_with(&["Operation not supported: S4 state is disabled for this domain"]);
+        .fails_with(&["internal error: S4 state is disabled for this domain"]);
+    // What becomes of it then is the guest's affair.
+    daemon
+        .virsh("dompmsuspend agent hybrid")
+        .fails_with(&["'guest-suspend-hybrid': the requested suspend mode is not supported"]);
     say("reboot agent --mode agent");
     wait_for_agent(&daemon, "agent");
     assert_eq!(say("domstate agent --reason").trim(), "running (event wakeup)");
@@ -163,6 +170,13 @@ fn an_agent_that_does_not_answer_is_in_the_way_of_nothing_else() {
         let said = daemon.virsh(line);
         (said.status != 0).then_some(())
     });
+    // Who has less patience than the domain's agent gets.
+    daemon
+        .virsh("qemu-agent-command silent {\"execute\":\"guest-ping\"} --timeout 2")
+        .fails_with(&["within '2' seconds"]);
+    daemon
+        .virsh("qemu-agent-command silent {\"execute\":\"guest-ping\"} --async")
+        .fails_with(&["within '0' seconds"]);
     daemon.virsh("guest-agent-timeout silent --timeout 1").ok();
     daemon
         .virsh("domtime silent")

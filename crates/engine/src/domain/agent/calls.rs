@@ -344,14 +344,13 @@ impl Engine {
             let disk = is_off(pm.and_then(|pm| pm.suspend_to_disk.as_ref()));
             let off = match target {
                 0 | 2 if memory => Some("S3"),
-                1 | 2 if disk => Some("S4"),
+                1 if disk => Some("S4"),
                 _ => None,
             };
             if let Some(state) = off {
-                return Err(VirError::new(
-                    ErrorCode::OPERATION_UNSUPPORTED,
-                    format!("{state} state is disabled for this domain"),
-                ));
+                return Err(VirError::internal(format!(
+                    "{state} state is disabled for this domain"
+                )));
             }
         }
         self.order_agent(domain, command, "dompmsuspend", client).await

@@ -230,14 +230,15 @@ impl GuestVcpus {
     }
 
     fn check(&self, numbers: &[u32], online: bool) -> Result<(), VirError> {
-        let lacks = |set: &CpuSet| {
-            let is_in = |number: &&u32| !set.contains(usize::try_from(**number).unwrap_or(0));
-            numbers.iter().find(is_in).copied()
+        let wanted = numbers.iter().map(|number| usize::try_from(*number).unwrap_or(0));
+        let lacks = |set: &CpuSet| -> CpuSet {
+            wanted.clone().filter(|number| !set.contains(*number)).collect()
         };
-        if let Some(number) = lacks(&self.all) {
-            return Err(VirError::invalid_arg(format!("guest is missing vCPUs '{number}'")));
+        let missing = lacks(&self.all);
+        if !missing.is_empty() {
+            return Err(VirError::invalid_arg(format!("guest is missing vCPUs '{missing}'")));
         }
-        if !online && let Some(number) = lacks(&self.offlinable) {
+        if !online && let Some(number) = lacks(&self.offlinable).iter().next() {
             return Err(VirError::new(
                 ErrorCode::OPERATION_UNSUPPORTED,
                 format!("vCPU '{number}' is not offlinable"),

@@ -221,7 +221,9 @@ impl Turn {
     }
 
     fn limits(&self, patience: Option<AgentPatience>) -> Patience {
-        Patience { sync: self.sync.sync(), answer: patience.unwrap_or(self.sync).answer() }
+        let answer = patience.unwrap_or(self.sync).answer();
+        // Who waits less for the answer does not wait longer for a sign of life.
+        Patience { sync: self.sync.sync().min(answer), answer }
     }
 
     async fn until_gone<T>(
