@@ -53,6 +53,30 @@ fn what_qemu_conf_says_of_guests_is_carried_out() {
 }
 
 #[test]
+fn qemu_may_leave_a_core_and_its_group_reaches_its_sockets() {
+    for (setting, limit) in [("", "unlimited"), ("max_core = 4096\n", "4096")] {
+        let mut daemon = Daemon::prepare(Options::default());
+        if daemon.is_external() || !tests::paths::is_root() {
+            return;
+        }
+        daemon.write("etc/libvirt/qemu.conf", setting);
+        daemon.launch();
+        let display = "<devices><graphics type='vnc'><listen type='socket'/></graphics></devices>";
+        daemon.define(&domains::minimal("core").replace("<devices/>", display)).ok();
+        daemon.virsh("start core").ok();
+        let path = format!("/proc/{}/limits", daemon.qemus()[0]);
+        let limits = fs::read_to_string(path).expect("of a process that runs");
+        let core = limits.lines().find(|line| line.starts_with("Max core file size"));
+        let soft = core.and_then(|line| line.split_whitespace().nth(4));
+        assert_eq!(soft, Some(limit), "{limits}");
+        let shown = daemon.virsh("domdisplay core").ok();
+        let (_, socket) = shown.trim().split_once("://").expect("a place");
+        let mode = fs::metadata(socket.trim_end_matches(":0")).expect(socket).mode();
+        assert_eq!(mode & 0o777, 0o775, "{socket}");
+    }
+}
+
+#[test]
 fn settings_without_effect_are_told() {
     let mut daemon = Daemon::prepare(Options::default());
     if daemon.is_external() {

@@ -259,6 +259,9 @@ pub fn load(
             }
         }
     }
+    if let Some(limit) = core_limit(&conf, layout)? {
+        qemu.rlimits.push(("core".to_owned(), limit));
+    }
     let kvm = match own.text("kvm")? {
         None | Some("auto") => KvmPolicy::Auto,
         Some("on") => KvmPolicy::On,
@@ -377,18 +380,40 @@ fn swtpm_ids(conf: &ConfFile, accounts: &dyn Accounts) -> Result<Option<Ids>, Co
     Ok(Some(Ids { uid, gid }))
 }
 
+/// Where the certificates of a kind of connection are: where the administrator says, else in the
+/// folder of that kind if there is one, else in the general one.
+fn tls_dir(
+    conf: &ConfFile,
+    kind: &str,
+    is_dir: impl FnOnce(&Path) -> bool,
+) -> Result<String, ConfError> {
+    let own = format!("/etc/pki/libvirt-{kind}");
+    let general = conf.text("default_tls_x509_cert_dir")?.unwrap_or("/etc/pki/qemu");
+    Ok(match conf.text(&format!("{kind}_tls_x509_cert_dir"))? {
+        Some(dir) => dir.to_owned(),
+        None if is_dir(Path::new(&own)) => own,
+        None => general.to_owned(),
+    })
+}
+
+/// How large a core file QEMU may leave when it crashes (`max_core`): without the guest's memory,
+/// which is not in it unless asked for, of any size.
+fn core_limit(conf: &ConfFile, layout: &Layout) -> Result<Option<u64>, ConfError> {
+    let name = "max_core";
+    let invalid = || conf.invalid(name, "expected a size in bytes or \"unlimited\"");
+    // Text or number: what is wrong with one may be right as the other.
+    match (conf.number(name), conf.text(name)) {
+        (Ok(Some(size)), _) => u64::try_from(size).map(Some).map_err(|_| invalid()),
+        (_, Ok(Some("unlimited"))) => Ok(Some(u64::MAX)),
+        // Only root may raise it.
+        (Ok(None), _) => Ok((!layout.session).then_some(u64::MAX)),
+        _ => Err(invalid()),
+    }
+}
+
 /// TLS of one kind of connection: its own settings, else those for all. Without a setting, the
 /// folder of the kind is used where there is one.
 fn tls(conf: &ConfFile, kind: &str) -> Result<TlsSettings, ConfError> {
-    let own = format!("/etc/pki/libvirt-{kind}");
-    let dir = match conf.text(&format!("{kind}_tls_x509_cert_dir"))? {
-        Some(dir) => dir.to_owned(),
-        None => match conf.text("default_tls_x509_cert_dir")? {
-            Some(dir) => dir.to_owned(),
-            None if Path::new(&own).is_dir() => own,
-            None => "/etc/pki/qemu".to_owned(),
-        },
-    };
     let verify = match conf.switch(&format!("{kind}_tls_x509_verify"))? {
         Some(verify) => Some(verify),
         None => conf.switch("default_tls_x509_verify")?,
@@ -399,7 +424,7 @@ fn tls(conf: &ConfFile, kind: &str) -> Result<TlsSettings, ConfError> {
     };
     Ok(TlsSettings {
         enabled: conf.switch(&format!("{kind}_tls"))?.unwrap_or(false),
-        dir,
+        dir: tls_dir(conf, kind, Path::is_dir)?,
         verify: verify.unwrap_or(true),
         secret,
     })
@@ -416,10 +441,13 @@ fn display(conf: &ConfFile, qemu: &mut Settings) -> Result<(), ConfError> {
         qemu.vnc.auto_unix_socket = on;
     }
     if conf.switch("vnc_tls")? == Some(true) {
-        let dir = conf.text("vnc_tls_x509_cert_dir")?.unwrap_or("/etc/pki/libvirt-vnc");
-        qemu.vnc.tls_dir = Some(dir.to_owned());
-        qemu.vnc.tls_verify = conf.switch("vnc_tls_x509_verify")?.unwrap_or(false);
-        qemu.vnc.tls_secret = conf.text("vnc_tls_x509_secret_uuid")?.map(str::to_owned);
+        let settings = tls(conf, "vnc")?;
+        qemu.vnc.tls_dir = Some(settings.dir);
+        qemu.vnc.tls_secret = settings.secret;
+        // Other than for devices and disks, who says nothing lets everybody in.
+        qemu.vnc.tls_verify = settings.verify
+            && (conf.switch("vnc_tls_x509_verify")?.is_some()
+                || conf.switch("default_tls_x509_verify")?.is_some());
     }
     if conf.switch("vnc_sasl")? == Some(true) {
         qemu.vnc.sasl_dir = Some(conf.text("vnc_sasl_dir")?.unwrap_or_default().to_owned());
@@ -437,8 +465,7 @@ fn display(conf: &ConfFile, qemu: &mut Settings) -> Result<(), ConfError> {
         qemu.spice.auto_unix_socket = on;
     }
     if conf.switch("spice_tls")? == Some(true) {
-        let dir = conf.text("spice_tls_x509_cert_dir")?.unwrap_or("/etc/pki/libvirt-spice");
-        qemu.spice.tls_dir = Some(dir.to_owned());
+        qemu.spice.tls_dir = Some(tls_dir(conf, "spice", Path::is_dir)?);
     }
     if conf.switch("spice_sasl")? == Some(true) {
         qemu.spice.sasl_dir = Some(conf.text("spice_sasl_dir")?.unwrap_or_default().to_owned());
@@ -536,6 +563,46 @@ mod tests {
         assert_eq!(settings.nbd_tls.dir, "/n");
         assert!(!settings.nbd_tls.verify && !settings.chardev_tls.verify);
         assert!(load_text("").expect("defaults").qemu.chardev_tls.verify);
+    }
+
+    #[test]
+    fn certificates_are_those_of_the_kind_where_it_has_some() {
+        let dir = |text: &str, is_dir: fn(&Path) -> bool| {
+            let conf = ConfFile::parse("qemu.conf", text).expect("settings");
+            tls_dir(&conf, "vnc", is_dir).expect("a folder")
+        };
+        let general = "default_tls_x509_cert_dir = \"/general\"\n";
+        assert_eq!(dir(general, |_| false), "/general");
+        assert_eq!(dir(general, |_| true), "/etc/pki/libvirt-vnc");
+        assert_eq!(dir("", |_| false), "/etc/pki/qemu");
+        let own = format!("{general}vnc_tls_x509_cert_dir = \"/own\"\n");
+        assert_eq!(dir(&own, |_| true), "/own");
+    }
+
+    #[test]
+    fn displays_ask_for_certificates_only_when_told() {
+        for (text, verify) in [
+            ("", false),
+            ("default_tls_x509_verify = 1\n", true),
+            ("default_tls_x509_verify = 1\nvnc_tls_x509_verify = 0\n", false),
+        ] {
+            let settings = load_text(&format!("vnc_tls = 1\n{text}")).expect("settings");
+            assert_eq!(settings.qemu.vnc.tls_verify, verify, "{text}");
+        }
+    }
+
+    #[test]
+    fn cores_are_unlimited_unless_told() {
+        let core = |text: &str| {
+            let limits = load_text(text).expect("settings").qemu.rlimits;
+            limits.into_iter().find(|(name, _)| name == "core").map(|(_, limit)| limit)
+        };
+        assert_eq!(core(""), Some(u64::MAX));
+        assert_eq!(core("max_core = \"unlimited\"\n"), Some(u64::MAX));
+        assert_eq!(core("max_core = 4096\n"), Some(4096));
+        assert_eq!(core("max_core = 0\n"), Some(0));
+        assert!(load_text("max_core = \"much\"\n").is_err());
+        assert!(load_text("max_core = -1\n").is_err());
     }
 
     #[test]

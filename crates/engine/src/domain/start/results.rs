@@ -145,6 +145,8 @@ impl Results {
             });
             spec.clear_capabilities = true;
         }
+        // Its group may connect to the sockets that QEMU makes.
+        spec.umask = 0o002;
         spec.limits = limits(exec)?;
         spec.cgroups = std::mem::take(&mut self.cgroup_files);
         spec.locks = self.lock_owner.take();
