@@ -56,6 +56,7 @@ fn reboot_by_the_power_button_starts_it_again() {
     // The same QEMU boots once more: `uptime` starts over, the id stays.
     wait_for_shell(&daemon, "reboot");
     assert_eq!(daemon.virsh("domid reboot").ok(), id);
+    assert_eq!(daemon.virsh("domstate reboot --reason").ok().trim(), "running (booted)");
     domains::discard(&daemon, "reboot");
 }
 

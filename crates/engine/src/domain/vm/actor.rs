@@ -493,7 +493,7 @@ impl Actor {
                 let vm = Arc::clone(&self.vm);
                 let why = match self.domain.snapshot().status {
                     Status::Crashed(_) => RunningReason::Crashed,
-                    _ => RunningReason::Unpaused,
+                    _ => RunningReason::Booted,
                 };
                 self.engine.runtime().spawn(async move { vm.reset_and_run(why).await });
             }
