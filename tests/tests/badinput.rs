@@ -385,3 +385,30 @@ fn content_that_is_not_understood_is_told_in_the_domains_log() {
     assert!(daemon.log().contains("gadget"), "{}", daemon.log());
     assert!(daemon.virsh("domblkerror odd").failed().contains("not running"));
 }
+
+/// The names by which a daemon is reached, with libvirtd's answers.
+#[test]
+fn a_name_that_the_daemon_does_not_serve_is_refused() {
+    let daemon = Daemon::start();
+    let uri = daemon.uri();
+    let (before, socket) = uri.split_once("?").expect("a socket");
+    let open = |before: &str, more: &str| {
+        let uri = format!("{before}?{socket}{more}");
+        tests::tool("virsh", &["-c", &uri, "version"], "")
+    };
+    open(before, "").ok();
+    if daemon.session() {
+        return;
+    }
+    // Root has no session of its own.
+    open("qemu+unix:///session", "").ok();
+    for (before, more, expected) in [
+        ("qemu+unix:///foo", "", "unexpected qemu URI path '/foo', try qemu:///system"),
+        ("qemu+unix:///", "", "unexpected qemu URI path '/', try qemu:///system"),
+        ("qemu+unix:///system", "&name=qemu:", "unexpected qemu URI path '', try qemu:///system"),
+        ("xen+unix:///system", "", "no connection driver available for xen:///system"),
+    ] {
+        let said = open(before, more).failed();
+        assert!(said.contains(expected), "{before}{more}: {said}");
+    }
+}

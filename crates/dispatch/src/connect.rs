@@ -204,8 +204,9 @@ fn open(
     };
     let wanted = uri(service);
     let path = name.split(['?', '#']).next().unwrap_or_default();
-    let system_alias = !service.engine.layout.session && path == "qemu:///";
-    if !path.is_empty() && path != wanted && !system_alias {
+    // Root's own session is the system: libvirt's clients connect to the system's socket for either.
+    let roots_session = !service.engine.layout.session && path == "qemu:///session";
+    if !path.is_empty() && path != wanted && !roots_session {
         return Err(refuse_uri(service, path));
     }
     if args.flags & !7 != 0 {
@@ -220,14 +221,12 @@ fn open(
 /// The error for a URI that this daemon does not serve, in libvirt's words where it has any.
 fn refuse_uri(service: &Libvirt, path: &str) -> VirError {
     let wanted = uri(service);
-    if path.starts_with("qemu://") {
-        return VirError::internal(format!(
-            "unexpected QEMU URI path '{}', try {wanted}",
-            path.trim_start_matches("qemu://")
-        ))
-        .from_domain(ErrorDomain::QEMU);
+    if let Some(rest) = path.strip_prefix("qemu:") {
+        let rest = rest.strip_prefix("//").unwrap_or(rest);
+        return VirError::internal(format!("unexpected qemu URI path '{rest}', try {wanted}"))
+            .from_domain(ErrorDomain::QEMU);
     }
-    VirError::new(ErrorCode::NO_CONNECT, format!("No connection for URI {path}"))
+    VirError::new(ErrorCode::NO_CONNECT, path)
         .from_domain(ErrorDomain::NONE)
         .hint(format!("this daemon serves {wanted}"))
 }
