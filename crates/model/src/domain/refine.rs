@@ -69,7 +69,6 @@ const VALUES: &[ValueRule] = &[
         "Invalid persistent_state value, either 'yes' or 'no'",
     ),
     ("model", "panic", ErrorCode::CONFIG_UNSUPPORTED, "unknown panic model '{}'"),
-    ("port", "graphics", ErrorCode::INTERNAL_ERROR, "cannot parse port {}"),
     ("connected", "graphics", ErrorCode::CONFIG_UNSUPPORTED, "unknown connected value {}"),
     ("fallback", "model", ErrorCode::CONFIG_UNSUPPORTED, "Invalid fallback attribute"),
     ("cpus", "cell", ErrorCode::INVALID_ARG, "Failed to parse bitmap '{}'"),
@@ -320,6 +319,31 @@ pub(super) fn name_sources(list: &mut [Diagnostic], text: &str) {
     }
 }
 
+/// Words for a bad port, which depend on whose port it is.
+pub(super) fn name_ports(list: &mut [Diagnostic], text: &str) {
+    const HEAD: &str = "Invalid value for attribute 'port' in element '";
+    let port = |d: &Diagnostic| d.rule == "xml.invalid-value" && d.message.starts_with(HEAD);
+    if !list.iter().any(port) {
+        return;
+    }
+    let Ok(document) = xml::Document::parse(text) else { return };
+    for d in list.iter_mut().filter(|d| port(d)) {
+        let path = crate::object::path_to(document.root(), d);
+        let names: Vec<&str> = path.iter().map(|el| el.name()).collect();
+        let value = d.span.and_then(|span| text.get(span.start..span.end)).unwrap_or_default();
+        match (names.as_slice(), path.last().and_then(|el| el.attr("type"))) {
+            ([.., "graphics"], Some(kind @ ("vnc" | "rdp"))) => {
+                d.message = format!("cannot parse {kind} port {value}");
+                d.code = ErrorCode::INTERNAL_ERROR;
+            }
+            ([.., "serial" | "parallel" | "console", "target"], _) => {
+                d.message = format!("Invalid port number: {value}");
+            }
+            _ => {}
+        }
+    }
+}
+
 /// How libvirt names a source in its words.
 fn source_name(source: xml::Element<'_>) -> Option<String> {
     if let (Some(pool), Some(volume)) = (source.attr("pool"), source.attr("volume")) {
@@ -367,6 +391,18 @@ mod tests {
         let spanned = errors[0].rule.starts_with("xml.");
         assert_eq!(errors[0].span.is_some(), spanned, "{inner}");
         assert!(p.domain.is_none());
+    }
+
+    #[test]
+    fn ports_are_told_by_whose_they_are() {
+        let devices = |inner: &str| format!("<devices>{inner}</devices>");
+        let vnc = devices("<graphics type='vnc' port='5x'/>");
+        check(&vnc, ErrorCode::INTERNAL_ERROR, "cannot parse vnc port 5x");
+        let spice = devices("<graphics type='spice' port='5x'/>");
+        let words = "Invalid value for attribute 'port' in element 'graphics': '5x'. Expected integer value";
+        check(&spice, ErrorCode::XML_ERROR, words);
+        let serial = devices("<parallel type='null'><target port='x'/></parallel>");
+        check(&serial, ErrorCode::XML_ERROR, "Invalid port number: x");
     }
 
     #[test]

@@ -46,6 +46,7 @@ pub fn parse(text: &str, options: ParseOptions) -> Parsed {
         xml::read_str::<Domain>(text, "domain");
     refine::refine(&mut diagnostics, text);
     refine::name_sources(&mut diagnostics, text);
+    refine::name_ports(&mut diagnostics, text);
     if let Some(domain) = &mut domain {
         settle(domain, options, &mut diagnostics);
     }
