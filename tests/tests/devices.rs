@@ -184,6 +184,12 @@ fn a_port_leads_to_two_pipes() {
 fn some_devices_are_refused_by_the_start_only() {
     let daemon = Daemon::start();
     let port = |port: u32| format!("<serial type='null'><target port='{port}'/></serial>");
+    let nfs = |user: &str, group: &str| {
+        format!(
+            "<disk type='network'><source protocol='nfs' name='/a/b'><host name='127.0.0.1'/>\
+             <identity user='{user}' group='{group}'/></source><target dev='vda'/></disk>"
+        )
+    };
     for (devices, words) in [
         (port(3).repeat(2), "internal error: target port '3' already allocated"),
         (port(4), "internal error: Maximum supported number of ISA serial ports is '4'"),
@@ -196,6 +202,10 @@ fn some_devices_are_refused_by_the_start_only() {
                 .to_owned(),
             "multiqueue is not supported for network interfaces of type user",
         ),
+        (nfs("nosuch", "nogroup"), "invalid argument: Failed to parse user 'nosuch'"),
+        (nfs("+7", "nosuch"), "invalid argument: Failed to parse group 'nosuch'"),
+        // There is no such server; QEMU tells what it was to open.
+        (nfs("nobody", "+7"), r#""path":"/a/b","user":65534,"group":7"#),
     ] {
         daemon.define(&domain("refused", "pc", BIOS, "", &devices)).ok();
         daemon.virsh_words(&["start", "refused"]).fails_with(&[words]);

@@ -68,6 +68,8 @@ pub struct Image<'a> {
     pub nbdkit: Option<String>,
     /// The key of the SSH server is not checked.
     pub ssh_unchecked: bool,
+    /// As which user and group an NFS server is asked; `None`: as what QEMU is.
+    pub server_ids: (Option<u32>, Option<u32>),
     /// Credentials.
     pub auth: Option<&'a DiskAuth>,
     /// Encryption.
@@ -91,6 +93,24 @@ pub struct Image<'a> {
     pub format_node: String,
 }
 
+/// The user and group that a source on an NFS server names. Numbers are what they say, `+7` or `7`;
+/// `named` tells the ids of names, of a group if so.
+pub fn server_ids(
+    source: &DiskSource,
+    named: impl Fn(&str, bool) -> Option<u32>,
+) -> (Option<u32>, Option<u32>) {
+    let id = |text: Option<&String>, group: bool| {
+        let text = text?;
+        let number = text.strip_prefix('+').unwrap_or(text);
+        named(text, group).or_else(|| number.parse().ok())
+    };
+    let identity = source.identity.as_deref();
+    (
+        id(identity.and_then(|i| i.user.as_ref()), false),
+        id(identity.and_then(|i| i.group.as_ref()), true),
+    )
+}
+
 impl<'a> Image<'a> {
     /// An image at `source`, its nodes not yet named.
     pub fn new(kind: StorageType, source: &'a DiskSource, format: &'a str) -> Self {
@@ -103,6 +123,7 @@ impl<'a> Image<'a> {
             fdset: None,
             nbdkit: None,
             ssh_unchecked: false,
+            server_ids: server_ids(source, |_, _| None),
             auth: source.auth.as_deref(),
             encryption: source.encryption.as_deref(),
             objects: Objects::default(),

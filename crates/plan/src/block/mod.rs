@@ -19,7 +19,7 @@ mod storage;
 
 pub use chain::{Chain, cache_mode, names_something};
 pub use format::{format, format_driver, slice, storage_node};
-pub use image::{FdSet, Image, ImageOptions, Objects};
+pub use image::{FdSet, Image, ImageOptions, Objects, server_ids};
 pub use overlay::{overlay, source_only};
 pub use storage::{BlockError, Purpose, storage};
 pub(crate) use storage::{cookie_header, url};

@@ -152,7 +152,6 @@ fn network(image: &Image<'_>, run: bool) -> Result<Props, BlockError> {
         let server = json!({"type": "unix", "path": socket});
         return Ok(Props::default().set("driver", "nbd").set("server", server));
     }
-    let source = image.source;
     match image.protocol() {
         "nbd" => nbd(image, run),
         "rbd" => rbd(image, run),
@@ -160,7 +159,7 @@ fn network(image: &Image<'_>, run: bool) -> Result<Props, BlockError> {
         "gluster" => gluster(image, run),
         "http" | "https" | "ftp" | "ftps" => curl(image, run),
         "ssh" => ssh(image),
-        "nfs" => nfs(source),
+        "nfs" => nfs(image),
         other => Err(BlockError::Protocol(other.to_string())),
     }
 }
@@ -331,18 +330,15 @@ fn ssh(image: &Image<'_>) -> Result<Props, BlockError> {
         .opt("host-key-check", image.ssh_unchecked.then(|| json!({"mode": "none"}))))
 }
 
-fn nfs(source: &DiskSource) -> Result<Props, BlockError> {
+fn nfs(image: &Image<'_>) -> Result<Props, BlockError> {
+    let source = image.source;
     let host = source.hosts.first().ok_or(BlockError::Missing("host"))?;
     let name = host.name.clone().unwrap_or_default();
-    let identity = source.identity.as_ref();
-    // Names of users and groups were resolved; `+N` is a number in libvirt's spelling.
-    let number = |text: Option<&String>| {
-        text.and_then(|text| text.strip_prefix('+').unwrap_or(text).parse::<u32>().ok())
-    };
+    let (user, group) = image.server_ids;
     Ok(Props::default()
         .set("driver", "nfs")
         .set("server", json!({"host": name, "type": "inet"}))
         .set("path", source.name.clone().unwrap_or_default())
-        .opt("user", number(identity.and_then(|identity| identity.user.as_ref())))
-        .opt("group", number(identity.and_then(|identity| identity.group.as_ref()))))
+        .opt("user", user)
+        .opt("group", group))
 }

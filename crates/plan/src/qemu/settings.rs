@@ -105,6 +105,10 @@ pub struct Settings {
     /// Users and groups that labels of single images name (`<seclabel model='dac'>` of a source), by
     /// their text.
     pub image_owners: BTreeMap<String, Ids>,
+    /// Ids of the users that sources on NFS servers name (`<identity user>`), by name.
+    pub server_users: BTreeMap<String, u32>,
+    /// The same of groups.
+    pub server_groups: BTreeMap<String, u32>,
     /// Path of the `vhost-net` device, where it can be opened.
     pub vhost_net: Option<String>,
 }
@@ -177,6 +181,8 @@ impl Settings {
             dbus_daemon: "dbus-daemon".into(),
             deprecation: None,
             image_owners: BTreeMap::new(),
+            server_users: BTreeMap::new(),
+            server_groups: BTreeMap::new(),
             vhost_net: None,
         }
     }

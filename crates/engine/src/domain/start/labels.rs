@@ -4,7 +4,7 @@
 use crate::engine::Engine;
 use diag::VirError;
 use model::domain::Domain as Definition;
-use model::domain::devices::disk::Disk;
+use model::domain::devices::disk::{Disk, DiskSource};
 use model::domain::seclabel::{DeviceSeclabel, Seclabel, SeclabelType};
 use plan::Ids;
 use plan::qemu::Settings;
@@ -55,7 +55,27 @@ impl Engine {
                 settings.to_mut().image_owners.insert(text.clone(), ids);
             }
         }
+        self.resolve_server_users(definition, &mut settings)?;
         Ok(settings)
+    }
+
+    /// The ids of users and groups that images on NFS servers name.
+    fn resolve_server_users(
+        &self,
+        definition: &Definition,
+        settings: &mut Cow<'_, Settings>,
+    ) -> Result<(), VirError> {
+        for identity in images(definition).filter_map(|source| source.identity.as_ref()) {
+            if let Some(name) = &identity.user {
+                let id = self.users.resolve_uid(name).ok_or_else(|| unknown("user", name))?;
+                settings.to_mut().server_users.insert(name.clone(), id);
+            }
+            if let Some(name) = &identity.group {
+                let id = self.users.resolve_gid(name).ok_or_else(|| unknown("group", name))?;
+                settings.to_mut().server_groups.insert(name.clone(), id);
+            }
+        }
+        Ok(())
     }
 
     /// Looks whether the labels of a definition's images are of drivers that are there.
@@ -81,23 +101,34 @@ impl Engine {
         let number = |text: &str| text.strip_prefix('+').and_then(|text| text.parse().ok());
         let uid = number(user)
             .or_else(|| self.users.resolve_uid(user))
-            .ok_or_else(|| VirError::invalid_arg(format!("Failed to parse user '{user}'")))?;
+            .ok_or_else(|| unknown("user", user))?;
         let gid = number(group)
             .or_else(|| self.users.resolve_gid(group))
-            .ok_or_else(|| VirError::invalid_arg(format!("Failed to parse group '{group}'")))?;
+            .ok_or_else(|| unknown("group", group))?;
         Ok(Ids { uid, gid })
     }
+}
+
+/// A user or group that nobody is; a name after a plus sign is to be a number.
+fn unknown(what: &str, name: &str) -> VirError {
+    let name = name.strip_prefix('+').unwrap_or(name);
+    VirError::invalid_arg(format!("Failed to parse {what} '{name}'"))
 }
 
 fn unavailable(model: &str) -> String {
     format!("Security driver model '{model}' is not available")
 }
 
+/// The sources of all images that a definition names.
+fn images(definition: &Definition) -> impl Iterator<Item = &DiskSource> {
+    let disks = definition.devices.iter().flat_map(|devices| &devices.disks);
+    disks.flat_map(Disk::images).map(|image| image.source)
+}
+
 /// The labels of the images that a definition names, each with its model; libvirt has this word for
 /// one that is missing.
 fn image_labels(definition: &Definition) -> impl Iterator<Item = (&str, &DeviceSeclabel)> {
-    let disks = definition.devices.iter().flat_map(|devices| &devices.disks);
-    let labels = disks.flat_map(Disk::images).flat_map(|image| &image.source.seclabels);
+    let labels = images(definition).flat_map(|source| &source.seclabels);
     labels.map(|label| (label.model.as_deref().unwrap_or("(null)"), label))
 }
 

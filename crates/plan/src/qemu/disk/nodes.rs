@@ -251,6 +251,10 @@ impl Build<'_> {
 
     /// Secrets, TLS credentials and reservation managers that an image's nodes name.
     fn image_objects(&mut self, image: &mut Image<'_>, element: &str) {
+        image.server_ids = block::server_ids(image.source, |name, group| {
+            let known = if group { &self.set.server_groups } else { &self.set.server_users };
+            known.get(name).copied()
+        });
         // nbdkit logs in by itself.
         if image.nbdkit.is_none() {
             if let Some(auth) = image.auth {
