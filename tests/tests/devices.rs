@@ -211,6 +211,11 @@ fn some_devices_are_refused_by_the_start_only() {
         daemon.virsh_words(&["start", "refused"]).fails_with(&[words]);
         daemon.virsh_words(&["undefine", "refused"]).ok();
     }
+    let loader = "<os><type arch='x86_64' machine='MACHINE'>hvm</type>\
+        <loader readonly='yes' type='pflash'>/nope</loader></os>";
+    daemon.define(&domain("blank", "q35", loader, "", "")).ok();
+    let words = "operation failed: unable to find any master var store for loader: /nope";
+    daemon.virsh_words(&["start", "blank"]).fails_with(&[words]);
     // None of their numbers is asked of QEMU.
     let devices =
         "<video><model type='virtio' heads='0'/></video><controller type='fdc' index='1'/>";

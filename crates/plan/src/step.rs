@@ -145,7 +145,7 @@ pub enum Action {
     RequireFile {
         /// The file.
         path: String,
-        /// Which element named it, for the error.
+        /// Which element named it, for the error; of a firmware's variables, the firmware.
         role: String,
         /// What it is, for the error.
         kind: FileKind,
@@ -241,6 +241,8 @@ pub enum FileKind {
     Image,
     /// A source of random numbers.
     Random,
+    /// The variables of a firmware whose template nobody knows.
+    Variables,
     /// Anything else.
     Other,
 }

@@ -115,8 +115,9 @@ impl Build<'_> {
             })
             .rolled_back_by(Undo::RemoveIfCreated(path.to_string())),
             None => {
-                let (path, role) = (path.to_string(), "<nvram>".into());
-                Step::new(Action::RequireFile { path, role, kind: FileKind::Other })
+                let loader = self.d.os.as_ref().and_then(|os| os.loader.as_ref()?.path.clone());
+                let (path, role) = (path.to_string(), loader.unwrap_or_default());
+                Step::new(Action::RequireFile { path, role, kind: FileKind::Variables })
             }
         };
         self.steps.push(step);

@@ -19,7 +19,7 @@ pub(in crate::domain) fn grant(engine: &Engine, grant: &Grant) -> Result<Option<
         // libvirt's words for a missing image, and for what else a guest is lent.
         let text = match grant.kind {
             FileKind::Image => format!("Cannot access storage file '{}': {words}", grant.path),
-            FileKind::Random | FileKind::SharedFolder | FileKind::Other => {
+            FileKind::Random | FileKind::SharedFolder | FileKind::Variables | FileKind::Other => {
                 format!("Path '{}' is not accessible: {words}", grant.path)
             }
         };

@@ -315,6 +315,11 @@ fn require_file(path: &str, role: &str, kind: FileKind) -> Result<(), VirError> 
             VirError::internal(format!("the virtiofs export directory '{path}' does not exist"))
                 .hint(format!("make the folder that the <source> of {role} names"))
         }
+        FileKind::Variables => VirError::new(
+            ErrorCode::OPERATION_FAILED,
+            format!("unable to find any master var store for loader: {role}"),
+        )
+        .hint(format!("name a <nvram template=…>, or make '{path}'")),
         FileKind::Other => system(&format!("cannot access {role} '{path}'"), &error),
     })
 }

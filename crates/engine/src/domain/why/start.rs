@@ -11,7 +11,7 @@ use diag::VirError;
 use host::openers;
 use lifecycle::{ShutoffReason, Status};
 use model::domain::Domain as Definition;
-use plan::{Access, Action, Grant, Step, Tap, TapKind};
+use plan::{Access, Action, FileKind, Grant, Step, Tap, TapKind};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -77,6 +77,14 @@ impl Engine {
 
     fn look_at(&self, action: &Action, found: &mut Vec<Finding>) {
         match action {
+            Action::RequireFile { path, role, kind: FileKind::Variables }
+                if !Path::new(path).exists() =>
+            {
+                found.push(Finding::blocks(
+                    format!("<nvram>: '{path}' does not exist and '{role}' has no known template"),
+                    "name a <nvram template=…> (`edit`), or create the file",
+                ));
+            }
             Action::RequireFile { path, role, .. } if !Path::new(path).exists() => {
                 found.push(Finding::blocks(
                     format!("{role}: '{path}' does not exist"),
