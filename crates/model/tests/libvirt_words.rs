@@ -11,6 +11,7 @@ fn document(part: &str) -> String {
         "<pm",
         "<cpu",
         "<clock",
+        "<vcpu",
         "<memtune",
         "<blkiotune",
         "<iothread",
@@ -563,6 +564,22 @@ fn limits_and_places_in_libvirts_words() {
         ),
         (user("<readonly/>"), 67, "readonly is not supported with vhostuser disk"),
         (user("<driver name='qemu' rerror_policy='stop'/>"), 67, "error_policy is not supported with vhostuser disk"),
+        (
+            "<clock offset='timezone' timezone=''/>".to_owned(),
+            1,
+            "missing 'timezone' attribute for clock with offset='timezone'",
+        ),
+        (
+            "<memtune><soft_limit>9007199254740993</soft_limit></memtune>".to_owned(),
+            82,
+            "value too large: 9007199254740993",
+        ),
+        (
+            network("nfs", "name='/a'><host name='b' port='5'/>"),
+            67,
+            "port cannot be specified in 'nfs' protocol host",
+        ),
+        ("<vcpu/>".to_owned(), 27, "maximum vcpus count must be an integer"),
     ] {
         let found = first(&part).map(|(code, _, words)| (code, words));
         assert_eq!(found, Some((code, words.to_owned())), "{part}");
@@ -585,6 +602,10 @@ fn what_means_nothing_is_dropped() {
         ("<keywrap/>".to_owned(), "keywrap"),
         ("<blkiotune><device><path>/a</path></device></blkiotune>".to_owned(), "blkiotune"),
         ("<clock offset='timezone' timezone='X' adjustment='4'/>".to_owned(), "adjustment"),
+        ("<clock offset='localtime' timezone='X'/>".to_owned(), "timezone"),
+        ("<clock offset='timezone' timezone='X' basis='utc' start='5'/>".to_owned(), "basis"),
+        ("<clock offset='utc' start='5'/>".to_owned(), "start='5'"),
+        ("<clock offset='absolute' start='5' adjustment='4'/>".to_owned(), "adjustment"),
         (network("nbd", "query='q'>"), "query"),
         (network("ftp", "><cookies><cookie name='a'>b</cookie></cookies>"), "cookies"),
         (network("http", "><ssl verify='no'/>"), "ssl"),
@@ -632,4 +653,15 @@ fn sizes_are_all_text_in_their_element() {
         .replace("</domain>", "<memtune><hard_limit>1<x>2</x>3</hard_limit></memtune></domain>");
     let d = parse(&text, ParseOptions::default()).domain.expect("it is a domain");
     assert!(format(&d, FormatFlags::default()).contains("<hard_limit unit='KiB'>123</hard_limit>"));
+}
+
+#[test]
+fn an_environment_variable_has_a_name() {
+    let document = document("")
+        .replace("</domain>", "<q:commandline><q:env name='' value='a'/></q:commandline></domain>");
+    let document = document
+        .replace("<domain ", "<domain xmlns:q='http://libvirt.org/schemas/domain/qemu/1.0' ");
+    let faults = validate(&parse(&document, ParseOptions::default()).domain.unwrap());
+    let words = "Invalid environment name, it must begin with a letter or underscore";
+    assert!(faults.iter().any(|fault| fault.message == words), "{faults:?}");
 }

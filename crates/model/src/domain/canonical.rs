@@ -457,16 +457,22 @@ fn keep_fields_of_protocol(s: &mut DiskSource) {
 }
 
 /// An offset in seconds makes a clock a variable one; a variable one without a number is at zero.
+/// What belongs to another offset is left out.
 fn clock(c: &mut Clock) {
+    if c.offset != ClockOffset::Timezone {
+        c.timezone = None;
+    }
+    if c.offset != ClockOffset::Absolute {
+        c.start = None;
+    }
+    if matches!(c.offset, ClockOffset::Timezone | ClockOffset::Absolute) {
+        (c.adjustment, c.basis) = (None, None);
+    }
     let Some(adjustment) = c.adjustment.as_mut() else { return };
     let number = adjustment.parse::<i64>().is_ok();
     let basis = match c.offset {
         ClockOffset::Utc => ClockBasis::Utc,
         ClockOffset::Localtime => ClockBasis::Localtime,
-        ClockOffset::Timezone => {
-            c.adjustment = None;
-            return;
-        }
         ClockOffset::Variable if !number => {
             "0".clone_into(adjustment);
             return;

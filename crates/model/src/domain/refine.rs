@@ -152,6 +152,12 @@ const MISSING: &[(&str, &str, ErrorCode, &str)] = &[
         "only one crypto backend is supported",
     ),
     (
+        "xml.missing-text",
+        "Missing content of element 'vcpu'",
+        ErrorCode::XML_ERROR,
+        "maximum vcpus count must be an integer",
+    ),
+    (
         "xml.missing-element",
         "Missing required element 'target' in element 'lease'",
         ErrorCode::XML_ERROR,

@@ -116,7 +116,7 @@ pub(crate) fn complete_ports(kind: StorageType, s: &mut DiskSource) {
     }
 }
 
-/// Gives servers without a port that of the protocol.
+/// Gives servers without a port, or with port 0, that of the protocol.
 fn fill_ports(s: &mut DiskSource) {
     let port = match s.protocol.as_deref() {
         Some("nbd") => Some("10809"),
@@ -133,6 +133,8 @@ fn fill_ports(s: &mut DiskSource) {
         _ => None,
     };
     for h in &mut s.hosts {
+        // Port 0 is none.
+        h.port = h.port.take().filter(|port| port != "0");
         if matches!(h.transport, None | Some(NetworkTransport::Rdma)) && h.port.is_none() {
             h.port = port.map(str::to_owned);
         }

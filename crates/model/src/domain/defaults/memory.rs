@@ -8,7 +8,7 @@ use crate::domain::memory::{Memory, MemoryAccess};
 use crate::domain::scalar::{CpuSet, Kib};
 
 /// A memory limit that is none, KiB.
-const UNLIMITED: u64 = 9_007_199_254_740_991;
+pub(crate) const UNLIMITED: u64 = 9_007_199_254_740_991;
 
 /// Fills in and aligns sizes.
 pub(super) fn apply(d: &mut Domain, ctx: &mut DefaultsContext<'_>) {
@@ -100,6 +100,13 @@ fn sizes(d: &mut Domain, abi_update: bool) {
         Some(c) if c.0 > 0 && *c <= total => {}
         _ => d.current_memory = Some(total),
     }
+    let has_cells =
+        d.cpu.iter().filter_map(|cpu| cpu.numa.as_ref()).any(|numa| !numa.cells.is_empty());
+    let pages = d.memory_backing.iter_mut().filter_map(|backing| backing.hugepages.as_mut());
+    for page in pages.flat_map(|huge| &mut huge.pages).filter(|_| !has_cells) {
+        // The whole guest is cell 0.
+        page.nodeset = page.nodeset.take().filter(|nodes| !nodes.iter().eq([0]));
+    }
     if let Some(b) = d.memory_backing.as_mut()
         && b.access.is_none()
         && b.source.is_none()
@@ -115,7 +122,7 @@ fn sizes(d: &mut Domain, abi_update: bool) {
         for limit in
             [&mut t.hard_limit, &mut t.soft_limit, &mut t.min_guarantee, &mut t.swap_hard_limit]
         {
-            *limit = limit.filter(|l| l.0 < UNLIMITED);
+            *limit = limit.filter(|l| l.0 != UNLIMITED);
         }
         if *t == Default::default() {
             d.mem_tune = None;

@@ -15,7 +15,7 @@ mod graphics;
 mod implied;
 mod isolation;
 mod machine;
-mod memory;
+pub(crate) mod memory;
 mod pci;
 mod pci_bus;
 mod pci_chipset;
@@ -251,5 +251,50 @@ mod tests {
             apply(&mut d, &mut DefaultsContext::without_emulator("x86_64", &mut |b| b.fill(1)));
             assert_eq!(d.devices.unwrap().inputs.len(), expected, "{bus}");
         }
+    }
+
+    /// The lines of a domain with this part, after the defaults, that hold a word.
+    fn lines(part: &str, word: &str) -> Vec<String> {
+        let text = format!(
+            "<domain type='qemu'><name>a</name><memory>262144</memory><os><type arch='x86_64' \
+             machine='pc-i440fx-10.0'>hvm</type></os>{part}</domain>"
+        );
+        let mut d = parse(&text, ParseOptions::default()).domain.unwrap();
+        apply(&mut d, &mut DefaultsContext::without_emulator("x86_64", &mut |b| b.fill(1)));
+        let text = crate::domain::format(&d, crate::domain::FormatFlags::default());
+        text.lines().map(str::trim).filter(|line| line.contains(word)).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn of_a_distance_named_twice_the_last_holds_and_the_first_the_other_way() {
+        let cells = "<cpu><numa><cell cpus='0' memory='131072'><distances>\
+                     <sibling id='1' value='31'/><sibling id='1' value='21'/></distances></cell>\
+                     <cell cpus='1' memory='131072'/></numa></cpu><vcpu>2</vcpu>";
+        let expected = [
+            "<sibling id='0' value='10'/>",
+            "<sibling id='1' value='21'/>",
+            "<sibling id='0' value='31'/>",
+            "<sibling id='1' value='10'/>",
+        ];
+        assert_eq!(lines(cells, "<sibling"), expected);
+    }
+
+    #[test]
+    fn what_says_nothing_is_left_out() {
+        let limit = |kib: u64| format!("<memtune><hard_limit>{kib}</hard_limit></memtune>");
+        assert_eq!(lines(&limit(9_007_199_254_740_991), "hard_limit"), [""; 0]);
+        assert_eq!(lines(&limit(5), "hard_limit"), ["<hard_limit unit='KiB'>5</hard_limit>"]);
+        let pages =
+            "<memoryBacking><hugepages><page size='2048' nodeset='0'/></hugepages></memoryBacking>";
+        assert_eq!(lines(pages, "<page "), ["<page size='2048' unit='KiB'/>"]);
+        let disk = |protocol: &str| {
+            let disk = format!(
+                "<devices><disk type='network'><source protocol='{protocol}' name='a/b'>\
+                 <host name='h' port='0'/></source><target dev='vda'/></disk></devices>"
+            );
+            lines(&disk, "<host ")
+        };
+        assert_eq!(disk("https"), ["<host name='h' port='443'/>"]);
+        assert_eq!(disk("rbd"), ["<host name='h'/>"]);
     }
 }

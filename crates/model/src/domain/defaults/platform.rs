@@ -497,18 +497,21 @@ fn numa(n: &mut Numa, vcpus: Option<u32>) {
 }
 
 /// What one cell says of its distance to another holds the other way too, unless that one says
-/// something else; and both are 10 from themselves. Cells of which none speaks stay as they are.
+/// something else; and both are 10 from themselves. Cells of which none speaks stay as they are. Of
+/// what a cell says twice the last word holds for it, the first the other way.
 fn distances(numa: &mut Numa) {
     let mut table: BTreeMap<(u32, u32), u32> = BTreeMap::new();
+    let mut first = BTreeMap::new();
     let mut seen = HashSet::new();
     let known: HashSet<u32> = numa.cells.iter().filter_map(|cell| cell.id).collect();
     for cell in &numa.cells {
         let Some(from) = cell.id.filter(|id| seen.insert(*id)) else { continue };
         for sibling in cell.distances.iter().flat_map(|distances| &distances.siblings) {
-            table.entry((from, sibling.id)).or_insert(sibling.value);
+            table.insert((from, sibling.id), sibling.value);
+            first.entry((from, sibling.id)).or_insert(sibling.value);
         }
     }
-    for ((from, to), value) in table.clone() {
+    for ((from, to), value) in first {
         if !known.contains(&to) {
             continue;
         }

@@ -285,7 +285,7 @@ fn features(d: &Domain, out: &mut Faults) {
 
 fn clock(d: &Domain, out: &mut Faults) {
     let Some(c) = &d.clock else { return };
-    if c.offset == ClockOffset::Timezone && c.timezone.is_none() {
+    if c.offset == ClockOffset::Timezone && c.timezone.as_ref().is_none_or(String::is_empty) {
         out.internal(
             "domain.clock-timezone",
             "missing 'timezone' attribute for clock with offset='timezone'",

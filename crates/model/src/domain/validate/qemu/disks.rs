@@ -453,6 +453,8 @@ fn source(x: &Disk, format: &str, out: &mut Faults) {
             "domain.disk-protocol",
             "'nfs' protocol requires the usage of exactly one host",
         ),
+        Some("nfs") if s.hosts.iter().any(|host| host.port.is_some()) => out
+            .unsupported("domain.disk-protocol", "port cannot be specified in 'nfs' protocol host"),
         _ => {}
     }
 }

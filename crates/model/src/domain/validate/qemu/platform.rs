@@ -1,5 +1,6 @@
 //! Machine, firmware, features, clock, lifecycle, tuning.
 
+use diag::ErrorCode;
 use xml::{OnOff, YesNo};
 
 use super::super::Faults;
@@ -7,6 +8,7 @@ use crate::domain::Domain;
 use crate::domain::VirtType;
 use crate::domain::clock::{TickPolicy, Timer, TimerName, TimerTrack};
 use crate::domain::defaults::Machine;
+use crate::domain::defaults::memory::UNLIMITED;
 use crate::domain::devices::input::InputBus;
 use crate::domain::lifecycle::LifecycleAction;
 use crate::domain::os::{FirmwareKind, LoaderType};
@@ -25,6 +27,7 @@ pub(super) fn check(d: &Domain, m: &Machine, out: &mut Faults) {
     if d.mem_tune.as_ref().is_some_and(|t| t.min_guarantee.is_some()) {
         out.unsupported("domain.memtune", "Parameter 'min_guarantee' not supported by QEMU.");
     }
+    too_large(d, out);
     let allocates = d
         .cpu_tune
         .as_ref()
@@ -38,7 +41,7 @@ pub(super) fn check(d: &Domain, m: &Machine, out: &mut Faults) {
     }
     for e in d.qemu_commandline.iter().flat_map(|c| &c.envs) {
         let first = e.name.bytes().next();
-        if first.is_some_and(|c| !c.is_ascii_alphabetic() && c != b'_') {
+        if first.is_none_or(|c| !c.is_ascii_alphabetic() && c != b'_') {
             out.internal(
                 "domain.qemu-environment",
                 "Invalid environment name, it must begin with a letter or underscore",
@@ -49,6 +52,15 @@ pub(super) fn check(d: &Domain, m: &Machine, out: &mut Faults) {
                 "Invalid environment name, it must contain only alphanumerics and underscore",
             );
         }
+    }
+}
+
+/// Limits of memory beyond what counts as none.
+fn too_large(d: &Domain, out: &mut Faults) {
+    let Some(tune) = &d.mem_tune else { return };
+    let limits = [tune.hard_limit, tune.soft_limit, tune.min_guarantee, tune.swap_hard_limit];
+    for limit in limits.into_iter().flatten().filter(|limit| limit.0 > UNLIMITED) {
+        out.code("domain.memtune", ErrorCode::OVERFLOW, format!("value too large: {}", limit.0));
     }
 }
 
