@@ -55,7 +55,7 @@ impl Build<'_> {
         self.opt("-rtc", &out);
         for timer in self.each("clock/timer", &clock.timers) {
             match (timer.name, timer.tick_policy) {
-                (TimerName::Pit, Some(TickPolicy::Delay))
+                (TimerName::Pit, None | Some(TickPolicy::Delay))
                     if self.has("kvm-pit-lost-tick-policy") =>
                 {
                     self.opt("-global", "kvm-pit.lost_tick_policy=delay");

@@ -302,6 +302,12 @@ impl Build<'_> {
         let wanted = match (image.protocol(), source.tls) {
             ("nbd", Some(tls)) => tls.on(),
             ("nbd", None) => self.set.nbd_tls.enabled,
+            // No image is served over this one any more.
+            ("vxhs", _) => false,
+            (protocol, Some(tls)) if tls.on() => {
+                let text = format!("TLS transport is not supported for disk protocol '{protocol}'");
+                return self.fail_with("qemu.disk-tls", diag::ErrorCode::CONFIG_UNSUPPORTED, text);
+            }
             _ => false,
         };
         if source.tls_hostname.is_some() {
