@@ -6,7 +6,7 @@ use super::found::Found;
 use super::noted::{Noted, Now};
 use super::settings::Settings;
 use super::words::YesNo;
-use super::{chardev, cpu, disk, flags, graphics, guest_cpu, net};
+use super::{chardev, cpu, disk, flags, graphics, guest_cpu, memory, net};
 use crate::because::{Because, Place, Reasons};
 use crate::launch_plan::{LaunchPlan, MonitorPlan};
 use crate::step::*;
@@ -149,6 +149,7 @@ pub fn launch(domain: &Domain, inputs: &Inputs) -> Result<LaunchPlan, Vec<Diagno
     firmware::select(&mut live, inputs.firmware, &set.nvram_dir, &canonical, &arch)
         .map_err(|error| fault("qemu.firmware", ErrorCode::OPERATION_FAILED, error.0))?;
     guest_cpu::resolve(&mut live, caps, host, accel).map_err(|fault| vec![fault])?;
+    memory::settle_sizes(&mut live, &arch);
     let short = short_name(inputs.id, &live.name);
     let private_dir = format!("{}/domain-{short}", set.lib_dir);
     let count = live.io_threads.unwrap_or(0);

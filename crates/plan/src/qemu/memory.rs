@@ -1,10 +1,58 @@
 //! Memory: size, backends, NUMA cells, CPUs' topology.
 
 use super::build::{Build, Props, Switch};
+use super::memory_device::guest_size;
 use super::words::YesNo;
+use model::domain::Domain;
+use model::domain::devices::memballoon::BalloonModel;
 use model::domain::devices::memory::MemoryDevice;
 use model::domain::memory::{AllocationMode, MemoryAccess, MemorySourceType};
 use model::domain::tune::{NumaMode, VcpuEntry, VcpuPlacement};
+
+/// The folder of one guest, by its id and short name, on a mount of huge pages.
+pub fn huge_page_folder(mount: &str, short_name: &str) -> String {
+    format!("{mount}/libvirt/qemu/{short_name}")
+}
+
+fn is_power(arch: &str) -> bool {
+    matches!(arch, "ppc64" | "ppc64le")
+}
+
+fn aligned(kib: u64, is_power: bool) -> u64 {
+    let unit = if is_power { 256 << 10 } else { 1024 };
+    kib.div_ceil(unit).saturating_mul(unit)
+}
+
+/// Says in the definition of a guest that is started what it really gets: whole units of memory, and
+/// all of it where no balloon takes any away.
+pub(super) fn settle_sizes(live: &mut Domain, arch: &str) {
+    let power = is_power(arch);
+    let Some(memory) = live.memory.as_mut() else { return };
+    let before = memory.size;
+    let devices = live.devices.as_mut();
+    let mut has_balloon = false;
+    let (mut told, mut given) = (0_u64, 0_u64);
+    if let Some(devices) = devices {
+        has_balloon = devices.memballoons.iter().any(|b| b.model != BalloonModel::None);
+        for device in &mut devices.memories {
+            told = told.saturating_add(device.target.size.0);
+            device.target.size.0 = guest_size(device, power);
+            given = given.saturating_add(device.target.size.0);
+        }
+    }
+    let mut cells = 0_u64;
+    for cell in
+        live.cpu.iter_mut().filter_map(|cpu| cpu.numa.as_mut()).flat_map(|numa| &mut numa.cells)
+    {
+        cell.memory = aligned(cell.memory, power);
+        cells = cells.saturating_add(cell.memory);
+    }
+    let initial = if cells > 0 { cells } else { aligned(before.0.saturating_sub(told), power) };
+    memory.size.0 = initial.saturating_add(given);
+    if !has_balloon || live.current_memory == Some(before) {
+        live.current_memory = Some(memory.size);
+    }
+}
 
 impl Build<'_> {
     /// Refuses huge pages of `size` KiB (0: of any size) that no mounted hugetlbfs has.
@@ -27,8 +75,7 @@ impl Build<'_> {
     /// A size in KiB, rounded up to what the architecture adds memory in: MiB, and on POWER the
     /// 256 MiB of a logical memory block.
     pub(super) fn aligned(&self, kib: u64) -> u64 {
-        let unit = if matches!(self.arch.as_str(), "ppc64" | "ppc64le") { 256 << 10 } else { 1024 };
-        kib.div_ceil(unit).saturating_mul(unit)
+        aligned(kib, is_power(&self.arch))
     }
 
     fn exact_memory(&self) -> u64 {
@@ -176,12 +223,19 @@ impl Build<'_> {
                 page.nodeset.as_ref().is_some_and(|set| set.contains(cell.unwrap_or(0)))
             });
             let general = huge.pages.iter().find(|page| page.nodeset.is_none());
-            for_cell.or(general).map_or(0, |page| page.size)
+            // Sizes for other cells say nothing of this one.
+            match for_cell.or(general) {
+                Some(page) => Some(page.size),
+                None => huge.pages.is_empty().then_some(0),
+            }
         });
         let pages = match device.and_then(|d| d.source.as_ref()?.page_size.as_ref()) {
             Some(size) => Some(size.0),
-            None => pages,
+            None => pages.flatten(),
         };
+        // Pages of the usual size are had without further ado.
+        let usual = self.host.page_sizes_kib.iter().min();
+        let pages = pages.filter(|size| Some(size) != usual);
         let size = kib * 1024;
         // The name of migrated memory must not hold the path, which differs between hosts.
         let canonical = cell.is_none()
@@ -209,8 +263,10 @@ impl Build<'_> {
                 self.no_huge_pages(page);
                 return Props::default();
             };
+            let folder = huge_page_folder(&mount, &self.short_name);
+            self.memory_folder(folder.clone());
             let mut props = Props::object("memory-backend-file", id)
-                .set("mem-path", format!("{mount}/libvirt/qemu/{}", self.short_name))
+                .set("mem-path", folder)
                 .opt("discard-data", discard);
             if let Some(share) = share {
                 props = props.set("share", share);
@@ -233,9 +289,9 @@ impl Build<'_> {
                 let mut props = Props::object("memory-backend-memfd", id);
                 if let Some(page) = pages {
                     props = props.set("hugetlb", true);
-                    if page > 0 {
-                        props = props.set("hugetlbsize", page * 1024);
-                    }
+                    let usual = self.set.hugetlbfs.first().map(|(_, size)| *size);
+                    let size = Some(page).filter(|size| *size > 0).or(usual);
+                    props = props.opt("hugetlbsize", size.map(|size| size * 1024));
                 }
                 props = props.opt("share", share);
                 if canonical {

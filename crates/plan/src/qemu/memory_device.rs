@@ -6,6 +6,24 @@ use crate::step::Access;
 use model::domain::devices::memory::{MemoryDevice, MemoryModel};
 use model::domain::memory::AllocationMode;
 
+/// The size in KiB that a guest gets of a device: modules come in the units that machines add memory in.
+pub(super) fn guest_size(device: &MemoryDevice, is_power: bool) -> u64 {
+    let unit = match device.model {
+        // It is as long as its file.
+        MemoryModel::VirtioPmem => 1,
+        _ if is_power => 256 << 10,
+        _ => 2048,
+    };
+    let label = device.target.label.as_ref().map_or(0, |label| label.size.0);
+    match device.model {
+        // There the guest adds whole blocks; the label lies behind them.
+        MemoryModel::Nvdimm if is_power => {
+            device.target.size.0.saturating_sub(label) / unit * unit + label
+        }
+        _ => device.target.size.0.div_ceil(unit).saturating_mul(unit),
+    }
+}
+
 impl Build<'_> {
     /// All memory devices, each with its backend before it.
     pub(super) fn memory_devices(&mut self) {
@@ -23,21 +41,7 @@ impl Build<'_> {
                 MemoryModel::SgxEpc => "sgx-epc",
             };
             self.need(flag, &format!("<memory model='{}'>", device.model.as_str()));
-            // Modules come in the units that machines add memory in.
-            let unit = match device.model {
-                // It is as long as its file.
-                MemoryModel::VirtioPmem => 1,
-                _ if self.is_power() => 256 << 10,
-                _ => 2048,
-            };
-            let label = device.target.label.as_ref().map_or(0, |label| label.size.0);
-            let kib = match device.model {
-                // There the guest adds whole blocks; the label lies behind them.
-                MemoryModel::Nvdimm if self.is_power() => {
-                    device.target.size.0.saturating_sub(label) / unit * unit + label
-                }
-                _ => device.target.size.0.div_ceil(unit) * unit,
-            };
+            let kib = guest_size(device, self.is_power());
             if device.model == MemoryModel::SgxEpc {
                 let allocation =
                     self.d.memory_backing.as_ref().and_then(|backing| backing.allocation.as_ref());

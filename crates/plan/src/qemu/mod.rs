@@ -80,6 +80,7 @@ pub use hotplug::{
 };
 pub use launch::{Inputs, launch, short_name};
 pub use memlock::{MemoryLock, memory_lock};
+pub use memory::huge_page_folder;
 pub use model::domain::firmware::{NoFirmware, select as select_firmware};
 pub use observe::{Observed, ResultValue, Results, is_observed, observe, observe_plugged, verify};
 pub use resources::cgroup_settings;

@@ -85,7 +85,8 @@ pub struct Settings {
     pub set_process_name: bool,
     /// `max_files`, `max_processes`, `max_core` as limits by name.
     pub rlimits: Vec<(String, u64)>,
-    /// Mount points of hugetlbfs and their page size in KiB; the first is the default.
+    /// Mount points of hugetlbfs and their page size in KiB, for guests that want such pages; the first
+    /// is the default.
     pub hugetlbfs: Vec<(String, u64)>,
     /// TLS of character devices over TCP (`chardev_tls…`).
     pub chardev_tls: TlsSettings,
