@@ -221,7 +221,7 @@ pub(crate) fn balloon(definition: &Definition) -> Option<&MemBalloon> {
 
 fn set_maximum(definition: &mut Definition, kib: u64) -> Result<(), VirError> {
     if definition.cpu.as_ref().is_some_and(|cpu| cpu.numa.is_some()) {
-        return Err(VirError::config(
+        return Err(VirError::invalid_state(
             "initial memory size of a domain with NUMA nodes cannot be modified with this API",
         ));
     }

@@ -1,6 +1,7 @@
 //! Placement and priority of QEMU's threads.
 
 use crate::domain::start::results::Results;
+use crate::domain::stored::store::os_words;
 use diag::{ErrorCode, VirError};
 use host::process::SchedPolicy;
 use plan::ThreadSetting;
@@ -109,7 +110,7 @@ pub(crate) fn set_affinity(thread: u32, cpus: &str) -> Result<(), VirError> {
     sched_setaffinity(pid, &set).map_err(|error| {
         VirError::new(
             ErrorCode::SYSTEM_ERROR,
-            format!("cannot set CPU affinity on process {thread}: {}", std::io::Error::from(error)),
+            format!("cannot set CPU affinity on process {thread}: {}", os_words(&error.into())),
         )
     })
 }

@@ -266,7 +266,7 @@ pub(crate) fn thread_names(pid: u32) -> Vec<(u32, String)> {
 pub(crate) fn emulator_threads(pid: u32) -> Vec<u32> {
     let names = thread_names(pid);
     let others = names.iter().filter(|(_, name)| {
-        !["CPU ", "ALL CPUs/", "IO "].iter().any(|start| name.starts_with(start))
+        !["CPU ", "ALL CPUs/", "IO iothread"].iter().any(|start| name.starts_with(start))
     });
     others.map(|(thread, _)| *thread).collect()
 }
