@@ -1,8 +1,9 @@
 //! Questions and changes of running guests, and bulk statistics of many that do not run.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
-use tests::{Daemon, domains, groups, python};
+use tests::{Daemon, domains, groups, namespace, python, tool};
 
 /// A guest whose boot sector runs, with room for one more virtual CPU and a console.
 fn guest(daemon: &Daemon, name: &str) -> String {
@@ -214,4 +215,97 @@ fn an_undefined_guest_shows_what_was_stored_last() {
     assert_eq!((title(""), title("--inactive")), ("first".to_owned(), "third".to_owned()));
     daemon.virsh("destroy kept").ok();
     daemon.virsh("dominfo kept").failed();
+}
+
+/// Folders of huge pages are looked for when a guest wants some, and its own goes with it.
+#[test]
+fn huge_pages_are_had_from_where_they_are_mounted() {
+    namespace::inside("huge_pages_are_had_from_where_they_are_mounted", || {
+        let mut daemon = Daemon::prepare(tests::Options::default());
+        let mount = daemon.path("pages");
+        std::fs::create_dir_all(&mount).expect("a folder");
+        let conf = format!("hugetlbfs_mount = \"{}\"\n", mount.display());
+        daemon.write("etc/libvirt/qemu.conf", conf);
+        daemon.launch();
+        for (line, words) in [
+            ("allocpages 4K 1", "system pages pool can't be modified"),
+            ("allocpages 3M 1", "page size 3072 is not available"),
+            ("allocpages 2M 1 --cellno 77", "start cell 77 out of range"),
+        ] {
+            let refused = daemon.virsh(line).failed();
+            assert!(refused.contains(words), "{line}: {refused}");
+        }
+        let pool = Path::new("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages");
+        let pages = || std::fs::read_to_string(pool).ok()?.trim().parse::<u64>().ok();
+        let options = "pagesize=2M";
+        let target = mount.display().to_string();
+        let Some(before) = pages() else {
+            eprintln!("skipped: a kernel without pages of 2 MiB");
+            return;
+        };
+        if daemon.virsh("allocpages 2M 16 --add").status != 0 {
+            daemon.virsh(&format!("allocpages 2M {before}")).ok();
+            eprintln!("skipped: no memory left for pages of 2 MiB");
+            return;
+        }
+        let backing = "<memoryBacking><hugepages/></memoryBacking><os>";
+        daemon.define(&domains::boot_sector(&daemon, "paged").replacen("<os>", backing, 1)).ok();
+        let refused = daemon.virsh("start paged").failed();
+        assert!(refused.contains("hugetlbfs filesystem is not mounted"), "{refused}");
+        tool("mount", &["-t", "hugetlbfs", "-o", options, "none", &target], "").ok();
+        daemon.virsh("start paged").ok();
+        let own = || std::fs::read_dir(mount.join("libvirt/qemu")).map_or(0, Iterator::count);
+        let line = std::fs::read(format!("/proc/{}/cmdline", daemon.qemus()[0])).expect("QEMU's");
+        let wanted = format!("\"mem-path\":\"{target}/libvirt/qemu/2-paged\"");
+        let (line, there) = (String::from_utf8_lossy(&line).into_owned(), own());
+        daemon.virsh("destroy paged").ok();
+        daemon.virsh(&format!("allocpages 2M {before}")).ok();
+        assert!(line.contains(&wanted), "{line}");
+        assert_eq!((there, own()), (1, 0));
+        assert_eq!(pages(), Some(before));
+        tool("umount", &[&target], "").ok();
+    });
+}
+
+/// All that QEMU runs is bound, also threads that are neither of a processor nor of a disk.
+#[test]
+fn no_thread_runs_beside_the_guests_processors() {
+    let daemon = Daemon::start();
+    let bound = guest(&daemon, "bound").replace("<vcpu ", "<vcpu cpuset='0' ");
+    daemon.define(&bound).ok();
+    daemon.virsh("start bound").ok();
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", daemon.qemus()[0])).expect("tasks");
+    for task in tasks.flatten() {
+        let status = std::fs::read_to_string(task.path().join("status")).unwrap_or_default();
+        let cpus = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+        // One may have ended meanwhile.
+        assert!(cpus.is_none_or(|cpus| cpus.trim() == "0"), "{status}");
+    }
+    domains::discard(&daemon, "bound");
+}
+
+/// A running guest's definition says what it got, not what was asked for.
+#[test]
+fn sizes_of_a_running_guest_are_whole_units() {
+    let daemon = Daemon::start();
+    let odd = domains::boot_sector(&daemon, "odd");
+    let odd = odd.replace(
+        "<memory unit='MiB'>32</memory>",
+        "<memory>32760</memory><currentMemory>20000</currentMemory>",
+    );
+    daemon.define(&odd).ok();
+    daemon.virsh("start odd").ok();
+    let said = |options: &str| {
+        let text = daemon.virsh(&format!("dumpxml odd {options}")).ok();
+        let sizes = text.lines().filter(|line| line.contains("emory unit="));
+        sizes.map(|line| line.trim().to_owned()).collect::<Vec<_>>()
+    };
+    // It has no balloon that could take some away.
+    let whole =
+        ["<memory unit='KiB'>32768</memory>", "<currentMemory unit='KiB'>32768</currentMemory>"];
+    assert_eq!(said(""), whole);
+    let asked =
+        ["<memory unit='KiB'>32760</memory>", "<currentMemory unit='KiB'>20000</currentMemory>"];
+    assert_eq!(said("--inactive"), asked);
+    domains::discard(&daemon, "odd");
 }

@@ -12,6 +12,9 @@ use std::sync::Arc;
 /// `VIR_TYPED_PARAM_STRING_OKAY`: the client takes typed parameters with strings.
 const STRING_OKAY: u32 = 4;
 
+/// `VIR_NODE_ALLOC_PAGES_SET`: the pools get that many pages, not that many more.
+const ALLOC_PAGES_SET: u32 = 1;
+
 /// Most bytes of a CPU map on the wire.
 const CPU_MAP_MAX: usize = 2048;
 
@@ -105,6 +108,16 @@ pub(crate) fn call<'a, 'b>(
             let counts = engine.free_pages(&args.pages, args.start_cell, args.cell_count)?;
             Ok(remote::NodeGetFreePagesRet { counts })
         }),
+        Procedure::NodeAllocPages => now::<procs::NodeAllocPages>(request, |args| {
+            only_flags(args.flags, ALLOC_PAGES_SET)?;
+            if args.cell_count == 0 {
+                return Err(non_zero("cellCount in virNodeAllocPages"));
+            }
+            let wanted: Vec<_> = args.page_sizes.into_iter().zip(args.page_counts).collect();
+            let add = args.flags & ALLOC_PAGES_SET == 0;
+            let done = engine.allocate_pages(&wanted, args.start_cell, args.cell_count, add)?;
+            Ok(remote::NodeAllocPagesRet { ret: int(done) })
+        }),
         Procedure::NodeGetSecurityModel => now::<procs::NodeGetSecurityModel>(request, |()| {
             // The first model is the primary one; "none" has no domain of interpretation.
             let (model, doi) = match engine.security_models().into_iter().next() {
@@ -167,6 +180,10 @@ pub(crate) fn call<'a, 'b>(
         }),
         _ => return Bound::NotMine(request),
     })
+}
+
+fn non_zero(what: &str) -> VirError {
+    VirError::invalid_arg(format!("{what} must not be zero")).from_domain(ErrorDomain::DOMAIN)
 }
 
 fn only_minus_one(argument: &str, function: &str) -> VirError {

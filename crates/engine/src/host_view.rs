@@ -556,7 +556,7 @@ impl Engine {
     }
 }
 /// libvirt's error for a NUMA node that the host does not have.
-fn no_cell(start: i32, last: i32) -> VirError {
+pub(crate) fn no_cell(start: i32, last: i32) -> VirError {
     VirError::internal(format!("start cell {start} out of range (0-{last})"))
         .from_domain(ErrorDomain::NONE)
 }

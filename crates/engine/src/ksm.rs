@@ -1,5 +1,6 @@
 //! Merging of equal memory pages by the kernel (KSM): its settings and counters in sysfs.
 
+use crate::domain::stored::store::os_words;
 use diag::{ErrorCode, ErrorDomain, VirError};
 use std::path::Path;
 
@@ -67,13 +68,13 @@ pub fn write(changes: &[(&str, u32)]) -> Result<(), VirError> {
             )
             .from_domain(ErrorDomain::NONE));
         }
-        writes.push((path, *value));
+        writes.push((*name, path, *value));
     }
-    for (path, value) in writes {
+    for (name, path, value) in writes {
         std::fs::write(&path, value.to_string()).map_err(|error| {
             VirError::new(
                 ErrorCode::SYSTEM_ERROR,
-                format!("failed to set {}: {error}", path.display()),
+                format!("failed to set {name}: {}", os_words(&error)),
             )
             .from_domain(ErrorDomain::NONE)
         })?;

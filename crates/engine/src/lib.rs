@@ -16,6 +16,7 @@ mod guest_kinds;
 mod hooks;
 mod host_cpu;
 mod host_view;
+mod huge_pages;
 pub mod ksm;
 mod layout;
 mod ports;

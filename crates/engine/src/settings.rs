@@ -46,6 +46,8 @@ pub struct EngineSettings {
     pub groups: GroupSettings,
     /// Flags of emulators that count as not there (`capability_filters`).
     pub capability_filters: Vec<String>,
+    /// `hugetlbfs_mount`: where huge pages are had as files; `None`: wherever they are mounted.
+    pub huge_page_mounts: Option<Vec<String>>,
 }
 
 /// What `qemu.conf` says of guests' control groups.
@@ -287,6 +289,7 @@ pub fn load(
     let capability_filters = capability_filters(&conf)?;
     let groups = GroupSettings::read(&conf)?;
     let use_nbdkit = conf.switch("storage_use_nbdkit")?.unwrap_or(false);
+    let huge_page_mounts = conf.list("hugetlbfs_mount")?;
     conf.tell_unheeded();
     own.tell_unheeded();
     Ok(EngineSettings {
@@ -301,6 +304,7 @@ pub fn load(
         lock_manager,
         locks,
         groups,
+        huge_page_mounts,
     })
 }
 

@@ -144,6 +144,7 @@ pub const QEMU: Known = Known {
         "capability_filters",
         "cgroup_controllers",
         "cgroup_device_acl",
+        "hugetlbfs_mount",
         "namespaces",
         "nvram",
     ],

@@ -5,6 +5,7 @@
 mod cache;
 mod cpu;
 mod firmware;
+mod huge_pages;
 mod kvm;
 mod memory;
 mod msr;
@@ -15,6 +16,7 @@ pub use cpu::{
     cpuid_words, format_cpu_list, microcode, parse_cpu_list, physical_address_bits,
 };
 pub use firmware::{Smbios, machine_id, smbios};
+pub use huge_pages::{HugePagePool, default_huge_page_size, huge_page_mounts, huge_page_size};
 pub use kvm::{KvmLimits, KvmState, kvm_limits, kvm_state};
 pub use memory::{HugePages, MemoryInfo, NumaCell, memory_info, numa_cells};
 pub use msr::feature_msrs;

@@ -127,7 +127,7 @@ impl Engine {
     ) -> Result<T, VirError> {
         let emulator = definition.devices.as_ref().and_then(|devices| devices.emulator.clone());
         let caps = self.caps.get(&emulator.unwrap_or_default())?;
-        let settings = self.labelled(definition)?;
+        let settings = self.with_huge_pages(self.labelled(definition)?, definition);
         plan(&Inputs {
             caps: &caps,
             host: &self.facts,

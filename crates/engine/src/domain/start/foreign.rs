@@ -9,6 +9,7 @@ use model::domain::devices::disk::Disk;
 use model::domain::devices::filesystem::Filesystem;
 use model::domain::devices::interface::{Interface, InterfaceType, NetBackendType};
 use model::domain::devices::tpm::TpmBackendType;
+use plan::qemu::huge_page_folder;
 use plan::{ResultName, Undo};
 use std::path::Path;
 
@@ -51,6 +52,8 @@ pub(in crate::domain) fn undo(
     // `domain-ID-NAME`: what else libvirtd makes for the guest has that part in its name.
     let Some(short) = short_name(&content.lib_dir) else { return (undo, made) };
     undo.push(Undo::RemoveCgroup(format!("qemu-{short}")));
+    let huge = engine.huge_page_mounts().into_iter();
+    undo.extend(huge.map(|(mount, _)| Undo::RemoveTree(huge_page_folder(&mount, short))));
     let run = engine.layout.qemu_run();
     let file = |folder: &str, name: String| run.join(folder).join(name).display().to_string();
     let passt = |interface: &&Interface| {

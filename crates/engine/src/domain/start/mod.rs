@@ -256,6 +256,7 @@ impl Engine {
             Err(_) if id < 0 => std::borrow::Cow::Borrowed(&self.settings.qemu),
             settings => settings?,
         };
+        let settings = self.with_huge_pages(settings, definition);
         let mut found = self.look_up(definition)?;
         found.fd_groups = self.descriptor_groups(definition)?;
         if id >= 0 {
