@@ -192,6 +192,9 @@ fn a_guest_of_ours_speaks_through_a_pipe_and_over_a_restart() {
     daemon.virsh("destroy g").ok();
     let log = read(daemon.path("var/log/libvirt/qemu/g.log"));
     assert!(log.contains("starting up ironvirt") && log.contains("reason=destroyed"), "{log}");
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("a kernel");
+    assert!(log.contains(&format!("kernel: {}, hostname: ", kernel.trim())), "{log}");
+    assert!(log.contains(", qemu version: "), "{log}");
 
     // What QEMU says of its failure is the error.
     let wrong = domains::minimal("h").replace(

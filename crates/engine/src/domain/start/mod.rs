@@ -598,10 +598,15 @@ impl Engine {
 
     fn write_log_head(&self, plan: &LaunchPlan) {
         let Some(exec) = plan.exec() else { return };
+        let qemu = self.caps.known(&exec.program).map_or_else(String::new, |caps| {
+            let (major, minor, micro) = caps.version;
+            format!("qemu version: {major}.{minor}.{micro}{}, ", caps.package)
+        });
         let mut text = format!(
-            "{}: starting up ironvirt version: {}, hostname: {}\n",
+            "{}: starting up ironvirt version: {}, {qemu}kernel: {}, hostname: {}\n",
             qemu_log::timestamp(SystemTime::now()),
             env!("CARGO_PKG_VERSION"),
+            crate::host_view::kernel_release(),
             self.hostname()
         );
         for (name, value) in &exec.env {
