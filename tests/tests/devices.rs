@@ -530,3 +530,21 @@ fn memory_that_the_guest_takes_is_shown_and_asked_for() {
     odd.fails_with(&["requested size must be an integer multiple of block size"]);
     domains::discard(&daemon, "elastic");
 }
+
+/// What another host can take says nothing of this run of the guest.
+#[test]
+fn migratable_xml_has_no_paths_of_this_run() {
+    let daemon = Daemon::start();
+    let devices = "<disk type='file' device='cdrom'><target dev='hdc'/><readonly/></disk>\
+                   <channel type='unix'><target type='virtio' name='org.a'/></channel>\
+                   <channel type='unix'><source mode='bind' path='/tmp/own'/>\
+                   <target type='virtio' name='org.b'/></channel>";
+    let xml = domain("mig", "pc", BIOS, "", devices);
+    daemon.virsh_with_file("create", &xml).ok();
+    let live = daemon.virsh("dumpxml mig").ok();
+    assert!(live.contains("-mig/org.a'") && live.contains("<driver name='qemu'/>"), "{live}");
+    let portable = daemon.virsh("dumpxml mig --migratable").ok();
+    assert!(!portable.contains("/org.a'") && portable.contains("path='/tmp/own'"), "{portable}");
+    assert!(portable.contains("<driver name='qemu' type='raw'/>"), "{portable}");
+    daemon.virsh("destroy mig").ok();
+}

@@ -93,6 +93,18 @@ impl Engine {
         Ok(Basis { accel, default, shared })
     }
 
+    /// What the settings say of definitions.
+    pub(crate) fn default_settings(&self) -> defaults::Settings {
+        defaults::Settings {
+            lib_dir: self.layout.qemu_lib().display().to_string(),
+            channel_dir: self.layout.qemu_run().join("channel").display().to_string(),
+            vnc_allow_host_audio: self.settings.qemu.vnc_allow_host_audio,
+            nographics_allow_host_audio: self.settings.qemu.nographics_allow_host_audio,
+            audio_driver: None,
+            sdl_audio_driver: None,
+        }
+    }
+
     fn apply_with<T>(
         &self,
         basis: &Basis,
@@ -102,14 +114,7 @@ impl Engine {
         let nothing = EmulatorDefaults::default();
         let EmulatorDefaults { machines, devices, .. } =
             shared.as_ref().map_or(&nothing, |known| known.defaults(basis.accel));
-        let settings = defaults::Settings {
-            lib_dir: self.layout.qemu_lib().display().to_string(),
-            channel_dir: self.layout.qemu_run().join("channel").display().to_string(),
-            vnc_allow_host_audio: self.settings.qemu.vnc_allow_host_audio,
-            nographics_allow_host_audio: self.settings.qemu.nographics_allow_host_audio,
-            audio_driver: None,
-            sdl_audio_driver: None,
-        };
+        let settings = self.default_settings();
         let mut starved = false;
         let mut random = |buffer: &mut [u8]| starved |= crate::random::fill(buffer).is_err();
         let mut context = DefaultsContext {

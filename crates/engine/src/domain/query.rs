@@ -1,9 +1,10 @@
 //! Answers from the published snapshots: lists, look-ups, XML, info. None of them ever waits.
 
-use super::record::{Domain, Snapshot};
+use super::record::{Domain, Live, Snapshot};
 use crate::engine::Engine;
 use diag::{ErrorCode, VirError};
 use lifecycle::Status;
+use model::domain::defaults::forget_generated_channels;
 use model::domain::{Domain as Definition, FormatFlags};
 use std::sync::Arc;
 use units::Uuid;
@@ -146,16 +147,11 @@ impl Engine {
         let stored = snapshot.config.as_ref().or(snapshot.last_config.as_ref());
         match (&snapshot.live, stored) {
             (Some(live), _) if !options.inactive => {
-                if options.secure || options.migratable {
-                    let flags = FormatFlags { live: true, ..flags };
-                    if let (true, Some(cpu)) = (options.migratable, &live.configured_cpu) {
-                        let mut portable = live.definition.clone();
-                        portable.cpu = Some(cpu.clone());
-                        return Ok(model::domain::format(&portable, flags));
-                    }
-                    Ok(model::domain::format(&live.definition, flags))
-                } else {
-                    Ok(live.xml().to_owned())
+                let flags = FormatFlags { live: true, ..flags };
+                match (options.migratable, options.secure) {
+                    (true, _) => Ok(model::domain::format(&self.portable(live), flags)),
+                    (false, true) => Ok(model::domain::format(&live.definition, flags)),
+                    (false, false) => Ok(live.xml().to_owned()),
                 }
             }
             (_, Some(config)) => {
@@ -171,7 +167,7 @@ impl Engine {
                 Ok(model::domain::format(&self.definition_of(config)?, flags))
             }
             (Some(live), None) if options.migratable => {
-                Ok(model::domain::format(&live.definition, flags))
+                Ok(model::domain::format(&self.portable(live), flags))
             }
             // A guest that never was defined is shown as it runs.
             (Some(live), None) => {
@@ -180,6 +176,19 @@ impl Engine {
             }
             (None, None) => Err(VirError::internal("a domain without any definition")),
         }
+    }
+
+    /// The definition of a running guest as another QEMU can take it up, to be formatted as
+    /// migratable.
+    pub(super) fn portable(&self, live: &Live) -> Definition {
+        let mut portable = live.definition.clone();
+        if let Some(cpu) = &live.configured_cpu {
+            portable.cpu = Some(cpu.clone());
+        }
+        if let Some(devices) = &mut portable.devices {
+            forget_generated_channels(devices, &self.default_settings());
+        }
+        portable
     }
 
     /// Says which CPU the host's model means for a guest that started now; leaves it as it is where

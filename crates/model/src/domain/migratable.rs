@@ -48,6 +48,9 @@ pub(super) fn strip_implied(d: &mut Domain) {
     }
     dev.panics.retain(|p| !matches!(p.model, Some(PanicModel::S390 | PanicModel::Pseries)));
     for disk in &mut dev.disks {
+        if let Some(driver) = disk.driver.as_mut().filter(|_| disk.source.is_none()) {
+            driver.kind.get_or_insert_with(|| "raw".to_owned());
+        }
         // An empty one only says what was found at the start: that the chain ends.
         disk.backing_store = disk.backing_store.take().filter(|below| below.source.is_some());
     }

@@ -6,7 +6,7 @@ use super::stream::{Stream, StreamOptions};
 use super::target::{Names, Target};
 use super::{ActiveJob, Operation, checked_channels, chosen_format};
 use crate::domain::affect::{acquire, running};
-use crate::domain::record::Domain;
+use crate::domain::record::{Domain, Live};
 use crate::domain::vm::{EndReason, Vm};
 use crate::engine::Engine;
 use crate::events::DomainEvent;
@@ -260,10 +260,16 @@ impl Engine {
     ) -> Result<(SaveHeader, Vec<u8>), VirError> {
         let snapshot = domain.snapshot();
         let live = snapshot.live.as_ref().ok_or_else(outgoing::ended)?;
-        let xml = xml.unwrap_or_else(|| portable_xml(live));
+        let xml = xml.unwrap_or_else(|| self.portable_xml(live));
         let cookie = SaveCookie { cpu: live.definition.cpu.clone(), slirp_helper: true }.format();
         compose(Texts { xml: &xml, cookie: Some(&cookie) }, running, format)
             .map_err(|fault| super::image_error(&fault))
+    }
+
+    /// What an image of a running guest says of it.
+    fn portable_xml(&self, live: &Live) -> String {
+        let flags = FormatFlags { live: true, secure: true, migratable: true };
+        format(&self.portable(live), flags)
     }
 
     /// A definition for the image that a client gave: the guest must not notice the difference.
@@ -275,24 +281,11 @@ impl Engine {
         let xml = xml.to_owned();
         crate::blocking(move || {
             let (given, _) = engine.read_definition(&xml, false)?;
-            let (own, _) = engine.read_definition(&portable_xml(&live), false)?;
+            let (own, _) = engine.read_definition(&engine.portable_xml(&live), false)?;
             engine.check_same_guest(&own, &given)?;
             Ok(format(&given, FormatFlags { live: false, secure: true, migratable: true }))
         })
         .await
-    }
-}
-
-/// The definition of a running guest as another QEMU can take it up.
-fn portable_xml(live: &crate::domain::record::Live) -> String {
-    let flags = FormatFlags { live: true, secure: true, migratable: true };
-    match &live.configured_cpu {
-        Some(cpu) => {
-            let mut portable = live.definition.clone();
-            portable.cpu = Some(cpu.clone());
-            format(&portable, flags)
-        }
-        None => format(&live.definition, flags),
     }
 }
 

@@ -49,7 +49,7 @@ impl Engine {
         client: &Arc<str>,
     ) -> Result<Params, VirError> {
         let (limits, id) = self.with_side(domain, flags, |definition, live| {
-            let disk = find(definition, disk, live)?;
+            let disk = with_medium(find(definition, disk, live)?, live)?;
             let limits = disk.iotune.as_deref().map(IoLimits::of_disk).unwrap_or_default();
             Ok((limits, if live { plan::qemu::drive_id(disk) } else { None }))
         })?;
@@ -98,7 +98,7 @@ impl Engine {
             }
             let mut before = None;
             if let Some(live) = &mut sides.live {
-                let old = find(&live.definition, &disk, true)?.clone();
+                let old = with_medium(find(&live.definition, &disk, true)?, true)?.clone();
                 let limits = changed(&live.definition, &old, &params)?;
                 limits.check_bursts().map_err(fault)?;
                 throttle(live, &old, &limits).await?;
@@ -156,6 +156,17 @@ pub(super) fn fault(fault: IoLimitsFault) -> VirError {
 }
 
 /// The disk whose target or source is `name`, if its limits are its own.
+/// The same disk, unless it is an empty drive of a running guest: QEMU limits media.
+fn with_medium(disk: &Disk, live: bool) -> Result<&Disk, VirError> {
+    match live && disk.source.is_none() {
+        true => Err(VirError::invalid_arg(format!(
+            "disk '{}' does not currently have a source assigned",
+            disk.target.dev
+        ))),
+        false => Ok(disk),
+    }
+}
+
 fn find<'a>(definition: &'a Definition, name: &str, live: bool) -> Result<&'a Disk, VirError> {
     let found = disks(definition)
         .iter()

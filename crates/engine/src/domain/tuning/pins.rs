@@ -83,20 +83,26 @@ impl Engine {
         // Bits for CPUs this host does not have mean nothing.
         let cpus = cpus.intersection(&CpuSet::first(self.host_cpu_count()));
         let (job, affect) = self.job_for(domain, flags, verb, client).await?;
-        if cpus.is_empty() {
-            return Err(VirError::invalid_arg("Empty cpu list for pinning"));
+        // In libvirtd's order: of a processor it is asked first whether the guest has it.
+        let nowhere = cpus.is_empty().then(|| VirError::invalid_arg(what.without_cpus()));
+        if let (Some(error), Pinned::Emulator | Pinned::IoThread(_)) = (&nowhere, what) {
+            return Err(error.clone());
         }
         let engine = Arc::clone(self);
         let domain = Arc::clone(domain);
         self.detached(async move {
             let _job = job;
             let mut sides = engine.sides(&domain, affect)?;
+            let live = sides.live.as_ref().map(|live| (&live.definition, true));
+            let config = sides.config.as_ref().map(|config| (config, false));
+            let order = match what {
+                Pinned::IoThread(_) => [live, config],
+                Pinned::Vcpu(_) | Pinned::Emulator => [config, live],
+            };
+            order.into_iter().flatten().try_for_each(|(side, live)| what.check(side, live))?;
+            nowhere.map_or(Ok(()), Err)?;
             if let Some(config) = &mut sides.config {
-                what.check(config, false)?;
                 what.write(config, &cpus);
-            }
-            if let Some(live) = &sides.live {
-                what.check(&live.definition, true)?;
             }
             let mut moved = Moved::default();
             let live = sides.live.take();
@@ -181,6 +187,14 @@ impl Moved {
 }
 
 impl Pinned {
+    /// libvirt's words for a binding to no processor.
+    fn without_cpus(self) -> &'static str {
+        match self {
+            Self::IoThread(_) => "Empty iothread cpumap list for pinning",
+            Self::Vcpu(_) | Self::Emulator => "Empty cpu list for pinning",
+        }
+    }
+
     fn check(self, definition: &Definition, live: bool) -> Result<(), VirError> {
         match self {
             Self::Vcpu(number) => {

@@ -1,8 +1,9 @@
 //! Serial ports, consoles and channels.
 
-use super::{DefaultsContext, Machine};
+use super::{DefaultsContext, Machine, Settings};
 use crate::domain::Domain;
 use crate::domain::address::Address;
+use crate::domain::devices::Devices;
 use crate::domain::devices::chardev::{
     CharPort, CharSourceElement, CharTarget, CharTargetModel, CharTargetType, CharType,
     ProtocolType, Serial, SocketMode,
@@ -103,12 +104,16 @@ pub(super) fn apply(d: &mut Domain, m: &Machine, ctx: &DefaultsContext<'_>) {
         }
     }
     sources(dev);
-    for c in dev.channels.iter_mut().filter(|_| !running) {
-        let Some(name) = c.target.as_ref().and_then(|t| t.name.clone()) else {
-            drop_default_channel(c, "", ctx);
-            continue;
-        };
-        drop_default_channel(c, &name, ctx);
+    if !running {
+        forget_generated_channels(dev, ctx.settings);
+    }
+}
+
+/// Takes away the paths of channels that a daemon chose for a run of the guest.
+pub fn forget_generated_channels(devices: &mut Devices, settings: &Settings) {
+    for channel in &mut devices.channels {
+        let name = channel.target.as_ref().and_then(|target| target.name.clone());
+        drop_default_channel(channel, &name.unwrap_or_default(), settings);
     }
 }
 
@@ -153,12 +158,12 @@ fn sources(dev: &mut crate::domain::devices::Devices) {
 }
 
 /// A socket path that the daemon made in an earlier run is not kept.
-fn drop_default_channel(c: &mut Serial, name: &str, ctx: &DefaultsContext<'_>) {
+fn drop_default_channel(c: &mut Serial, name: &str, settings: &Settings) {
     if c.source.kind != CharType::Unix {
         return;
     }
-    let legacy = format!("{}/channel", ctx.settings.lib_dir);
-    let dirs = [ctx.settings.channel_dir.as_str(), legacy.as_str()];
+    let legacy = format!("{}/channel", settings.lib_dir);
+    let dirs = [settings.channel_dir.as_str(), legacy.as_str()];
     for s in &mut c.source.sources {
         let generated = s.path.as_deref().is_some_and(|p| {
             dirs.iter().any(|dir| {
@@ -168,7 +173,7 @@ fn drop_default_channel(c: &mut Serial, name: &str, ctx: &DefaultsContext<'_>) {
                     .is_some_and(is_generated_dir)
             })
         });
-        if generated && s.mode != Some(SocketMode::Connect) {
+        if generated {
             s.path = None;
         }
     }

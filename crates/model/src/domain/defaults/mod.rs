@@ -26,6 +26,7 @@ mod serial_addresses;
 mod simple_addresses;
 mod usb;
 
+pub use chardevs::forget_generated_channels;
 pub use context::{DefaultsContext, DeviceSupport, MachineInfo, Settings};
 pub use disks::{complete_images, target_index};
 pub use emulator::{EmulatorDefaults, has_default_cpu};
