@@ -83,7 +83,7 @@ impl Engine {
         // Bits for CPUs this host does not have mean nothing.
         let cpus = cpus.intersection(&CpuSet::first(self.host_cpu_count()));
         let (job, affect) = self.job_for(domain, flags, verb, client).await?;
-        // In libvirtd's order: of a processor it is asked first whether the guest has it.
+        // In libvirtd's order: whether the definition has a processor is asked first.
         let nowhere = cpus.is_empty().then(|| VirError::invalid_arg(what.without_cpus()));
         if let (Some(error), Pinned::Emulator | Pinned::IoThread(_)) = (&nowhere, what) {
             return Err(error.clone());
@@ -93,14 +93,14 @@ impl Engine {
         self.detached(async move {
             let _job = job;
             let mut sides = engine.sides(&domain, affect)?;
-            let live = sides.live.as_ref().map(|live| (&live.definition, true));
-            let config = sides.config.as_ref().map(|config| (config, false));
-            let order = match what {
-                Pinned::IoThread(_) => [live, config],
-                Pinned::Vcpu(_) | Pinned::Emulator => [config, live],
-            };
-            order.into_iter().flatten().try_for_each(|(side, live)| what.check(side, live))?;
+            let live = sides.live.as_ref();
+            let check_live = || live.map_or(Ok(()), |live| what.check(&live.definition, true));
+            if matches!(what, Pinned::IoThread(_)) {
+                check_live()?;
+            }
+            sides.config.as_ref().map_or(Ok(()), |config| what.check(config, false))?;
             nowhere.map_or(Ok(()), Err)?;
+            check_live()?;
             if let Some(config) = &mut sides.config {
                 what.write(config, &cpus);
             }
