@@ -284,6 +284,27 @@ fn no_thread_runs_beside_the_guests_processors() {
     domains::discard(&daemon, "bound");
 }
 
+/// What the kernel would bring into its range in silence is refused.
+#[test]
+fn a_start_takes_no_processors_nor_shares_that_cannot_be_had() {
+    let daemon = Daemon::start();
+    let cases = [
+        ("<vcpu cpuset='0,900'>1</vcpu>", "", "Numerical result out of range"),
+        ("<vcpu>1</vcpu>", "<vcpupin vcpu='0' cpuset='0,900'/>", "Numerical result out of range"),
+        ("<vcpu>1</vcpu>", "<shares>0</shares>", "shares '0' must be in range ["),
+        ("<vcpu>1</vcpu>", "<shares>300000</shares>", "shares '300000' must be in range ["),
+    ];
+    for (vcpu, tune, words) in cases {
+        let xml = format!(
+            "<domain type='qemu'><name>beyond</name><memory unit='MiB'>32</memory>{vcpu}
+             <cputune>{tune}</cputune><os><type arch='x86_64' machine='pc'>hvm</type></os></domain>"
+        );
+        daemon.define(&xml).ok();
+        daemon.virsh("start beyond").fails_with(&[words]);
+        domains::discard(&daemon, "beyond");
+    }
+}
+
 /// A running guest's definition says what it got, not what was asked for.
 #[test]
 fn sizes_of_a_running_guest_are_whole_units() {

@@ -265,13 +265,13 @@ impl Settings<'_> {
         needs
     }
 
-    /// The guest's share of processor time.
+    /// The guest's share of processor time; 0 is one that no kernel takes.
     pub fn shares(&self, v2: bool) -> Option<Limit> {
         Some(Limit {
             controller: Controller::Cpu,
             files: if v2 { &["cpu.weight"] } else { &["cpu.shares"] },
             device: None,
-            value: self.non_zero("cpu_shares")?.to_owned(),
+            value: self.get("cpu_shares")?.to_owned(),
             element: "<cputune><shares>".to_owned(),
         })
     }

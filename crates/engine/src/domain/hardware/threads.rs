@@ -7,6 +7,7 @@ use host::process::SchedPolicy;
 use plan::ThreadSetting;
 use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_setaffinity};
+use std::path::Path;
 
 /// Applies the settings of a plan.
 ///
@@ -94,23 +95,28 @@ fn emulator_threads(results: &Results) -> Vec<u32> {
 /// Binds a thread to host CPUs, given as a list (`0-3,^2`).
 ///
 /// # Errors
-/// When the list cannot be read or the kernel refuses it.
+/// When the list cannot be read, names a CPU that the host cannot have, or the kernel refuses it.
 pub(crate) fn set_affinity(thread: u32, cpus: &str) -> Result<(), VirError> {
     let wanted: units::CpuSet = cpus
         .parse()
         .map_err(|error| VirError::invalid_arg(format!("'{cpus}' is no CPU list: {error}")))?;
+    let refused = |error: rustix::io::Errno| {
+        let why = os_words(&error.into());
+        let detail = format!("cannot set CPU affinity on process {thread}: {why}");
+        VirError::new(ErrorCode::SYSTEM_ERROR, detail)
+    };
+    let possible = host::facts::cpu_list(Path::new("/"), "possible");
+    let last = possible.as_ref().and_then(|cpus| cpus.last()).map(|&cpu| cpu as usize);
     let mut set = CpuSet::new();
     for cpu in wanted.iter() {
-        if cpu >= CpuSet::MAX_CPU {
-            return Err(VirError::invalid_arg(format!("there is no CPU {cpu}")));
+        // The kernel leaves out those that are not there, where a control group refuses them.
+        if cpu >= CpuSet::MAX_CPU || last.is_some_and(|last| cpu > last) {
+            let there = host::facts::format_cpu_list(&possible.unwrap_or_default());
+            return Err(refused(rustix::io::Errno::RANGE)
+                .hint(format!("'{cpus}' names CPU {cpu}, and this host has {there}")));
         }
         set.set(cpu);
     }
     let pid = i32::try_from(thread).ok().and_then(Pid::from_raw);
-    sched_setaffinity(pid, &set).map_err(|error| {
-        VirError::new(
-            ErrorCode::SYSTEM_ERROR,
-            format!("cannot set CPU affinity on process {thread}: {}", os_words(&error.into())),
-        )
-    })
+    sched_setaffinity(pid, &set).map_err(refused)
 }

@@ -8,6 +8,7 @@ use crate::domain::start::results::Results;
 use crate::domain::start::steps::system;
 use crate::domain::stored::store::os_words;
 use crate::domain::tuning::LiveSide;
+use crate::domain::tuning::time::check_shares;
 use crate::engine::Engine;
 use diag::{ErrorCode, VirError};
 use host::cgroup::{CgroupError, Cgroups, Controller, MachineGroup, Part};
@@ -48,7 +49,11 @@ pub(crate) fn limit_guest(
     let cpu_v2 = v2(Controller::Cpu);
     let mut machine = settings.memory(v2(Controller::Memory));
     machine.extend(settings.block(v2(Controller::Blkio)));
-    machine.extend(settings.shares(cpu_v2));
+    if let Some(limit) = settings.shares(cpu_v2) {
+        let number = limit.value.parse().unwrap_or(0);
+        check_shares(number, cpu_v2)?;
+        machine.push(limit);
+    }
     machine.extend(settings.bandwidth(TimeOf::Global, cpu_v2));
     for limit in &machine {
         write(group, Part::Machine, limit)?;

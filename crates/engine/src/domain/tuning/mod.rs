@@ -20,7 +20,7 @@ mod pins;
 pub(super) mod plug;
 pub(super) mod threshold;
 mod throttle_groups;
-mod time;
+pub(super) mod time;
 mod writes;
 
 pub(super) use writes::LimitsNote;

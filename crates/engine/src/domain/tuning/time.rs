@@ -149,13 +149,8 @@ fn check(params: &[(String, Value)], live: bool, v2: bool) -> Result<(), VirErro
     for (name, value) in params {
         let (number, range) = match value {
             Value::ULLong(shares) if name == "cpu_shares" => {
-                let range = if v2 { WEIGHTS } else { SHARES };
-                if live && !range.contains(shares) {
-                    return Err(VirError::invalid_arg(format!(
-                        "shares '{shares}' must be in range [{}, {}]",
-                        range.start(),
-                        range.end()
-                    )));
+                if live {
+                    check_shares(*shares, v2)?;
                 }
                 continue;
             }
@@ -175,10 +170,25 @@ fn check(params: &[(String, Value)], live: bool, v2: bool) -> Result<(), VirErro
     Ok(())
 }
 
+/// Refuses shares of processor time that the kernel would put into its range instead.
+///
+/// # Errors
+/// When they are out of it.
+pub(in crate::domain) fn check_shares(shares: u64, v2: bool) -> Result<(), VirError> {
+    let range = if v2 { WEIGHTS } else { SHARES };
+    if range.contains(&shares) {
+        return Ok(());
+    }
+    let (least, most) = (range.start(), range.end());
+    Err(VirError::invalid_arg(format!("shares '{shares}' must be in range [{least}, {most}]")))
+}
+
 fn change(definition: &mut Definition, params: &[(String, Value)]) {
     let tune = definition.cpu_tune.get_or_insert_with(CpuTune::default);
     for (name, value) in params {
         match value {
+            // A definition may say it; no start takes it.
+            Value::ULLong(0) if name == "cpu_shares" => tune.shares = Some(0),
             Value::ULLong(0) | Value::LLong(0) => {}
             Value::ULLong(value) => {
                 let field = match name.as_str() {
@@ -318,6 +328,8 @@ mod tests {
         assert_eq!(value("global_period"), Some(Value::ULLong(5000)));
         assert_eq!(value("cpu_shares"), Some(Value::ULLong(0)));
         assert_eq!(params.len(), KEYS.len());
+        change(&mut definition, &[("cpu_shares".to_owned(), Value::ULLong(0))]);
+        assert_eq!(definition.cpu_tune.and_then(|tune| tune.shares), Some(0));
     }
 
     #[test]
