@@ -195,7 +195,7 @@ fn a_pending_reboot_survives_the_daemon() {
         let log = std::fs::read_to_string(&status).unwrap_or_default();
         (!log.contains("<fakereboot/>")).then_some(())
     });
-    daemon.wait_for_state("again", "running (unpaused)");
+    daemon.wait_for_state("again", "running (booted)");
     assert_eq!(daemon.qemus(), qemu, "the same QEMU");
     domains::discard(&daemon, "again");
 }
