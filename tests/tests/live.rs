@@ -230,6 +230,8 @@ fn huge_pages_are_had_from_where_they_are_mounted() {
         for (line, words) in [
             ("allocpages 4K 1", "system pages pool can't be modified"),
             ("allocpages 3M 1", "page size 3072 is not available"),
+            ("allocpages 3M 1 --cellno 0", "page size 3072 is not available on node 0"),
+            ("allocpages 2M 0 --cellno -2", "operation failed: NUMA node -2 is not available"),
             ("allocpages 2M 1 --cellno 77", "start cell 77 out of range"),
         ] {
             let refused = daemon.virsh(line).failed();

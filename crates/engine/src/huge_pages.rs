@@ -84,10 +84,12 @@ impl Engine {
         let count = i32::try_from(cells).unwrap_or(i32::MAX);
         let end = start.saturating_add(count).saturating_sub(1).min(last);
         let mut done = 0;
+        if wanted.is_empty() {
+            return Ok(done);
+        }
         for cell in start..=end {
-            let node = u32::try_from(cell).ok();
             for (size, pages) in wanted {
-                resize(node, u64::from(*size), *pages, add)?;
+                resize(cell, u64::from(*size), *pages, add)?;
                 done += 1;
             }
         }
@@ -95,7 +97,7 @@ impl Engine {
     }
 }
 
-fn resize(node: Option<u32>, size: u64, pages: u64, add: bool) -> Result<(), VirError> {
+fn resize(cell: i32, size: u64, pages: u64, add: bool) -> Result<(), VirError> {
     let base = u64::try_from(rustix::param::page_size()).unwrap_or(4096) / 1024;
     if size == base {
         return Err(VirError::new(
@@ -104,8 +106,18 @@ fn resize(node: Option<u32>, size: u64, pages: u64, add: bool) -> Result<(), Vir
         )
         .from_domain(ErrorDomain::NONE));
     }
+    let (node, place) = match cell {
+        -1 => (None, String::new()),
+        _ => {
+            let node = u32::try_from(cell).map_err(|_| {
+                VirError::failed(format!("NUMA node {cell} is not available"))
+                    .from_domain(ErrorDomain::NONE)
+            })?;
+            (Some(node), format!(" on node {node}"))
+        }
+    };
     let pool = HugePagePool::find(Path::new(ROOT), node, size).ok_or_else(|| {
-        VirError::failed(format!("page size {size} is not available"))
+        VirError::failed(format!("page size {size} is not available{place}"))
             .from_domain(ErrorDomain::NONE)
     })?;
     let before = pool.pages();
