@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use tests::{Daemon, domains, groups, guests, python, wait};
+use tests::{Daemon, domains, groups, guests, plugging, processes, python, wait};
 
 /// How much the boot sector has written so far; grows while the guest runs.
 fn written(daemon: &Daemon, name: &str) -> u64 {
@@ -363,5 +363,51 @@ fn a_guest_whose_status_file_is_wrong_is_not_lost() {
     wait::until("QEMU's end", || daemon.qemus().is_empty().then_some(()));
     daemon.virsh("start kept").ok();
     daemon.virsh("destroy kept").ok();
+    daemon.assert_well();
+}
+
+/// What was lent to a guest is given back also when its QEMU ended while nothing told of it; a guest
+/// whose status file has no pid is not taken for one that ended; nor can one that runs be renamed.
+#[test]
+fn a_guest_that_ends_out_of_control_leaves_nothing() {
+    let mut daemon = Daemon::start();
+    if daemon.is_external() {
+        return;
+    }
+    daemon.define(&domains::boot_sector(&daemon, "kept")).ok();
+    let image = daemon.path("images/kept.img");
+    let status = daemon.path("run/libvirt/qemu/kept.xml");
+    for lost in [true, false] {
+        daemon.virsh("start kept").ok();
+        let qemus = daemon.qemus();
+        daemon.kill();
+        if lost {
+            fs::remove_file(&status).expect("it can be removed");
+        } else {
+            fs::write(&status, "<domst").expect("it can be written");
+        }
+        daemon.launch();
+        let words = "domain 'kept' runs already, out of control";
+        daemon.virsh("domrename kept other").fails_with(&[words]);
+        processes::signal(qemus[0], rustix::process::Signal::TERM);
+        wait::until("QEMU's end", || daemon.qemus().is_empty().then_some(()));
+        daemon.virsh("start kept").ok();
+        daemon.virsh("destroy kept").ok();
+        assert!(plugging::is_mine(&image), "the image stays with QEMU's user");
+        let folders = fs::read_dir(daemon.path("var/lib/libvirt/qemu")).expect("a folder");
+        let mut names = folders.flatten().map(|entry| entry.file_name());
+        assert_eq!(names.find(|name| name.to_string_lossy().starts_with("domain-")), None);
+    }
+    daemon.virsh("start kept").ok();
+    let qemus = daemon.qemus();
+    daemon.kill();
+    let truth = fs::read_to_string(&status).expect("a status file");
+    let lie = truth.replace(&format!("pid='{}'", qemus[0]), "pid='0'");
+    fs::write(&status, lie).expect("it can be written");
+    daemon.launch();
+    daemon.wait_for_state("kept", "running (booted)");
+    assert_eq!(daemon.qemus(), qemus);
+    daemon.virsh("destroy kept").ok();
+    assert!(plugging::is_mine(&image), "the image stays with QEMU's user");
     daemon.assert_well();
 }

@@ -22,14 +22,22 @@ impl Engine {
             return;
         };
         for (path, name) in cut {
-            if let Some(sidecar) = Sidecar::read(&path) {
-                tracing::info!(domain = name, "a start that was cut short is taken back");
-                let made = self.still_lent(sidecar.made).await;
-                teardown::take_all_back(self, &name, sidecar.undo, made).await;
-            }
-            if let Err(error) = fs::remove_file(&path) {
-                tracing::warn!(file = %path.display(), %error, "not removed");
-            }
+            self.take_back_noted(path, name).await;
+        }
+    }
+
+    /// Takes back what was noted of a guest that does not run.
+    pub(super) async fn take_back_noted(self: &Arc<Self>, path: PathBuf, name: String) {
+        let read = path.clone();
+        let noted = tokio::task::spawn_blocking(move || Sidecar::read(&read)).await;
+        if let Ok(Some(sidecar)) = noted {
+            tracing::info!(domain = name, "what a run without an end left is taken back");
+            let made = self.still_lent(sidecar.made).await;
+            teardown::take_all_back(self, &name, sidecar.undo, made).await;
+        }
+        let removed = fs::remove_file(&path);
+        if let Err(error) = removed {
+            tracing::warn!(file = %path.display(), %error, "not removed");
         }
     }
 

@@ -321,22 +321,19 @@ pub(super) fn find_process(
         Some(sidecar) if sidecar.pid == pid => (Some(sidecar), None),
         others => (None, others),
     };
-    if pid == 0 {
-        return (None, ours);
-    }
-    if let Some(known) = &ours
+    if let Some(known) = ours.as_ref().filter(|_| pid != 0)
         && let Some(process) = Process::reopen(pid, known.start_time).ok().flatten()
     {
         return (Some(process), ours);
     }
-    // Another daemon started it.
+    // Another daemon started it, or the file was written before it was.
     let found = Some(pid).filter(|pid| is_qemu_of(*pid, name)).or_else(|| engine.stray(name));
     match found.and_then(|pid| Process::open(pid).ok()) {
         Some(process) => {
             let is_it = |known: &Sidecar| {
                 (known.pid, known.start_time) == (process.pid(), process.start_time())
             };
-            let noted = others.filter(is_it);
+            let noted = others.filter(is_it).or_else(|| ours.filter(|_| pid == 0));
             (Some(process), noted)
         }
         None => (None, ours),

@@ -6,6 +6,7 @@ use crate::engine::Engine;
 use diag::{ErrorCode, VirError};
 use host::{lock, process};
 use std::path::Path;
+use std::sync::Arc;
 
 impl Engine {
     /// The QEMU that runs under a guest's name, by its pid file and by our own notes beside the
@@ -40,6 +41,27 @@ impl Engine {
             "shut the guest down from within or end process {pid}, then start it; or put '{file}' \
              back and restart the daemon"
         )))
+    }
+
+    /// The same before a start. What one that ended by itself was lent and what was made for it is taken
+    /// back: the notes of that would be overwritten.
+    ///
+    /// # Errors
+    /// One runs already, out of the daemon's control.
+    pub(in crate::domain) async fn settle_stray(
+        self: &Arc<Self>,
+        name: &str,
+    ) -> Result<(), VirError> {
+        let left = self.layout.qemu_run().join(format!("{name}.{SIDECAR}"));
+        let (engine, guest, path) = (Arc::clone(self), name.to_owned(), left.clone());
+        let there = crate::blocking(move || {
+            engine.refuse_stray(&guest)?;
+            Ok(path.exists())
+        });
+        if there.await? {
+            self.take_back_noted(left, name.to_owned()).await;
+        }
+        Ok(())
     }
 }
 

@@ -434,10 +434,10 @@ impl Engine {
         aborted: watch::Receiver<bool>,
     ) -> Result<Prepared, NotLaunched> {
         let name = &Arc::clone(&domain.snapshot().name);
+        self.settle_stray(name).await?;
         let plan = {
             let (engine, domain) = (Arc::clone(self), Arc::clone(domain));
             crate::blocking(move || {
-                engine.refuse_stray(&definition.name)?;
                 model::domain::assign_aliases(&mut definition);
                 for told in engine.forgo(&mut definition, saved_cpu.is_some()) {
                     engine.tell(&domain, told);

@@ -22,7 +22,7 @@ impl Engine {
         // Guests that run out of control need their monitors, should they be taken over once more.
         let unknown = files
             .iter()
-            .filter_map(|file| file.strip_suffix(".pid"))
+            .filter_map(|file| file.strip_suffix(".pid").or_else(|| file.strip_suffix(".ivirt")))
             .filter(|name| !names.contains(*name));
         let strays = unknown.filter_map(|name| Some((name, self.stray(name)?)));
         let strays: BTreeMap<&str, String> =

@@ -365,6 +365,8 @@ impl Engine {
             )
             .hint("start it, or managedsave-remove the state"));
         }
+        // Under a new name nobody would find what runs.
+        self.refuse_stray(&snapshot.name)?;
         if *snapshot.name == *new_name {
             return Err(VirError::invalid_state("Can't rename domain to itself")
                 .from_domain(ErrorDomain::DOMAIN));
