@@ -19,6 +19,7 @@ fn document(part: &str) -> String {
         "<numatune",
         "<resource",
         "<cputune",
+        "<sysinfo",
         "<memoryBacking",
         "<maxMemory",
     ];
@@ -580,6 +581,26 @@ fn limits_and_places_in_libvirts_words() {
             "port cannot be specified in 'nfs' protocol host",
         ),
         ("<vcpu/>".to_owned(), 27, "maximum vcpus count must be an integer"),
+        (
+            "<controller type='nvme' index='0'/>".to_owned(),
+            27,
+            "Invalid value for attribute 'type' in element 'controller': 'nvme'.",
+        ),
+        (
+            "<memballoon model='xen'/>".to_owned(),
+            1,
+            "Cannot automatically add a new PCI bus for a device with connect flags 00",
+        ),
+        (
+            "<rng model='virtio'><backend model='random'/><backend model='builtin'/></rng>".to_owned(),
+            27,
+            "only one RNG backend is supported",
+        ),
+        (
+            "<interface type='user'><bandwidth><inbound average='9' floor='0'/></bandwidth></interface>".to_owned(),
+            67,
+            "floor attribute is not supported for this config",
+        ),
     ] {
         let found = first(&part).map(|(code, _, words)| (code, words));
         assert_eq!(found, Some((code, words.to_owned())), "{part}");
@@ -600,6 +621,12 @@ fn what_means_nothing_is_dropped() {
         ("<smm state='off'><tseg unit='MiB'>8</tseg></smm>".to_owned(), "tseg"),
         ("<hyperv mode='passthrough'><relaxed state='on'/></hyperv>".to_owned(), "relaxed"),
         ("<keywrap/>".to_owned(), "keywrap"),
+        ("<sysinfo type='smbios'><bios><entry name='date'/></bios></sysinfo>".to_owned(), "date"),
+        ("<sysinfo type='smbios'><system><entry name='uuid'/></system></sysinfo>".to_owned(), "name='uuid'"),
+        ("<sysinfo type='smbios'><system><entry>named</entry></system></sysinfo>".to_owned(), "named"),
+        ("<sysinfo type='smbios'><baseBoard><entry name='other'>a</entry></baseBoard></sysinfo>".to_owned(), "other"),
+        ("<sysinfo type='smbios'><chassis><entry name='sku'>a</entry><entry name='sku'>second</entry></chassis></sysinfo>".to_owned(), "second"),
+        ("<sysinfo type='smbios'><processor><entry name='type'>a</entry></processor><oemStrings/></sysinfo>".to_owned(), "processor"),
         ("<blkiotune><device><path>/a</path></device></blkiotune>".to_owned(), "blkiotune"),
         ("<clock offset='timezone' timezone='X' adjustment='4'/>".to_owned(), "adjustment"),
         ("<clock offset='localtime' timezone='X'/>".to_owned(), "timezone"),

@@ -22,6 +22,7 @@ use super::features::{HyperV, HyperVMode};
 use super::os::OsTypeName;
 use super::scalar::scale;
 use super::seclabel::{Seclabel, SeclabelType};
+use super::sysinfo::Sysinfo;
 use super::tune::{BlkioDevice, FibreChannel};
 
 fn error(out: &mut Vec<Diagnostic>, message: String) {
@@ -109,6 +110,7 @@ pub fn canonicalize(d: &mut Domain, out: &mut Vec<Diagnostic>) {
             to_unit(&mut b.value, &mut b.unit, 1024, KIB, out);
         }
     }
+    d.sysinfo.iter_mut().for_each(Sysinfo::canonicalize);
     if let Some(t) = d.cpu_tune.as_mut() {
         for c in t.cache_tunes.iter_mut().flat_map(|c| &mut c.caches) {
             short_unit(&mut c.size, &mut c.unit, 1024, out);
@@ -241,7 +243,7 @@ pub fn canonicalize(d: &mut Domain, out: &mut Vec<Diagnostic>) {
         r.rate = r.rate.take().filter(|rate| rate.bytes > 0);
     }
     chardevs::canonicalize(dev);
-    interfaces::canonicalize(&mut dev.interfaces);
+    interfaces::canonicalize(&mut dev.interfaces, out);
     for t in &mut dev.tpms {
         t.backend.profile = t.backend.profile.take().filter(|p| *p != Default::default());
         if let Some(s) = t.backend.source.as_mut().filter(|s| s.kind == "unix") {

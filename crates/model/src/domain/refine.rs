@@ -140,6 +140,12 @@ const MISSING: &[(&str, &str, ErrorCode, &str)] = &[
         "an os <type> must be specified",
     ),
     (
+        "xml.missing-attribute",
+        "Missing required attribute 'name' in element 'entry'",
+        ErrorCode::XML_ERROR,
+        "Firmware entry is missing 'name' attribute",
+    ),
+    (
         "xml.missing-element",
         "Missing required element 'backend' in element 'rng'",
         ErrorCode::XML_ERROR,

@@ -106,7 +106,7 @@ impl Build<'_> {
             self.device(props);
         }
         for controller in controllers {
-            if matches!(controller.kind, ControllerType::Xenbus | ControllerType::Nvme) {
+            if controller.kind == ControllerType::Xenbus {
                 let name = format!("{:?}", controller.kind).to_lowercase();
                 self.fail(
                     "qemu.controller",

@@ -5,12 +5,37 @@ use crate::domain::devices::interface::{
 };
 use crate::domain::seclabel::DeviceSeclabel;
 use core::net::IpAddr;
+use diag::{Diagnostic, ErrorCode, ErrorDomain, Severity};
 use xml::YesNo;
 
 /// Drops what an interface's kind has no use for, and what says nothing.
-pub(super) fn canonicalize(all: &mut [Interface]) {
+pub(super) fn canonicalize(all: &mut [Interface], out: &mut Vec<Diagnostic>) {
     for i in all {
+        floors(i, out);
         one(i);
+    }
+}
+
+/// A floor of nothing is none, but it stands only where others may.
+fn floors(i: &mut Interface, out: &mut Vec<Diagnostic>) {
+    let kind = i.kind;
+    let Some(bandwidth) = i.bandwidth.as_mut() else { return };
+    for (limit, may) in
+        [(&mut bandwidth.inbound, kind == InterfaceType::Network), (&mut bandwidth.outbound, false)]
+    {
+        let Some(floor) = limit.as_mut().map(|limit| &mut limit.floor) else { continue };
+        if *floor == Some(0) && !may {
+            out.push(Diagnostic {
+                rule: "domain.nic-bandwidth",
+                severity: Severity::Error,
+                code: ErrorCode::CONFIG_UNSUPPORTED,
+                span: None,
+                message: "floor attribute is not supported for this config".to_owned(),
+                domain: Some(ErrorDomain::NONE),
+                hints: Vec::new(),
+            });
+        }
+        *floor = floor.filter(|floor| *floor != 0);
     }
 }
 

@@ -29,8 +29,6 @@ pub enum ControllerType {
     Xenbus,
     /// `isa`.
     Isa,
-    /// `nvme`.
-    Nvme,
 }
 
 /// One controller.

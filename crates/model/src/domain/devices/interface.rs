@@ -311,7 +311,7 @@ pub struct BandwidthLimit {
     #[xml(attr, zero_absent)]
     pub peak: Option<u64>,
     /// Attribute `floor`.
-    #[xml(attr, zero_absent)]
+    #[xml(attr)]
     pub floor: Option<u64>,
     /// Attribute `burst`.
     #[xml(attr, zero_absent)]

@@ -17,6 +17,7 @@ pub enum RngBackendModel {
 
 /// One generator.
 #[derive(Clone, Debug, PartialEq, Default, Xml)]
+#[xml(check = Rng::check)]
 pub struct Rng {
     /// Attribute `model`.
     #[xml(attr)]
@@ -39,6 +40,15 @@ pub struct Rng {
     /// Element `<address>`.
     #[xml(child)]
     pub address: Option<Address>,
+}
+
+impl Rng {
+    fn check(&mut self, el: xml::Element<'_>, cx: &mut xml::Reader) {
+        if let Some(second) = el.children().filter(|c| c.name() == "backend").nth(1) {
+            let words = "only one RNG backend is supported";
+            cx.error("domain.rng", ErrorCode::XML_ERROR, second.name_span(), words, Vec::new());
+        }
+    }
 }
 
 /// Limit, bytes in milliseconds.

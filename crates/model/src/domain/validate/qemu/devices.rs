@@ -13,6 +13,7 @@ use crate::domain::devices::filesystem::{AccessMode, Filesystem, FilesystemType}
 use crate::domain::devices::graphics::GraphicsType;
 use crate::domain::devices::input::{InputBus, InputType};
 use crate::domain::devices::iommu::IommuModel;
+use crate::domain::devices::memballoon::BalloonModel;
 use crate::domain::devices::panic::{Panic, PanicModel};
 use crate::domain::devices::shmem::ShmemModelName;
 use crate::domain::devices::sound::SoundModel;
@@ -32,6 +33,12 @@ pub(super) fn check(d: &Domain, dev: &Devices, m: &Machine, out: &mut Faults) {
         for c in s.codecs.iter().filter(|c| !CODECS.contains(&c.kind.as_str())) {
             out.unsupported("domain.sound-codec", format!("unknown codec type '{}'", c.kind));
         }
+    }
+    if dev.memballoons.iter().any(|balloon| balloon.model == BalloonModel::Xen) {
+        out.internal(
+            "domain.balloon-model",
+            "Cannot automatically add a new PCI bus for a device with connect flags 00",
+        );
     }
     graphics(dev, out);
     videos(d, dev, out);
