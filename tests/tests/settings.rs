@@ -84,7 +84,7 @@ fn settings_without_effect_are_told() {
     }
     daemon.write(
         "etc/libvirt/qemu.conf",
-        "user = \"root\"\nmisspelled = 5\nsecurity_driver = \"selinux\"\nspice_sasl = 0\n",
+        "user = \"root\"\nmisspelled = 5\nsecurity_driver = \"selinux\"\nspice_sasl = 0\ndynamic_owner = 0\n",
     );
     daemon.write("etc/libvirt/libvirtd.conf", "max_clients = 9\naudit_level = 2\n");
     daemon.launch();
@@ -93,6 +93,7 @@ fn settings_without_effect_are_told() {
         (true, "qemu.conf:2: misspelled"),
         (true, "qemu.conf:3: security_driver"),
         (true, "libvirtd.conf:2: audit_level"),
+        (true, "qemu.conf:5: dynamic_owner"),
         (false, "qemu.conf:1: user"),
         (false, "qemu.conf:4: spice_sasl"),
         (false, "libvirtd.conf:1: max_clients"),

@@ -36,6 +36,8 @@ pub struct ConfFile {
     settings: BTreeMap<String, (usize, ConfValue)>,
     /// The settings that somebody asked for.
     asked: Mutex<BTreeSet<String>>,
+    /// Those that are known at all.
+    known: Mutex<BTreeSet<String>>,
 }
 
 impl ConfFile {
@@ -49,7 +51,7 @@ impl ConfFile {
         while let Some((key, line, value)) = reader.setting()? {
             settings.insert(key, (line, value));
         }
-        Ok(Self { name: name.to_owned(), settings, asked: Mutex::default() })
+        Ok(Self { name: name.to_owned(), settings, ..Self::default() })
     }
 
     fn get(&self, name: &str) -> Option<&(usize, ConfValue)> {
@@ -58,22 +60,26 @@ impl ConfFile {
         Some(found)
     }
 
-    /// Counts what was asked for so far as not asked for.
+    /// Counts what was asked for so far as known, and as not asked for.
     pub(super) fn forget_asked(&self) {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        let asked = std::mem::take(&mut *self.asked.lock().unwrap_or_else(PoisonError::into_inner));
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).extend(asked);
     }
 
     /// What is set and nobody asked for, so that it has no effect: each as `FILE:LINE: NAME`. What is
-    /// switched off (0, "none" or an empty list) need not be told.
+    /// known and switched off (0, "none" or an empty list) need not be told.
     pub fn unheeded(&self) -> Vec<String> {
         let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let off = |value: &ConfValue| match value {
             ConfValue::Number(number) => *number == 0,
             ConfValue::Text(text) => text == "none",
             ConfValue::List(list) => list.is_empty(),
         };
-        let unheeded =
-            self.settings.iter().filter(|(name, (_, value))| !asked.contains(*name) && !off(value));
+        let meant = |(name, (_, value)): &(&String, &(usize, ConfValue))| {
+            !asked.contains(*name) && (!known.contains(*name) || !off(value))
+        };
+        let unheeded = self.settings.iter().filter(meant);
         unheeded.map(|(name, (line, _))| format!("{}:{line}: {name}", self.name)).collect()
     }
 

@@ -15,6 +15,7 @@ pub struct Known {
 pub const LIBVIRTD: Known = Known {
     numbers: &[
         "admin_keepalive_count",
+        "admin_keepalive_required",
         "admin_max_client_requests",
         "admin_max_clients",
         "admin_max_queued_clients",
@@ -23,6 +24,7 @@ pub const LIBVIRTD: Known = Known {
         "audit_level",
         "audit_logging",
         "keepalive_count",
+        "keepalive_required",
         "listen_tcp",
         "listen_tls",
         "log_level",
@@ -73,7 +75,10 @@ pub const QEMU: Known = Known {
         "auto_shutdown_wait",
         "auto_start_bypass_cache",
         "auto_start_delay",
+        "backup_tls_x509_verify",
         "chardev_tls",
+        "chardev_tls_x509_verify",
+        "default_tls_x509_verify",
         "dump_guest_core",
         "dynamic_ownership",
         "gluster_debug_level",
@@ -85,6 +90,7 @@ pub const QEMU: Known = Known {
         "max_queued",
         "max_threads_per_process",
         "migrate_tls_force",
+        "migrate_tls_x509_verify",
         "migration_port_max",
         "migration_port_min",
         "nbd_tls",
@@ -108,6 +114,7 @@ pub const QEMU: Known = Known {
         "vnc_auto_unix_socket",
         "vnc_sasl",
         "vnc_tls",
+        "vnc_tls_x509_verify",
         "vxhs_tls",
     ],
     texts: &[
@@ -223,5 +230,13 @@ mod tests {
             let said = LIBVIRTD.check(&conf).err().map(|error| error.to_string());
             assert_eq!(said.as_deref(), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_switched_off_is_told_only_under_a_name_that_nobody_knows() {
+        let text = "keepalive_required = 0\nkeepalive_requird = 0\nmax_clients = 0\n";
+        let conf = ConfFile::parse("x.conf", text).expect("the format");
+        LIBVIRTD.check(&conf).expect("the types");
+        assert_eq!(conf.unheeded(), ["x.conf:2: keepalive_requird"]);
     }
 }
