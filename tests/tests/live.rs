@@ -286,6 +286,21 @@ fn no_thread_runs_beside_the_guests_processors() {
     domains::discard(&daemon, "bound");
 }
 
+/// Clients tell faults apart by who reports them.
+#[test]
+fn who_reports_a_fault_is_told() {
+    let daemon = Daemon::start();
+    daemon
+        .define(
+            "<domain type='qemu'><name>reports</name><memory unit='MiB'>32</memory>
+             <os><type arch='x86_64' machine='pc'>hvm</type></os></domain>",
+        )
+        .ok();
+    let said = python("reporters", &[daemon.uri().as_str(), "reports"]).ok();
+    assert!(said.contains("well"), "{said}");
+    domains::discard(&daemon, "reports");
+}
+
 /// What the kernel would bring into its range in silence is refused.
 #[test]
 fn a_start_takes_no_processors_nor_shares_that_cannot_be_had() {

@@ -49,9 +49,14 @@ impl Diagnostic {
             || self.message.starts_with("Invalid value '")
                 && self.message.contains("' for element or attribute '")
             || self.message.starts_with("missing element or attribute '");
-        let of_none = ["unknown suffix '", "Failed to parse bitmap '", "value too large: "]
-            .iter()
-            .any(|words| self.message.starts_with(words));
+        let of_none = [
+            "unknown suffix '",
+            "Failed to parse bitmap '",
+            "value too large: ",
+            "floor attribute is not supported",
+        ]
+        .iter()
+        .any(|words| self.message.starts_with(words));
         match self.domain {
             Some(domain) => Some(domain),
             None if of_xml && self.code == ErrorCode::XML_ERROR => Some(ErrorDomain::XML),

@@ -2,7 +2,7 @@
 
 use crate::domain::stored::store::os_words;
 use crate::engine::Engine;
-use diag::{ErrorCode, VirError};
+use diag::{ErrorCode, ErrorDomain, VirError};
 use host::access::{FileId, Identity, Owner, Want};
 use plan::{Access, FileKind, Grant};
 use std::path::Path;
@@ -17,13 +17,17 @@ pub(in crate::domain) fn grant(engine: &Engine, grant: &Grant) -> Result<Option<
     if let Err(error) = std::fs::metadata(path) {
         let words = os_words(&error);
         // libvirt's words for a missing image, and for what else a guest is lent.
-        let text = match grant.kind {
-            FileKind::Image => format!("Cannot access storage file '{}': {words}", grant.path),
+        let (text, reporter) = match grant.kind {
+            FileKind::Image => (
+                format!("Cannot access storage file '{}': {words}", grant.path),
+                ErrorDomain::STORAGE,
+            ),
             FileKind::Random | FileKind::SharedFolder | FileKind::Variables | FileKind::Other => {
-                format!("Path '{}' is not accessible: {words}", grant.path)
+                (format!("Path '{}' is not accessible: {words}", grant.path), ErrorDomain::QEMU)
             }
         };
         return Err(VirError::new(ErrorCode::SYSTEM_ERROR, text)
+            .from_domain(reporter)
             .hint(format!("{} must exist before the guest can start", grant.why)));
     }
     let Some(owner) = grant.owner else { return reachable(engine, grant, false).map(|()| None) };
@@ -63,6 +67,7 @@ pub(in crate::domain) fn reachable(
                 grant.path, ids.uid, ids.gid
             ),
         )
+        .from_domain(ErrorDomain::STORAGE)
         .hint("give QEMU's user search permission on that directory, or move the file into a pool")
     })
 }

@@ -10,7 +10,7 @@ use crate::domain::stored::store::os_words;
 use crate::domain::tuning::LiveSide;
 use crate::domain::tuning::time::check_shares;
 use crate::engine::Engine;
-use diag::{ErrorCode, VirError};
+use diag::{ErrorCode, ErrorDomain, VirError};
 use host::cgroup::{CgroupError, Cgroups, Controller, MachineGroup, Part};
 use model::domain::Domain as Definition;
 use plan::limits::{Controller as Limited, Limit, Settings, TimeOf};
@@ -228,7 +228,7 @@ pub(in crate::domain) fn fault(error: &CgroupError) -> VirError {
         }
         _ => error.to_string(),
     };
-    VirError::new(ErrorCode::SYSTEM_ERROR, detail)
+    VirError::new(ErrorCode::SYSTEM_ERROR, detail).from_domain(ErrorDomain::CGROUP)
 }
 
 /// The same, for a value that the kernel may have found to be none.
@@ -237,7 +237,7 @@ pub(in crate::domain) fn refused(error: &CgroupError, value: &str) -> VirError {
         let file = error.path.file_name().unwrap_or_default().display();
         let why = os_words(&error.source);
         let detail = format!("Invalid value '{value}' for '{file}': {why}");
-        return VirError::new(ErrorCode::SYSTEM_ERROR, detail);
+        return VirError::new(ErrorCode::SYSTEM_ERROR, detail).from_domain(ErrorDomain::CGROUP);
     }
     fault(error)
 }

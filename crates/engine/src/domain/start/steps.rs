@@ -308,6 +308,7 @@ fn require_file(path: &str, role: &str, kind: FileKind) -> Result<(), VirError> 
     // libvirt's words, which scripts look for.
     Err(match kind {
         FileKind::Image => system(&format!("Cannot access storage file '{path}'"), &error)
+            .from_domain(ErrorDomain::STORAGE)
             .hint(format!("the source of {role} must exist before the guest can start")),
         FileKind::Random => system(&format!("Path '{path}' is not accessible"), &error)
             .hint(format!("{role} asks for this source of random numbers")),

@@ -5,7 +5,7 @@ use super::LiveSide;
 use super::writes::Writes;
 use crate::engine::Engine;
 use crate::typed::{Kind, Params, Value, validate};
-use diag::VirError;
+use diag::{ErrorDomain, VirError};
 use host::cgroup::{Controller, MachineGroup, Part};
 use model::domain::Domain as Definition;
 use model::domain::scalar::Kib;
@@ -108,7 +108,8 @@ fn change(definition: &mut Definition, params: &[(String, Value)]) -> Result<(),
     if touched && hard.min(UNLIMITED) > swap {
         return Err(VirError::invalid_arg(
             "memory hard_limit tunable value must be lower than or equal to swap_hard_limit",
-        ));
+        )
+        .from_domain(ErrorDomain::DOMAIN));
     }
     let tune = definition.mem_tune.get_or_insert_with(MemTune::default);
     for what in Memory::ALL {

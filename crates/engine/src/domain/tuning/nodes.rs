@@ -155,6 +155,7 @@ fn wanted(params: &[(String, Value)]) -> Result<Wanted, VirError> {
                 let nodes = nodes.as_ref().map(to_model);
                 wanted.nodes = Some(nodes.ok_or_else(|| {
                     VirError::invalid_arg(format!("Failed to parse bitmap '{text}'"))
+                        .from_domain(ErrorDomain::NONE)
                 })?);
             }
             _ => {}

@@ -4,7 +4,7 @@ use super::super::record::Domain;
 use crate::domain::stored::store::os_words;
 use crate::engine::Engine;
 use crate::typed::{Kind, Params, Value, validate};
-use diag::{ErrorCode, VirError};
+use diag::{ErrorCode, ErrorDomain, VirError};
 use model::domain::Domain as Definition;
 use model::domain::lifecycle::{PERF_EVENTS, Perf, PerfEvent};
 use std::collections::BTreeMap;
@@ -48,7 +48,8 @@ impl Counters {
             return Err(VirError::new(
                 ErrorCode::ARGUMENT_UNSUPPORTED,
                 format!("unable to enable host cpu perf event for {name}"),
-            ));
+            )
+            .from_domain(ErrorDomain::PERF));
         };
         let counter = host::process::count_events(pid, kind, config).map_err(|error| {
             let why = os_words(&error);

@@ -8,7 +8,7 @@ use crate::domain::start::limits;
 use crate::engine::Engine;
 use crate::events::DomainEvent;
 use crate::typed::{Kind, Params, Value, validate};
-use diag::VirError;
+use diag::{ErrorDomain, VirError};
 use host::cgroup::{Controller, Part};
 use model::domain::Domain as Definition;
 use model::domain::tune::CpuTune;
@@ -180,7 +180,8 @@ pub(in crate::domain) fn check_shares(shares: u64, v2: bool) -> Result<(), VirEr
         return Ok(());
     }
     let (least, most) = (range.start(), range.end());
-    Err(VirError::invalid_arg(format!("shares '{shares}' must be in range [{least}, {most}]")))
+    let detail = format!("shares '{shares}' must be in range [{least}, {most}]");
+    Err(VirError::invalid_arg(detail).from_domain(ErrorDomain::CGROUP))
 }
 
 fn change(definition: &mut Definition, params: &[(String, Value)]) {

@@ -10,7 +10,7 @@ use crate::domain::devices::Devices;
 use crate::domain::devices::chardev::{CharSource, CharTargetType, CharType, Serial};
 use crate::domain::devices::hostdev::{Hostdev, HostdevType};
 use crate::domain::devices::interface::Interface;
-use diag::{ErrorCode, VirError};
+use diag::{ErrorCode, ErrorDomain, VirError};
 
 /// What is not said fits everything.
 fn fits<T: PartialEq>(wanted: &Option<T>, there: &Option<T>) -> bool {
@@ -261,7 +261,8 @@ fn interface(devices: &Devices, wanted: &Interface) -> Result<Place, VirError> {
             Err(missing(format!(
                 "no device found at address '{at}' matching MAC address '{mac_text}' and alias \
                  '{alias}'"
-            )))
+            ))
+            .from_domain(ErrorDomain::DOMAIN))
         }
         _ => Err(error(
             ErrorCode::OPERATION_FAILED,

@@ -96,8 +96,7 @@ fn choose(disk: &Disk, range: &CommitRange, flags: u32) -> Result<Kind, VirError
     };
     let images = super::chain::numbers(disk);
     let active = images.first().copied();
-    let no_base =
-        || VirError::invalid_arg(format!("could not find base image in chain for '{target}'"));
+    let no_base = || names::no_base(target);
     let active = active.ok_or_else(no_base)?;
     let top = match &range.top {
         Some(name) if name != target => names::find(disk, From::Top, Some(name))?,

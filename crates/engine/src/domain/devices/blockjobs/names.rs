@@ -1,6 +1,6 @@
 //! How clients name images of a chain: by number (`vda[2]`) or by path.
 
-use diag::{ErrorCode, VirError};
+use diag::{ErrorCode, ErrorDomain, VirError};
 use model::domain::devices::disk::{Disk, DiskImage, StorageType};
 use std::path::{Component, Path, PathBuf};
 
@@ -36,9 +36,7 @@ pub(super) fn find(disk: &Disk, from: From, name: Option<&str>) -> Result<u32, V
     let there = images.get(start..).unwrap_or_default();
     let Some(name) = name else {
         let last = there.last().and_then(|image| image.number);
-        return last.ok_or_else(|| {
-            VirError::invalid_arg(format!("could not find base image in chain for '{target}'"))
-        });
+        return last.ok_or_else(|| no_base(target));
     };
     if let Some((named, number)) = indexed(name) {
         if named != target {
@@ -112,6 +110,12 @@ pub(super) fn relative(names: &[String]) -> Result<String, VirError> {
         };
     }
     Ok(path)
+}
+
+/// A chain has nothing below to merge into; libvirt's reader of images says so.
+pub(super) fn no_base(target: &str) -> VirError {
+    VirError::invalid_arg(format!("could not find base image in chain for '{target}'"))
+        .from_domain(ErrorDomain::STORAGE)
 }
 
 #[cfg(test)]
