@@ -411,3 +411,29 @@ fn a_guest_that_ends_out_of_control_leaves_nothing() {
     assert!(plugging::is_mine(&image), "the image stays with QEMU's user");
     daemon.assert_well();
 }
+
+/// A status file whose process is gone and whose number another daemon's guest of that name has.
+#[test]
+fn a_guest_of_another_daemon_is_not_taken_for_ours() {
+    let (mut daemon, other) = (Daemon::start(), Daemon::start());
+    if daemon.is_external() {
+        return;
+    }
+    for each in [&daemon, &other] {
+        each.virsh_with_file("create", &domains::boot_sector(each, "twin")).ok();
+    }
+    let (ours, theirs) = (daemon.qemus()[0], other.qemus()[0]);
+    daemon.kill();
+    let status = daemon.path("run/libvirt/qemu/twin.xml");
+    let text = fs::read_to_string(&status).expect("a status file");
+    let pid = |number: i32| format!("pid='{number}'");
+    fs::write(&status, text.replace(&pid(ours), &pid(theirs))).expect("it can be written");
+    let end = rustix::process::Pid::from_raw(ours).expect("a number");
+    rustix::process::kill_process(end, rustix::process::Signal::KILL).expect("our own");
+    wait::until("its end", || daemon.qemus().is_empty().then_some(()));
+    daemon.launch();
+    assert!(!daemon.virsh("list --name").ok().contains("twin"));
+    assert_eq!(other.qemus(), [theirs]);
+    other.virsh("destroy twin").ok();
+    daemon.assert_well();
+}

@@ -34,7 +34,11 @@ fn mounts(configured: Option<&[String]>) -> Vec<(String, u64)> {
         None => facts::huge_page_mounts(),
     };
     let with_size = |path: PathBuf| {
-        let size = facts::huge_page_size(&path)?;
+        let size = facts::huge_page_size(&path);
+        if size.is_none() && configured.is_some() {
+            tracing::warn!(path = %path.display(), "hugetlbfs_mount: there are no huge pages");
+        }
+        let size = size?;
         Some((path.into_os_string().into_string().ok()?, size))
     };
     let mut mounts: Vec<_> = paths.into_iter().filter_map(with_size).collect();

@@ -317,6 +317,7 @@ pub(super) fn find_process(
 ) -> (Option<Process>, Option<Sidecar>) {
     let pid = status.content().pid;
     let name = &status.content().name;
+    let uuid = status.content().definition.uuid;
     let (ours, others) = match status.read_sidecar() {
         Some(sidecar) if sidecar.pid == pid => (Some(sidecar), None),
         others => (None, others),
@@ -327,7 +328,7 @@ pub(super) fn find_process(
         return (Some(process), ours);
     }
     // Another daemon started it, or the file was written before it was.
-    let found = Some(pid).filter(|pid| is_qemu_of(*pid, name)).or_else(|| engine.stray(name));
+    let found = Some(pid).filter(|pid| is_qemu_of(*pid, name, uuid)).or_else(|| engine.stray(name));
     match found.and_then(|pid| Process::open(pid).ok()) {
         Some(process) => {
             let is_it = |known: &Sidecar| {

@@ -7,6 +7,7 @@ use diag::{ErrorCode, VirError};
 use host::{lock, process};
 use std::path::Path;
 use std::sync::Arc;
+use units::Uuid;
 
 impl Engine {
     /// The QEMU that runs under a guest's name, by its pid file and by our own notes beside the
@@ -22,7 +23,7 @@ impl Engine {
             process::is_alive(known.pid, known.start_time).then_some(known.pid)
         };
         let pids = noted().into_iter().chain(lock::written_pid(&run.join(format!("{name}.pid"))));
-        pids.into_iter().find(|pid| is_qemu_of(*pid, name))
+        pids.into_iter().find(|pid| is_qemu_of(*pid, name, None))
     }
 
     /// Refuses to run a second QEMU for a guest.
@@ -65,12 +66,17 @@ impl Engine {
     }
 }
 
-/// Whether a process is the QEMU that was started for a guest: a pid alone proves nothing.
-pub(super) fn is_qemu_of(pid: u32, name: &str) -> bool {
+/// Whether a process is the QEMU that was started for a guest: a pid alone proves nothing, nor does a
+/// name where the UUID is known, which another daemon's guest may have too.
+pub(super) fn is_qemu_of(pid: u32, name: &str, uuid: Option<Uuid>) -> bool {
     let command = std::fs::read(Path::new("/proc").join(pid.to_string()).join("cmdline"));
     let command = command.unwrap_or_default();
     let mut arguments = command.split(|byte| *byte == 0).map(String::from_utf8_lossy);
-    arguments.any(|argument| is_name_of(&argument, name))
+    let uuid = uuid.map(|uuid| uuid.to_string());
+    arguments.clone().any(|argument| is_name_of(&argument, name))
+        && uuid.is_none_or(|uuid| {
+            arguments.any(|option| option == "-uuid") && arguments.next() == Some(uuid.into())
+        })
 }
 
 /// Whether an argument is that of QEMU's `-name` for a guest. A comma within a name stands twice.

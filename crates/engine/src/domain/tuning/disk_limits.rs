@@ -155,7 +155,6 @@ pub(super) fn fault(fault: IoLimitsFault) -> VirError {
     }
 }
 
-/// The disk whose target or source is `name`, if its limits are its own.
 /// The same disk, unless it is an empty drive of a running guest: QEMU limits media.
 fn with_medium(disk: &Disk, live: bool) -> Result<&Disk, VirError> {
     match live && disk.source.is_none() {
@@ -167,6 +166,7 @@ fn with_medium(disk: &Disk, live: bool) -> Result<&Disk, VirError> {
     }
 }
 
+/// The disk whose target or source is `name`, if its limits are its own.
 fn find<'a>(definition: &'a Definition, name: &str, live: bool) -> Result<&'a Disk, VirError> {
     let found = disks(definition)
         .iter()
