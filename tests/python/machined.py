@@ -4,6 +4,7 @@ call with its arguments, as JSON. The file at argv[2] says how it is to fail: "r
 new machines, "nowhere" to leave their leaders where they are, "old" for one of before systemd 211,
 "hang-end" for the end of machines."""
 
+import contextlib
 import json
 import os
 import signal
@@ -100,7 +101,9 @@ class Machine(dbus.service.Object):
 
     def end(self):
         for path in [path for folder in self.folders() for path in below(folder)]:
-            os.rmdir(path)
+            # The daemon takes away its groups in there at the same time.
+            with contextlib.suppress(FileNotFoundError):
+                os.rmdir(path)
         self.remove_from_connection()
 
     @dbus.service.method("org.freedesktop.DBus.Properties", in_signature="ss", out_signature="v")
