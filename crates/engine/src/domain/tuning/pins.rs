@@ -83,24 +83,27 @@ impl Engine {
         // Bits for CPUs this host does not have mean nothing.
         let cpus = cpus.intersection(&CpuSet::first(self.host_cpu_count()));
         let (job, affect) = self.job_for(domain, flags, verb, client).await?;
-        // In libvirtd's order: whether the definition has a processor is asked first.
-        let nowhere = cpus.is_empty().then(|| VirError::invalid_arg(what.without_cpus()));
-        if let (Some(error), Pinned::Emulator | Pinned::IoThread(_)) = (&nowhere, what) {
-            return Err(error.clone());
-        }
         let engine = Arc::clone(self);
         let domain = Arc::clone(domain);
         self.detached(async move {
             let _job = job;
             let mut sides = engine.sides(&domain, affect)?;
-            let live = sides.live.as_ref();
+            let (live, config) = (sides.live.as_ref(), sides.config.as_ref());
+            let somewhere = || match cpus.is_empty() {
+                true => Err(VirError::invalid_arg(what.without_cpus())),
+                false => Ok(()),
+            };
             let check_live = || live.map_or(Ok(()), |live| what.check(&live.definition, true));
-            if matches!(what, Pinned::IoThread(_)) {
-                check_live()?;
-            }
-            sides.config.as_ref().map_or(Ok(()), |config| what.check(config, false))?;
-            nowhere.map_or(Ok(()), Err)?;
-            check_live()?;
+            let check_config = || config.map_or(Ok(()), |config| what.check(config, false));
+            // In libvirtd's order.
+            match what {
+                Pinned::Vcpu(_) => {
+                    check_config().and_then(|()| somewhere()).and_then(|()| check_live())
+                }
+                Pinned::Emulator | Pinned::IoThread(_) => {
+                    somewhere().and_then(|()| check_live()).and_then(|()| check_config())
+                }
+            }?;
             if let Some(config) = &mut sides.config {
                 what.write(config, &cpus);
             }
