@@ -418,10 +418,6 @@ fn core_limit(conf: &ConfFile, layout: &Layout) -> Result<Option<u64>, ConfError
 /// TLS of one kind of connection: its own settings, else those for all. Without a setting, the
 /// folder of the kind is used where there is one.
 fn tls(conf: &ConfFile, kind: &str) -> Result<TlsSettings, ConfError> {
-    let verify = match conf.switch(&format!("{kind}_tls_x509_verify"))? {
-        Some(verify) => Some(verify),
-        None => conf.switch("default_tls_x509_verify")?,
-    };
     let secret = match conf.text(&format!("{kind}_tls_x509_secret_uuid"))? {
         Some(uuid) => Some(uuid.to_owned()),
         None => conf.text("default_tls_x509_secret_uuid")?.map(str::to_owned),
@@ -429,9 +425,17 @@ fn tls(conf: &ConfFile, kind: &str) -> Result<TlsSettings, ConfError> {
     Ok(TlsSettings {
         enabled: conf.switch(&format!("{kind}_tls"))?.unwrap_or(false),
         dir: tls_dir(conf, kind, Path::is_dir)?,
-        verify: verify.unwrap_or(true),
+        verify: tls_verify(conf, kind)?.unwrap_or(true),
         secret,
     })
+}
+
+/// Whether who connects must show a certificate, where the administrator says.
+fn tls_verify(conf: &ConfFile, kind: &str) -> Result<Option<bool>, ConfError> {
+    match conf.switch(&format!("{kind}_tls_x509_verify"))? {
+        Some(verify) => Ok(Some(verify)),
+        None => conf.switch("default_tls_x509_verify"),
+    }
 }
 
 fn display(conf: &ConfFile, qemu: &mut Settings) -> Result<(), ConfError> {
@@ -449,9 +453,7 @@ fn display(conf: &ConfFile, qemu: &mut Settings) -> Result<(), ConfError> {
         qemu.vnc.tls_dir = Some(settings.dir);
         qemu.vnc.tls_secret = settings.secret;
         // Other than for devices and disks, who says nothing lets everybody in.
-        qemu.vnc.tls_verify = settings.verify
-            && (conf.switch("vnc_tls_x509_verify")?.is_some()
-                || conf.switch("default_tls_x509_verify")?.is_some());
+        qemu.vnc.tls_verify = tls_verify(conf, "vnc")?.unwrap_or(false);
     }
     if conf.switch("vnc_sasl")? == Some(true) {
         qemu.vnc.sasl_dir = Some(conf.text("vnc_sasl_dir")?.unwrap_or_default().to_owned());

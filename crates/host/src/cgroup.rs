@@ -181,12 +181,8 @@ impl Cgroups {
     ) -> Self {
         let mut found: Vec<Hierarchy> = Vec::new();
         let mut has_v2 = false;
-        let entries = || {
-            mounts.lines().filter_map(|line| {
-                let mut fields = line.split_ascii_whitespace().skip(1);
-                Some((PathBuf::from(unescape(fields.next()?)), fields.next()?, fields.next()?))
-            })
-        };
+        let entries =
+            || crate::mounts::entries(mounts).map(|mount| (mount.point, mount.kind, mount.options));
         for (mount, kind, _) in entries() {
             if kind == "cgroup2" && !has_v2 {
                 has_v2 = true;
@@ -362,10 +358,6 @@ pub fn machine_name(id: u32, guest: &str) -> String {
     }
     name.truncate(end);
     name + SUFFIX
-}
-
-fn unescape(field: &str) -> String {
-    field.replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\")
 }
 
 /// A failed operation on a group.

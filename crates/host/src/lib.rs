@@ -21,6 +21,7 @@ pub mod log_daemon;
 pub mod logind;
 pub mod machined;
 pub mod monitor;
+mod mounts;
 pub mod netdev;
 pub mod netlink;
 pub mod notify;

@@ -205,6 +205,11 @@ pub fn threads(pid: u32) -> Vec<u32> {
     ids
 }
 
+/// The words that a process was started with, each with a NUL behind it; empty when it is gone.
+pub fn command_line(pid: u32) -> Vec<u8> {
+    std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default()
+}
+
 /// The processes that a process has made and that are there, from all its threads. Empty when it is
 /// gone, and where the kernel does not tell.
 pub fn children(pid: u32) -> Vec<u32> {

@@ -1,9 +1,9 @@
 //! Huge pages: where they can be had as files, and how many there are.
 
+use super::memory::field;
 use super::{number, text};
-use std::ffi::OsStr;
+use crate::mounts;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// The type of a file system of huge pages, as `statfs` tells it.
@@ -25,42 +25,18 @@ pub fn huge_page_mounts() -> Vec<PathBuf> {
 }
 
 fn mount_points(mounts: &str) -> Vec<PathBuf> {
-    let point = |line: &str| {
-        let mut words = line.split(' ');
-        let path = words.nth(1)?;
-        (words.next()? == "hugetlbfs").then(|| unescape(path))
-    };
     let mut found = Vec::new();
-    for path in mounts.lines().filter_map(point) {
-        if !found.contains(&path) {
-            found.push(path);
+    for mount in mounts::entries(mounts).filter(|mount| mount.kind == "hugetlbfs") {
+        if !found.contains(&mount.point) {
+            found.push(mount.point);
         }
     }
     found
 }
 
-/// A path as the kernel lists it: blanks and backslashes are three octal digits behind a backslash.
-fn unescape(path: &str) -> PathBuf {
-    let mut bytes = Vec::new();
-    let mut rest = path.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let digits = after.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
-        let escaped = digits.and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        let (byte, skip) = match escaped {
-            Some(byte) if *first == b'\\' => (byte, 3),
-            _ => (*first, 0),
-        };
-        bytes.push(byte);
-        rest = after.get(skip..).unwrap_or_default();
-    }
-    PathBuf::from(OsStr::from_bytes(&bytes))
-}
-
 /// The size in KiB of the huge pages that are meant where none is named.
 pub fn default_huge_page_size() -> Option<u64> {
-    let info = text("/proc/meminfo")?;
-    let line = info.lines().find_map(|line| line.strip_prefix("Hugepagesize:"))?;
-    line.split_whitespace().next()?.parse().ok()
+    field(&text("/proc/meminfo")?, "Hugepagesize:").map(|bytes| bytes / 1024)
 }
 
 /// A pool of huge pages: those of one size, of the host or of one of its NUMA nodes.
@@ -113,9 +89,6 @@ mod tests {
                       hugetlbfs /tmp tmpfs rw 0 0\nbroken\n";
         let found = [PathBuf::from("/dev/hugepages"), PathBuf::from("/mnt/big pages")];
         assert_eq!(mount_points(mounts), found);
-        for odd in ["\\", "\\0", "\\04", "\\999", "\\\u{e4}0", ""] {
-            assert_eq!(unescape(odd), Path::new(odd), "{odd}");
-        }
     }
 
     #[test]

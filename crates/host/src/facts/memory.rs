@@ -61,7 +61,7 @@ pub fn memory_info(root: &Path) -> MemoryInfo {
 }
 
 /// A line `Name:   123 kB`, also behind `Node 0 `, in bytes.
-fn field(text: &str, name: &str) -> Option<u64> {
+pub(super) fn field(text: &str, name: &str) -> Option<u64> {
     text.lines().find_map(|line| {
         let mut words = line.split_whitespace();
         words.find(|w| w.ends_with(':')).filter(|w| *w == name)?;

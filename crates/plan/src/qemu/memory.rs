@@ -14,7 +14,7 @@ pub fn huge_page_folder(mount: &str, short_name: &str) -> String {
     format!("{mount}/libvirt/qemu/{short_name}")
 }
 
-fn is_power(arch: &str) -> bool {
+pub(super) fn is_power(arch: &str) -> bool {
     matches!(arch, "ppc64" | "ppc64le")
 }
 

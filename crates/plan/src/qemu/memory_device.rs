@@ -1,6 +1,7 @@
 //! Memory devices: modules, non-volatile memory, memory that a guest takes and gives back.
 
 use super::build::{Build, Props, Switch};
+use super::memory::is_power;
 use super::words::Address;
 use crate::step::Access;
 use model::domain::devices::memory::{MemoryDevice, MemoryModel};
@@ -103,7 +104,7 @@ impl Build<'_> {
     }
 
     fn is_power(&self) -> bool {
-        matches!(self.arch.as_str(), "ppc64" | "ppc64le")
+        is_power(&self.arch)
     }
 
     fn memory_device(

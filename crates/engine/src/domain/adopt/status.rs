@@ -34,7 +34,7 @@ const FILE_MAX: usize = 16 << 20;
 
 /// How the name of our own file ends: no longer than what libvirt's writes add to a name, so that
 /// every name which libvirt can start can be started.
-pub(super) const SIDECAR: &str = "ivirt";
+pub(in crate::domain) const SIDECAR: &str = "ivirt";
 
 /// The status of one running domain and where it is written.
 #[derive(Clone, Debug)]

@@ -5,7 +5,6 @@ use crate::domain::adopt::status::{SIDECAR, Sidecar};
 use crate::engine::Engine;
 use diag::{ErrorCode, VirError};
 use host::{lock, process};
-use std::path::Path;
 use std::sync::Arc;
 use units::Uuid;
 
@@ -22,8 +21,9 @@ impl Engine {
             let known = Sidecar::read(&run.join(format!("{name}.{SIDECAR}")))?;
             process::is_alive(known.pid, known.start_time).then_some(known.pid)
         };
-        let pids = noted().into_iter().chain(lock::written_pid(&run.join(format!("{name}.pid"))));
-        pids.into_iter().find(|pid| is_qemu_of(*pid, name, None))
+        let mut pids =
+            noted().into_iter().chain(lock::written_pid(&run.join(format!("{name}.pid"))));
+        pids.find(|pid| is_qemu_of(*pid, name, None))
     }
 
     /// Refuses to run a second QEMU for a guest.
@@ -69,8 +69,7 @@ impl Engine {
 /// Whether a process is the QEMU that was started for a guest: a pid alone proves nothing, nor does a
 /// name where the UUID is known, which another daemon's guest may have too.
 pub(super) fn is_qemu_of(pid: u32, name: &str, uuid: Option<Uuid>) -> bool {
-    let command = std::fs::read(Path::new("/proc").join(pid.to_string()).join("cmdline"));
-    let command = command.unwrap_or_default();
+    let command = process::command_line(pid);
     let mut arguments = command.split(|byte| *byte == 0).map(String::from_utf8_lossy);
     let uuid = uuid.map(|uuid| uuid.to_string());
     arguments.clone().any(|argument| is_name_of(&argument, name))

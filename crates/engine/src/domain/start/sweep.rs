@@ -1,6 +1,7 @@
 //! What a daemon that was killed in the middle of a start left behind: taken away by the next one,
 //! once it knows which guests there are.
 
+use crate::domain::adopt::status::SIDECAR;
 use crate::engine::Engine;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -22,11 +23,12 @@ impl Engine {
         // Guests that run out of control need their monitors, should they be taken over once more.
         let unknown = files
             .iter()
-            .filter_map(|file| file.strip_suffix(".pid").or_else(|| file.strip_suffix(".ivirt")))
+            .filter_map(|file| file.rsplit_once('.'))
+            .filter_map(|(name, kind)| ["pid", SIDECAR].contains(&kind).then_some(name))
             .filter(|name| !names.contains(*name));
         let strays = unknown.filter_map(|name| Some((name, self.stray(name)?)));
         let strays: BTreeMap<&str, String> =
-            strays.map(|(name, pid)| (name, command_line(pid))).collect();
+            strays.map(|(name, pid)| (name, started_with(pid))).collect();
         for folder in children(&self.layout.qemu_lib()) {
             let Some((id, short)) = folder.strip_prefix("domain-").and_then(split_id) else {
                 continue;
@@ -65,9 +67,8 @@ impl Engine {
 }
 
 /// What a process was started with; empty when it is gone.
-fn command_line(pid: u32) -> String {
-    let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    String::from_utf8_lossy(&command).into_owned()
+fn started_with(pid: u32) -> String {
+    String::from_utf8_lossy(&host::process::command_line(pid)).into_owned()
 }
 
 /// A status file still tells of the guest: one that could not be read is not ours to clear.

@@ -168,7 +168,7 @@ pub(in crate::domain) async fn end_helper(domain: &str, pid_file: &str) {
 /// which all begin alike; one of libvirtd's holds the pid file open instead.
 pub(in crate::domain) fn is_helper(pid: u32, pid_file: &str) -> bool {
     let stem = pid_file.strip_suffix(".pid").unwrap_or(pid_file);
-    let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let command = host::process::command_line(pid);
     String::from_utf8_lossy(&command).contains(stem) || has_open(pid, Path::new(pid_file))
 }
 

@@ -30,7 +30,7 @@ use super::record::Domain;
 use super::vm::Vm;
 use crate::engine::Engine;
 use crate::typed::Value;
-use diag::{ErrorCode, VirError};
+use diag::{ErrorCode, ErrorDomain, VirError};
 use model::domain::Domain as Definition;
 use std::sync::Arc;
 
@@ -106,4 +106,9 @@ impl Engine {
 /// The names of values that subscribers hear of, behind a prefix.
 fn told(prefix: &str, params: &[(String, Value)]) -> Vec<(String, Value)> {
     params.iter().map(|(name, value)| (format!("{prefix}.{name}"), value.clone())).collect()
+}
+
+/// A list of numbers that is none, in the words of libvirt's reader of such lists.
+fn no_bitmap(text: &str) -> VirError {
+    VirError::invalid_arg(format!("Failed to parse bitmap '{text}'")).from_domain(ErrorDomain::NONE)
 }

@@ -153,10 +153,7 @@ fn wanted(params: &[(String, Value)]) -> Result<Wanted, VirError> {
             Value::Text(text) => {
                 let nodes = text.parse::<units::CpuSet>().ok().filter(|nodes| !nodes.is_empty());
                 let nodes = nodes.as_ref().map(to_model);
-                wanted.nodes = Some(nodes.ok_or_else(|| {
-                    VirError::invalid_arg(format!("Failed to parse bitmap '{text}'"))
-                        .from_domain(ErrorDomain::NONE)
-                })?);
+                wanted.nodes = Some(nodes.ok_or_else(|| super::no_bitmap(text))?);
             }
             _ => {}
         }

@@ -348,10 +348,7 @@ pub(super) fn live_definition(domain: &Domain) -> Result<Definition, VirError> {
 /// The numbers in a client's list.
 pub(in crate::domain) fn numbers_of(map: &str) -> Result<Vec<u32>, VirError> {
     let set = map.parse::<units::CpuSet>().ok().filter(|set| !set.is_empty());
-    let set = set.ok_or_else(|| {
-        VirError::invalid_arg(format!("Failed to parse bitmap '{map}'"))
-            .from_domain(ErrorDomain::NONE)
-    })?;
+    let set = set.ok_or_else(|| super::no_bitmap(map))?;
     Ok(set.iter().filter_map(|number| u32::try_from(number).ok()).collect())
 }
 
